@@ -1,0 +1,4 @@
+//! A Bayeux (CometD) publish-subscribe server, synchronous and embeddable.
+
+pub mod clock;
+pub mod transport;

@@ -1,0 +1,3 @@
+//! The `bayeux` program.
+
+fn main() {}

@@ -1,0 +1,88 @@
+//! The seam between the broker and the connectors: who asks, and how to tell a connection that
+//! something waits for it.
+//!
+//! In scope: value types and traits. Out of scope: sockets, HTTP, sessions.
+//!
+//! The broker never writes to a connection. It queues, and then wakes the connection's [`Outlet`]
+//! with the connection's key; the connector's own thread comes back and collects. So a publisher
+//! never waits for a receiver's socket, and what was published in the meantime leaves in one write.
+
+use std::fmt;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+/// Where the connections of one connector thread are woken.
+///
+/// Wakes are hints: an implementation must cope with keys of connections that are gone and with
+/// wakes that bring nothing.
+pub trait Outlet: Send + Sync + 'static {
+    /// Each key names a connection that now has something to collect. Never blocks, and is never
+    /// called with a broker lock held. The implementation collects later, on its own thread.
+    fn wake(&self, keys: &[u64]);
+}
+
+/// One connection, as the broker sees it: the outlet it belongs to and its key there.
+///
+/// Keys are never reused within an outlet.
+#[derive(Clone)]
+pub struct Link {
+    /// Where to wake the connection.
+    pub outlet: Arc<dyn Outlet>,
+    /// The connection's key in that outlet.
+    pub key: u64,
+}
+
+impl Link {
+    /// Whether both name the same connection.
+    pub fn same(&self, other: &Self) -> bool {
+        self.key == other.key && Arc::ptr_eq(&self.outlet, &other.outlet)
+    }
+}
+
+impl fmt::Debug for Link {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Link({})", self.key)
+    }
+}
+
+/// The transports of the protocol.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Transport {
+    /// POST, answered when there is something to say.
+    LongPolling,
+    /// GET of a script; delivers with connects only.
+    CallbackPolling,
+    /// Frames in both directions.
+    WebSocket,
+    /// A stream of events to the client, POST in the other direction.
+    EventSource,
+}
+
+impl Transport {
+    /// The name in `supportedConnectionTypes`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::LongPolling => "long-polling",
+            Self::CallbackPolling => "callback-polling",
+            Self::WebSocket => "websocket",
+            Self::EventSource => "eventsource",
+        }
+    }
+}
+
+/// The identity in a genuine `BAYEUX_BROWSER` cookie.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct BrowserId(pub u128);
+
+/// Who sent a request or a frame.
+#[derive(Clone, Copy, Debug)]
+pub struct Peer {
+    /// The client's address; behind trusted proxies the one they report.
+    pub ip: IpAddr,
+    /// How the message came.
+    pub transport: Transport,
+    /// From the cookie, if it is one that this server issued.
+    pub browser: Option<BrowserId>,
+    /// Whether the client's side of the connection is encrypted.
+    pub secure: bool,
+}

@@ -102,6 +102,78 @@ errors! {
     busy(channel) = "503" "busy";
 }
 
+/// Arguments come from peers in part, so there is an end to them, in bytes.
+const MAX_ARGUMENT: usize = 256;
+
 fn with_argument(code: &str, argument: &str, text: &str) -> ErrorText {
+    let mut end = argument.len().min(MAX_ARGUMENT);
+    while !argument.is_char_boundary(end) {
+        end -= 1;
+    }
+    // The parts of an error are told apart by the colon.
+    let argument = argument[..end].replace(':', " ");
     ErrorText(Cow::Owned(format!("{code}:{argument}:{text}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_text_per_error() {
+        let table = [
+            (
+                connection_types_unsupported("a,b"),
+                "301:a,b:connection_types_unsupported",
+            ),
+            (channel_missing(), "400::channel_missing"),
+            (invalid_field("channel"), "400:channel:invalid_field"),
+            (duplicate_field("id"), "400:id:duplicate_field"),
+            (session_unknown(), "402::session_unknown"),
+            (missing_parameter("data"), "402:data:missing_parameter"),
+            (subscription_missing(), "403::subscription_missing"),
+            (subscription_invalid(), "403::subscription_invalid"),
+            (handshake_denied(""), "403::handshake_denied"),
+            (connect_denied("x"), "403:x:connect_denied"),
+            (
+                subscribe_denied("too_many"),
+                "403:too_many:subscribe_denied",
+            ),
+            (unsubscribe_denied("x"), "403:x:unsubscribe_denied"),
+            (disconnect_denied("x"), "403:x:disconnect_denied"),
+            (publish_denied("read_only"), "403:read_only:publish_denied"),
+            (create_denied("x"), "403:x:create_denied"),
+            (channel_create_denied("x"), "403:x:channel_create_denied"),
+            (message_deleted(), "404::message_deleted"),
+            (
+                unknown_service("/service/a"),
+                "404:/service/a:unknown_service",
+            ),
+            (channel_invalid(), "405::channel_invalid"),
+            (message_id_invalid(), "405::message_id_invalid"),
+            (connect_superseded(), "409::connect_superseded"),
+            (
+                service_failed("/service/a"),
+                "500:/service/a:service_failed",
+            ),
+            (session_limit(), "503::session_limit"),
+            (held_limit(), "503::held_limit"),
+            (draining(), "503::draining"),
+            (busy("/service/a"), "503:/service/a:busy"),
+        ];
+        for (error, expected) in table {
+            assert_eq!(error.as_str(), expected);
+            assert_eq!(error.splitn(3, ':').count(), 3, "{error}");
+        }
+    }
+
+    #[test]
+    fn arguments_are_bounded_and_have_no_colons() {
+        assert_eq!(
+            publish_denied("a:b::c").as_str(),
+            "403:a b  c:publish_denied"
+        );
+        let long = connection_types_unsupported(&"\u{20ac}".repeat(1000));
+        assert_eq!(long.len(), "301::connection_types_unsupported".len() + 255);
+    }
 }

@@ -1,6 +1,6 @@
 //! One message of a request, as values and as places in the request's body.
 
-use super::channel::ChannelName;
+use super::channel::{ChannelKind, ChannelName};
 use super::client_id::SentId;
 use super::error::ErrorText;
 
@@ -20,6 +20,18 @@ impl Span {
     /// If it is not the body (or a copy of it) that the span was made from.
     pub fn of(self, body: &str) -> &str {
         &body[self.start as usize..self.end as usize]
+    }
+
+    /// Where in the body a part of it is. The part must be a slice of the body, and the body
+    /// shorter than 4 GiB.
+    pub(super) fn locate(body: &str, part: &str) -> Self {
+        let start = part.as_ptr() as usize - body.as_ptr() as usize;
+        debug_assert!(start + part.len() <= body.len());
+        let short = |at: usize| u32::try_from(at).expect("because longer bodies are not parsed");
+        Self {
+            start: short(start),
+            end: short(start + part.len()),
+        }
     }
 }
 
@@ -68,6 +80,28 @@ pub enum Target {
     Broadcast(ChannelName),
 }
 
+impl Target {
+    /// Where a message with this channel goes. `None`: it is no channel to send to.
+    pub fn of(channel: &str) -> Option<Self> {
+        // Exactly these: "/meta/connect/x" is none of them.
+        match channel {
+            "/meta/connect" => return Some(Self::Connect),
+            "/meta/handshake" => return Some(Self::Handshake),
+            "/meta/subscribe" => return Some(Self::Subscribe),
+            "/meta/unsubscribe" => return Some(Self::Unsubscribe),
+            "/meta/disconnect" => return Some(Self::Disconnect),
+            "/meta" | "/service" => return None,
+            _ => {}
+        }
+        let name = ChannelName::try_from(channel).ok()?;
+        Some(match name.kind() {
+            ChannelKind::Meta => Self::UnknownMeta(name),
+            ChannelKind::Service => Self::Service(name),
+            ChannelKind::Broadcast => Self::Broadcast(name),
+        })
+    }
+}
+
 /// A well-formed message.
 #[derive(Clone, Debug)]
 pub struct Message {
@@ -111,4 +145,57 @@ pub struct Field {
     pub key: Span,
     /// The value as raw JSON.
     pub value: Span,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn targets() {
+        let name = |text: &str| ChannelName::try_from(text).unwrap();
+        let unknown = |text: &str| Some(Target::UnknownMeta(name(text)));
+        let table = [
+            ("/meta/handshake", Some(Target::Handshake)),
+            ("/meta/connect", Some(Target::Connect)),
+            ("/meta/subscribe", Some(Target::Subscribe)),
+            ("/meta/unsubscribe", Some(Target::Unsubscribe)),
+            ("/meta/disconnect", Some(Target::Disconnect)),
+            ("/meta/ping", unknown("/meta/ping")),
+            ("/meta/Connect", unknown("/meta/Connect")),
+            ("/meta/connect/x", unknown("/meta/connect/x")),
+            ("/service/a", Some(Target::Service(name("/service/a")))),
+            ("/a", Some(Target::Broadcast(name("/a")))),
+            ("/metal", Some(Target::Broadcast(name("/metal")))),
+            ("/services/a", Some(Target::Broadcast(name("/services/a")))),
+            ("/meta", None),
+            ("/service", None),
+            ("/meta/", None),
+            ("/meta/*", None),
+            ("/service/**", None),
+            ("/a/*", None),
+            ("/**", None),
+            ("", None),
+        ];
+        for (channel, target) in table {
+            assert_eq!(Target::of(channel), target, "{channel}");
+        }
+    }
+
+    #[test]
+    fn spans_find_their_text_again() {
+        let body = "[1,\"\u{20ac}\"]".to_owned();
+        let span = Span::locate(&body, &body[3..8]);
+        assert_eq!(
+            (span, span.of(&body)),
+            (Span { start: 3, end: 8 }, "\"\u{20ac}\"")
+        );
+        assert_eq!(Span::locate(&body, &body[9..]), Span { start: 9, end: 9 });
+    }
+
+    /// A batch of a thousand messages should not take megabytes.
+    #[test]
+    fn messages_stay_small() {
+        assert!(size_of::<Parsed>() <= 256, "{}", size_of::<Parsed>());
+    }
 }

@@ -10,6 +10,7 @@ pub mod channel;
 pub mod client_id;
 pub mod depth;
 pub mod error;
+mod fields;
 pub mod json;
 pub mod message;
 pub mod publication;

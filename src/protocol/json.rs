@@ -34,6 +34,13 @@ pub fn write_string(out: &mut Vec<u8>, text: &str) {
     out.push(b'"');
 }
 
+/// The text as a JSON string, with quotes.
+pub fn string(text: &str) -> String {
+    let mut out = Vec::with_capacity(text.len() + 2);
+    write_string(&mut out, text);
+    String::from_utf8(out).expect("because text was written, and escapes are ASCII")
+}
+
 /// The text of a raw JSON string (with quotes). `None`: it is another value, or it has half a
 /// surrogate pair in it and so is no text.
 pub fn decode(raw: &str) -> Option<Cow<'_, str>> {
@@ -183,9 +190,7 @@ mod tests {
             ("\n\r\t\0\u{1f}\u{7f}", "\"\\n\\r\\t\\u0000\\u001f\u{7f}\""),
         ];
         for (text, expected) in table {
-            let mut out = Vec::new();
-            write_string(&mut out, text);
-            let raw = String::from_utf8(out).unwrap();
+            let raw = string(text);
             assert_eq!(raw, expected);
             assert_eq!(serde_json::from_str::<String>(&raw).unwrap(), text);
             assert_eq!(decode(&raw).unwrap(), text);

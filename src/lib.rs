@@ -3,5 +3,6 @@
 pub mod broker;
 pub mod clock;
 pub mod counters;
+pub mod demo;
 pub mod protocol;
 pub mod transport;

@@ -25,7 +25,10 @@ pub struct FakeOutlet {
 
 impl Outlet for FakeOutlet {
     fn wake(&self, keys: &[u64]) {
-        self.woken.lock().unwrap().extend_from_slice(keys);
+        self.woken
+            .lock()
+            .expect("no panic while it was held")
+            .extend_from_slice(keys);
     }
 }
 
@@ -165,7 +168,13 @@ impl World {
 
     /// Lets every woken connection look; those that now have an answer.
     pub fn answers(&mut self) -> BTreeMap<u64, Response> {
-        let mut woken = std::mem::take(&mut *self.outlet.woken.lock().unwrap());
+        let mut woken = std::mem::take(
+            &mut *self
+                .outlet
+                .woken
+                .lock()
+                .expect("no panic while it was held"),
+        );
         woken.sort_unstable();
         woken.dedup();
         let mut answers = BTreeMap::new();

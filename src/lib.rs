@@ -6,4 +6,6 @@ pub mod config;
 pub mod counters;
 pub mod demo;
 pub mod protocol;
+pub mod server;
+pub mod tcp;
 pub mod transport;

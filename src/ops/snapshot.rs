@@ -15,18 +15,24 @@ pub struct Snapshot {
     pub sessions: u64,
     /// Sessions ever made.
     pub sessions_total: u64,
+    /// Sessions that ended, by reason.
+    pub sessions_ended_total: Vec<(&'static str, u64)>,
     /// Connects that are held.
     pub held_connects: u64,
     /// Subscriptions of all sessions and local clients.
     pub subscriptions: u64,
     /// Messages from clients, of every kind.
     pub messages_in_total: u64,
-    /// Messages delivered to clients, one for each receiver.
+    /// Messages that were published on broadcast channels.
+    pub messages_published_total: u64,
+    /// Messages for clients, one for each receiver.
     pub messages_out_total: u64,
     /// Messages that never reached a receiver, by reason.
     pub dropped_total: Vec<(&'static str, u64)>,
     /// Requests refused with an HTTP status other than 200, by status.
     pub refused_total: Vec<(u16, u64)>,
+    /// Messages that failed because of a limit or while draining, by reason.
+    pub unavailable_total: Vec<(&'static str, u64)>,
     /// Messages that wait for sessions, one for each receiver.
     pub queued_messages: u64,
     /// Bytes of these.
@@ -66,6 +72,13 @@ impl Snapshot {
                 "Sessions made since the start.",
                 self.sessions_total,
             ),
+            Family::by(
+                Counter,
+                "bayeux_sessions_ended_total",
+                "Sessions that ended.",
+                "reason",
+                self.sessions_ended_total.iter().copied(),
+            ),
             Family::single(
                 Gauge,
                 "bayeux_held_connects",
@@ -86,8 +99,14 @@ impl Snapshot {
             ),
             Family::single(
                 Counter,
+                "bayeux_messages_published_total",
+                "Messages that were published on broadcast channels.",
+                self.messages_published_total,
+            ),
+            Family::single(
+                Counter,
                 "bayeux_messages_out_total",
-                "Messages delivered to clients, one for each receiver.",
+                "Messages for clients, one for each receiver.",
                 self.messages_out_total,
             ),
             Family::by(
@@ -114,6 +133,13 @@ impl Snapshot {
 
     fn connection_families(&self) -> Vec<Family> {
         vec![
+            Family::by(
+                Counter,
+                "bayeux_unavailable_total",
+                "Messages that failed because of a limit or while draining.",
+                "reason",
+                self.unavailable_total.iter().copied(),
+            ),
             Family::by(
                 Counter,
                 "bayeux_requests_refused_total",
@@ -216,12 +242,15 @@ mod tests {
         let snapshot = Snapshot {
             sessions: 1,
             sessions_total: 2,
+            sessions_ended_total: vec![("expired", 22)],
             held_connects: 3,
             subscriptions: 4,
             messages_in_total: 5,
+            messages_published_total: 23,
             messages_out_total: 6,
             dropped_total: vec![("overflow", 7)],
             refused_total: vec![(413, 8)],
+            unavailable_total: vec![("draining", 24)],
             queued_messages: 9,
             queued_bytes: 10,
             connections: 11,
@@ -252,7 +281,7 @@ mod tests {
             .map(|number| number.parse().unwrap())
             .collect();
         sorted.sort_by(f64::total_cmp);
-        let mut expected: Vec<f64> = (1..=21).map(f64::from).collect();
+        let mut expected: Vec<f64> = (1..=24).map(f64::from).collect();
         expected[14] = 15.5;
         assert_eq!(sorted, expected);
         for family in &families {

@@ -7,6 +7,5 @@ pub mod counters;
 pub mod demo;
 pub mod ops;
 pub mod protocol;
-pub mod server;
 pub mod tcp;
 pub mod transport;

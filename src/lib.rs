@@ -5,6 +5,7 @@ pub mod clock;
 pub mod config;
 pub mod counters;
 pub mod demo;
+pub mod http;
 pub mod ops;
 pub mod protocol;
 pub mod tcp;

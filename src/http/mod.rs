@@ -1,0 +1,18 @@
+//! What every HTTP connector shares: requests and responses as values, the Bayeux endpoint, and
+//! static files.
+//!
+//! In scope: routing, methods, who may ask (origins, cookies), bodies and what becomes of answers,
+//! files. Out of scope: sockets, framing and time limits (the connectors), and what the messages
+//! mean (the broker). Nothing here waits for anything but a file to be opened.
+
+mod date;
+mod headers;
+mod request;
+mod response;
+#[cfg(test)]
+mod testing;
+
+pub use date::DateCache;
+pub use headers::Headers;
+pub use request::{Request, RequestHead, Target};
+pub use response::{Body, CONTINUE, Response};

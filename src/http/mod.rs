@@ -7,6 +7,7 @@
 
 mod date;
 mod headers;
+mod refusal;
 mod request;
 mod response;
 #[cfg(test)]

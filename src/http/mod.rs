@@ -5,11 +5,14 @@
 //! files. Out of scope: sockets, framing and time limits (the connectors), and what the messages
 //! mean (the broker). Nothing here waits for anything but a file to be opened.
 
+mod body_kind;
 mod date;
+mod form;
 mod headers;
 mod refusal;
 mod request;
 mod response;
+mod script;
 #[cfg(test)]
 mod testing;
 

@@ -6,9 +6,12 @@
 //! mean (the broker). Nothing here waits for anything but a file to be opened.
 
 mod body_kind;
+mod cookie;
+mod cors;
 mod date;
 mod form;
 mod headers;
+mod origin;
 mod refusal;
 mod request;
 mod response;
@@ -16,6 +19,8 @@ mod script;
 #[cfg(test)]
 mod testing;
 
+pub use cookie::{COOKIE_NAME, CookieKey};
+pub use cors::CallbackPolling;
 pub use date::DateCache;
 pub use headers::Headers;
 pub use request::{Request, RequestHead, Target};

@@ -6,9 +6,11 @@
 //! mean (the broker). Nothing here waits for anything but a file to be opened.
 
 mod body_kind;
+mod config;
 mod cookie;
 mod cors;
 mod date;
+mod files;
 mod form;
 mod headers;
 mod origin;
@@ -19,9 +21,11 @@ mod script;
 #[cfg(test)]
 mod testing;
 
+pub use config::{SiteConfig, SiteError};
 pub use cookie::{COOKIE_NAME, CookieKey};
 pub use cors::CallbackPolling;
 pub use date::DateCache;
+pub use files::Expiry;
 pub use headers::Headers;
 pub use request::{Request, RequestHead, Target};
 pub use response::{Body, CONTINUE, Response};

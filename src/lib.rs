@@ -3,6 +3,7 @@
 pub mod broker;
 pub mod clock;
 pub mod config;
+pub mod connectors;
 pub mod counters;
 pub mod demo;
 pub mod http;

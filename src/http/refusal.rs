@@ -1,9 +1,8 @@
 //! Why a request is turned down before the broker hears of it: one table, and how often each
 //! status was sent.
 
-use std::sync::atomic::{AtomicU64, Ordering};
-
 use super::response::Response;
+use crate::counters::Counter;
 
 macro_rules! refusals {
     ($($(#[doc = $doc:literal])* $name:ident = $status:literal, $text:literal;)*) => {
@@ -69,7 +68,7 @@ refusals! {
 
 /// How often each status of a refusal was sent.
 #[derive(Debug, Default)]
-pub(super) struct RefusalCounts([AtomicU64; STATUSES.len()]);
+pub(super) struct RefusalCounts([Counter; STATUSES.len()]);
 
 impl RefusalCounts {
     /// Makes the response for a refusal and counts it.
@@ -91,13 +90,13 @@ impl RefusalCounts {
     /// Counts a response with this status. Those that refuse nothing are not counted.
     pub(super) fn count(&self, status: u16) {
         if let Some(at) = STATUSES.iter().position(|known| *known == status) {
-            self.0[at].fetch_add(1, Ordering::Relaxed);
+            self.0[at].one();
         }
     }
 
     /// Every status with the number of times it was sent, in rising order.
     pub(super) fn snapshot(&self) -> Vec<(u16, u64)> {
-        let counts = self.0.iter().map(|count| count.load(Ordering::Relaxed));
+        let counts = self.0.iter().map(Counter::get);
         STATUSES.into_iter().zip(counts).collect()
     }
 }

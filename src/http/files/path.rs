@@ -248,6 +248,31 @@ mod tests {
     }
 
     #[test]
+    fn no_spelling_of_six_pieces_leads_out() {
+        const PIECES: [&str; 9] = ["/", ".", "..", "%2e", "%2F", "\\", "%5c", "%00", "a"];
+        let root = Path::new("/root");
+        let mut served = 0;
+        for number in 0..PIECES.len().pow(6) {
+            let digits = (0..6).map(|place| number / PIECES.len().pow(place) % PIECES.len());
+            let path: String = ["/"]
+                .into_iter()
+                .chain(digits.map(|digit| PIECES[digit]))
+                .collect();
+            let Some(parsed) = SitePath::parse(&path) else {
+                continue;
+            };
+            served += 1;
+            let full = parsed.below(root);
+            let below = full.strip_prefix(root).unwrap();
+            let plain = |part| matches!(part, Component::Normal(_));
+            assert!(below.components().all(plain), "{path}");
+            assert_eq!(below.components().count(), parsed.names.len(), "{path}");
+            assert!(!parsed.joined().contains(['\\', '\0', '%']), "{path}");
+        }
+        assert!(served > 100, "{served}");
+    }
+
+    #[test]
     fn the_slash_form_is_encoded_and_stays_on_this_host() {
         let table = [
             ("/sub", None, "/sub/"),

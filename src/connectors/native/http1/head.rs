@@ -24,7 +24,7 @@ impl FieldSlots<'_> {
 pub(in crate::connectors::native) struct Head<'h, 'b> {
     /// The method, a token.
     pub(in crate::connectors::native) method: &'b str,
-    /// Path and query, or `*`; the path of an absolute target, too.
+    /// As it came: path and query, a whole URL, or `*`.
     pub(in crate::connectors::native) target: &'b str,
     /// 0 or 1.
     pub(in crate::connectors::native) minor_version: u8,
@@ -76,7 +76,7 @@ pub(in crate::connectors::native) fn parse_head<'h, 'b>(
 
 /// Checks what `httparse` leaves to us.
 fn judge<'h, 'b>(request: Request<'h, 'b>, head: &'b [u8]) -> Result<Head<'h, 'b>, Refusal> {
-    let (Some(method), Some(path), Some(minor_version)) =
+    let (Some(method), Some(target), Some(minor_version)) =
         (request.method, request.path, request.version)
     else {
         return Err(Refusal::RequestLine);
@@ -84,17 +84,16 @@ fn judge<'h, 'b>(request: Request<'h, 'b>, head: &'b [u8]) -> Result<Head<'h, 'b
     let fields: &'h [Header<'b>] = request.headers;
     // `httparse` takes CR only before LF, so every LF has its CR if there are as many.
     if count(head, b'\n') != count(head, b'\r') {
-        return Err(Refusal::BareLineFeed);
+        return Err(Refusal::LineEnd);
     }
     if matches!(method, "CONNECT" | "TRACE") {
         return Err(Refusal::Method);
     }
-    let target = target::split(method, path)?;
-    check_host(fields, minor_version, target.authority)?;
+    check_host(fields, minor_version, target::authority(method, target)?)?;
     let framing = framing::of(fields, minor_version)?;
     Ok(Head {
         method,
-        target: target.path,
+        target,
         minor_version,
         fields,
         framing,
@@ -171,17 +170,10 @@ fn malformed(error: Error, bytes: &[u8]) -> Refusal {
     match error {
         Error::TooManyHeaders => Refusal::HeadTooLarge,
         Error::HeaderName | Error::HeaderValue => Refusal::Field,
-        Error::NewLine if request_line(bytes).ends_with(b" HTTP/1.1") => Refusal::Field,
+        Error::NewLine => Refusal::LineEnd,
         Error::Version => version(bytes),
-        Error::NewLine | Error::Status | Error::Token => Refusal::RequestLine,
+        Error::Status | Error::Token => Refusal::RequestLine,
     }
-}
-
-fn request_line(bytes: &[u8]) -> &[u8] {
-    bytes
-        .split(|byte| matches!(byte, b'\r' | b'\n'))
-        .next()
-        .unwrap_or_default()
 }
 
 /// Tells another version of HTTP from something that is no version.
@@ -268,7 +260,7 @@ mod tests {
         );
         good(
             "post http://H/x HTTP/1.1\r\nHost: h\r\n\r\n",
-            "post /x 1.1 1 None keep",
+            "post http://H/x 1.1 1 None keep",
         );
         good(
             "POST / HTTP/1.1\r\nHost: h\r\nConnection: x, CLOSE\r\nContent-Length: 5\r\n\r\n",
@@ -300,8 +292,6 @@ mod tests {
             "GET /",
             "GET / ",
             "GET  / HTTP/1.1",
-            "GET / HTTP/1.1 ",
-            "GET / HTTP/1.1 x",
             " ",
             " GET / HTTP/1.1",
             "POST HTTP/1.1",
@@ -310,11 +300,9 @@ mod tests {
             "P\0ST / HTTP/1.1",
             "GET /\0 HTTP/1.1",
             "GET /\x7f HTTP/1.1",
-            "GET / HTTP/1.1\0",
             "GET / http/1.1",
             "GET / HTTPS/1.1",
             "GET / HTTP/1",
-            "GET / HTTP/1.11",
             "GET / HTTP/1.x",
             "GET / HTTP/",
             "\x16\x03\x01\x02\0\x01\0\x01\u{7c}\x03\x03",
@@ -356,10 +344,19 @@ mod tests {
 
     #[test]
     fn line_ends() {
-        bad("GET / HTTP/1.1\nHost: h\n\n", Refusal::BareLineFeed);
-        bad("GET / HTTP/1.1\r\nHost: h\n\r\n", Refusal::BareLineFeed);
-        bad("GET / HTTP/1.1\r\nHost: h\r\n\n", Refusal::BareLineFeed);
-        bad("\nGET / HTTP/1.1\r\nHost: h\r\n\r\n", Refusal::BareLineFeed);
+        for line in [
+            "GET / HTTP/1.1 ",
+            "GET / HTTP/1.1 x",
+            "GET / HTTP/1.1\0",
+            "GET / HTTP/1.11",
+        ] {
+            bad(&format!("{line}\r\nHost: h\r\n\r\n"), Refusal::LineEnd);
+        }
+        bad("GET / HTTP/1.1\r\nHost: h\r\n\rx\n", Refusal::LineEnd);
+        bad("GET / HTTP/1.1\nHost: h\n\n", Refusal::LineEnd);
+        bad("GET / HTTP/1.1\r\nHost: h\n\r\n", Refusal::LineEnd);
+        bad("GET / HTTP/1.1\r\nHost: h\r\n\n", Refusal::LineEnd);
+        bad("\nGET / HTTP/1.1\r\nHost: h\r\n\r\n", Refusal::LineEnd);
     }
 
     #[test]

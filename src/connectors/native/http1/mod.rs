@@ -20,6 +20,8 @@ mod chunk;
 mod fields;
 mod framing;
 mod head;
+#[cfg(test)]
+mod mutations;
 mod refusal;
 mod target;
 

@@ -10,8 +10,8 @@ pub(in crate::connectors::native) enum Refusal {
     Target,
     /// A field line that is none: a name that is no token, a control character, a folded line.
     Field,
-    /// A line that ends in LF without CR.
-    BareLineFeed,
+    /// A line that does not end in CR LF where it should.
+    LineEnd,
     /// HTTP/1.1 without `Host`.
     NoHost,
     /// More than one `Host`.
@@ -57,7 +57,7 @@ impl Refusal {
             Self::RequestLine
             | Self::Target
             | Self::Field
-            | Self::BareLineFeed
+            | Self::LineEnd
             | Self::NoHost
             | Self::ManyHosts
             | Self::Host
@@ -80,28 +80,28 @@ impl Refusal {
     /// The answer's body: one line of plain text that repeats nothing of the request.
     pub(in crate::connectors::native) fn explain(self) -> &'static str {
         match self {
-            Self::RequestLine => "malformed request line\n",
-            Self::Target => "malformed request target\n",
-            Self::Field => "malformed header field\n",
-            Self::BareLineFeed => "a line of the head ends in LF without CR\n",
-            Self::NoHost => "the Host field is missing\n",
-            Self::ManyHosts => "more than one Host field\n",
-            Self::Host => "malformed Host field, or one that contradicts the target\n",
-            Self::ContentLength => "malformed Content-Length\n",
-            Self::DifferingLengths => "differing Content-Length fields\n",
-            Self::LengthAndCoding => "Transfer-Encoding beside Content-Length\n",
-            Self::TransferCoding => "malformed Transfer-Encoding\n",
-            Self::Chunk => "malformed chunked body\n",
-            Self::HeadTimeout => "the request head took too long\n",
-            Self::BodyTimeout => "the request body took too long\n",
-            Self::BodyTooLarge => "the request body is too large\n",
-            Self::TargetTooLong => "the request target is too long\n",
-            Self::Expectation => "unknown expectation\n",
-            Self::HeadTooLarge => "the request head is too large\n",
-            Self::Method => "method not implemented\n",
-            Self::UnknownCoding => "transfer coding not implemented\n",
-            Self::Overloaded => "too much unfinished input\n",
-            Self::Version => "HTTP version not supported\n",
+            Self::RequestLine => "malformed request line",
+            Self::Target => "malformed request target",
+            Self::Field => "malformed header field",
+            Self::LineEnd => "a line of the head does not end in CR LF",
+            Self::NoHost => "the Host field is missing",
+            Self::ManyHosts => "more than one Host field",
+            Self::Host => "malformed Host field, or one that contradicts the target",
+            Self::ContentLength => "malformed Content-Length",
+            Self::DifferingLengths => "differing Content-Length fields",
+            Self::LengthAndCoding => "Transfer-Encoding beside Content-Length",
+            Self::TransferCoding => "malformed Transfer-Encoding",
+            Self::Chunk => "malformed chunked body",
+            Self::HeadTimeout => "the request head took too long",
+            Self::BodyTimeout => "the request body took too long",
+            Self::BodyTooLarge => "the request body is too large",
+            Self::TargetTooLong => "the request target is too long",
+            Self::Expectation => "unknown expectation",
+            Self::HeadTooLarge => "the request head is too large",
+            Self::Method => "method not implemented",
+            Self::UnknownCoding => "transfer coding not implemented",
+            Self::Overloaded => "too much unfinished input",
+            Self::Version => "HTTP version not supported",
         }
     }
 }

@@ -2,17 +2,9 @@
 
 use super::{Refusal, fields};
 
-/// A target, reduced to the path and query that a site serves.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Target<'b> {
-    /// Path and query, beginning with `/`; or `*`.
-    pub(super) path: &'b str,
-    /// Host and port of an absolute target.
-    pub(super) authority: Option<&'b str>,
-}
-
-/// Takes a target apart. `*` is for OPTIONS alone.
-pub(super) fn split<'b>(method: &str, target: &'b str) -> Result<Target<'b>, Refusal> {
+/// Checks the form of a target and returns the host and port it names, if it is a whole URL. `*` is
+/// for OPTIONS alone; the form of CONNECT is not served.
+pub(super) fn authority<'b>(method: &str, target: &'b str) -> Result<Option<&'b str>, Refusal> {
     // RFC 3986 knows only ASCII, and a fragment is never sent.
     if !target
         .bytes()
@@ -21,29 +13,14 @@ pub(super) fn split<'b>(method: &str, target: &'b str) -> Result<Target<'b>, Ref
         return Err(Refusal::Target);
     }
     if target.starts_with('/') || (target == "*" && method == "OPTIONS") {
-        return Ok(Target {
-            path: target,
-            authority: None,
-        });
+        return Ok(None);
     }
     let rest = strip_scheme(target).ok_or(Refusal::Target)?;
-    let end = rest.find(['/', '?']).unwrap_or(rest.len());
-    let (authority, path) = rest.split_at(end);
-    if authority.is_empty() || !fields::is_authority(authority.as_bytes()) {
+    let name = rest.split(['/', '?']).next().unwrap_or_default();
+    if name.is_empty() || !fields::is_authority(name.as_bytes()) {
         return Err(Refusal::Target);
     }
-    match path.as_bytes().first() {
-        None => Ok(Target {
-            path: "/",
-            authority: Some(authority),
-        }),
-        Some(b'/') => Ok(Target {
-            path,
-            authority: Some(authority),
-        }),
-        // `http://host?query` has an empty path, which we would have to make up.
-        Some(_) => Err(Refusal::Target),
-    }
+    Ok(Some(name))
 }
 
 fn strip_scheme(target: &str) -> Option<&str> {
@@ -59,17 +36,16 @@ mod tests {
 
     #[test]
     fn forms() {
-        let ok = |path, authority| Ok(Target { path, authority });
         let bad = Err(Refusal::Target);
         for (target, expected) in [
-            ("/", ok("/", None)),
-            ("/a/b?c=d", ok("/a/b?c=d", None)),
-            ("//a", ok("//a", None)),
-            ("http://h", ok("/", Some("h"))),
-            ("http://h:80/", ok("/", Some("h:80"))),
-            ("HTTPS://h/a?b", ok("/a?b", Some("h"))),
-            ("http://[::1]:80/a", ok("/a", Some("[::1]:80"))),
-            ("http://h?b", bad),
+            ("/", Ok(None)),
+            ("/a/b?c=d", Ok(None)),
+            ("//a", Ok(None)),
+            ("http://h", Ok(Some("h"))),
+            ("http://h:80/", Ok(Some("h:80"))),
+            ("HTTPS://h/a?b", Ok(Some("h"))),
+            ("http://[::1]:80/a", Ok(Some("[::1]:80"))),
+            ("http://h?b", Ok(Some("h"))),
             ("http:///a", bad),
             ("http://", bad),
             ("http://u@h/", bad),
@@ -82,9 +58,9 @@ mod tests {
             ("/#a", bad),
             ("/\u{fc}", bad),
         ] {
-            assert_eq!(split("GET", target), expected, "{target}");
+            assert_eq!(authority("GET", target), expected, "{target}");
         }
-        assert_eq!(split("OPTIONS", "*"), ok("*", None));
-        assert_eq!(split("OPTIONS", "**"), bad);
+        assert_eq!(authority("OPTIONS", "*"), Ok(None));
+        assert_eq!(authority("OPTIONS", "**"), bad);
     }
 }

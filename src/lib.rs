@@ -6,5 +6,8 @@ pub mod config;
 pub mod connectors;
 pub mod counters;
 pub mod demo;
+pub mod http;
+pub mod ops;
 pub mod protocol;
+pub mod tcp;
 pub mod transport;

@@ -1,0 +1,133 @@
+//! The connector that the settings name, behind one face.
+
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::error::StartError;
+use crate::clock::Clock;
+use crate::config::{self, Config, ListenAddress};
+use crate::connectors::native::{Native, NativeConfig};
+use crate::connectors::tiny_http::{TinyHttp, TinyHttpConfig};
+use crate::http::Site;
+use crate::tcp::{ListenOptions, Listener};
+
+/// A running connector.
+pub(super) enum Connector {
+    Native(Native),
+    TinyHttp(TinyHttp),
+}
+
+/// What a connector has done so far, and holds at present.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct ConnectorStats {
+    pub(super) connections: u64,
+    pub(super) accepted: u64,
+    pub(super) requests: u64,
+    pub(super) bytes_in: u64,
+    pub(super) bytes_out: u64,
+}
+
+impl Connector {
+    pub(super) fn start(
+        config: &Config,
+        site: &Arc<Site>,
+        clock: &Arc<dyn Clock>,
+    ) -> Result<Self, StartError> {
+        let bound = config.listen.iter().map(bind).collect::<Result<Vec<_>, _>>()?;
+        let started = match config.connector {
+            config::Connector::Native => {
+                let options = ListenOptions::default();
+                let listeners = bound.into_iter().map(|one| Listener::from_std(one, &options));
+                let listeners = listeners.collect::<Result<Vec<_>, _>>();
+                listeners
+                    .and_then(|listeners| {
+                        Native::start(native_config(config), listeners, site, clock)
+                    })
+                    .map(Self::Native)
+            }
+            config::Connector::TinyHttp => {
+                let tiny = TinyHttpConfig {
+                    workers: config.workers,
+                    write_timeout: config.write_timeout,
+                    ..TinyHttpConfig::default()
+                };
+                TinyHttp::start(&tiny, bound, site, clock).map(Self::TinyHttp)
+            }
+        };
+        started.map_err(StartError::System)
+    }
+
+    pub(super) fn local_addrs(&self) -> Vec<SocketAddr> {
+        match self {
+            Self::Native(native) => native.local_addrs(),
+            Self::TinyHttp(tiny) => tiny.local_addrs().to_vec(),
+        }
+    }
+
+    pub(super) fn stop_accepting(&mut self) {
+        match self {
+            Self::Native(native) => native.stop_accepting(),
+            Self::TinyHttp(tiny) => tiny.stop_accepting(),
+        }
+    }
+
+    pub(super) fn stop(self, grace: Duration) {
+        match self {
+            Self::Native(native) => native.stop(grace),
+            Self::TinyHttp(tiny) => tiny.stop(grace),
+        }
+    }
+
+    pub(super) fn stats(&self) -> ConnectorStats {
+        match self {
+            Self::Native(native) => {
+                let stats = native.stats();
+                ConnectorStats {
+                    connections: stats.tcp.open as u64,
+                    accepted: stats.tcp.accepted,
+                    requests: stats.requests,
+                    bytes_in: stats.tcp.bytes_in,
+                    bytes_out: stats.tcp.bytes_out,
+                }
+            }
+            Self::TinyHttp(tiny) => {
+                ConnectorStats { requests: tiny.stats().requests, ..ConnectorStats::default() }
+            }
+        }
+    }
+}
+
+fn bind(address: &ListenAddress) -> Result<TcpListener, StartError> {
+    let bound = address.resolve().and_then(|resolved| listen(&resolved));
+    bound.map_err(|source| StartError::Listen { address: address.to_string(), source })
+}
+
+/// Like the standard library's, with a backlog for bursts.
+fn listen(address: &SocketAddr) -> std::io::Result<TcpListener> {
+    use socket2::{Domain, Socket, Type};
+    let socket = Socket::new(Domain::for_address(*address), Type::STREAM, None)?;
+    socket.set_reuse_address(true)?;
+    socket.bind(&(*address).into())?;
+    socket.listen(BACKLOG)?;
+    Ok(socket.into())
+}
+
+fn native_config(config: &Config) -> NativeConfig {
+    NativeConfig {
+        io_threads: config.io_threads,
+        max_connections: Some(config.max_connections),
+        max_connections_per_ip: config
+            .max_connections_per_ip
+            .map(|limit| u32::try_from(limit).unwrap_or(u32::MAX)),
+        header_timeout: config.header_timeout,
+        body_timeout: config.body_timeout,
+        idle_timeout: config.idle_timeout,
+        write_timeout: config.write_timeout,
+        max_header: config.max_header,
+        max_input_total: config.max_input_total,
+    }
+}
+
+/// Connections that may wait to be accepted; the system may allow fewer.
+const BACKLOG: i32 = 4096;

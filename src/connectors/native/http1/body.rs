@@ -48,14 +48,6 @@ impl Body {
         })
     }
 
-    /// The whole body, when it lies in `input` as it is: nothing is copied then.
-    pub(in crate::connectors::native) fn in_place<'b>(&self, input: &'b [u8]) -> Option<&'b [u8]> {
-        match &self.coding {
-            Coding::Length(left) if self.bytes.is_empty() => input.get(..*left),
-            _ => None,
-        }
-    }
-
     /// Takes what belongs to the body from `input`; returns how many bytes that was.
     pub(in crate::connectors::native) fn take(
         &mut self,
@@ -128,15 +120,6 @@ mod tests {
         let mut body = Body::new(Framing::Length(1 << 30), 1 << 30).expect("because it fits");
         body.take(b"x").expect("because a byte is no error");
         assert!(body.bytes.capacity() < 64);
-    }
-
-    #[test]
-    fn a_body_that_has_come_with_its_head_is_left_in_place() {
-        let body = Body::new(Framing::Length(5), 10).expect("because it fits");
-        assert_eq!(body.in_place(b"hello, world"), Some(&b"hello"[..]));
-        assert_eq!(body.in_place(b"hell"), None);
-        let chunked = Body::new(Framing::Chunked, 10).expect("because it fits");
-        assert_eq!(chunked.in_place(b"0\r\n\r\n"), None);
     }
 
     #[test]

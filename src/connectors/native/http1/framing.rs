@@ -21,6 +21,15 @@ impl Framing {
     pub(in crate::connectors::native) fn is_empty(self) -> bool {
         matches!(self, Self::None | Self::Length(0))
     }
+
+    /// The whole body, when it lies in `input` as it is; it need not be copied then.
+    pub(in crate::connectors::native) fn in_place(self, input: &[u8]) -> Option<&[u8]> {
+        match self {
+            Self::None => Some(&[]),
+            Self::Length(length) => input.get(..usize::try_from(length).ok()?),
+            Self::Chunked => None,
+        }
+    }
 }
 
 /// Judges `Content-Length` and `Transfer-Encoding`.
@@ -126,6 +135,17 @@ mod tests {
         assert_eq!(twice("5", "5"), Ok(Framing::Length(5)));
         assert_eq!(twice("5", "6"), Err(Refusal::DifferingLengths));
         assert_eq!(twice("5", "x"), Err(Refusal::ContentLength));
+    }
+
+    #[test]
+    fn a_body_that_has_come_with_its_head_is_left_in_place() {
+        let input = b"hello, world";
+        assert_eq!(Framing::Length(5).in_place(input), Some(&b"hello"[..]));
+        assert_eq!(Framing::Length(12).in_place(input), Some(&input[..]));
+        assert_eq!(Framing::Length(13).in_place(input), None);
+        assert_eq!(Framing::Length(u64::MAX).in_place(input), None);
+        assert_eq!(Framing::None.in_place(input), Some(&b""[..]));
+        assert_eq!(Framing::Chunked.in_place(b"0\r\n\r\n"), None);
     }
 
     #[test]

@@ -75,6 +75,7 @@ pub(in crate::connectors::native) fn parse_head<'h, 'b>(
 }
 
 /// Checks what `httparse` leaves to us.
+#[allow(clippy::needless_pass_by_value)] // its fields outlive it only when they are moved out
 fn judge<'h, 'b>(request: Request<'h, 'b>, head: &'b [u8]) -> Result<Head<'h, 'b>, Refusal> {
     let (Some(method), Some(target), Some(minor_version)) =
         (request.method, request.path, request.version)

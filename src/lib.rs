@@ -9,5 +9,6 @@ pub mod demo;
 pub mod http;
 pub mod ops;
 pub mod protocol;
+pub mod server;
 pub mod tcp;
 pub mod transport;

@@ -108,7 +108,10 @@ fn start_ops(address: &ListenAddress, parts: &Arc<Parts>) -> Result<OpsListener,
     let started = address
         .resolve()
         .and_then(|resolved| OpsListener::start(resolved, source, Arc::clone(&parts.clock)));
-    started.map_err(|source| StartError::Listen { address: address.to_string(), source })
+    started.map_err(|source| StartError::Listen {
+        address: address.to_string(),
+        source,
+    })
 }
 
 fn broker_config(config: &Config) -> BrokerConfig {
@@ -157,7 +160,11 @@ fn site_config(config: &Config) -> SiteConfig {
         max_messages: config.max_messages,
         max_depth: config.max_depth,
         document_root: config.document_root.clone(),
-        embedded: if config.serves_demo() { pages::PAGES } else { &[] },
+        embedded: if config.serves_demo() {
+            pages::PAGES
+        } else {
+            &[]
+        },
         directory_index: config.directory_index.clone(),
         expires: config
             .expires

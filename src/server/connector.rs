@@ -7,14 +7,14 @@ use std::time::Duration;
 use super::error::StartError;
 use crate::clock::Clock;
 use crate::config::{self, Config, ListenAddress};
-use crate::connectors::native::{Native, NativeConfig};
+use crate::connectors::native::{self, NativeConfig};
 use crate::connectors::tiny_http::{TinyHttp, TinyHttpConfig};
 use crate::http::Site;
-use crate::tcp::{ListenOptions, Listener};
+use crate::tcp::{Address, ListenOptions, Listener};
 
 /// A running connector.
 pub(super) enum Connector {
-    Native(Native),
+    Native(native::Running),
     TinyHttp(TinyHttp),
 }
 
@@ -34,15 +34,22 @@ impl Connector {
         site: &Arc<Site>,
         clock: &Arc<dyn Clock>,
     ) -> Result<Self, StartError> {
-        let bound = config.listen.iter().map(bind).collect::<Result<Vec<_>, _>>()?;
+        let bound = config
+            .listen
+            .iter()
+            .map(bind)
+            .collect::<Result<Vec<_>, _>>()?;
         let started = match config.connector {
             config::Connector::Native => {
                 let options = ListenOptions::default();
-                let listeners = bound.into_iter().map(|one| Listener::from_std(one, &options));
+                let listeners = bound
+                    .into_iter()
+                    .map(|one| Listener::from_std(one, &options));
                 let listeners = listeners.collect::<Result<Vec<_>, _>>();
                 listeners
                     .and_then(|listeners| {
-                        Native::start(native_config(config), listeners, site, clock)
+                        let (site, clock) = (Arc::clone(site), Arc::clone(clock));
+                        native::start(native_config(config), listeners, site, clock)
                     })
                     .map(Self::Native)
             }
@@ -60,7 +67,11 @@ impl Connector {
 
     pub(super) fn local_addrs(&self) -> Vec<SocketAddr> {
         match self {
-            Self::Native(native) => native.local_addrs(),
+            Self::Native(native) => native
+                .local_addrs()
+                .iter()
+                .filter_map(Address::inet)
+                .collect(),
             Self::TinyHttp(tiny) => tiny.local_addrs().to_vec(),
         }
     }
@@ -74,7 +85,12 @@ impl Connector {
 
     pub(super) fn stop(self, grace: Duration) {
         match self {
-            Self::Native(native) => native.stop(grace),
+            Self::Native(native) => {
+                let stopped = native.stop(grace);
+                if stopped.stuck > 0 {
+                    log::warn!("{} I/O threads did not end in time", stopped.stuck);
+                }
+            }
             Self::TinyHttp(tiny) => tiny.stop(grace),
         }
     }
@@ -84,23 +100,27 @@ impl Connector {
             Self::Native(native) => {
                 let stats = native.stats();
                 ConnectorStats {
-                    connections: stats.tcp.open as u64,
-                    accepted: stats.tcp.accepted,
+                    connections: stats.connections.open as u64,
+                    accepted: stats.connections.accepted,
                     requests: stats.requests,
-                    bytes_in: stats.tcp.bytes_in,
-                    bytes_out: stats.tcp.bytes_out,
+                    bytes_in: stats.connections.bytes_in,
+                    bytes_out: stats.connections.bytes_out,
                 }
             }
-            Self::TinyHttp(tiny) => {
-                ConnectorStats { requests: tiny.stats().requests, ..ConnectorStats::default() }
-            }
+            Self::TinyHttp(tiny) => ConnectorStats {
+                requests: tiny.stats().requests,
+                ..ConnectorStats::default()
+            },
         }
     }
 }
 
 fn bind(address: &ListenAddress) -> Result<TcpListener, StartError> {
     let bound = address.resolve().and_then(|resolved| listen(&resolved));
-    bound.map_err(|source| StartError::Listen { address: address.to_string(), source })
+    bound.map_err(|source| StartError::Listen {
+        address: address.to_string(),
+        source,
+    })
 }
 
 /// Like the standard library's, with a backlog for bursts.

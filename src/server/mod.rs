@@ -57,7 +57,9 @@ impl Server {
     /// The URL of the endpoint on the first address.
     pub fn url(&self) -> String {
         let address = self.addresses.first();
-        address.map_or_else(String::new, |address| format!("http://{address}{}", self.path))
+        address.map_or_else(String::new, |address| {
+            format!("http://{address}{}", self.path)
+        })
     }
 
     /// The address of the operations listener, if there is one.

@@ -29,7 +29,12 @@ pub struct ServerStats {
 
 impl Parts {
     pub(super) fn stats(&self) -> ServerStats {
-        let connector = self.connector.lock().as_ref().map(Connector::stats).unwrap_or_default();
+        let connector = self
+            .connector
+            .lock()
+            .as_ref()
+            .map(Connector::stats)
+            .unwrap_or_default();
         ServerStats {
             broker: self.broker.stats(),
             connections: connector.connections,

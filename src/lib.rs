@@ -12,3 +12,5 @@ pub mod protocol;
 pub mod server;
 pub mod tcp;
 pub mod transport;
+
+pub use server::{Server, ServerBuilder, StartError};

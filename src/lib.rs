@@ -1,6 +1,8 @@
 //! A Bayeux (CometD) publish-subscribe server, synchronous and embeddable.
 
 pub mod broker;
+#[cfg(feature = "client")]
+pub mod client;
 pub mod clock;
 pub mod config;
 pub mod connectors;
@@ -12,5 +14,3 @@ pub mod protocol;
 pub mod server;
 pub mod tcp;
 pub mod transport;
-
-pub use server::{Server, ServerBuilder, StartError};

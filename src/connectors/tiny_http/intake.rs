@@ -42,7 +42,10 @@ fn serve(shared: &Shared, mut request: Request, date: &mut DateCache) {
         .collect();
     let lines: Vec<httparse::Header<'_>> = lines
         .iter()
-        .map(|(name, value)| httparse::Header { name, value: value.as_bytes() })
+        .map(|(name, value)| httparse::Header {
+            name,
+            value: value.as_bytes(),
+        })
         .collect();
     let head = RequestHead {
         method: &method,
@@ -54,12 +57,18 @@ fn serve(shared: &Shared, mut request: Request, date: &mut DateCache) {
     let keep_alive = !closes(&head);
     let peer_ip = request
         .remote_addr()
-        .map_or(IpAddr::V4(Ipv4Addr::LOCALHOST), |address| address.ip().to_canonical());
+        .map_or(IpAddr::V4(Ipv4Addr::LOCALHOST), |address| {
+            address.ip().to_canonical()
+        });
     let body = match read_body(shared, &head, &mut request) {
         Ok(body) => body,
         Err(Stop::Refused(response)) => {
             let unread = request.body_length().unwrap_or(0) > DISCARDED;
-            let writer = if unread { output_beside(request) } else { request.into_writer() };
+            let writer = if unread {
+                output_beside(request)
+            } else {
+                request.into_writer()
+            };
             let output = Output::new(writer, keep_alive && !unread, http10, head.is_head());
             return output.send(shared, response, date);
         }
@@ -68,7 +77,12 @@ fn serve(shared: &Shared, mut request: Request, date: &mut DateCache) {
     };
     let writer = request.into_writer();
     let output = Output::new(writer, keep_alive, http10, head.is_head());
-    let request = crate::http::Request { head, body: &body, peer_ip, secure: false };
+    let request = crate::http::Request {
+        head,
+        body: &body,
+        peer_ip,
+        secure: false,
+    };
     let place = shared.shards.place();
     match shared.site.handle(&request, &place.link) {
         Handled::Done(response) => output.send(shared, response, date),
@@ -88,8 +102,8 @@ fn read_body(
     request: &mut Request,
 ) -> Result<Vec<u8>, Stop> {
     let announced = request.body_length();
-    let has_body = announced.is_some_and(|len| len > 0)
-        || head.headers.get("transfer-encoding").is_some();
+    let has_body =
+        announced.is_some_and(|len| len > 0) || head.headers.get("transfer-encoding").is_some();
     if !has_body {
         return Ok(Vec::new());
     }
@@ -100,7 +114,11 @@ fn read_body(
     }
     let mut body = Vec::new();
     let limit = most as u64 + 1;
-    request.as_reader().take(limit).read_to_end(&mut body).map_err(|_| Stop::Gone)?;
+    request
+        .as_reader()
+        .take(limit)
+        .read_to_end(&mut body)
+        .map_err(|_| Stop::Gone)?;
     if body.len() > most {
         return Err(too_large());
     }

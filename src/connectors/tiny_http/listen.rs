@@ -53,16 +53,29 @@ impl Intake {
         socket.set_write_timeout(Some(write_timeout))?;
         socket.set_tcp_nodelay(true)?;
         let current = Some(Arc::new(serve(&listener)?));
-        let state = State { current, former: Arc::default(), rebuilds: 0 };
-        Ok(Self { listener, state: Mutex::new(state) })
+        let state = State {
+            current,
+            former: Arc::default(),
+            rebuilds: 0,
+        };
+        Ok(Self {
+            listener,
+            state: Mutex::new(state),
+        })
     }
 
     /// Waits a little for a request.
     pub(super) fn receive(&self) -> Received {
         let (current, former, rebuilds) = {
             let state = self.state.lock();
-            let Some(current) = &state.current else { return Received::Closed };
-            (Arc::clone(current), Arc::clone(&state.former), state.rebuilds)
+            let Some(current) = &state.current else {
+                return Received::Closed;
+            };
+            (
+                Arc::clone(current),
+                Arc::clone(&state.former),
+                state.rebuilds,
+            )
         };
         for server in former.iter() {
             if let Ok(Some(request)) = server.try_recv() {
@@ -84,7 +97,9 @@ impl Intake {
         if state.rebuilds != seen {
             return Received::Nothing;
         }
-        let Some(failed) = state.current.clone() else { return Received::Closed };
+        let Some(failed) = state.current.clone() else {
+            return Received::Closed;
+        };
         match serve(&self.listener) {
             Ok(server) => {
                 let first = (state.former.len() + 1).saturating_sub(FORMER);

@@ -123,7 +123,9 @@ impl TinyHttp {
             for n in 0..config.workers.max(1) {
                 let (shared, intake) = (Arc::clone(&shared), Arc::clone(&intake));
                 let worker = Builder::new().name(format!("bayeux-tiny-{n}"));
-                running.workers.push(worker.spawn(move || intake::work(&shared, &intake))?);
+                running
+                    .workers
+                    .push(worker.spawn(move || intake::work(&shared, &intake))?);
             }
         }
         Ok(running)

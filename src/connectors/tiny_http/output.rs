@@ -21,7 +21,12 @@ impl Output {
         http10: bool,
         head_only: bool,
     ) -> Self {
-        Self { writer, keep_alive, http10, head_only }
+        Self {
+            writer,
+            keep_alive,
+            http10,
+            head_only,
+        }
     }
 
     /// Writes a response; blocks until the kernel has it, or the write timeout ends it.
@@ -69,8 +74,19 @@ impl Output {
     ) {
         let mut out = Vec::new();
         let date = date.at(shared.clock.wall());
-        format.write(&answer, &shared.site, date, self.keep_alive, self.http10, &mut out);
-        match self.writer.write_all(&out).and_then(|()| self.writer.flush()) {
+        format.write(
+            &answer,
+            &shared.site,
+            date,
+            self.keep_alive,
+            self.http10,
+            &mut out,
+        );
+        match self
+            .writer
+            .write_all(&out)
+            .and_then(|()| self.writer.flush())
+        {
             Ok(()) => {
                 if let Some(flight) = answer.flight.take() {
                     flight.delivered();

@@ -11,8 +11,8 @@ use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
 
-use super::output::Output;
 use super::Shared;
+use super::output::Output;
 use crate::broker::{Answer, Exchange, Executed};
 use crate::counters::Gauge;
 use crate::http::{DateCache, Format};
@@ -76,7 +76,9 @@ impl Shards {
         for (n, shard) in self.shards.iter().enumerate() {
             let (shard, shared) = (Arc::clone(shard), Arc::clone(shared));
             let thread = Builder::new().name(format!("bayeux-replies-{n}"));
-            self.threads.lock().push(thread.spawn(move || shard.run(&shared))?);
+            self.threads
+                .lock()
+                .push(thread.spawn(move || shard.run(&shared))?);
         }
         Ok(())
     }
@@ -91,7 +93,10 @@ impl Shards {
         let count = self.shards.len() as u64;
         let at = usize::try_from(key % count).expect("below the number of shards");
         let shard = Arc::clone(&self.shards[at]);
-        let link = Link { outlet: Arc::clone(&shard) as Arc<dyn Outlet>, key };
+        let link = Link {
+            outlet: Arc::clone(&shard) as Arc<dyn Outlet>,
+            key,
+        };
         Place { shard, link }
     }
 
@@ -128,7 +133,14 @@ impl Place {
             Executed::Later(exchange) => {
                 shared.shards.parked.add(1);
                 let mut state = self.shard.state.lock();
-                state.parked.insert(self.link.key, Parked { exchange, format, output });
+                state.parked.insert(
+                    self.link.key,
+                    Parked {
+                        exchange,
+                        format,
+                        output,
+                    },
+                );
                 state.woken.push(self.link.key);
                 drop(state);
                 self.shard.changed.notify_one();
@@ -159,7 +171,11 @@ impl Shard {
 
     fn write(&self, shared: &Shared, parked: Parked, answer: Answer, date: &mut DateCache) {
         shared.shards.parked.sub(1);
-        let Parked { format, output, exchange } = parked;
+        let Parked {
+            format,
+            output,
+            exchange,
+        } = parked;
         drop(exchange);
         output.answer(shared, &format, answer, date);
     }
@@ -180,7 +196,11 @@ impl Shard {
         woken.sort_unstable();
         woken.dedup();
         let found = woken.into_iter();
-        Some(found.filter_map(|key| state.parked.remove(&key).map(|one| (one, key))).collect())
+        Some(
+            found
+                .filter_map(|key| state.parked.remove(&key).map(|one| (one, key)))
+                .collect(),
+        )
     }
 
     /// It was woken for nothing. A wake that comes while it is out waits in `woken`, and this

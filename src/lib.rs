@@ -1,6 +1,8 @@
 //! A Bayeux (CometD) publish-subscribe server, synchronous and embeddable.
 
 pub mod broker;
+#[cfg(feature = "cli")]
+pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod connectors;

@@ -8,6 +8,7 @@ use bayeux::broker::{
     Access, AnswerStatus, BrokerConfig, Decision, Overflow, Question, QueueLimits, ServiceCall,
     ServiceReply, Verdict,
 };
+use bayeux::transport::{BrowserId, Transport};
 use serde_json::{Value, json};
 use world::{World, connect, data_of};
 
@@ -329,4 +330,27 @@ fn draining_answers_every_held_connect() {
         .send(&json!([connect(&clients[0])]))
         .unwrap_or_else(|_| panic!("answered"));
     assert_eq!(refused.items[0]["error"], "503::draining");
+}
+
+#[test]
+fn the_bounds_on_held_connects_are_for_polling_only() {
+    let mut world = World::new(BrokerConfig {
+        max_held_per_ip: Some(1),
+        ..BrokerConfig::default()
+    });
+    world.browser = Some(BrowserId(7));
+    let clients = [world.open(), world.open(), world.open()];
+    world.hold(&connect(&clients[0]));
+    let slow = world.reply(&connect(&clients[1]));
+    assert_eq!(
+        (&slow["successful"], &slow["advice"]),
+        (
+            &json!(true),
+            &json!({"multiple-clients": true, "reconnect": "retry", "interval": 2000})
+        )
+    );
+    world.transport = Transport::WebSocket;
+    world.hold(&connect(&clients[1]));
+    world.hold(&connect(&clients[2]));
+    assert_eq!(world.broker.stats().held, 3);
 }

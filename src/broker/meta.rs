@@ -281,12 +281,17 @@ impl Run<'_> {
         }
     }
 
-    /// A place among the connects that are held, if the bounds allow one more.
+    /// A place among the connects that are held, if the bounds allow one more. They spare the
+    /// connections of HTTP clients; a socket or a stream has its one connection anyway.
     fn place(&self) -> Result<Place, Option<Full>> {
         let config = &self.core.config;
+        let polling = matches!(
+            self.peer.transport,
+            Transport::LongPolling | Transport::CallbackPolling
+        );
         let limits = HeldLimits {
-            per_browser: config.max_sessions_per_browser,
-            per_address: config.max_held_per_ip,
+            per_browser: config.max_sessions_per_browser.filter(|_| polling),
+            per_address: config.max_held_per_ip.filter(|_| polling),
         };
         self.core
             .held

@@ -131,6 +131,23 @@ impl Run<'_> {
             .finish();
     }
 
+    /// Replies that the policy refused the message of this session, which remembers what it has
+    /// been advised.
+    pub(super) fn fail_denied(
+        &mut self,
+        body: &str,
+        message: &Message,
+        session: Option<&Session>,
+        error: fn(&str) -> ErrorText,
+        denied: &Denied,
+    ) {
+        if let (Some(session), Some(advice)) = (session, denied.advice) {
+            session.lock().advised = Some(advice);
+        }
+        let error = error(&denied.reason);
+        self.fail(body, message, &error, denied.advice.as_ref());
+    }
+
     /// Replies that the session is not known.
     pub(super) fn fail_unknown(&mut self, body: &str, message: &Message) {
         self.fail(body, message, &error::session_unknown(), None);
@@ -234,9 +251,9 @@ impl Run<'_> {
             }
         };
         let allowed = self.permitted(body, message, Action::Connect, Some(&session), &[]);
-        if let Err(Denied { reason, advice }) = allowed {
-            let error = error::connect_denied(&reason);
-            return self.fail(body, message, &error, advice.as_ref());
+        if let Err(denied) = allowed {
+            let error = error::connect_denied;
+            return self.fail_denied(body, message, Some(&session), error, &denied);
         }
         let mut state = session.lock();
         if state.gone().is_some() {
@@ -342,9 +359,9 @@ impl Run<'_> {
             Err(error) => return self.fail(body, message, &error, None),
         };
         let allowed = self.permitted(body, message, Action::Subscribe, Some(&session), &patterns);
-        if let Err(Denied { reason, advice }) = allowed {
-            let error = error::subscribe_denied(&reason);
-            return self.fail(body, message, &error, advice.as_ref());
+        if let Err(denied) = allowed {
+            let error = error::subscribe_denied;
+            return self.fail_denied(body, message, Some(&session), error, &denied);
         }
         match self.core.subscribe(&session, &patterns) {
             Ok(()) => echo(body, message).success(&mut self.replies).finish(),
@@ -367,9 +384,9 @@ impl Run<'_> {
             Some(&session),
             &patterns,
         );
-        if let Err(Denied { reason, advice }) = allowed {
-            let error = error::unsubscribe_denied(&reason);
-            return self.fail(body, message, &error, advice.as_ref());
+        if let Err(denied) = allowed {
+            let error = error::unsubscribe_denied;
+            return self.fail_denied(body, message, Some(&session), error, &denied);
         }
         self.core.unsubscribe(&session, &patterns);
         echo(body, message).success(&mut self.replies).finish();
@@ -380,9 +397,9 @@ impl Run<'_> {
             return self.fail_unknown(body, message);
         };
         let allowed = self.permitted(body, message, Action::Disconnect, Some(&session), &[]);
-        if let Err(Denied { reason, advice }) = allowed {
-            let error = error::disconnect_denied(&reason);
-            return self.fail(body, message, &error, advice.as_ref());
+        if let Err(denied) = allowed {
+            let error = error::disconnect_denied;
+            return self.fail_denied(body, message, Some(&session), error, &denied);
         }
         if self.core.end(&session, Gone::Disconnected) {
             echo(body, message).success(&mut self.replies).finish();

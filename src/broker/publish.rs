@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use super::meta::Denied;
 use super::policy::{Action, Verdict};
 use super::run::{Run, Step, echo};
 use super::service::{Access, ServiceCall, ServiceEntry, ServiceReply};
@@ -71,10 +70,8 @@ impl Run<'_> {
         session: Option<&Session>,
         channel: &ChannelName,
     ) -> bool {
-        if let Err(Denied { reason, advice }) = self.permitted(body, message, action, session, &[])
-        {
-            let error = error::publish_denied(&reason);
-            self.fail(body, message, &error, advice.as_ref());
+        if let Err(denied) = self.permitted(body, message, action, session, &[]) {
+            self.fail_denied(body, message, session, error::publish_denied, &denied);
             return false;
         }
         if self.core.listeners.any() {

@@ -53,8 +53,8 @@ impl Run<'_> {
             wrong_cookie: false,
         })?;
         let config = &self.core.config;
-        let by_cookie = self.peer.transport != Transport::WebSocket;
-        if config.require_browser_cookie && by_cookie && session.browser != self.peer.browser {
+        let bound = config.require_browser_cookie && session.browser.is_some();
+        if bound && session.browser != self.peer.browser {
             return Err(Unknown { wrong_cookie: true });
         }
         if message.channel != Target::Connect {
@@ -205,13 +205,9 @@ impl Run<'_> {
 
     fn open_session(&mut self, filtered: bool) -> Arc<Session> {
         let core = Arc::clone(&self.core);
-        let browser = self.peer.browser.unwrap_or_else(|| {
-            let fresh = self.cookie.unwrap_or_else(BrowserId::random);
-            self.cookie = Some(fresh);
-            fresh
-        });
+        let browser = self.peer.browser.or_else(|| self.issue_cookie());
         let settings = SessionSettings {
-            browser: Some(browser),
+            browser,
             filtered,
             deliver_only: core.config.meta_connect_deliver_only,
         };
@@ -240,6 +236,14 @@ impl Run<'_> {
         core.observers
             .tell(&core.servants, || Event::Connected { client, peer });
         session
+    }
+
+    /// A browser id for a client that has none, where the response can carry it.
+    fn issue_cookie(&mut self) -> Option<BrowserId> {
+        if self.peer.transport == Transport::WebSocket {
+            return None;
+        }
+        Some(*self.cookie.get_or_insert_with(BrowserId::random))
     }
 
     fn connect(&mut self, body: &str, message: &Message) {

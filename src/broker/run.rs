@@ -65,6 +65,8 @@ pub(crate) struct Run<'b> {
     current: Option<Message>,
     /// The current message has been allowed.
     pub(super) judged: bool,
+    /// The session that the current message, a call of a service, comes from.
+    pub(super) caller: Option<Arc<Session>>,
     /// The request has one message only.
     pub(super) alone: bool,
     executed: usize,
@@ -113,6 +115,7 @@ impl<'b> Run<'b> {
             messages: messages.into_iter(),
             current: None,
             judged: false,
+            caller: None,
             executed: 0,
             reservation: None,
             handshake: Vec::new(),
@@ -295,6 +298,7 @@ impl<'b> Run<'b> {
             messages: self.messages,
             current: self.current,
             judged: self.judged,
+            caller: self.caller,
             alone: self.alone,
             executed: self.executed,
             reservation: self.reservation,

@@ -347,3 +347,48 @@ fn the_bounds_on_held_connects_are_for_polling_only() {
     world.hold(&connect(&clients[2]));
     assert_eq!(world.broker.stats().held, 3);
 }
+
+#[test]
+fn messages_bound_to_connects_leave_with_no_other_reply() {
+    let mut world = World::new(BrokerConfig {
+        meta_connect_deliver_only: true,
+        ..BrokerConfig::default()
+    });
+    let (a, b) = (world.open(), world.open());
+    world.subscribe(&a, &json!("/x"));
+    world.subscribe(&b, &json!("/x"));
+    assert_eq!(world.publish(&a, "/x", &json!(1)).len(), 1);
+    let both = world.ask(&json!([connect(&a), connect(&b)]));
+    assert_eq!(data_of(&both), [json!(1)], "those of the first session");
+    assert_eq!(data_of(&world.ask(&json!([connect(&b)]))), [json!(1)]);
+    let held = world.hold(&connect(&a));
+    assert_eq!(world.publish(&a, "/x", &json!(2)).len(), 1);
+    assert_eq!(data_of(&world.answer(held).written()), [json!(2)]);
+}
+
+#[test]
+fn a_slow_service_delays_nobody_but_its_caller() {
+    let mut world = world();
+    let (go, wait) = std::sync::mpsc::channel::<()>();
+    let wait = std::sync::Mutex::new(wait);
+    let slow = move |_: &ServiceCall<'_>| {
+        wait.lock().unwrap().recv().unwrap();
+        Ok(Vec::new())
+    };
+    world
+        .broker
+        .add_service("/service/slow", Access::Sessions, slow)
+        .unwrap();
+    let (a, b) = (world.open(), world.open());
+    world.subscribe(&b, &json!("/x"));
+    let held = world.hold(&connect(&b));
+    let Err(key) = world.send(&json!([
+        {"channel": "/x", "clientId": a, "data": 1},
+        {"channel": "/service/slow", "clientId": a},
+    ])) else {
+        panic!("the service waits")
+    };
+    assert_eq!(data_of(&world.answer(held).written()), [json!(1)]);
+    go.send(()).unwrap();
+    assert_eq!(world.worked(key).written().len(), 2);
+}

@@ -349,7 +349,10 @@ impl Run<'_> {
                 self.status = AnswerStatus::Unavailable;
             }
         }
-        self.connected = Some(session.number());
+        self.connected |= self
+            .rider
+            .as_ref()
+            .is_some_and(|rider| Arc::ptr_eq(rider, session));
         state.lives_until(core.clock.now() + core.config.lifetime(interval_ms));
         core.ticker.schedule(session, state);
     }

@@ -5,6 +5,7 @@
 //! - `reading`, `answers`, `sending`: a connection's three parts, from bytes to requests, from
 //!   requests to answers in order, from answers to bytes.
 //! - `connection`, `service`: what is kept for a connection, and what happens to it when.
+//! - `websocket`: frames and the opening handshake; no socket, no clock.
 //! - `config`, `shared`, `running`: knobs, limits over all connections, start and stop.
 //!
 //! # Out of scope
@@ -20,6 +21,7 @@ mod running;
 mod sending;
 mod service;
 mod shared;
+mod websocket;
 
 pub use config::NativeConfig;
 pub use running::{NativeStats, Running, start};

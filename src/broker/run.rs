@@ -328,6 +328,7 @@ impl<'b> Run<'b> {
         answer.handshake = self.handshake;
         answer.cookie = self.cookie;
         answer.status = self.status;
+        answer.close = self.core.is_draining();
         if let Some(rider) = &self.rider {
             answer.filtered = rider.filtered;
             let bound = rider.deliver_only || self.peer.transport == Transport::CallbackPolling;
@@ -358,7 +359,7 @@ fn ride(core: &Arc<Core>, rider: &Arc<Session>, link: &Link, may: bool, answer: 
         let flight = state.take_off(link, RESPONSE_BYTES, &mut answer.messages);
         answer.flight = Some(Flight::new(Arc::clone(core), Arc::clone(rider), flight));
     }
-    let wake = state.next_wake();
+    let wake = state.next_wake().cloned();
     drop(state);
     if let Some(link) = wake {
         link.outlet.wake(&[link.key]);

@@ -5,10 +5,12 @@
 //! and everything above it stand on this module and are not known here.
 //!
 //! - [`Listener`] binds an [`Address`]; a bind error goes to the caller.
+//! - [`codec`] turns bytes into items and back.
 //! - [`reactor`] is the lowest layer: a fixed number of threads, each with one poller and one
 //!   [`reactor::Service`] that gets every event of the thread's connections.
 
 mod address;
+pub mod codec;
 mod listener;
 pub mod reactor;
 

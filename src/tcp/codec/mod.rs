@@ -102,6 +102,11 @@ impl<T> Decoded<T> {
         item: None,
     };
 
+    /// Whether more input is needed.
+    pub fn is_incomplete(&self) -> bool {
+        self.consumed == 0 && self.item.is_none()
+    }
+
     /// An item that took so many bytes.
     pub fn item(consumed: usize, item: T) -> Self {
         Self {
@@ -216,7 +221,7 @@ mod tests {
             let last = index + 1 == pieces.len();
             loop {
                 let mut decoded = decoder.decode(&waiting);
-                if last && matches!(&decoded, Ok(d) if d.consumed == 0 && d.item.is_none()) {
+                if last && matches!(&decoded, Ok(d) if d.is_incomplete()) {
                     decoded = decoder.decode_end(&waiting);
                 }
                 match decoded {

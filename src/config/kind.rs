@@ -43,9 +43,7 @@ pub(super) trait Kind {
 
     /// A limit as a number. Written like a value, but where the value is made of several.
     fn limit(&self, text: &str) -> Option<u128> {
-        self.parse(text)
-            .ok()
-            .and_then(|value| self.amount(&value))
+        self.parse(text).ok().and_then(|value| self.amount(&value))
     }
 }
 

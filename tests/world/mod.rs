@@ -3,6 +3,8 @@
 //! Each test program uses its own part of it.
 #![allow(dead_code, unreachable_pub)]
 
+pub mod sockets;
+
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};

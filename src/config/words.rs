@@ -153,6 +153,11 @@ impl Kind for TypeTimes {
     fn amount(&self, value: &Self::Value) -> Option<u128> {
         value.values().map(Duration::as_nanos).max()
     }
+
+    /// Limits are for each duration.
+    fn bound(&self, text: &str) -> Option<u128> {
+        Time.bound(text)
+    }
 }
 
 #[cfg(test)]

@@ -41,9 +41,9 @@ pub(super) trait Kind {
         None
     }
 
-    /// A limit as a number.
-    fn bound(&self, text: &str) -> Option<u128> {
-        self.amount(&self.parse(text).ok()?)
+    /// A limit as a number. Written like a value, but where the value is made of several.
+    fn limit(&self, text: &str) -> Option<u128> {
+        self.parse(text).ok().and_then(|value| self.amount(&value))
     }
 }
 
@@ -51,7 +51,7 @@ pub(super) trait Kind {
 pub(super) fn within<K: Kind>(kind: &K, value: &K::Value, limits: &str) -> Result<(), String> {
     // Read also where there is nothing to compare, so that checking the defaults checks the table.
     let bound = |text| {
-        kind.bound(text)
+        kind.limit(text)
             .expect("because a test reads every limit of the table")
     };
     let (least, most) = match limits.split_once(" to ") {

@@ -154,9 +154,8 @@ impl Kind for TypeTimes {
         value.values().map(Duration::as_nanos).max()
     }
 
-    /// Limits are for each duration.
-    fn bound(&self, text: &str) -> Option<u128> {
-        Time.bound(text)
+    fn limit(&self, text: &str) -> Option<u128> {
+        Time.limit(text)
     }
 }
 

@@ -7,11 +7,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::answers::{Content, Due};
-use super::connection::{Connection, WaitsFor};
+use super::connection::{Blocked, Connection, WaitsFor};
 use super::http1::{Body, FieldSlots, Head, Progress, Refusal};
 use super::reading::{Reading, Receiving, find_head};
 use super::sending::Sender;
-use super::shared::Shared;
+use super::shared::{Shared, ThreadCounter};
 use crate::broker::Executed;
 use crate::http::{Handled, Headers, Request, RequestHead};
 use crate::tcp::reactor::{CloseReason, Io, Refuse, Service};
@@ -25,6 +25,7 @@ const REQUESTS_PER_TURN: usize = 64;
 pub(super) struct Native {
     shared: Arc<Shared>,
     outlet: Arc<dyn Outlet>,
+    requests: Arc<ThreadCounter>,
     sender: Sender,
 }
 
@@ -102,18 +103,23 @@ impl Service for Native {
         self.settle(conn, io, io.unconsumed(), false);
     }
 
-    fn closed(&mut self, conn: Connection, reason: CloseReason) {
+    fn closed(&mut self, conn: Connection, _reason: CloseReason) {
+        // With it go its exchanges and flights: polls are dropped, messages return to their queues.
         self.shared.input.change(conn.booked, 0);
-        conn.end(reason);
     }
 }
 
 impl Native {
-    pub(super) fn new(shared: Arc<Shared>, outlet: Arc<dyn Outlet>) -> Self {
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        outlet: Arc<dyn Outlet>,
+        requests: Arc<ThreadCounter>,
+    ) -> Self {
         let sender = Sender::new(Arc::clone(&shared));
         Self {
             shared,
             outlet,
+            requests,
             sender,
         }
     }
@@ -124,14 +130,13 @@ impl Native {
         let (mut at, mut executed) = (0, 0);
         while at < input.len() {
             if matches!(conn.reading, Reading::Stopped) {
-                // Read past, so that the end of the stream is seen.
                 return (input.len(), executed);
             }
             if self.sender.is_pressing() {
                 self.sender.send(conn, io);
             }
             if !conn.has_room() {
-                conn.blocked = true;
+                conn.blocked = Some(Blocked::Room);
                 break;
             }
             if executed == REQUESTS_PER_TURN {
@@ -150,7 +155,7 @@ impl Native {
                     break;
                 }
                 Ok(Step::Blocked) => {
-                    conn.blocked = true;
+                    conn.blocked = Some(Blocked::Turn);
                     break;
                 }
                 Err(refusal) => self.refuse(conn, io, refusal),
@@ -246,7 +251,7 @@ impl Native {
         head: &Head<'_, '_>,
         body: &[u8],
     ) {
-        self.shared.requests.one();
+        self.requests.one();
         if !head.keep_alive || conn.draining {
             conn.stop_reading();
         }
@@ -335,20 +340,18 @@ impl Native {
     /// Decides what the connection waits for now. `rest` is how much of its input is left over;
     /// `fresh` says that a request was executed, so that the time for the next one begins.
     fn settle(&mut self, conn: &mut Connection, io: &mut Io<'_>, rest: usize, fresh: bool) {
-        if conn.is_even() {
-            if conn.closes {
-                return io.close_when_flushed();
-            }
-            if std::mem::take(&mut conn.blocked) && rest > 0 {
-                conn.offered_again = true;
-                io.offer_again();
-            }
-            if io.has_ended() && !conn.offered_again {
-                // What is left over will never be a request.
-                return io.close_when_flushed();
-            }
+        if conn.is_even() && conn.closes {
+            return io.close_when_flushed();
         }
-        if conn.blocked {
+        if conn.unblock() && rest > 0 {
+            conn.offered_again = true;
+            io.offer_again();
+        }
+        if conn.is_even() && io.has_ended() && !conn.offered_again {
+            // What is left over will never be a request.
+            return io.close_when_flushed();
+        }
+        if conn.blocked.is_some() {
             io.pause_input();
         } else {
             io.resume_input();

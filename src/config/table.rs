@@ -51,8 +51,8 @@ impl Knob {
 /// Makes `Config`, its `Default`, and `KNOBS`.
 ///
 /// A row is `/// about`, then `field: Type = KIND, within "limits", default "text";`. The limits
-/// may be missing. Behind the default may come `from function`, when it is computed and the text says
-/// how, and `native_only`.
+/// may be missing. Behind the default may come `from function`, when it is computed and the text
+/// says how, and `native_only`.
 macro_rules! knobs {
     ($($section:literal { $(
         $(#[doc = $about:literal])+

@@ -47,11 +47,17 @@ impl ManualClock {
 
     /// Moves the time forward.
     pub fn advance(&self, by: Duration) {
-        *self.elapsed.lock().unwrap_or_else(|poisoned| poisoned.into_inner()) += by;
+        *self
+            .elapsed
+            .lock()
+            .unwrap_or_else(|poisoned| poisoned.into_inner()) += by;
     }
 
     fn elapsed(&self) -> Duration {
-        *self.elapsed.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+        *self
+            .elapsed
+            .lock()
+            .unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 }
 
@@ -83,6 +89,9 @@ mod tests {
         assert_eq!(clock.now(), start);
         clock.advance(Duration::from_millis(1500));
         assert_eq!(other.now() - start, Duration::from_millis(1500));
-        assert_eq!(other.wall(), SystemTime::UNIX_EPOCH + Duration::from_millis(1500));
+        assert_eq!(
+            other.wall(),
+            SystemTime::UNIX_EPOCH + Duration::from_millis(1500)
+        );
     }
 }

@@ -1,0 +1,219 @@
+//! Request bodies to messages.
+//!
+//! One pass over the body decides about all of it: a body that is not JSON, or too much of it, is
+//! refused before anything of it is executed. What is wrong with one message is that message's
+//! matter alone.
+
+use std::fmt;
+
+use serde::de::{self, DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+
+use super::depth;
+use super::fields::Fields;
+use super::json::EachField;
+use super::message::Parsed;
+
+const BYTE_ORDER_MARK: &str = "\u{feff}";
+
+/// What a body may hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BatchLimits {
+    /// Messages in a body.
+    pub messages: usize,
+    /// Arrays and objects open at once, the batch's own included.
+    pub depth: usize,
+}
+
+impl Default for BatchLimits {
+    fn default() -> Self {
+        Self {
+            messages: 1000,
+            depth: 128,
+        }
+    }
+}
+
+/// The messages of a body, in order.
+#[derive(Clone, Debug, Default)]
+pub struct Batch {
+    /// The messages.
+    pub messages: Vec<Parsed>,
+    /// Bytes of the byte order mark before the JSON: 0 or 3. Spans count from the body's start.
+    pub bom: usize,
+}
+
+/// The whole body is refused. `Display` is one line of plain text.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum BatchError {
+    /// Not UTF-8.
+    NotUtf8,
+    /// Not JSON.
+    NotJson(String),
+    /// JSON, but neither an object nor an array of objects.
+    NotMessages,
+    /// More messages than allowed.
+    TooManyMessages {
+        /// The limit.
+        max: usize,
+    },
+    /// Deeper than allowed.
+    TooDeep {
+        /// The limit.
+        max: usize,
+    },
+}
+
+/// Reads a request body: an array of message objects, or one.
+///
+/// `data`, `ext` and fields of others are checked to be JSON and left where they are.
+pub fn parse(body: &[u8], limits: &BatchLimits) -> Result<Batch, BatchError> {
+    let body = std::str::from_utf8(body).map_err(|_| BatchError::NotUtf8)?;
+    if u32::try_from(body.len()).is_err() {
+        return Err(BatchError::NotJson("4 GiB or more".to_owned()));
+    }
+    if depth::exceeds(body.as_bytes(), limits.depth) {
+        return Err(BatchError::TooDeep { max: limits.depth });
+    }
+    let json = body.strip_prefix(BYTE_ORDER_MARK).unwrap_or(body);
+    let mut refusal = None;
+    let root = Root {
+        body,
+        max: limits.messages,
+        refusal: &mut refusal,
+    };
+    let mut deserializer = serde_json::Deserializer::from_str(json);
+    let read = root.deserialize(&mut deserializer);
+    match read.and_then(|messages| deserializer.end().map(|()| messages)) {
+        Ok(messages) => match refusal {
+            Some(refusal) => Err(refusal),
+            None => Ok(Batch {
+                messages,
+                bom: body.len() - json.len(),
+            }),
+        },
+        Err(error) => match refusal {
+            // Reading was broken off.
+            Some(refusal @ BatchError::TooManyMessages { .. }) => Err(refusal),
+            _ => Err(BatchError::NotJson(error.to_string())),
+        },
+    }
+}
+
+/// The visitor methods for values that are neither arrays nor objects, all with the same body.
+macro_rules! scalars {
+    ($self:ident => $result:expr) => {
+        scalars!(@each $self, $result, visit_bool: bool, visit_i64: i64, visit_u64: u64);
+        scalars!(@each $self, $result, visit_f64: f64, visit_str: &str);
+
+        fn visit_unit<E: de::Error>($self) -> Result<Self::Value, E> {
+            $result
+        }
+    };
+    (@each $self:ident, $result:expr, $($visit:ident: $type:ty),*) => {
+        $(fn $visit<E: de::Error>($self, _: $type) -> Result<Self::Value, E> {
+            $result
+        })*
+    };
+}
+
+/// The value that the body is. What is JSON, but refused, is noted beside it: the error that serde
+/// carries through is text only.
+struct Root<'b, 'r> {
+    body: &'b str,
+    max: usize,
+    refusal: &'r mut Option<BatchError>,
+}
+
+impl<'b> DeserializeSeed<'b> for Root<'b, '_> {
+    type Value = Vec<Parsed>;
+
+    fn deserialize<D: Deserializer<'b>>(self, deserializer: D) -> Result<Vec<Parsed>, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'b> Visitor<'b> for Root<'b, '_> {
+    type Value = Vec<Parsed>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("messages")
+    }
+
+    fn visit_map<A: MapAccess<'b>>(self, map: A) -> Result<Vec<Parsed>, A::Error> {
+        Ok(vec![read_message(self.body, map)?])
+    }
+
+    fn visit_seq<A: SeqAccess<'b>>(self, mut seq: A) -> Result<Vec<Parsed>, A::Error> {
+        let mut messages = Vec::new();
+        let mut count = 0;
+        while let Some(element) = seq.next_element_seed(Element { body: self.body })? {
+            count += 1;
+            if count > self.max {
+                *self.refusal = Some(BatchError::TooManyMessages { max: self.max });
+                return Err(de::Error::custom("too many"));
+            }
+            match element {
+                Some(message) => messages.push(message),
+                None => *self.refusal = Some(BatchError::NotMessages),
+            }
+        }
+        Ok(messages)
+    }
+
+    scalars!(self => {
+        *self.refusal = Some(BatchError::NotMessages);
+        Ok(Vec::new())
+    });
+}
+
+/// An element of the batch; `None` when it is no object.
+struct Element<'b> {
+    body: &'b str,
+}
+
+impl<'b> DeserializeSeed<'b> for Element<'b> {
+    type Value = Option<Parsed>;
+
+    fn deserialize<D: Deserializer<'b>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'b> Visitor<'b> for Element<'b> {
+    type Value = Option<Parsed>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a message")
+    }
+
+    fn visit_map<A: MapAccess<'b>>(self, map: A) -> Result<Self::Value, A::Error> {
+        read_message(self.body, map).map(Some)
+    }
+
+    fn visit_seq<A: SeqAccess<'b>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
+        while seq.next_element::<IgnoredAny>()?.is_some() {}
+        Ok(None)
+    }
+
+    scalars!(self => Ok(None));
+}
+
+fn read_message<'b, A: MapAccess<'b>>(body: &'b str, map: A) -> Result<Parsed, A::Error> {
+    let mut fields = Fields::new(body);
+    EachField(|key, value| fields.add(key, value)).visit_map(map)?;
+    Ok(fields.finish())
+}
+
+impl fmt::Display for BatchError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotUtf8 => f.write_str("the body is not UTF-8"),
+            Self::NotJson(what) => write!(f, "the body is not JSON: {what}"),
+            Self::NotMessages => f.write_str("the body is not an array of message objects"),
+            Self::TooManyMessages { max } => write!(f, "more than {max} messages"),
+            Self::TooDeep { max } => write!(f, "JSON nested deeper than {max}"),
+        }
+    }
+}
+
+impl std::error::Error for BatchError {}

@@ -1,0 +1,281 @@
+//! Replies, written straight into the response.
+
+use super::advice::Advice;
+use super::error::ErrorText;
+use super::json;
+use super::message::{Message, Rejected, Target};
+
+/// What a reply echoes of its message.
+#[derive(Clone, Copy, Debug)]
+pub struct ReplyTo<'a> {
+    /// The channel as raw JSON string. Empty: the reply has none.
+    pub channel_raw: &'a str,
+    /// The id as raw JSON.
+    pub id: Option<&'a str>,
+    /// The client id as plain text, without quotes.
+    pub client_id: Option<&'a str>,
+    /// The subscription as raw JSON.
+    pub subscription: Option<&'a str>,
+}
+
+impl<'a> ReplyTo<'a> {
+    /// Echoes channel, id, client id and subscription of a message.
+    pub fn message(body: &'a str, message: &'a Message) -> Self {
+        // The client id of a handshake's reply is the new one.
+        let sent = message.client_id.as_deref();
+        Self {
+            channel_raw: message.channel_raw.of(body),
+            id: message.id.map(|span| span.of(body)),
+            client_id: sent.filter(|_| message.channel != Target::Handshake),
+            subscription: message.subscription.map(|span| span.of(body)),
+        }
+    }
+
+    /// Echoes what there is to echo.
+    pub fn rejected(body: &'a str, rejected: &'a Rejected) -> Self {
+        Self {
+            channel_raw: rejected.channel.map_or("", |span| span.of(body)),
+            id: rejected.id.map(|span| span.of(body)),
+            client_id: rejected.client_id.as_deref(),
+            subscription: rejected.subscription.map(|span| span.of(body)),
+        }
+    }
+
+    /// Begins a reply with `successful: true`. A comma is written first where `out` ends in an
+    /// object, so that replies can be appended one after the other.
+    pub fn success<'o>(&self, out: &'o mut Vec<u8>) -> Reply<'o> {
+        self.begin(out).raw("successful", "true")
+    }
+
+    /// Begins a reply with `successful: false` and the error; separated as in [`Self::success`].
+    pub fn failure<'o>(
+        &self,
+        out: &'o mut Vec<u8>,
+        error: &ErrorText,
+        advice: Option<&Advice>,
+    ) -> Reply<'o> {
+        let reply = self
+            .begin(out)
+            .raw("successful", "false")
+            .string("error", error);
+        match advice {
+            Some(advice) => reply.advice(advice),
+            None => reply,
+        }
+    }
+
+    fn begin<'o>(&self, out: &'o mut Vec<u8>) -> Reply<'o> {
+        if out.last() == Some(&b'}') {
+            out.push(b',');
+        }
+        out.push(b'{');
+        let mut reply = Reply { out };
+        if !self.channel_raw.is_empty() {
+            reply = reply.raw("channel", self.channel_raw);
+        }
+        if let Some(id) = self.id {
+            reply = reply.raw("id", id);
+        }
+        if let Some(client_id) = self.client_id {
+            reply = reply.string("clientId", client_id);
+        }
+        if let Some(subscription) = self.subscription {
+            reply = reply.raw("subscription", subscription);
+        }
+        reply
+    }
+}
+
+/// A reply being written. It is complete when this is dropped.
+pub struct Reply<'o> {
+    out: &'o mut Vec<u8>,
+}
+
+impl Reply<'_> {
+    /// Adds the advice.
+    pub fn advice(mut self, advice: &Advice) -> Self {
+        self.key("advice");
+        advice.write(self.out);
+        self
+    }
+
+    /// Adds `ext`, raw JSON.
+    pub fn ext(self, raw: &str) -> Self {
+        self.raw("ext", raw)
+    }
+
+    /// Adds a field with a raw JSON value.
+    pub fn raw(mut self, key: &str, raw: &str) -> Self {
+        self.key(key);
+        self.out.extend_from_slice(raw.as_bytes());
+        self
+    }
+
+    /// Adds a field with a text value.
+    pub fn string(mut self, key: &str, text: &str) -> Self {
+        self.key(key);
+        json::write_string(self.out, text);
+        self
+    }
+
+    /// Adds a field with an array of texts.
+    pub fn strings(mut self, key: &str, texts: &[&str]) -> Self {
+        self.key(key);
+        self.out.push(b'[');
+        for (at, text) in texts.iter().enumerate() {
+            if at > 0 {
+                self.out.push(b',');
+            }
+            json::write_string(self.out, text);
+        }
+        self.out.push(b']');
+        self
+    }
+
+    /// Completes the reply; the same as dropping it.
+    pub fn finish(self) {}
+
+    fn key(&mut self, key: &str) {
+        if self.out.last() != Some(&b'{') {
+            self.out.push(b',');
+        }
+        json::write_string(self.out, key);
+        self.out.push(b':');
+    }
+}
+
+impl Drop for Reply<'_> {
+    fn drop(&mut self) {
+        self.out.push(b'}');
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::{BatchLimits, Parsed, error, parse};
+
+    const FULL: ReplyTo<'_> = ReplyTo {
+        channel_raw: r#""/meta/subscribe""#,
+        id: Some("7"),
+        client_id: Some("abc"),
+        subscription: Some(r#"["/a"]"#),
+    };
+    const BARE: ReplyTo<'_> = ReplyTo {
+        channel_raw: "",
+        id: None,
+        client_id: None,
+        subscription: None,
+    };
+
+    fn written(write: impl FnOnce(&mut Vec<u8>)) -> String {
+        let mut out = Vec::new();
+        write(&mut out);
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn replies_echo_what_they_answer() {
+        assert_eq!(
+            written(|out| FULL.success(out).finish()),
+            concat!(
+                r#"{"channel":"/meta/subscribe","id":7,"clientId":"abc","#,
+                r#""subscription":["/a"],"successful":true}"#
+            )
+        );
+        assert_eq!(
+            written(|out| BARE.failure(out, &error::channel_missing(), None).finish()),
+            r#"{"successful":false,"error":"400::channel_missing"}"#
+        );
+    }
+
+    #[test]
+    fn replies_carry_more_fields() {
+        let reply = written(|out| {
+            BARE.success(out)
+                .string("version", "1.0")
+                .strings("supportedConnectionTypes", &["long-polling", "web\"socket"])
+                .strings("none", &[])
+                .advice(&Advice::none())
+                .ext(r#"{"ack":true}"#)
+                .raw("a\"b", "[]")
+                .finish();
+        });
+        assert_eq!(
+            reply,
+            concat!(
+                r#"{"successful":true,"version":"1.0","#,
+                r#""supportedConnectionTypes":["long-polling","web\"socket"],"none":[],"#,
+                r#""advice":{"reconnect":"none"},"ext":{"ack":true},"a\"b":[]}"#
+            )
+        );
+    }
+
+    #[test]
+    fn failures_carry_error_and_advice() {
+        let advice = Advice::handshake(0);
+        assert_eq!(
+            written(|out| BARE
+                .failure(out, &error::session_unknown(), Some(&advice))
+                .finish()),
+            concat!(
+                r#"{"successful":false,"error":"402::session_unknown","#,
+                r#""advice":{"reconnect":"handshake","interval":0}}"#
+            )
+        );
+        let hostile = error::publish_denied("\"\n\\");
+        assert_eq!(
+            written(|out| BARE.failure(out, &hostile, None).finish()),
+            r#"{"successful":false,"error":"403:\"\n\\:publish_denied"}"#
+        );
+    }
+
+    #[test]
+    fn replies_in_a_row_are_separated() {
+        let replies = written(|out| {
+            BARE.success(out);
+            BARE.success(out);
+        });
+        assert_eq!(replies, r#"{"successful":true},{"successful":true}"#);
+        let replies = written(|out| {
+            out.push(b'[');
+            BARE.success(out);
+            out.push(b',');
+            BARE.success(out);
+        });
+        assert_eq!(replies, r#"[{"successful":true},{"successful":true}"#);
+    }
+
+    #[test]
+    fn messages_and_what_was_no_message() {
+        let table = [
+            (
+                r#"{"channel":"/\u0061","id":"1","clientId":"c","data":1}"#,
+                r#"{"channel":"/\u0061","id":"1","clientId":"c","successful":true}"#,
+            ),
+            (
+                r#"{"channel":"/meta/handshake","id":"1","clientId":"c"}"#,
+                r#"{"channel":"/meta/handshake","id":"1","successful":true}"#,
+            ),
+            (
+                r#"{"channel":"/a","id":1.5,"clientId":"\ud800","subscription": {"x":1} }"#,
+                concat!(
+                    "{\"channel\":\"/a\",\"clientId\":\"\u{fffd}\",",
+                    r#""subscription":{"x":1},"successful":false,"#,
+                    r#""error":"405::message_id_invalid"}"#
+                ),
+            ),
+        ];
+        for (body, expected) in table {
+            let batch = parse(body.as_bytes(), &BatchLimits::default()).unwrap();
+            let reply = written(|out| match &batch.messages[0] {
+                Parsed::Message(message) => ReplyTo::message(body, message).success(out).finish(),
+                Parsed::Rejected(rejected) => {
+                    let to = ReplyTo::rejected(body, rejected);
+                    to.failure(out, &rejected.error, None).finish();
+                }
+            });
+            assert_eq!(reply, expected, "{body}");
+        }
+    }
+}

@@ -27,7 +27,7 @@ export function newWindow() {
   return window;
 }
 
-/** Sockets are shared between windows, so an event may come from another one: handlers are bound. */
+/** Sockets are shared, so an event may come in another window: handlers are bound to theirs. */
 function inItsWindow(Request) {
   class BoundRequest extends Request {
     #handlers = {};

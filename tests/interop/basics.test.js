@@ -14,7 +14,7 @@ for (const { connector, transport, kinds, title } of combinations) {
   describe(title, () => {
     let server;
     before(async () => {
-      server = await Server.started(connector, ["--timeout", "5s"]);
+      server = await Server.started(connector, ["--timeout", "2s"]);
     });
     after(() => server.stop());
 
@@ -100,7 +100,7 @@ function basics(make, Kind, transport) {
     withClients(2, async (sender, receiver) => {
       const got = [];
       await receiver.subscribe(`${base}/idle`, (m) => got.push(m.data));
-      await pause(5500);
+      await pause(2500);
       await sender.publish(`${base}/idle`, "still there");
       await until(() => got.length > 0, "the message");
       assert.deepEqual(got, ["still there"]);

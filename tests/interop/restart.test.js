@@ -38,7 +38,7 @@ for (const { connector, transport, kinds, title } of combinations) {
           await pause(DOWN_MS);
           await server.start();
           await steady(flows);
-          flows.forEach((flow) => t.diagnostic(`${signal}, ${flow.gap()}`));
+          flows.forEach((flow) => t.diagnostic(`${title}, ${signal}, ${flow.gap()}`));
         }
       } finally {
         flows.forEach((flow) => flow.stop());

@@ -2,6 +2,8 @@
 
 pub mod broker;
 pub mod clock;
+pub mod config;
 pub mod counters;
+pub mod demo;
 pub mod protocol;
 pub mod transport;

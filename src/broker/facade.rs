@@ -1,7 +1,7 @@
 //! The broker as everybody outside sees it.
 
-use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use serde::Serialize;
@@ -81,6 +81,13 @@ impl Broker {
             core: Arc::new(core),
             _ticker: None,
         })
+    }
+
+    /// A handle that does not keep the broker alive: for hooks, which the broker owns.
+    pub fn downgrade(&self) -> WeakBroker {
+        WeakBroker {
+            core: Arc::downgrade(&self.core),
+        }
     }
 
     /// Does what the time has brought. Called by the ticker every 100 ms.
@@ -223,6 +230,23 @@ impl Broker {
             busy: counters.busy.get(),
             dropped_events: core.observers.dropped.get(),
         }
+    }
+}
+
+/// A handle to a broker that may be gone.
+#[derive(Clone)]
+pub struct WeakBroker {
+    core: Weak<Core>,
+}
+
+impl WeakBroker {
+    /// The broker, if it still lives.
+    pub fn upgrade(&self) -> Option<Broker> {
+        let core = self.core.upgrade()?;
+        Some(Broker {
+            core,
+            _ticker: None,
+        })
     }
 }
 

@@ -44,7 +44,7 @@ mod work;
 pub use answer::{Answer, AnswerStatus, Exchange, Executed, Flight};
 pub use config::BrokerConfig;
 pub use events::{Client, Event};
-pub use facade::{Broker, BrokerStats};
+pub use facade::{Broker, BrokerStats, WeakBroker};
 pub use local::{LocalClient, LocalError, LocalSubscription};
 pub use policy::{Action, Decision, Policy, Principal, Question, Verdict};
 pub use queue::{Overflow, QueueLimits};

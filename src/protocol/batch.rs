@@ -217,3 +217,146 @@ impl fmt::Display for BatchError {
 }
 
 impl std::error::Error for BatchError {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIMITS: BatchLimits = BatchLimits {
+        messages: 3,
+        depth: 5,
+    };
+
+    fn refused(body: &[u8]) -> BatchError {
+        parse(body, &LIMITS).expect_err(&String::from_utf8_lossy(body))
+    }
+
+    #[test]
+    fn one_object_or_an_array_of_them() {
+        let table = [
+            ("[]", 0),
+            (" [ ] ", 0),
+            ("{}", 1),
+            (" {\"channel\":\"/a\"}\r\n", 1),
+            ("[{},{}]", 2),
+            ("[{\"channel\":\"/a\"},{},{\"x\":[[[]]]}]", 3),
+        ];
+        for (body, count) in table {
+            let batch = parse(body.as_bytes(), &LIMITS).unwrap();
+            assert_eq!((batch.messages.len(), batch.bom), (count, 0), "{body}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_json() {
+        #[rustfmt::skip]
+        let bodies = [
+            "", " ", "[", "{", "]", "[{}", "[{},]", "[,]", "{,}", "[{}]]", "[{}] x", "{} {}",
+            "nul", "'a'", "{a:1}", "{\"a\"}", "{\"a\":}", "{\"a\":1,}", "[5,", "[1 2]", "\"\\x\"",
+            "// x\n[]", "[]\0", "\u{feff}", "\u{feff}\u{feff}[]",
+        ];
+        for body in bodies {
+            assert!(
+                matches!(refused(body.as_bytes()), BatchError::NotJson(_)),
+                "{body:?}"
+            );
+        }
+    }
+
+    /// Also where nothing reads it later.
+    #[test]
+    fn what_is_no_json_deep_inside() {
+        #[rustfmt::skip]
+        let values = [
+            "Infinity", "-Infinity", "NaN", "undefined", "True", "nul", "truex", "0x1", "1.", ".5",
+            "+1", "1e", "01", "-", "--1", "'a'", "1 2", "{a:1}", "[1,]", "[,]", "{,}", "{\"a\"}",
+            "{\"a\":}", "// x\n1", "\"\n\"", "\"\0\"", "\"\u{1f}\"", "\"\t\"", "\"\\x41\"",
+            "\"\\u12\"", "\"\\u12g4\"", "\"\\\"", "\"\\'\"", "\"", "{\"\n\":1}", "{1:2}", "[1}",
+        ];
+        for value in values {
+            for field in [
+                "data",
+                "ext",
+                "id",
+                "channel",
+                "unknown",
+                "successful",
+                "advice",
+            ] {
+                for (before, after) in [("", ""), ("[", "]"), ("{\"a\":", "}")] {
+                    let body = format!("[{{\"{field}\":{before}{value}{after}}}]");
+                    let error = refused(body.as_bytes());
+                    assert!(matches!(error, BatchError::NotJson(_)), "{body}: {error}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_no_batch() {
+        #[rustfmt::skip]
+        let bodies = [
+            "1", "-1", "1.5", "null", "true", "\"x\"", "[1]", "[null]", "[\"x\"]", "[false]",
+            "[1.5]", "[-1]", "[[]]", "[[{}]]", "[{},[{},5]]", "[{},null]", "[5,{}]",
+        ];
+        for body in bodies {
+            assert_eq!(refused(body.as_bytes()), BatchError::NotMessages, "{body}");
+        }
+    }
+
+    #[test]
+    fn limits() {
+        let many = BatchError::TooManyMessages { max: 3 };
+        assert_eq!(refused(b"[{},{},{},{}]"), many);
+        assert_eq!(refused(b"[0,0,0,0]"), many);
+        assert_eq!(refused(b"[[],[],[],[]]"), many);
+        // The limit comes before what follows it is looked at.
+        assert_eq!(
+            refused(format!("[{}", "{},".repeat(1_000_000)).as_bytes()),
+            many
+        );
+        let deep = BatchError::TooDeep { max: 5 };
+        assert!(parse(b"[{\"data\":[[[]]]}]", &LIMITS).is_ok());
+        assert_eq!(refused(b"[{\"data\":[[[[]]]]}]"), deep);
+        assert_eq!(refused(b"[{\"x\":{\"x\":{\"x\":{\"x\":{}}}}}]"), deep);
+        assert_eq!(refused("[".repeat(1_000_000).as_bytes()), deep);
+    }
+
+    #[test]
+    fn the_encoding() {
+        #[rustfmt::skip]
+        let invalid: [&[u8]; 9] = [
+            b"\xff", b"\x80", b"\xc3", b"\xc0\xaf", b"\xed\xa0\x80", b"\xf4\x90\x80\x80",
+            b"\xe2\x28\xa1", b"\xf0\x9f\x98", b"[\0]\0\xff\xfe",
+        ];
+        for bytes in invalid {
+            let body = [b"[{\"data\":\"", bytes, b"\"}]"].concat();
+            assert_eq!(refused(&body), BatchError::NotUtf8, "{bytes:?}");
+        }
+        let body = "\u{feff}[{\"channel\":\"/a\",\"data\":\"\u{20ac}\"}]";
+        let batch = parse(body.as_bytes(), &LIMITS).unwrap();
+        assert_eq!(batch.bom, 3);
+        let [Parsed::Message(message)] = &batch.messages[..] else {
+            panic!("{batch:?}")
+        };
+        assert_eq!(message.data.unwrap().of(body), "\"\u{20ac}\"");
+    }
+
+    #[test]
+    fn refusals_are_one_line() {
+        let errors = [
+            refused(b"\xff"),
+            refused(b"[\n\n"),
+            refused(b"5"),
+            refused(b"[0,0,0,0]"),
+            refused(b"[[[[[["),
+        ];
+        for error in errors {
+            let text = error.to_string();
+            assert!(
+                !text.is_empty() && !text.contains('\n') && text.len() < 100,
+                "{text}"
+            );
+        }
+    }
+}

@@ -5,10 +5,8 @@ use std::borrow::Cow;
 use super::client_id::SentId;
 use super::error::{self, ErrorText};
 use super::json;
-use super::message::{AdviceRequest, Field, Message, Parsed, Rejected, Span, Target};
-
-/// Longest id, in bytes: of the text of a string, of the digits of a number.
-const MAX_ID: usize = 128;
+use super::message::{Field, Message, Parsed, Rejected, Span, Target};
+use super::values::{advice_request, is_valid_id};
 
 /// The fields that Bayeux defines for requests. They are checked in this order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -211,35 +209,26 @@ impl<'b> Fields<'b> {
     }
 }
 
-/// A string of 1 to 128 bytes, or an integer of no more digits.
-fn is_valid_id(raw: &str) -> bool {
-    if raw.starts_with('"') {
-        return json::decode(raw).is_some_and(|text| (1..=MAX_ID).contains(&text.len()));
-    }
-    let digits = raw.strip_prefix('-').unwrap_or(raw);
-    (1..=MAX_ID).contains(&digits.len()) && digits.bytes().all(|byte| byte.is_ascii_digit())
-}
-
-fn advice_request(raw: &str) -> AdviceRequest {
-    AdviceRequest {
-        timeout: json::field(raw, "timeout").and_then(milliseconds),
-        interval: json::field(raw, "interval").and_then(milliseconds),
-    }
-}
-
-/// A number that is not negative, without its fraction. What is too large to count is as good as
-/// forever.
-fn milliseconds(raw: &str) -> Option<u64> {
-    if let Ok(whole) = raw.parse() {
-        return Some(whole);
-    }
-    let number: f64 = raw.parse().ok()?;
-    (number >= 0.0).then_some(number as u64)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::protocol::{BatchLimits, parse};
+
+    fn message(body: &str) -> Message {
+        let batch = parse(body.as_bytes(), &BatchLimits::default()).unwrap();
+        match batch.messages.into_iter().next() {
+            Some(Parsed::Message(message)) => message,
+            other => panic!("{body}: {other:?}"),
+        }
+    }
+
+    fn rejected(body: &str) -> Rejected {
+        let batch = parse(body.as_bytes(), &BatchLimits::default()).unwrap();
+        match batch.messages.into_iter().next() {
+            Some(Parsed::Rejected(rejected)) => rejected,
+            other => panic!("{body}: {other:?}"),
+        }
+    }
 
     #[test]
     fn the_table_is_in_the_order_of_the_enum() {
@@ -249,76 +238,158 @@ mod tests {
     }
 
     #[test]
-    fn ids() {
-        let longest = format!("\"{}\"", "x".repeat(MAX_ID));
-        let escaped = format!("\"{}\"", "\\u0078".repeat(MAX_ID));
-        let digits = "9".repeat(MAX_ID);
-        let valid = [
-            "0",
-            "-0",
-            "17",
-            "-5",
-            "\"0\"",
-            "\" \"",
-            "\"\u{20ac}\"",
-            &longest,
-            &escaped,
-            &digits,
+    fn a_message_and_its_parts() {
+        let body = concat!(
+            r#"[{"id": 7 ,"channel":"\/a\u002fb","clientId":"c","data": [1, 2] ,"x":{"y":1},"#,
+            r#""ext":{"e":null},"advice":{"timeout":5},"connectionType":"websocket","#,
+            r#""supportedConnectionTypes":["a","b"],"subscription":["/c"],"sender":"s"}]"#
+        );
+        let m = message(body);
+        let Target::Broadcast(channel) = &m.channel else {
+            panic!("{:?}", m.channel)
+        };
+        assert_eq!(channel.as_str(), "/a/b");
+        assert_eq!(m.channel_raw.of(body), r#""\/a\u002fb""#);
+        assert_eq!(m.id.unwrap().of(body), "7");
+        assert_eq!(m.client_id.as_deref(), Some("c"));
+        assert_eq!(m.data.unwrap().of(body), "[1, 2]");
+        assert_eq!(m.ext.unwrap().of(body), r#"{"e":null}"#);
+        assert_eq!(m.advice.unwrap().timeout, Some(5));
+        assert_eq!(m.connection_type.as_deref(), Some("websocket"));
+        assert_eq!(m.supported.unwrap(), ["a".into(), "b".into()]);
+        assert_eq!(m.subscription.unwrap().of(body), r#"["/c"]"#);
+        let extra: Vec<_> = m
+            .extra
+            .iter()
+            .map(|f| (f.key.of(body), f.value.of(body)))
+            .collect();
+        assert_eq!(extra, [("\"x\"", "{\"y\":1}")]);
+    }
+
+    #[test]
+    fn null_is_as_good_as_absent() {
+        let body = concat!(
+            r#"{"channel":"/a","id":null,"clientId":null,"ext":null,"advice":null,"version":null,"#,
+            r#""connectionType":null,"supportedConnectionTypes":null,"subscription":null}"#
+        );
+        let m = message(body);
+        assert!(m.id.is_none() && m.client_id.is_none() && m.ext.is_none() && m.advice.is_none());
+        assert!(m.connection_type.is_none() && m.supported.is_none() && m.subscription.is_none());
+        assert!(m.data.is_none() && m.extra.is_empty());
+        let body = r#"{"channel":"/a","data":null}"#;
+        assert_eq!(message(body).data.unwrap().of(body), "null");
+        assert_eq!(
+            message(r#"{"channel":"/a","supportedConnectionTypes":[]}"#).supported,
+            Some(vec![])
+        );
+    }
+
+    #[test]
+    fn rejections() {
+        let table = [
+            (r#"{}"#, "400::channel_missing"),
+            (r#"{"id":1.5}"#, "400::channel_missing"),
+            (r#"{"channel":null}"#, "400::channel_missing"),
+            (r#"{"channel":5}"#, "400:channel:invalid_field"),
+            (r#"{"channel":["/a"]}"#, "400:channel:invalid_field"),
+            (
+                r#"{"channel":"/a","clientId":{}}"#,
+                "400:clientId:invalid_field",
+            ),
+            (
+                r#"{"channel":"/a","connectionType":1}"#,
+                "400:connectionType:invalid_field",
+            ),
+            (
+                r#"{"channel":"/a","version":1.0}"#,
+                "400:version:invalid_field",
+            ),
+            (
+                r#"{"channel":"/a","minimumVersion":1}"#,
+                "400:minimumVersion:invalid_field",
+            ),
+            (r#"{"channel":"/a","advice":3}"#, "400:advice:invalid_field"),
+            (r#"{"channel":"/a","ext":"x"}"#, "400:ext:invalid_field"),
+            (r#"{"channel":"/a","ext":[]}"#, "400:ext:invalid_field"),
+            (
+                r#"{"channel":"/a","supportedConnectionTypes":"x"}"#,
+                "400:supportedConnectionTypes:invalid_field",
+            ),
+            (
+                r#"{"channel":"/a","supportedConnectionTypes":["x",5]}"#,
+                "400:supportedConnectionTypes:invalid_field",
+            ),
+            (
+                r#"{"channel":"/a","channel":"/a"}"#,
+                "400:channel:duplicate_field",
+            ),
+            (
+                r#"{"channel":"/a","ch\u0061nnel":5}"#,
+                "400:channel:duplicate_field",
+            ),
+            (
+                r#"{"channel":null,"channel":"/a"}"#,
+                "400:channel:duplicate_field",
+            ),
+            (r#"{"data":1,"data":1}"#, "400:data:duplicate_field"),
+            (r#"{"id":1,"id":1}"#, "400:id:duplicate_field"),
+            (r#"{"id":1,"id":1,"advice":3}"#, "400:advice:invalid_field"),
+            (
+                r#"{"id":1,"id":1,"supportedConnectionTypes":[1]}"#,
+                "400:supportedConnectionTypes:invalid_field",
+            ),
+            (r#"{"channel":""}"#, "405::channel_invalid"),
+            (r#"{"channel":"/a/*"}"#, "405::channel_invalid"),
+            (r#"{"channel":"/meta"}"#, "405::channel_invalid"),
+            (r#"{"channel":"/service"}"#, "405::channel_invalid"),
+            (r#"{"channel":"\ud800","id":true}"#, "405::channel_invalid"),
+            (r#"{"channel":"/a","id":true}"#, "405::message_id_invalid"),
+            (r#"{"channel":"/a","id":""}"#, "405::message_id_invalid"),
+            (r#"{"channel":"/a","id":[1]}"#, "405::message_id_invalid"),
+            (r#"{"channel":"/a","id":1.0}"#, "405::message_id_invalid"),
         ];
-        for raw in valid {
-            assert!(is_valid_id(raw), "{raw}");
-        }
-        let longer = format!("\"{}x\"", "x".repeat(MAX_ID));
-        let wider = format!("\"{}\"", "\u{20ac}".repeat(43));
-        let more = "9".repeat(MAX_ID + 1);
-        let invalid = [
-            "\"\"",
-            "1.0",
-            "1e3",
-            "-",
-            "true",
-            "[]",
-            "{}",
-            "\"\\ud800\"",
-            &longer,
-            &wider,
-            &more,
-        ];
-        for raw in invalid {
-            assert!(!is_valid_id(raw), "{raw}");
+        for (body, error) in table {
+            assert_eq!(rejected(body).error.as_str(), error, "{body}");
         }
     }
 
     #[test]
-    fn wishes() {
-        let table = [
-            ("0", Some(0)),
-            ("30000", Some(30_000)),
-            ("1.9", Some(1)),
-            ("3e4", Some(30_000)),
-            ("-0", Some(0)),
-            ("18446744073709551615", Some(u64::MAX)),
-            ("1e99", Some(u64::MAX)),
-            ("1e999", Some(u64::MAX)),
-            ("-1", None),
-            ("-0.5", None),
-            ("\"5\"", None),
-            ("true", None),
-            ("null", None),
-            ("[1]", None),
+    fn ignored_and_unknown_fields_take_anything() {
+        let fields = [
+            r#""successful":1,"successful":2"#,
+            r#""error":{}"#,
+            r#""timestamp":[],"timestamp":null"#,
+            r#""sender":1,"sender":"x""#,
+            r#""x":1,"x":2,"\ud800":3"#,
+            r#""subscription":5"#,
+            r#""data":"\ud800""#,
+            r#""clientId":"\ud800""#,
+            r#""advice":{"timeout":"x","interval":-1,"timeout":null}"#,
         ];
-        for (raw, expected) in table {
-            let advice = format!("{{\"timeout\":{raw},\"other\":[5]}}");
-            let request = AdviceRequest {
-                timeout: expected,
-                interval: None,
-            };
-            assert_eq!(advice_request(&advice), request, "{raw}");
+        for field in fields {
+            let m = message(&format!(r#"{{"channel":"/a",{field}}}"#));
+            assert!(m.advice.is_none_or(|advice| advice == Default::default()));
         }
-        let both = AdviceRequest {
-            timeout: Some(1),
-            interval: Some(2),
+    }
+
+    #[test]
+    fn a_rejection_knows_what_to_echo_and_harms_no_neighbours() {
+        let body = concat!(
+            r#"[{"channel":"/a","data":1},{"channel":"/b","id":"7","clientId":"c","#,
+            r#""subscription":[1],"ext":5},{"channel":"/c","data":2}]"#
+        );
+        let batch = parse(body.as_bytes(), &BatchLimits::default()).unwrap();
+        let [Parsed::Message(_), Parsed::Rejected(r), Parsed::Message(_)] = &batch.messages[..]
+        else {
+            panic!("{batch:?}")
         };
-        assert_eq!(advice_request("{\"interval\":2,\"timeout\":1}"), both);
+        assert_eq!(r.channel.unwrap().of(body), "\"/b\"");
+        assert_eq!(r.id.unwrap().of(body), "\"7\"");
+        assert_eq!(r.client_id.as_deref(), Some("c"));
+        assert_eq!(r.subscription.unwrap().of(body), "[1]");
+
+        let r = rejected(r#"{"channel":5,"id":{},"clientId":[],"subscription":null}"#);
+        assert!(r.channel.is_none() && r.id.is_none());
+        assert!(r.client_id.is_none() && r.subscription.is_none());
     }
 }

@@ -3,6 +3,47 @@
 //! In scope: channel names and patterns, request bodies to messages, publications, replies,
 //! advice, error texts.
 //! Out of scope: sockets, time, sessions, who may do what.
+//!
+//! Values that no program reads on their way, such as `data`, are never decoded: a parsed message
+//! says where in the body they are, and they are copied from there.
+//!
+//! From the bytes of a request to the bytes of its response:
+//!
+//! ```
+//! use bayeux::protocol::{self, BatchLimits, Parsed, Publication, Publisher, ReplyTo, Target};
+//!
+//! let body = br#"[{"channel":"/demo","data":{"text":"hi"},"id":"1"},{"channel":7,"id":"2"}]"#;
+//! let batch = protocol::parse(body, &BatchLimits::default())?;
+//! let body = std::str::from_utf8(body)?;
+//!
+//! let mut delivered = Vec::new();
+//! let mut replies = Vec::new();
+//! for parsed in &batch.messages {
+//!     match parsed {
+//!         Parsed::Message(message) => {
+//!             if let Target::Broadcast(channel) = &message.channel {
+//!                 let by = Publisher::Nobody;
+//!                 delivered.push(Publication::from_message(body, message, channel, by, None));
+//!             }
+//!             ReplyTo::message(body, message).success(&mut replies).finish();
+//!         }
+//!         Parsed::Rejected(rejected) => {
+//!             let reply = ReplyTo::rejected(body, rejected);
+//!             reply.failure(&mut replies, &rejected.error, None).finish();
+//!         }
+//!     }
+//! }
+//!
+//! assert_eq!(delivered[0].json(), br#"{"channel":"/demo","data":{"text":"hi"}}"#);
+//! assert_eq!(
+//!     std::str::from_utf8(&replies)?,
+//!     concat!(
+//!         r#"{"channel":"/demo","id":"1","successful":true},"#,
+//!         r#"{"id":"2","successful":false,"error":"400:channel:invalid_field"}"#
+//!     )
+//! );
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 pub mod advice;
 pub mod batch;
@@ -13,9 +54,12 @@ pub mod error;
 mod fields;
 pub mod json;
 pub mod message;
+#[cfg(test)]
+mod mutation_test;
 pub mod publication;
 pub mod reply;
 pub mod subscription;
+mod values;
 
 pub use advice::{Advice, Reconnect};
 pub use batch::{Batch, BatchError, BatchLimits, parse};

@@ -163,7 +163,7 @@ fn append(out: &mut Vec<u8>, key: &str, value: &[u8]) -> Range<usize> {
 }
 
 /// The header of a frame from the server, which is not masked, and the header's length.
-pub fn frame_header(payload: usize) -> ([u8; 10], usize) {
+fn frame_header(payload: usize) -> ([u8; 10], usize) {
     let mut header = [FINAL_TEXT; 10];
     let length = payload as u64;
     match payload {
@@ -320,7 +320,7 @@ mod tests {
                 r#"{"channel":"/a","data":null}"#,
             ),
             (
-                r#"{"channel":"/a","clientId":"x","id":"7","data":[ 1.0,"\ud800" ],"ext":{"a" : 1}}"#,
+                r#"{"channel":"/a","clientId":"x","id":7,"data":[ 1.0,"\ud800" ],"ext":{"a" : 1}}"#,
                 r#"{"channel":"/a","data":[ 1.0,"\ud800" ],"ext":{"a" : 1}}"#,
             ),
             (
@@ -336,7 +336,7 @@ mod tests {
                 r#"{"channel":"/a","data":0}"#,
             ),
             (
-                r#"{"channel":"/a","data":0,"\u0063lientId":"x","sende\u0072":"s","err\u006fr":1}"#,
+                r#"{"channel":"/a","data":0,"\u0063lientId":"x","sende\u0072":"s","\u0069d":1}"#,
                 r#"{"channel":"/a","data":0}"#,
             ),
         ];

@@ -6,7 +6,7 @@ const LAYERS: [&[&str]; 9] = [
     &["protocol", "tcp"],
     &["transport"],
     &["broker", "extensions"],
-    &["http"],
+    &["http", "demo"],
     &["connectors", "link", "client", "ops"],
     &["config"],
     &["server"],

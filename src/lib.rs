@@ -3,7 +3,12 @@
 pub mod broker;
 pub mod clock;
 pub mod config;
+pub mod connectors;
 pub mod counters;
 pub mod demo;
+pub mod http;
+pub mod ops;
 pub mod protocol;
+pub mod server;
+pub mod tcp;
 pub mod transport;

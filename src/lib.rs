@@ -1,6 +1,10 @@
 //! A Bayeux (CometD) publish-subscribe server, synchronous and embeddable.
 
 pub mod broker;
+#[cfg(feature = "cli")]
+pub mod cli;
+#[cfg(feature = "client")]
+pub mod client;
 pub mod clock;
 pub mod config;
 pub mod connectors;
@@ -12,3 +16,5 @@ pub mod protocol;
 pub mod server;
 pub mod tcp;
 pub mod transport;
+
+pub use server::{Server, ServerBuilder, StartError};

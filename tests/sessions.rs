@@ -8,6 +8,7 @@ use bayeux::broker::{
     Access, AnswerStatus, BrokerConfig, Decision, Overflow, Question, QueueLimits, ServiceCall,
     ServiceReply, Verdict,
 };
+use bayeux::transport::{BrowserId, Transport};
 use serde_json::{Value, json};
 use world::{World, connect, data_of};
 
@@ -256,11 +257,7 @@ fn user_code_runs_elsewhere_and_its_answer_comes_later() {
         .broker
         .add_listener("/veto", |_: &Question<'_>| Verdict::Veto)
         .unwrap();
-    let key = world.hold(&json!({"channel": "/meta/handshake"}));
-    let a = world.worked(key).written()[0]["clientId"]
-        .as_str()
-        .unwrap()
-        .to_owned();
+    let a = world.handshake();
     let say = |channel: &str| json!({"channel": channel, "clientId": a, "id": 1, "data": [1]});
     let batch = json!([
         say("/secret"),
@@ -269,10 +266,7 @@ fn user_code_runs_elsewhere_and_its_answer_comes_later() {
         say("/veto"),
         say("/x")
     ]);
-    let Err(key) = world.send(&batch) else {
-        panic!("answered at once")
-    };
-    let items = world.worked(key).written();
+    let items = world.ask(&batch);
     let errors: Vec<&Value> = items.iter().map(|item| &item["error"]).collect();
     assert_eq!(
         errors,
@@ -329,4 +323,72 @@ fn draining_answers_every_held_connect() {
         .send(&json!([connect(&clients[0])]))
         .unwrap_or_else(|_| panic!("answered"));
     assert_eq!(refused.items[0]["error"], "503::draining");
+}
+
+#[test]
+fn the_bounds_on_held_connects_are_for_polling_only() {
+    let mut world = World::new(BrokerConfig {
+        max_held_per_ip: Some(1),
+        ..BrokerConfig::default()
+    });
+    world.browser = Some(BrowserId(7));
+    let clients = [world.open(), world.open(), world.open()];
+    world.hold(&connect(&clients[0]));
+    let slow = world.reply(&connect(&clients[1]));
+    assert_eq!(
+        (&slow["successful"], &slow["advice"]),
+        (
+            &json!(true),
+            &json!({"multiple-clients": true, "reconnect": "retry", "interval": 2000})
+        )
+    );
+    world.transport = Transport::WebSocket;
+    world.hold(&connect(&clients[1]));
+    world.hold(&connect(&clients[2]));
+    assert_eq!(world.broker.stats().held, 3);
+}
+
+#[test]
+fn messages_bound_to_connects_leave_with_no_other_reply() {
+    let mut world = World::new(BrokerConfig {
+        meta_connect_deliver_only: true,
+        ..BrokerConfig::default()
+    });
+    let (a, b) = (world.open(), world.open());
+    world.subscribe(&a, &json!("/x"));
+    world.subscribe(&b, &json!("/x"));
+    assert_eq!(world.publish(&a, "/x", &json!(1)).len(), 1);
+    let both = world.ask(&json!([connect(&a), connect(&b)]));
+    assert_eq!(data_of(&both), [json!(1)], "those of the first session");
+    assert_eq!(data_of(&world.ask(&json!([connect(&b)]))), [json!(1)]);
+    let held = world.hold(&connect(&a));
+    assert_eq!(world.publish(&a, "/x", &json!(2)).len(), 1);
+    assert_eq!(data_of(&world.answer(held).written()), [json!(2)]);
+}
+
+#[test]
+fn a_slow_service_delays_nobody_but_its_caller() {
+    let mut world = world();
+    let (go, wait) = std::sync::mpsc::channel::<()>();
+    let wait = std::sync::Mutex::new(wait);
+    let slow = move |_: &ServiceCall<'_>| {
+        wait.lock().unwrap().recv().unwrap();
+        Ok(Vec::new())
+    };
+    world
+        .broker
+        .add_service("/service/slow", Access::Sessions, slow)
+        .unwrap();
+    let (a, b) = (world.open(), world.open());
+    world.subscribe(&b, &json!("/x"));
+    let held = world.hold(&connect(&b));
+    let Err(key) = world.send(&json!([
+        {"channel": "/x", "clientId": a, "data": 1},
+        {"channel": "/service/slow", "clientId": a},
+    ])) else {
+        panic!("the service waits")
+    };
+    assert_eq!(data_of(&world.answer(held).written()), [json!(1)]);
+    go.send(()).unwrap();
+    assert_eq!(world.worked(key).written().len(), 2);
 }

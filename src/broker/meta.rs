@@ -53,8 +53,8 @@ impl Run<'_> {
             wrong_cookie: false,
         })?;
         let config = &self.core.config;
-        let by_cookie = self.peer.transport != Transport::WebSocket;
-        if config.require_browser_cookie && by_cookie && session.browser != self.peer.browser {
+        let bound = config.require_browser_cookie && session.browser.is_some();
+        if bound && session.browser != self.peer.browser {
             return Err(Unknown { wrong_cookie: true });
         }
         if message.channel != Target::Connect {
@@ -131,6 +131,23 @@ impl Run<'_> {
             .finish();
     }
 
+    /// Replies that the policy refused the message of this session, which remembers what it has
+    /// been advised.
+    pub(super) fn fail_denied(
+        &mut self,
+        body: &str,
+        message: &Message,
+        session: Option<&Session>,
+        error: fn(&str) -> ErrorText,
+        denied: &Denied,
+    ) {
+        if let (Some(session), Some(advice)) = (session, denied.advice) {
+            session.lock().advised = Some(advice);
+        }
+        let error = error(&denied.reason);
+        self.fail(body, message, &error, denied.advice.as_ref());
+    }
+
     /// Replies that the session is not known.
     pub(super) fn fail_unknown(&mut self, body: &str, message: &Message) {
         self.fail(body, message, &error::session_unknown(), None);
@@ -188,13 +205,9 @@ impl Run<'_> {
 
     fn open_session(&mut self, filtered: bool) -> Arc<Session> {
         let core = Arc::clone(&self.core);
-        let browser = self.peer.browser.unwrap_or_else(|| {
-            let fresh = self.cookie.unwrap_or_else(BrowserId::random);
-            self.cookie = Some(fresh);
-            fresh
-        });
+        let browser = self.peer.browser.or_else(|| self.issue_cookie());
         let settings = SessionSettings {
-            browser: Some(browser),
+            browser,
             filtered,
             deliver_only: core.config.meta_connect_deliver_only,
         };
@@ -225,6 +238,14 @@ impl Run<'_> {
         session
     }
 
+    /// A browser id for a client that has none, where the response can carry it.
+    fn issue_cookie(&mut self) -> Option<BrowserId> {
+        if self.peer.transport == Transport::WebSocket {
+            return None;
+        }
+        Some(*self.cookie.get_or_insert_with(BrowserId::random))
+    }
+
     fn connect(&mut self, body: &str, message: &Message) {
         let session = match self.find(message) {
             Ok(session) => session,
@@ -234,9 +255,9 @@ impl Run<'_> {
             }
         };
         let allowed = self.permitted(body, message, Action::Connect, Some(&session), &[]);
-        if let Err(Denied { reason, advice }) = allowed {
-            let error = error::connect_denied(&reason);
-            return self.fail(body, message, &error, advice.as_ref());
+        if let Err(denied) = allowed {
+            let error = error::connect_denied;
+            return self.fail_denied(body, message, Some(&session), error, &denied);
         }
         let mut state = session.lock();
         if state.gone().is_some() {
@@ -281,12 +302,17 @@ impl Run<'_> {
         }
     }
 
-    /// A place among the connects that are held, if the bounds allow one more.
+    /// A place among the connects that are held, if the bounds allow one more. They spare the
+    /// connections of HTTP clients; a socket or a stream has its one connection anyway.
     fn place(&self) -> Result<Place, Option<Full>> {
         let config = &self.core.config;
+        let polling = matches!(
+            self.peer.transport,
+            Transport::LongPolling | Transport::CallbackPolling
+        );
         let limits = HeldLimits {
-            per_browser: config.max_sessions_per_browser,
-            per_address: config.max_held_per_ip,
+            per_browser: config.max_sessions_per_browser.filter(|_| polling),
+            per_address: config.max_held_per_ip.filter(|_| polling),
         };
         self.core
             .held
@@ -323,7 +349,10 @@ impl Run<'_> {
                 self.status = AnswerStatus::Unavailable;
             }
         }
-        self.connected = Some(session.number());
+        self.connected |= self
+            .rider
+            .as_ref()
+            .is_some_and(|rider| Arc::ptr_eq(rider, session));
         state.lives_until(core.clock.now() + core.config.lifetime(interval_ms));
         core.ticker.schedule(session, state);
     }
@@ -337,9 +366,9 @@ impl Run<'_> {
             Err(error) => return self.fail(body, message, &error, None),
         };
         let allowed = self.permitted(body, message, Action::Subscribe, Some(&session), &patterns);
-        if let Err(Denied { reason, advice }) = allowed {
-            let error = error::subscribe_denied(&reason);
-            return self.fail(body, message, &error, advice.as_ref());
+        if let Err(denied) = allowed {
+            let error = error::subscribe_denied;
+            return self.fail_denied(body, message, Some(&session), error, &denied);
         }
         match self.core.subscribe(&session, &patterns) {
             Ok(()) => echo(body, message).success(&mut self.replies).finish(),
@@ -362,9 +391,9 @@ impl Run<'_> {
             Some(&session),
             &patterns,
         );
-        if let Err(Denied { reason, advice }) = allowed {
-            let error = error::unsubscribe_denied(&reason);
-            return self.fail(body, message, &error, advice.as_ref());
+        if let Err(denied) = allowed {
+            let error = error::unsubscribe_denied;
+            return self.fail_denied(body, message, Some(&session), error, &denied);
         }
         self.core.unsubscribe(&session, &patterns);
         echo(body, message).success(&mut self.replies).finish();
@@ -375,9 +404,9 @@ impl Run<'_> {
             return self.fail_unknown(body, message);
         };
         let allowed = self.permitted(body, message, Action::Disconnect, Some(&session), &[]);
-        if let Err(Denied { reason, advice }) = allowed {
-            let error = error::disconnect_denied(&reason);
-            return self.fail(body, message, &error, advice.as_ref());
+        if let Err(denied) = allowed {
+            let error = error::disconnect_denied;
+            return self.fail_denied(body, message, Some(&session), error, &denied);
         }
         if self.core.end(&session, Gone::Disconnected) {
             echo(body, message).success(&mut self.replies).finish();

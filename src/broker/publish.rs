@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use super::meta::Denied;
 use super::policy::{Action, Verdict};
 use super::run::{Run, Step, echo};
 use super::service::{Access, ServiceCall, ServiceEntry, ServiceReply};
@@ -56,6 +55,7 @@ impl Run<'_> {
         let allowed =
             self.judged || self.allowed(body, message, Action::Call, session.as_deref(), channel);
         if allowed {
+            self.caller = session;
             Step::Serve(entry)
         } else {
             Step::Replied
@@ -71,10 +71,8 @@ impl Run<'_> {
         session: Option<&Session>,
         channel: &ChannelName,
     ) -> bool {
-        if let Err(Denied { reason, advice }) = self.permitted(body, message, action, session, &[])
-        {
-            let error = error::publish_denied(&reason);
-            self.fail(body, message, &error, advice.as_ref());
+        if let Err(denied) = self.permitted(body, message, action, session, &[]) {
+            self.fail_denied(body, message, session, error::publish_denied, &denied);
             return false;
         }
         if self.core.listeners.any() {
@@ -92,17 +90,15 @@ impl Run<'_> {
         let crate::protocol::Target::Service(channel) = &message.channel else {
             unreachable!("only messages to services wait for one");
         };
-        let client = message.client_id.as_ref().and_then(|sent| sent.id());
-        let session = client.and_then(|id| self.core.registry.get(&id));
-        if session.is_none() && entry.access == Access::Sessions {
-            // It ended while the call waited.
+        let caller = self.caller.take();
+        // It may have ended while the call waited.
+        let caller = caller.filter(|session| session.lock().gone().is_none());
+        if caller.is_none() && entry.access == Access::Sessions {
             return self.fail_unknown(body, message);
         }
         let call = ServiceCall {
             channel,
-            client: session
-                .as_ref()
-                .and_then(|session| session.remote_id().copied()),
+            client: caller.and_then(|session| session.remote_id().copied()),
             peer: &self.peer,
             data: message.data.map_or("null", |span| span.of(body)),
             ext: message.ext.map(|span| span.of(body)),

@@ -65,6 +65,8 @@ pub(crate) struct Run<'b> {
     current: Option<Message>,
     /// The current message has been allowed.
     pub(super) judged: bool,
+    /// The session that the current message, a call of a service, comes from.
+    pub(super) caller: Option<Arc<Session>>,
     /// The request has one message only.
     pub(super) alone: bool,
     executed: usize,
@@ -73,8 +75,8 @@ pub(crate) struct Run<'b> {
     pub(super) replies: Vec<u8>,
     /// The session whose queue rides along with the response: the first one that is known.
     pub(super) rider: Option<Arc<Session>>,
-    /// The session that gets a connect reply in this response.
-    pub(super) connected: Option<u64>,
+    /// The rider gets a connect reply in this response.
+    pub(super) connected: bool,
     pub(super) wakes: Wakes,
     pub(super) cookie: Option<BrowserId>,
     pub(super) hold: Option<HeldConnect>,
@@ -113,12 +115,13 @@ impl<'b> Run<'b> {
             messages: messages.into_iter(),
             current: None,
             judged: false,
+            caller: None,
             executed: 0,
             reservation: None,
             handshake: Vec::new(),
             replies: Vec::with_capacity(128),
             rider: None,
-            connected: None,
+            connected: false,
             wakes: Wakes::default(),
             cookie: None,
             hold: None,
@@ -231,6 +234,10 @@ impl<'b> Run<'b> {
         let mut run: Run<'static> = self;
         let mut next = next;
         loop {
+            if !matches!(next, Next::Done) {
+                // User code may take long; nobody but the caller is to wait for it.
+                run.wakes.send();
+            }
             match next {
                 Next::Done => return run.complete(),
                 Next::Judge => {
@@ -295,6 +302,7 @@ impl<'b> Run<'b> {
             messages: self.messages,
             current: self.current,
             judged: self.judged,
+            caller: self.caller,
             alone: self.alone,
             executed: self.executed,
             reservation: self.reservation,
@@ -323,8 +331,13 @@ impl<'b> Run<'b> {
         if let Some(rider) = &self.rider {
             answer.filtered = rider.filtered;
             let bound = rider.deliver_only || self.peer.transport == Transport::CallbackPolling;
-            let may = !bound || self.connected == Some(rider.number());
-            ride(&self.core, rider, &self.link, may, &mut answer);
+            ride(
+                &self.core,
+                rider,
+                &self.link,
+                !bound || self.connected,
+                &mut answer,
+            );
         }
         Executed::Now(answer)
     }

@@ -19,7 +19,8 @@ use crate::transport::{BrowserId, Link};
 pub(crate) struct Session {
     number: u64,
     identity: Identity,
-    /// From the cookie at the handshake, or issued with its reply.
+    /// From the cookie at the handshake, or issued with its reply. None after a handshake over a
+    /// socket that was opened without.
     pub(crate) browser: Option<BrowserId>,
     /// The client asked for responses inside a comment.
     pub(crate) filtered: bool,

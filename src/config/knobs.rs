@@ -234,9 +234,10 @@ knobs! {
         io_threads: usize = Count, within "1 to 256",
             default "one for each core" from machine::io_threads, native_only;
 
-        /// Threads that run services, and as many again that run policy and listeners.
+        /// Threads that run services, policy and listeners.
         ///
-        /// Such code may block; while all threads are blocked, what needs such code waits.
+        /// One half runs services, the other policy and listeners, so that neither waits for the
+        /// other. Such code may block; while all its threads are blocked, what needs it waits.
         workers: usize = Count, within "1 to 1024",
             default "two for each core" from machine::workers;
     }

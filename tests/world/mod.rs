@@ -144,11 +144,22 @@ impl World {
         }
     }
 
-    /// Sends a request that is answered at once, and whose answer is written.
+    /// Sends a request that is not held, and whose answer is written.
     pub fn ask(&mut self, body: &Value) -> Vec<Value> {
-        self.send(body)
-            .unwrap_or_else(|_| panic!("{body} is not answered at once"))
-            .written()
+        self.response(body).written()
+    }
+
+    /// The answer to a request that is not held; user code is waited for.
+    pub fn response(&mut self, body: &Value) -> Response {
+        match self.send(body) {
+            Ok(response) => response,
+            Err(key) if self.is_held(key) => panic!("{body} is held"),
+            Err(key) => self.worked(key),
+        }
+    }
+
+    fn is_held(&self, key: u64) -> bool {
+        self.pending.get(&key).is_some_and(Exchange::is_held)
     }
 
     /// The one reply to one message.
@@ -158,12 +169,21 @@ impl World {
         items.remove(0)
     }
 
-    /// Sends a connect that is held.
+    /// Sends a connect that is held, at once or after user code has agreed.
     pub fn hold(&mut self, message: &Value) -> u64 {
-        match self.send(&json!([message])) {
+        let key = match self.send(&json!([message])) {
             Err(key) => key,
             Ok(response) => panic!("{message} was answered: {:?}", response.items),
+        };
+        for _ in 0..PATIENCE {
+            if self.is_held(key) {
+                return key;
+            }
+            let exchange = self.pending.get_mut(&key).expect("the connect waits");
+            assert!(exchange.poll().is_none(), "{message} was answered");
+            std::thread::park_timeout(Duration::from_millis(1));
         }
+        panic!("no decision about {message}")
     }
 
     /// Lets every woken connection look; those that now have an answer.
@@ -200,7 +220,7 @@ impl World {
 
     /// Waits for work in the pools to bring an answer.
     pub fn worked(&mut self, key: u64) -> Response {
-        for _ in 0..5000 {
+        for _ in 0..PATIENCE {
             if let Some(response) = self.answers().remove(&key) {
                 return response;
             }
@@ -247,6 +267,9 @@ impl World {
         self.ask(&json!([{"channel": channel, "clientId": client, "id": "p", "data": data}]))
     }
 }
+
+/// How many milliseconds work on other threads may take.
+const PATIENCE: u32 = 20_000;
 
 pub fn connect(client: &str) -> Value {
     json!({"channel": "/meta/connect", "clientId": client, "id": "c",

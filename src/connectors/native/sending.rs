@@ -48,9 +48,10 @@ impl Sender {
         }
     }
 
-    /// Whether what is ready should be sent before more is added.
-    pub(super) fn is_full(&self) -> bool {
-        self.ready.len() >= PIECE
+    /// Whether what is ready should be sent before anything more is executed: it is much, or holds
+    /// messages, behind which the later ones of their session have to wait.
+    pub(super) fn is_pressing(&self) -> bool {
+        self.ready.len() >= PIECE || !self.flights.is_empty()
     }
 
     /// Adds the interim response that asks for a body.

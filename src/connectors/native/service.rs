@@ -127,7 +127,7 @@ impl Native {
                 // Read past, so that the end of the stream is seen.
                 return (input.len(), executed);
             }
-            if self.sender.is_full() {
+            if self.sender.is_pressing() {
                 self.sender.send(conn, io);
             }
             if !conn.has_room() {
@@ -305,7 +305,7 @@ impl Native {
                 break;
             };
             self.sender.add(conn, io, due);
-            while !self.sender.is_full() && conn.unsent.is_none() {
+            while !self.sender.is_pressing() && conn.unsent.is_none() {
                 let Some(due) = conn.answers.next() else {
                     break;
                 };

@@ -1,0 +1,238 @@
+//! How a client is described.
+
+use std::fmt::Display;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::Serialize;
+use ureq::http::{HeaderName, HeaderValue};
+
+use super::client::Client;
+use super::dispatch::Listener;
+use super::error::Error;
+use super::event::Event;
+use super::long_polling::LongPolling;
+use super::message::Message;
+use super::options::Options;
+use super::registry::{Callback, Sink};
+use super::shared::{Credentials, Shared};
+use super::wire::{self, Ext};
+use crate::clock::{Clock, SystemClock};
+use crate::protocol::Pattern;
+
+type Provider = Box<dyn Fn() -> Result<Ext, Error> + Send + Sync>;
+
+/// A client to be. What is wrong with it is told when it is started.
+#[must_use]
+pub struct ClientBuilder {
+    url: String,
+    options: Options,
+    headers: Vec<(HeaderName, HeaderValue)>,
+    ext: Ext,
+    provider: Option<Provider>,
+    listeners: Vec<Listener>,
+    callbacks: Vec<(Pattern, Sink)>,
+    problem: Option<Error>,
+}
+
+impl ClientBuilder {
+    pub(crate) fn new(url: &str) -> Self {
+        Self {
+            url: url.into(),
+            options: Options::default(),
+            headers: Vec::new(),
+            ext: Ext::new(),
+            provider: None,
+            listeners: Vec::new(),
+            callbacks: Vec::new(),
+            problem: None,
+        }
+    }
+
+    /// Members for the `ext` of every handshake.
+    pub fn ext<T: Serialize + ?Sized>(mut self, ext: &T) -> Self {
+        match wire::to_ext(ext) {
+            Ok(ext) => self.ext.extend(ext),
+            Err(error) => self.complain(error),
+        }
+        self
+    }
+
+    /// A function that is asked before every handshake, also later ones, for further members of
+    /// its `ext`. While it fails the client stays unconnected, and tries again after the back-off.
+    pub fn credentials<T, E, F>(mut self, provider: F) -> Self
+    where
+        T: Serialize,
+        E: Display,
+        F: Fn() -> Result<T, E> + Send + Sync + 'static,
+    {
+        self.provider = Some(Box::new(move || {
+            let ext = provider().map_err(|error| Error::Credentials(error.to_string()))?;
+            wire::to_ext(&ext)
+        }));
+        self
+    }
+
+    /// A header for every HTTP request, such as `Authorization`.
+    pub fn header(mut self, name: &str, value: &str) -> Self {
+        match (HeaderName::try_from(name), HeaderValue::try_from(value)) {
+            (Ok(name), Ok(value)) => self.headers.push((name, value)),
+            _ => self.complain(Error::Config(format!("not a header: {name}"))),
+        }
+        self
+    }
+
+    /// Calls a function for each event, from the first on.
+    pub fn on_event(mut self, listener: impl Fn(&Event) + Send + Sync + 'static) -> Self {
+        self.listeners.push(Listener(Arc::new(listener)));
+        self
+    }
+
+    /// A subscription with a function, as by [`Handle::listen`](super::Handle::listen), but from
+    /// the first batch on and for the whole life of the client.
+    pub fn listen(
+        mut self,
+        pattern: &str,
+        callback: impl Fn(&Message) + Send + Sync + 'static,
+    ) -> Self {
+        match Pattern::try_from(pattern) {
+            Ok(pattern) => {
+                let sink = Sink::Callback(Callback::new(callback));
+                self.callbacks.push((pattern, sink));
+            }
+            Err(_) => self.complain(Error::Channel(pattern.into())),
+        }
+        self
+    }
+
+    /// Offers the ack extension: nothing that the server sent is lost with a broken connection,
+    /// but some of it may come twice. Off by default.
+    pub fn acknowledged(mut self, on: bool) -> Self {
+        self.options.acknowledged = on;
+        self
+    }
+
+    /// The pause after the first failure, which doubles with each further one, and the longest.
+    /// Each is shortened at random by up to half. 1 s and 60 s by default.
+    pub fn backoff(mut self, first: Duration, longest: Duration) -> Self {
+        (self.options.backoff_first, self.options.backoff_longest) = (first, longest);
+        self
+    }
+
+    /// How long connecting, sending a request, waiting for its answer (beyond what the server may
+    /// hold a connect) and receiving it may take, each. 10 s by default.
+    pub fn network_timeout(mut self, timeout: Duration) -> Self {
+        self.options.network_timeout = timeout;
+        self
+    }
+
+    /// How long calls wait for an acknowledgement, time in the queue included. 30 s by default.
+    pub fn reply_timeout(mut self, timeout: Duration) -> Self {
+        self.options.reply_timeout = timeout;
+        self
+    }
+
+    /// How long [`Self::connect`] waits. 30 s by default.
+    pub fn connect_timeout(mut self, timeout: Duration) -> Self {
+        self.options.connect_timeout = timeout;
+        self
+    }
+
+    /// How long dropping the client may take for the disconnect, and again for threads that do not
+    /// end. 2 s by default.
+    pub fn linger(mut self, timeout: Duration) -> Self {
+        self.options.linger = timeout;
+        self
+    }
+
+    /// The longest response that is read, in bytes. 16 MiB by default.
+    pub fn max_response(mut self, bytes: u64) -> Self {
+        self.options.max_response = bytes;
+        self
+    }
+
+    /// How much may wait to be sent: messages, and bytes of them. 10,000 and 16 MiB by default.
+    pub fn queue(mut self, messages: usize, bytes: usize) -> Self {
+        (self.options.queue_messages, self.options.queue_bytes) = (messages, bytes);
+        self
+    }
+
+    /// How much goes into one request: messages, and bytes of them; a larger message goes alone.
+    /// 256 and 256 KiB by default.
+    pub fn batch(mut self, messages: usize, bytes: usize) -> Self {
+        (self.options.batch_messages, self.options.batch_bytes) = (messages, bytes);
+        self
+    }
+
+    /// How many messages may wait for callbacks; further ones are dropped and counted. 10,000 by
+    /// default.
+    pub fn callback_queue(mut self, messages: usize) -> Self {
+        self.options.callback_queue = messages;
+        self
+    }
+
+    /// Starts the client, and waits until it is connected. Meanwhile it tries again and again.
+    ///
+    /// # Errors
+    /// What is wrong with the description; [`Error::NotConnected`] after the connect timeout; the
+    /// server's reason when it does not want the client at all.
+    pub fn connect(self) -> Result<Client, Error> {
+        let timeout = self.options.connect_timeout;
+        let client = self.start()?;
+        client.wait_connected(timeout)?;
+        Ok(client)
+    }
+
+    /// Starts the client, and returns at once. What is published and subscribed to before it is
+    /// connected waits.
+    ///
+    /// # Errors
+    /// What is wrong with the description; [`Error::Thread`].
+    pub fn start(mut self) -> Result<Client, Error> {
+        if let Some(problem) = self.problem.take() {
+            return Err(problem);
+        }
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let headers = std::mem::take(&mut self.headers);
+        let transport = LongPolling::new(&self.url, headers, &self.options, Arc::clone(&clock))?;
+        // Without a random generator clients come back together, which is no reason not to start.
+        let seed = getrandom::u64().unwrap_or_default();
+        let credentials = handshake_ext(self.ext, self.provider, self.options.acknowledged);
+        let transport = Box::new(transport);
+        let shared = Shared::new(self.options, transport, credentials, clock, seed);
+        shared.update(|machine, _| {
+            machine.dispatch().listeners.extend(self.listeners);
+            for (pattern, sink) in self.callbacks {
+                machine.add_sink(&pattern, None, sink)?;
+            }
+            Ok(())
+        })?;
+        Client::start(Arc::new(shared))
+    }
+
+    fn complain(&mut self, error: Error) {
+        self.problem.get_or_insert(error);
+    }
+}
+
+fn handshake_ext(ext: Ext, provider: Option<Provider>, acknowledged: bool) -> Credentials {
+    Box::new(move || {
+        let mut all = ext.clone();
+        if acknowledged {
+            all.insert("ack".into(), wire::to_json(&true)?);
+        }
+        if let Some(provider) = &provider {
+            all.extend(provider()?);
+        }
+        Ok(all)
+    })
+}
+
+impl std::fmt::Debug for ClientBuilder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ClientBuilder")
+            .field("url", &self.url)
+            .field("options", &self.options)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,163 @@
+//! From messages and events to the user's code: subscriptions, listeners, and the queue between.
+//!
+//! User code is neither run nor dropped in here, as the owner holds a lock: what is to run is
+//! queued as [`Job`]s, what is to be dropped is put aside.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::sync::Arc;
+
+use super::error::Error;
+use super::event::{Event, Stats};
+use super::message::Message;
+use super::registry::{Callback, Registry, Sink};
+
+/// User code to run, with what it is given.
+#[derive(Clone, Debug)]
+pub(crate) enum Job {
+    Message(Arc<Callback>, Message),
+    Event(Listener, Event),
+}
+
+/// A function that hears of events.
+#[derive(Clone)]
+pub(crate) struct Listener(pub(crate) Arc<dyn Fn(&Event) + Send + Sync>);
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct Dispatch {
+    pub(crate) registry: Registry,
+    pub(crate) listeners: Vec<Listener>,
+    pub(crate) stats: Stats,
+    jobs: VecDeque<Job>,
+    trash: Vec<Sink>,
+    limit: usize,
+}
+
+impl Dispatch {
+    /// `limit`: messages that may wait for callbacks.
+    pub(crate) fn new(limit: usize) -> Self {
+        Self {
+            registry: Registry::default(),
+            listeners: Vec::new(),
+            stats: Stats::default(),
+            jobs: VecDeque::new(),
+            trash: Vec::new(),
+            limit,
+        }
+    }
+
+    /// Gives the message to all whose pattern matches. Says whether there are any.
+    pub(crate) fn deliver(&mut self, message: &Message) -> bool {
+        let mut found = false;
+        for sink in self.registry.matching(message.channel()) {
+            found = true;
+            match sink {
+                Sink::Ring(ring) => ring.push(message.clone()),
+                Sink::Callback(_) if self.jobs.len() >= self.limit => {
+                    self.stats.callbacks_dropped += 1;
+                }
+                Sink::Callback(callback) => {
+                    self.jobs
+                        .push_back(Job::Message(Arc::clone(callback), message.clone()));
+                }
+            }
+        }
+        found
+    }
+
+    /// Tells the listeners.
+    pub(crate) fn emit(&mut self, event: &Event) {
+        log::debug!("{event:?}");
+        for listener in &self.listeners {
+            // More room than for messages: these tell why messages are missing.
+            if self.jobs.len() >= self.limit.saturating_mul(2).max(16) {
+                self.stats.callbacks_dropped += 1;
+            } else {
+                self.jobs
+                    .push_back(Job::Event(listener.clone(), event.clone()));
+            }
+        }
+    }
+
+    /// Ends subscriptions that are out of the registry. What waits for a callback is dropped too.
+    pub(crate) fn discard(&mut self, sinks: Vec<Sink>, reason: &Error) {
+        sinks.iter().for_each(|sink| sink.end(reason));
+        self.trash.extend(sinks);
+    }
+
+    /// Ends all subscriptions. What waits for a callback still gets there.
+    pub(crate) fn close(&mut self, reason: &Error) {
+        for sink in self.registry.clear() {
+            if let Sink::Ring(ring) = &sink {
+                ring.end(reason.clone());
+            }
+            self.trash.push(sink);
+        }
+    }
+
+    pub(crate) fn next_job(&mut self) -> Option<Job> {
+        self.jobs.pop_front()
+    }
+
+    pub(crate) fn has_jobs(&self) -> bool {
+        !self.jobs.is_empty()
+    }
+
+    /// To be dropped where user code may run.
+    pub(crate) fn take_trash(&mut self) -> Vec<Sink> {
+        std::mem::take(&mut self.trash)
+    }
+}
+
+impl fmt::Debug for Listener {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Listener").finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::client::ring::Ring;
+    use crate::protocol::Pattern;
+
+    fn subscribe(dispatch: &mut Dispatch, sink: Sink) -> u64 {
+        dispatch
+            .registry
+            .add(&Pattern::try_from("/a").unwrap(), None, sink)
+    }
+
+    fn message() -> Message {
+        Message::parse(r#"{"channel":"/a"}"#).unwrap()
+    }
+
+    #[test]
+    fn a_full_queue_drops_messages_before_events() {
+        let mut dispatch = Dispatch::new(10);
+        let listener = Listener(Arc::new(|_: &Event| ()));
+        dispatch.listeners.push(listener);
+        subscribe(&mut dispatch, Sink::Callback(Callback::new(|_| ())));
+        (0..15).for_each(|_| assert!(dispatch.deliver(&message())));
+        assert_eq!(dispatch.stats.callbacks_dropped, 5);
+        let error = Error::Closed;
+        let event = Event::Unheard {
+            channel: "/a".into(),
+            error,
+        };
+        (0..15).for_each(|_| dispatch.emit(&event));
+        assert_eq!(dispatch.stats.callbacks_dropped, 10);
+        assert_eq!(std::iter::from_fn(|| dispatch.next_job()).count(), 20);
+    }
+
+    #[test]
+    fn what_ends_is_kept_for_someone_else_to_drop() {
+        let mut dispatch = Dispatch::new(10);
+        let ring = Arc::new(Ring::new(1));
+        subscribe(&mut dispatch, Sink::Ring(Arc::clone(&ring)));
+        dispatch.close(&Error::Disconnected);
+        assert!(ring.recv(None).is_err());
+        assert!(!dispatch.deliver(&message()));
+        assert_eq!(dispatch.take_trash().len(), 1);
+    }
+}

@@ -1,0 +1,253 @@
+//! A received message: its JSON text once, and where in it the fields are.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::ops::Range;
+use std::sync::Arc;
+
+use serde::de::{DeserializeOwned, Deserializer as _, MapAccess, Visitor};
+use serde_json::value::RawValue;
+
+use super::error::Error;
+
+/// A message from the server. Cheap to clone; nothing in it was parsed and written again.
+#[derive(Clone)]
+pub struct Message(Arc<Inner>);
+
+struct Inner {
+    json: Box<str>,
+    channel: Box<str>,
+    id: Option<Box<str>>,
+    successful: Option<bool>,
+    fields: Vec<(Box<str>, Range<usize>)>,
+}
+
+impl Message {
+    /// Takes one JSON object. `None`: it is none, or has no channel.
+    pub(crate) fn parse(json: &str) -> Option<Self> {
+        let mut fields = Vec::new();
+        let mut parser = serde_json::Deserializer::from_str(json);
+        parser.deserialize_map(Fields(&mut fields)).ok()?;
+        parser.end().ok()?;
+        let offset = |raw: &str| raw.as_ptr() as usize - json.as_ptr() as usize;
+        let fields = fields
+            .into_iter()
+            .map(|(name, raw)| (name, offset(raw)..offset(raw) + raw.len()))
+            .collect();
+        let mut inner = Inner {
+            json: json.into(),
+            channel: "".into(),
+            id: None,
+            successful: None,
+            fields,
+        };
+        inner.channel = inner.text("channel")?.into_boxed_str();
+        inner.id = inner
+            .text("id")
+            .or_else(|| inner.integer("id"))
+            .map(Into::into);
+        inner.successful = inner.field("successful").and_then(|raw| raw.parse().ok());
+        Some(Self(Arc::new(inner)))
+    }
+
+    /// The reply to a subscribe that the server need not hear of.
+    pub(crate) fn local_success() -> Self {
+        Self::parse(r#"{"channel":"/meta/subscribe","successful":true}"#)
+            .expect("because it is a message")
+    }
+
+    /// The channel it was sent to.
+    pub fn channel(&self) -> &str {
+        &self.0.channel
+    }
+
+    /// `data` as the publisher wrote it; `null` when there is none.
+    pub fn data_json(&self) -> &str {
+        self.field("data").unwrap_or("null")
+    }
+
+    /// Whether there is a `data`, be it `null`.
+    pub fn has_data(&self) -> bool {
+        self.field("data").is_some()
+    }
+
+    /// `data` as a value.
+    ///
+    /// # Errors
+    /// [`Error::Json`] if it is not of that type, or nested deeper than 128.
+    pub fn data<T: DeserializeOwned>(&self) -> Result<T, Error> {
+        serde_json::from_str(self.data_json()).map_err(|error| Error::Json(error.to_string()))
+    }
+
+    /// `ext` as it came.
+    pub fn ext_json(&self) -> Option<&str> {
+        self.field("ext")
+    }
+
+    /// The id; an integer as its digits.
+    pub fn id(&self) -> Option<&str> {
+        self.0.id.as_deref()
+    }
+
+    /// On replies: whether the server did it.
+    pub fn successful(&self) -> Option<bool> {
+        self.0.successful
+    }
+
+    /// On replies: why it did not.
+    pub fn error(&self) -> Option<String> {
+        self.0.text("error")
+    }
+
+    /// Any field, as the JSON text that came; of a field that came twice the last.
+    pub fn field(&self, name: &str) -> Option<&str> {
+        self.0.field(name)
+    }
+
+    /// The names of all fields, in the order they came.
+    pub fn field_names(&self) -> impl Iterator<Item = &str> {
+        self.0.fields.iter().map(|(name, _)| &**name)
+    }
+
+    /// The whole message.
+    pub fn json(&self) -> &str {
+        &self.0.json
+    }
+
+    pub(crate) fn text(&self, name: &str) -> Option<String> {
+        self.0.text(name)
+    }
+
+    /// A field as a value, if it is there and of that type.
+    pub(crate) fn value<T: DeserializeOwned>(&self, name: &str) -> Option<T> {
+        serde_json::from_str(self.field(name)?).ok()
+    }
+}
+
+impl Inner {
+    fn field(&self, name: &str) -> Option<&str> {
+        let (_, range) = self
+            .fields
+            .iter()
+            .rev()
+            .find(|(field, _)| &**field == name)?;
+        Some(&self.json[range.clone()])
+    }
+
+    fn text(&self, name: &str) -> Option<String> {
+        serde_json::from_str(self.field(name)?).ok()
+    }
+
+    fn integer(&self, name: &str) -> Option<String> {
+        let raw = self.field(name)?;
+        let digits = raw.strip_prefix('-').unwrap_or(raw);
+        digits
+            .bytes()
+            .all(|byte| byte.is_ascii_digit())
+            .then(|| raw.to_owned())
+    }
+}
+
+impl fmt::Debug for Message {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Message({})", self.json())
+    }
+}
+
+impl PartialEq for Message {
+    /// Equal texts.
+    fn eq(&self, other: &Self) -> bool {
+        self.json() == other.json()
+    }
+}
+
+/// Collects the fields of an object with their raw values.
+struct Fields<'a, 'de>(&'a mut Vec<(Box<str>, &'de str)>);
+
+impl<'de> Visitor<'de> for Fields<'_, 'de> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+        while let Some(name) = map.next_key::<Cow<'de, str>>()? {
+            let raw: &'de RawValue = map.next_value()?;
+            self.0.push((name.into(), raw.get()));
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fields_keep_their_text() {
+        let text = r#"{ "channel":"/a","data": {"x" : 1.50},"id":7,"ext":{},"\u0079":[1, 2] }"#;
+        let message = Message::parse(text).unwrap();
+        assert_eq!(message.channel(), "/a");
+        assert_eq!(message.data_json(), r#"{"x" : 1.50}"#);
+        assert_eq!(message.id(), Some("7"));
+        assert_eq!(message.ext_json(), Some("{}"));
+        assert_eq!(message.field("y"), Some("[1, 2]"));
+        assert_eq!(message.json(), text);
+        assert_eq!(
+            message.field_names().collect::<Vec<_>>(),
+            ["channel", "data", "id", "ext", "y"]
+        );
+        let data: std::collections::BTreeMap<String, f64> = message.data().unwrap();
+        assert_eq!(data["x"], 1.5);
+    }
+
+    #[test]
+    fn replies_have_a_verdict() {
+        let text = r#"{"channel":"/a","successful":false,"error":"402::session_unknown"}"#;
+        let message = Message::parse(text).unwrap();
+        assert_eq!(message.successful(), Some(false));
+        assert_eq!(message.error().as_deref(), Some("402::session_unknown"));
+        assert!(!message.has_data());
+        assert_eq!(message.data_json(), "null");
+        assert_eq!(message.data::<Option<u8>>(), Ok(None));
+    }
+
+    #[test]
+    fn what_is_no_message_is_refused() {
+        for text in [
+            "",
+            "[]",
+            "1",
+            "{}",
+            r#"{"channel":5}"#,
+            r#"{"channel":"/a"} x"#,
+            "{",
+        ] {
+            assert!(Message::parse(text).is_none(), "{text}");
+        }
+    }
+
+    #[test]
+    fn fields_of_wrong_types_are_as_good_as_absent() {
+        let text = r#"{"channel":"/a","id":{},"successful":"yes","error":5,"data":[}"#;
+        assert!(Message::parse(text).is_none());
+        let text = r#"{"channel":"/a","id":1.5,"successful":"yes","error":5}"#;
+        let message = Message::parse(text).unwrap();
+        assert_eq!(
+            (message.id(), message.successful(), message.error()),
+            (None, None, None)
+        );
+    }
+
+    #[test]
+    fn depth_is_no_danger() {
+        let deep = format!(
+            r#"{{"channel":"/a","data":{}{}}}"#,
+            "[".repeat(100_000),
+            "]".repeat(100_000)
+        );
+        let message = Message::parse(&deep).unwrap();
+        assert!(message.data::<serde_json::Value>().is_err());
+    }
+}

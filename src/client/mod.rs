@@ -1,0 +1,66 @@
+//! A Bayeux client: blocking calls, with threads in the background that keep the session up.
+//!
+//! ```no_run
+//! use bayeux::client::Client;
+//!
+//! let client = Client::builder("http://localhost:8080/cometd").connect()?;
+//! let chat = client.subscribe("/chat/*")?;
+//! client.publish("/chat/demo", &"hello")?;
+//! for message in chat.iter() {
+//!     println!("{}: {}", message.channel(), message.data_json());
+//! }
+//! # Ok::<(), bayeux::client::Error>(())
+//! ```
+//!
+//! What it takes care of: handshakes and connects as the server advises; pauses with jitter after
+//! failures; a new session when the server lost the old one, with everything subscribed again in
+//! its first batch; order, as all calls go through one queue; errors for whatever the server may
+//! not have got. Nothing it receives makes it panic.
+//!
+//! Its threads: `bayeux-poll` has the connect, `bayeux-send` everything else, and
+//! `bayeux-callback` runs the user's functions. They end when the [`Client`] is dropped.
+//!
+//! # In scope
+//! Long-polling, the ack extension, cookies of the server, `json-comment-filtered` answers.
+//!
+//! # Out of scope
+//! Proxies and redirects: the client talks to the URL it was given.
+
+mod advice;
+mod backoff;
+mod builder;
+#[expect(clippy::module_inception, reason = "one type a file, named like it")]
+mod client;
+mod cookies;
+mod dispatch;
+mod error;
+mod event;
+mod handle;
+mod long_polling;
+mod machine;
+mod message;
+mod op;
+mod options;
+mod outbox;
+mod outgoing;
+mod pending;
+mod registry;
+mod ring;
+mod session;
+mod shared;
+mod slot;
+mod subscription;
+mod transport;
+mod wire;
+
+pub use builder::ClientBuilder;
+pub use client::Client;
+pub use error::{Error, Failure, Rejection};
+pub use event::{Event, Stats};
+pub use handle::Handle;
+pub use message::Message;
+pub use outgoing::{Batch, Outgoing};
+pub use pending::{Ack, Pending};
+pub use ring::RecvError;
+pub use session::State;
+pub use subscription::{IntoIter, Listening, SubscribeOptions, Subscription};

@@ -1,0 +1,175 @@
+//! What holds a subscription open.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::Serialize;
+
+use super::error::Error;
+use super::message::Message;
+use super::ring::{RecvError, Ring};
+use super::shared::Shared;
+use super::wire;
+
+/// A receiver of messages. Dropping it unsubscribes.
+///
+/// As an iterator it blocks for each message, and ends with the subscription.
+pub struct Subscription {
+    hold: Hold,
+    ring: Arc<Ring>,
+}
+
+/// Keeps a callback subscribed. Dropping it unsubscribes; a call under way is not waited for.
+pub struct Listening {
+    hold: Hold,
+}
+
+/// How to subscribe.
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct SubscribeOptions {
+    pub(crate) capacity: usize,
+    pub(crate) ext: Option<Box<str>>,
+}
+
+/// A place in the registry.
+pub(crate) struct Hold {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) pattern: Box<str>,
+    pub(crate) key: u64,
+}
+
+impl Subscription {
+    pub(crate) fn new(hold: Hold, ring: Arc<Ring>) -> Self {
+        Self { hold, ring }
+    }
+
+    /// The pattern subscribed to.
+    pub fn pattern(&self) -> &str {
+        &self.hold.pattern
+    }
+
+    /// Blocks for the next message.
+    ///
+    /// # Errors
+    /// [`RecvError::Ended`] when the subscription has ended and everything is read.
+    pub fn recv(&self) -> Result<Message, RecvError> {
+        self.ring.recv(None)
+    }
+
+    /// Waits for the next message at most so long.
+    ///
+    /// # Errors
+    /// [`RecvError::Empty`] when none came in time, and as [`Self::recv`].
+    pub fn recv_timeout(&self, timeout: Duration) -> Result<Message, RecvError> {
+        self.ring.recv(Some(timeout))
+    }
+
+    /// The next message, if it is there.
+    ///
+    /// # Errors
+    /// As [`Self::recv_timeout`].
+    pub fn try_recv(&self) -> Result<Message, RecvError> {
+        self.ring.recv(Some(Duration::ZERO))
+    }
+
+    /// Blocks for each message, until the subscription ends.
+    pub fn iter(&self) -> impl Iterator<Item = Message> + '_ {
+        std::iter::from_fn(|| self.recv().ok())
+    }
+
+    /// Messages waiting to be read.
+    pub fn len(&self) -> usize {
+        self.ring.len()
+    }
+
+    /// Whether nothing waits to be read.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// How many messages were lost because they were not read in time; the oldest go first.
+    pub fn dropped(&self) -> u64 {
+        self.ring.dropped()
+    }
+}
+
+impl IntoIterator for Subscription {
+    type Item = Message;
+    type IntoIter = IntoIter;
+
+    fn into_iter(self) -> IntoIter {
+        IntoIter(self)
+    }
+}
+
+/// The messages of a subscription that it owns.
+#[derive(Debug)]
+pub struct IntoIter(Subscription);
+
+impl Iterator for IntoIter {
+    type Item = Message;
+
+    fn next(&mut self) -> Option<Message> {
+        self.0.recv().ok()
+    }
+}
+
+impl Listening {
+    pub(crate) fn new(hold: Hold) -> Self {
+        Self { hold }
+    }
+
+    /// The pattern subscribed to.
+    pub fn pattern(&self) -> &str {
+        &self.hold.pattern
+    }
+}
+
+impl Default for SubscribeOptions {
+    /// A buffer of 1,024 messages, no `ext`.
+    fn default() -> Self {
+        Self {
+            capacity: 1024,
+            ext: None,
+        }
+    }
+}
+
+impl SubscribeOptions {
+    /// How many messages may wait to be read; at least 1.
+    pub fn capacity(mut self, messages: usize) -> Self {
+        self.capacity = messages;
+        self
+    }
+
+    /// What goes along in `ext` with each subscribe, also on later sessions.
+    ///
+    /// # Errors
+    /// [`Error::Json`] if it cannot be written as a JSON object.
+    pub fn ext<T: Serialize + ?Sized>(mut self, ext: &T) -> Result<Self, Error> {
+        wire::to_ext(ext)?;
+        self.ext = Some(wire::to_json(ext)?.get().into());
+        Ok(self)
+    }
+}
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        self.shared
+            .update(|machine, _| machine.remove_sink(&self.pattern, self.key));
+    }
+}
+
+impl fmt::Debug for Subscription {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Subscription({})", self.pattern())
+    }
+}
+
+impl fmt::Debug for Listening {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Listening({})", self.pattern())
+    }
+}

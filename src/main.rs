@@ -1,3 +1,5 @@
 //! The `bayeux` program.
 
-fn main() {}
+fn main() -> std::process::ExitCode {
+    bayeux::cli::main()
+}

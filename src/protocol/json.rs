@@ -70,6 +70,29 @@ pub fn for_each_element<'a>(raw: &'a str, each: impl FnMut(&'a str)) -> Option<(
         .ok()
 }
 
+/// Whether a raw JSON object has that field with the value `true`.
+pub fn flag(raw: &str, name: &str) -> bool {
+    field(raw, name) == Some("true")
+}
+
+/// Appends an object of plain names and raw JSON values; a comma goes before it where `out` ends
+/// in an object.
+pub fn write_object<'a>(out: &mut Vec<u8>, fields: impl Iterator<Item = (&'a str, &'a str)>) {
+    if out.last() == Some(&b'}') {
+        out.push(b',');
+    }
+    out.push(b'{');
+    for (n, (name, raw)) in fields.enumerate() {
+        if n > 0 {
+            out.push(b',');
+        }
+        write_string(out, name);
+        out.push(b':');
+        out.extend_from_slice(raw.as_bytes());
+    }
+    out.push(b'}');
+}
+
 /// The raw value of the last field of that name in a raw JSON object.
 pub fn field<'a>(raw: &'a str, name: &str) -> Option<&'a str> {
     let mut found = None;

@@ -74,6 +74,18 @@ impl Transport {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct BrowserId(pub u128);
 
+impl BrowserId {
+    /// A new one from the system's generator.
+    ///
+    /// # Panics
+    /// If the system has no randomness to give.
+    pub fn random() -> Self {
+        let mut bytes = [0; 16];
+        getrandom::fill(&mut bytes).expect("the system's random generator works");
+        Self(u128::from_ne_bytes(bytes))
+    }
+}
+
 /// Who sent a request or a frame.
 #[derive(Clone, Copy, Debug)]
 pub struct Peer {

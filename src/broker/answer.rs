@@ -1,0 +1,196 @@
+//! What a request brings back: an [`Answer`] now, or an [`Exchange`] to ask again when woken.
+
+use std::sync::Arc;
+
+use super::core::Core;
+use super::hold::HeldConnect;
+use super::session::Session;
+use super::work::Slot;
+use crate::protocol::Publication;
+use crate::transport::BrowserId;
+
+/// The outcome of a request or a frame.
+pub enum Executed {
+    /// Answer at once.
+    Now(Answer),
+    /// The answer comes later: ask the exchange whenever the link's key is woken.
+    Later(Exchange),
+}
+
+/// How the answer is to be marked, where the transport has a way to do so.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AnswerStatus {
+    /// HTTP 200.
+    Ok,
+    /// HTTP 503 with `Retry-After`: a limit was reached, and nothing was executed.
+    Unavailable,
+}
+
+/// Everything one response or frame says.
+pub struct Answer {
+    /// How it went as a whole.
+    pub status: AnswerStatus,
+    /// A handshake reply that goes before the messages: a JSON object, or nothing.
+    pub handshake: Vec<u8>,
+    /// Messages that were waiting for the session.
+    pub messages: Vec<Arc<Publication>>,
+    /// Replies in the order of the request: JSON objects, separated by commas.
+    pub replies: Vec<u8>,
+    /// The session asked for its responses inside a comment (json-comment-filtered).
+    pub filtered: bool,
+    /// A browser id that was issued with a handshake, to be set as a cookie.
+    pub cookie: Option<BrowserId>,
+    /// The server is stopping: the connection is to be closed after this.
+    pub close: bool,
+    /// To be told when `messages` were written; present whenever there are any.
+    pub flight: Option<Flight>,
+}
+
+impl Answer {
+    pub(crate) fn new(replies: Vec<u8>) -> Self {
+        Self {
+            status: AnswerStatus::Ok,
+            handshake: Vec::new(),
+            messages: Vec::new(),
+            replies,
+            filtered: false,
+            cookie: None,
+            close: false,
+            flight: None,
+        }
+    }
+
+    /// The length of what [`write_array`](Self::write_array) writes, in bytes.
+    pub fn array_len(&self) -> usize {
+        let texts = [&self.handshake, &self.replies];
+        let parts = self.messages.len() + texts.iter().filter(|text| !text.is_empty()).count();
+        let bytes = self
+            .messages
+            .iter()
+            .map(|message| message.json().len())
+            .sum::<usize>()
+            + texts.iter().map(|text| text.len()).sum::<usize>();
+        bytes + 2 + parts.saturating_sub(1)
+    }
+
+    /// Appends the JSON array of everything in its order.
+    pub fn write_array(&self, out: &mut Vec<u8>) {
+        out.push(b'[');
+        let messages = self.messages.iter().map(|message| message.json());
+        let parts = [&self.handshake[..]]
+            .into_iter()
+            .chain(messages)
+            .chain([&self.replies[..]]);
+        for (n, part) in parts.filter(|part| !part.is_empty()).enumerate() {
+            if n > 0 {
+                out.push(b',');
+            }
+            out.extend_from_slice(part);
+        }
+        out.push(b']');
+    }
+}
+
+/// Messages on their way through a connection's write buffer. They stay the head of the session's
+/// queue until [`delivered`](Self::delivered) is called; dropping the flight puts them back.
+pub struct Flight {
+    core: Arc<Core>,
+    session: Arc<Session>,
+    number: u64,
+    landed: bool,
+}
+
+impl Flight {
+    pub(crate) fn new(core: Arc<Core>, session: Arc<Session>, number: u64) -> Self {
+        Self {
+            core,
+            session,
+            number,
+            landed: false,
+        }
+    }
+
+    /// The kernel took the last byte.
+    pub fn delivered(mut self) {
+        self.landed = true;
+        let (freed, link) = {
+            let mut state = self.session.lock();
+            (state.landed(self.number), state.next_wake().cloned())
+        };
+        self.core.load.left(freed);
+        if let Some(link) = link {
+            link.outlet.wake(&[link.key]);
+        }
+    }
+
+    /// A newer connection of the client waits for these messages: if they are not written yet,
+    /// the connection that carries them is to be closed and the flight dropped.
+    pub fn is_cut(&self) -> bool {
+        self.session.lock().is_cut(self.number)
+    }
+}
+
+impl Drop for Flight {
+    fn drop(&mut self) {
+        if self.landed {
+            return;
+        }
+        let link = {
+            let mut state = self.session.lock();
+            state.lost(self.number);
+            state.next_wake().cloned()
+        };
+        if let Some(link) = link {
+            link.outlet.wake(&[link.key]);
+        }
+    }
+}
+
+/// A request whose answer is not there yet: a held connect, or work of user code.
+///
+/// Dropping it says that the peer has gone: the poll is dropped and the session goes into its
+/// grace period.
+pub struct Exchange(Pending);
+
+enum Pending {
+    Working(Arc<Slot>),
+    Held(HeldConnect),
+    Done,
+}
+
+impl Exchange {
+    pub(crate) fn working(slot: Arc<Slot>) -> Self {
+        Self(Pending::Working(slot))
+    }
+
+    pub(crate) fn held(connect: HeldConnect) -> Self {
+        Self(Pending::Held(connect))
+    }
+
+    /// The answer, once it is there. Cheap; to be called after each wake of the link's key, and
+    /// not again after it has answered.
+    pub fn poll(&mut self) -> Option<Answer> {
+        loop {
+            match &mut self.0 {
+                Pending::Working(slot) => match slot.take()? {
+                    Executed::Now(answer) => {
+                        self.0 = Pending::Done;
+                        return Some(answer);
+                    }
+                    Executed::Later(next) => *self = next,
+                },
+                Pending::Held(connect) => {
+                    let answer = connect.look()?;
+                    self.0 = Pending::Done;
+                    return Some(answer);
+                }
+                Pending::Done => return None,
+            }
+        }
+    }
+
+    /// Whether this is a connect that is being held (and not work in progress).
+    pub fn is_held(&self) -> bool {
+        matches!(self.0, Pending::Held(_))
+    }
+}

@@ -1,0 +1,282 @@
+//! What all parts of the broker share, and the steps that touch several sessions.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use super::config::BrokerConfig;
+use super::events::{Client, Event, Observers};
+use super::held::HeldCounts;
+use super::listeners::Listeners;
+use super::load::Load;
+use super::local::LocalError;
+use super::mailbox::Locals;
+use super::policy::Policy;
+use super::queue::{Outcome, QueueLimits};
+use super::registry::Registry;
+use super::run::Run;
+use super::service::Services;
+use super::session::{Finish, Gone, Identity, Session, State};
+use super::table::Table;
+use super::ticker::Ticker;
+use super::wakes::Wakes;
+use super::work::{Job, Pool};
+use crate::clock::Clock;
+use crate::counters::Counter;
+use crate::protocol::{ClientId, Publication};
+
+pub(crate) struct Core {
+    pub(crate) config: BrokerConfig,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) registry: Arc<Registry>,
+    pub(crate) table: Table,
+    pub(crate) held: Arc<HeldCounts>,
+    pub(crate) locals: Locals,
+    /// The bounds of the queues of local clients.
+    pub(crate) local_queue: QueueLimits,
+    pub(crate) ticker: Ticker,
+    pub(crate) load: Load,
+    pub(crate) counters: Counters,
+    pub(crate) policy: Option<Box<dyn Policy>>,
+    pub(crate) listeners: Listeners,
+    pub(crate) observers: Observers,
+    pub(crate) services: Services,
+    /// Policy and listeners.
+    pub(crate) judges: Pool<Run<'static>>,
+    /// Services, local callbacks and observers.
+    pub(crate) servants: Arc<Pool<Job>>,
+    pub(crate) draining: AtomicBool,
+}
+
+/// What the broker counts.
+#[derive(Default)]
+pub(crate) struct Counters {
+    pub(crate) received: Counter,
+    pub(crate) published: Counter,
+    pub(crate) queued: Counter,
+    pub(crate) handshakes: Counter,
+    pub(crate) dropped_oldest: Counter,
+    pub(crate) dropped_newest: Counter,
+    pub(crate) dropped_session: Counter,
+    pub(crate) ended: [Counter; 5],
+    pub(crate) refused_sessions: Counter,
+    pub(crate) refused_holds: Counter,
+    pub(crate) refused_draining: Counter,
+    pub(crate) busy: Counter,
+}
+
+/// The publisher of a message and the session whose queue rides along in the publisher's response.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Sender {
+    pub(crate) publisher: Option<u64>,
+    pub(crate) rider: Option<u64>,
+}
+
+impl Core {
+    /// Whether user code must see messages before they are executed.
+    pub(crate) fn judging(&self) -> bool {
+        self.policy.is_some() || self.listeners.any()
+    }
+
+    pub(crate) fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Relaxed)
+    }
+
+    /// Queues the message for everyone who is subscribed; returns how many that are.
+    pub(crate) fn fan_out(
+        self: &Arc<Self>,
+        item: &Arc<Publication>,
+        sender: Sender,
+        wakes: &mut Wakes,
+    ) -> usize {
+        self.counters.published.one();
+        self.observers.tell(&self.servants, || Event::Published {
+            publication: Arc::clone(item),
+        });
+        let receivers = self.table.receivers(item.channel());
+        let silent = sender
+            .publisher
+            .filter(|_| !self.config.broadcast_to_publisher);
+        let mut sums = Sums::default();
+        for session in receivers
+            .iter()
+            .filter(|session| Some(session.number()) != silent)
+        {
+            self.deliver(item, session, sender.rider, wakes, &mut sums);
+        }
+        let reached = sums.queued;
+        self.settle(sums);
+        reached
+    }
+
+    /// Queues a message for one remote client.
+    pub(crate) fn push(
+        self: &Arc<Self>,
+        client: &ClientId,
+        publication: Publication,
+    ) -> Result<(), LocalError> {
+        let session = self.registry.get(client).ok_or(LocalError::UnknownClient)?;
+        let publication = Arc::new(publication);
+        let (mut wakes, mut sums) = (Wakes::default(), Sums::default());
+        self.deliver(&publication, &session, None, &mut wakes, &mut sums);
+        let (queued, full) = (sums.queued == 1, sums.refused + sums.overflowed.len() > 0);
+        self.settle(sums);
+        wakes.send();
+        if full {
+            return Err(LocalError::QueueFull);
+        }
+        if !queued {
+            return Err(LocalError::UnknownClient);
+        }
+        let client = Client::Remote(*client);
+        self.observers.tell(&self.servants, || Event::Pushed {
+            client,
+            publication,
+        });
+        Ok(())
+    }
+
+    fn deliver(
+        &self,
+        item: &Arc<Publication>,
+        session: &Arc<Session>,
+        rider: Option<u64>,
+        wakes: &mut Wakes,
+        sums: &mut Sums,
+    ) {
+        let limits = match session.identity() {
+            Identity::Remote(_) => &self.config.queue,
+            Identity::Local(_) => &self.local_queue,
+        };
+        let mut state = session.lock();
+        let pushed = state.push(item, limits);
+        if pushed.outcome == Outcome::Queued && Some(session.number()) != rider {
+            if let Some(link) = state.next_wake() {
+                wakes.add(link);
+            }
+        }
+        drop(state);
+        sums.dropped += pushed.dropped;
+        sums.dropped_bytes += pushed.dropped_bytes;
+        match pushed.outcome {
+            Outcome::Queued => {
+                sums.queued += 1;
+                sums.queued_bytes += item.json().len();
+            }
+            Outcome::Refused => sums.refused += 1,
+            Outcome::Gone => {}
+            Outcome::Overflowed => sums.overflowed.push(Arc::clone(session)),
+        }
+    }
+
+    /// Books what a delivery did, outside of all locks.
+    fn settle(self: &Arc<Self>, sums: Sums) {
+        self.counters.queued.add(sums.queued as u64);
+        self.counters.dropped_oldest.add(sums.dropped as u64);
+        self.counters.dropped_newest.add(sums.refused as u64);
+        let total = self.load.change(sums.queued_bytes, sums.dropped_bytes);
+        for session in sums.overflowed {
+            self.end(&session, Gone::Overflowed);
+        }
+        if total > self.config.max_queued_total {
+            self.relieve();
+        }
+    }
+
+    /// Ends a session, once: its subscriptions, its queue, and whatever is held for it. Whether it
+    /// was still there.
+    pub(crate) fn end(self: &Arc<Self>, session: &Arc<Session>, gone: Gone) -> bool {
+        self.end_if(session, gone, |_| true)
+    }
+
+    /// Ends a session that is as the condition says, with nothing happening to it in between.
+    pub(crate) fn end_if(
+        self: &Arc<Self>,
+        session: &Arc<Session>,
+        gone: Gone,
+        condition: impl FnOnce(&State) -> bool,
+    ) -> bool {
+        let mut state = session.lock();
+        let ended = if condition(&state) {
+            state.end(gone)
+        } else {
+            None
+        };
+        drop(state);
+        let Some((link, (messages, bytes))) = ended else {
+            return false;
+        };
+        if let Some(id) = session.remote_id() {
+            self.registry.remove(id);
+        }
+        self.load.left(bytes);
+        self.counters.dropped_session.add(messages as u64);
+        self.counters.ended[gone as usize].one();
+        let client = client_of(session);
+        let mut subscriptions = session.subscriptions.lock();
+        for pattern in subscriptions.drain() {
+            self.table.remove(&pattern, session.number());
+            self.observers
+                .tell(&self.servants, || Event::Unsubscribed { client, pattern });
+        }
+        drop(subscriptions);
+        self.observers.tell(&self.servants, || Event::Disconnected {
+            client,
+            reason: gone,
+        });
+        if let Some(link) = link {
+            link.outlet.wake(&[link.key]);
+        }
+        true
+    }
+
+    /// Answers every held connect in good order, spread over the time so that the clients do not
+    /// come back all at once. Blocks for so long.
+    pub(crate) fn drain(self: &Arc<Self>, spread: Duration) {
+        // Before the sessions are looked at: a connect that finds its session's lock free after
+        // this look sees the flag, and is not held.
+        self.draining.store(true, Ordering::Relaxed);
+        let mut held = Vec::new();
+        self.registry.for_each(|session| {
+            if session.lock().is_held() {
+                held.push(Arc::clone(session));
+            }
+        });
+        let steps =
+            u32::try_from((spread.as_millis() / DRAIN_STEP.as_millis()).max(1)).unwrap_or(u32::MAX);
+        let per_step = held.len().div_ceil(steps as usize).max(1);
+        for (n, chunk) in held.chunks(per_step).enumerate() {
+            if n > 0 {
+                std::thread::park_timeout(DRAIN_STEP);
+            }
+            let mut wakes = Wakes::default();
+            for session in chunk {
+                if let Some(link) = session.lock().finish_hold(Finish::Draining) {
+                    wakes.add(&link);
+                }
+            }
+            wakes.send();
+        }
+    }
+}
+
+/// How an event names a session.
+pub(crate) fn client_of(session: &Session) -> Client {
+    match session.identity() {
+        Identity::Remote(id) => Client::Remote(id),
+        Identity::Local(id) => Client::Local(id),
+    }
+}
+
+#[derive(Default)]
+struct Sums {
+    queued: usize,
+    queued_bytes: usize,
+    refused: usize,
+    dropped: usize,
+    dropped_bytes: usize,
+    overflowed: Vec<Arc<Session>>,
+}
+
+/// Held connects are answered in steps of so long while draining.
+const DRAIN_STEP: Duration = Duration::from_millis(10);

@@ -1,0 +1,132 @@
+//! What observers are told: six kinds of events, bounded, and never in the way of the server.
+
+use std::sync::Arc;
+
+use parking_lot::RwLock;
+
+use super::session::Gone;
+use super::work::{Inbox, Job, Pool, guarded};
+use crate::counters::Counter;
+use crate::protocol::{ClientId, LocalId, Pattern, Publication};
+use crate::transport::Peer;
+
+/// A client, remote or in this process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Client {
+    /// A remote client.
+    Remote(ClientId),
+    /// A client in this process.
+    Local(LocalId),
+}
+
+/// Something that happened.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Event {
+    /// A client got a session.
+    Connected {
+        /// Who.
+        client: Client,
+        /// Where a remote one came from.
+        peer: Option<Peer>,
+    },
+    /// A session ended.
+    Disconnected {
+        /// Who.
+        client: Client,
+        /// Why.
+        reason: Gone,
+    },
+    /// A subscription was recorded.
+    Subscribed {
+        /// Who.
+        client: Client,
+        /// What.
+        pattern: Pattern,
+    },
+    /// A subscription was removed; also before `Disconnected`, one for each.
+    Unsubscribed {
+        /// Who.
+        client: Client,
+        /// What.
+        pattern: Pattern,
+    },
+    /// Something was published on a broadcast channel, whether or not anybody listens.
+    Published {
+        /// The message, with its publisher.
+        publication: Arc<Publication>,
+    },
+    /// A message was sent to one client.
+    Pushed {
+        /// To whom.
+        client: Client,
+        /// The message.
+        publication: Arc<Publication>,
+    },
+}
+
+type Callback = Box<dyn Fn(&Event) + Send + Sync>;
+
+struct Observer {
+    callback: Callback,
+    inbox: Inbox<Event>,
+}
+
+/// Events that wait for one observer at the most; further ones are counted and dropped.
+const INBOX: usize = 10_000;
+/// Events an observer gets before others may use the thread.
+const TURN: usize = 64;
+
+#[derive(Default)]
+pub(crate) struct Observers {
+    list: RwLock<Arc<[Arc<Observer>]>>,
+    /// Events that observers were too slow for.
+    pub(crate) dropped: Counter,
+}
+
+impl Observers {
+    pub(crate) fn add(&self, callback: Callback) {
+        let observer = Arc::new(Observer {
+            callback,
+            inbox: Inbox::new(INBOX),
+        });
+        let mut list = self.list.write();
+        *list = list.iter().cloned().chain([observer]).collect();
+    }
+
+    /// Tells the observers, if there are any. Never blocks.
+    pub(crate) fn tell(&self, pool: &Arc<Pool<Job>>, event: impl FnOnce() -> Event) {
+        let list = {
+            let list = self.list.read();
+            if list.is_empty() {
+                return;
+            }
+            Arc::clone(&list)
+        };
+        let event = event();
+        for observer in list.iter() {
+            match observer.inbox.push(event.clone()) {
+                Ok(true) => run(pool, Arc::clone(observer)),
+                Ok(false) => {}
+                Err(_) => self.dropped.one(),
+            }
+        }
+    }
+}
+
+fn run(pool: &Arc<Pool<Job>>, observer: Arc<Observer>) {
+    let again = Arc::downgrade(pool);
+    let job = Box::new(move || {
+        for _ in 0..TURN {
+            let Some(event) = observer.inbox.next() else {
+                return;
+            };
+            guarded("an observer", || (observer.callback)(&event));
+        }
+        if let Some(pool) = again.upgrade() {
+            run(&pool, observer);
+        }
+    });
+    // The pool for inboxes has no bound, and refuses only when it is being dropped.
+    drop(pool.submit(job));
+}

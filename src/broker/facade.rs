@@ -1,0 +1,310 @@
+//! The broker as everybody outside sees it.
+
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use serde::Serialize;
+
+use super::answer::Executed;
+use super::config::BrokerConfig;
+use super::core::{Core, Counters, Sender};
+use super::events::{Event, Observers};
+use super::held::HeldCounts;
+use super::listeners::Listeners;
+use super::load::Load;
+use super::local::{LocalClient, LocalError, to_json};
+use super::mailbox::Locals;
+use super::policy::{Policy, Question, Verdict};
+use super::queue::Overflow;
+use super::registry::Registry;
+use super::run::{Call, execute, judge};
+use super::service::{Access, Service, Services};
+use super::session::Gone;
+use super::table::Table;
+use super::ticker::{Ticker, TickerThread, tick};
+use super::wakes::Wakes;
+use super::work::{Job, Pool};
+use crate::clock::Clock;
+use crate::protocol::{
+    ChannelKind, ChannelName, ClientId, InvalidChannel, Pattern, Publication, Publisher,
+};
+
+/// A handle to the broker; clones share it. It lives until the last handle is gone.
+#[derive(Clone)]
+pub struct Broker {
+    core: Arc<Core>,
+    _ticker: Option<Arc<TickerThread>>,
+}
+
+impl Broker {
+    /// Starts a broker with its threads.
+    ///
+    /// # Errors
+    /// If the threads cannot be started.
+    pub fn start(
+        config: BrokerConfig,
+        clock: Arc<dyn Clock>,
+        policy: Option<Box<dyn Policy>>,
+    ) -> std::io::Result<Self> {
+        let mut broker = Self::start_without_ticker(config, clock, policy)?;
+        broker._ticker = Some(Arc::new(TickerThread::start(&broker.core)?));
+        Ok(broker)
+    }
+
+    /// Starts a broker whose time is moved by hand: by [`tick`](Self::tick).
+    ///
+    /// # Errors
+    /// If the worker threads cannot be started.
+    pub fn start_without_ticker(
+        config: BrokerConfig,
+        clock: Arc<dyn Clock>,
+        policy: Option<Box<dyn Policy>>,
+    ) -> std::io::Result<Self> {
+        let judges = Pool::start("judge", config.workers, Some(JUDGE_QUEUE), judge)?;
+        let servants = Pool::start("servant", config.workers, None, |job: Job| job())?;
+        let mut local_queue = config.queue;
+        if local_queue.overflow == Overflow::Disconnect {
+            local_queue.overflow = Overflow::DropOldest;
+        }
+        let core = Core {
+            registry: Arc::new(Registry::new(config.max_sessions)),
+            table: Table::default(),
+            held: Arc::new(HeldCounts::default()),
+            ticker: Ticker::new(clock.now()),
+            load: Load::default(),
+            locals: Locals::default(),
+            local_queue,
+            counters: Counters::default(),
+            policy,
+            listeners: Listeners::default(),
+            observers: Observers::default(),
+            services: Services::default(),
+            judges,
+            servants: Arc::new(servants),
+            draining: AtomicBool::new(false),
+            config,
+            clock,
+        };
+        Ok(Self {
+            core: Arc::new(core),
+            _ticker: None,
+        })
+    }
+
+    /// A handle that does not keep the broker alive: for hooks, which the broker owns.
+    pub fn downgrade(&self) -> WeakBroker {
+        WeakBroker {
+            core: Arc::downgrade(&self.core),
+        }
+    }
+
+    /// Does what the time has brought. Called by the ticker every 100 ms.
+    pub fn tick(&self) {
+        tick(&self.core);
+    }
+
+    /// The configuration in force.
+    pub fn config(&self) -> &BrokerConfig {
+        &self.core.config
+    }
+
+    /// Executes a request or frame: its messages in their order, each with its reply. Never
+    /// blocks; user code runs elsewhere, and then the answer comes later.
+    pub fn execute(&self, call: Call<'_>) -> Executed {
+        execute(&self.core, call)
+    }
+
+    /// Adds or replaces a service: `channel` is the whole name, below `/service/`.
+    ///
+    /// # Errors
+    /// If it is no such channel.
+    pub fn add_service(
+        &self,
+        channel: &str,
+        access: Access,
+        service: impl Service,
+    ) -> Result<(), InvalidChannel> {
+        let name = ChannelName::try_from(channel)?;
+        if name.kind() != ChannelKind::Service {
+            return Err(InvalidChannel);
+        }
+        self.core.services.set(name, Box::new(service), access);
+        Ok(())
+    }
+
+    /// Removes a service; calls that it has begun go on. Whether there was one.
+    pub fn remove_service(&self, channel: &str) -> bool {
+        ChannelName::try_from(channel).is_ok_and(|name| self.core.services.remove(&name))
+    }
+
+    /// Adds a listener that sees what clients publish on matching channels, and what they send to
+    /// matching services, before anybody gets it. It runs on a worker thread and may block.
+    ///
+    /// # Errors
+    /// If it is no valid pattern.
+    pub fn add_listener(
+        &self,
+        pattern: &str,
+        listener: impl Fn(&Question<'_>) -> Verdict + Send + Sync + 'static,
+    ) -> Result<(), InvalidChannel> {
+        let pattern = Pattern::try_from(pattern)?;
+        self.core.listeners.add(pattern, Box::new(listener));
+        Ok(())
+    }
+
+    /// Tells the observer what happens, in order, on a worker thread. It cannot hold up anything:
+    /// events that it is too slow for are dropped and counted.
+    pub fn add_observer(&self, observer: impl Fn(&Event) + Send + Sync + 'static) {
+        self.core.observers.add(Box::new(observer));
+    }
+
+    /// Opens a client in this process.
+    pub fn local_client(&self) -> LocalClient {
+        LocalClient::open(&self.core)
+    }
+
+    /// Publishes as nobody; returns how many clients it was queued for.
+    ///
+    /// # Errors
+    /// If the channel is no broadcast channel, or the data cannot be written as JSON.
+    pub fn publish(&self, channel: &str, data: &impl Serialize) -> Result<usize, LocalError> {
+        let name = ChannelName::try_from(channel).ok();
+        let name = name.filter(|name| name.kind() == ChannelKind::Broadcast);
+        let name = name.ok_or_else(|| LocalError::InvalidChannel(channel.to_owned()))?;
+        let publication = Publication::new(&name, &to_json(data)?, Publisher::Nobody);
+        Ok(self.publish_encoded(&Arc::new(publication)))
+    }
+
+    /// Publishes what is encoded already; returns how many clients it was queued for.
+    pub fn publish_encoded(&self, publication: &Arc<Publication>) -> usize {
+        let mut wakes = Wakes::default();
+        let reached = self
+            .core
+            .fan_out(publication, Sender::default(), &mut wakes);
+        wakes.send();
+        reached
+    }
+
+    /// Sends a message to one remote client, whatever it is subscribed to.
+    ///
+    /// # Errors
+    /// If there is no such session, or its queue is full.
+    pub fn push(&self, client: &ClientId, publication: Publication) -> Result<(), LocalError> {
+        self.core.push(client, publication)
+    }
+
+    /// Ends the session of a remote client, which is told so. Whether there was one.
+    pub fn disconnect(&self, client: &ClientId) -> bool {
+        let session = self.core.registry.get(client);
+        session.is_some_and(|session| self.core.end(&session, Gone::Dismissed))
+    }
+
+    /// Refuses new requests from now on and answers every held connect, spread over the time given.
+    /// Blocks for about so long.
+    pub fn drain(&self, spread: Duration) {
+        self.core.drain(spread);
+    }
+
+    /// What there is and what has happened so far. Looks at every session.
+    pub fn stats(&self) -> BrokerStats {
+        let core = &self.core;
+        let mut queued_messages = 0;
+        core.registry
+            .for_each(|session| queued_messages += session.lock().queued().0 as u64);
+        core.locals
+            .for_each(|local| queued_messages += local.queued().0 as u64);
+        let counters = &core.counters;
+        BrokerStats {
+            sessions: core.registry.len() as u64,
+            held: core.held.total(),
+            subscriptions: core.table.len() as u64,
+            queued_messages,
+            queued_bytes: core.load.bytes() as u64,
+            received: counters.received.get(),
+            published: counters.published.get(),
+            queued: counters.queued.get(),
+            handshakes: counters.handshakes.get(),
+            dropped_oldest: counters.dropped_oldest.get(),
+            dropped_newest: counters.dropped_newest.get(),
+            dropped_with_session: counters.dropped_session.get(),
+            ended_disconnected: counters.ended[Gone::Disconnected as usize].get(),
+            ended_dismissed: counters.ended[Gone::Dismissed as usize].get(),
+            ended_expired: counters.ended[Gone::Expired as usize].get(),
+            ended_overflowed: counters.ended[Gone::Overflowed as usize].get(),
+            refused_sessions: counters.refused_sessions.get(),
+            refused_holds: counters.refused_holds.get(),
+            refused_draining: counters.refused_draining.get(),
+            busy: counters.busy.get(),
+            dropped_events: core.observers.dropped.get(),
+        }
+    }
+}
+
+/// A handle to a broker that may be gone.
+#[derive(Clone)]
+pub struct WeakBroker {
+    core: Weak<Core>,
+}
+
+impl WeakBroker {
+    /// The broker, if it still lives.
+    pub fn upgrade(&self) -> Option<Broker> {
+        let core = self.core.upgrade()?;
+        Some(Broker {
+            core,
+            _ticker: None,
+        })
+    }
+}
+
+/// A snapshot of the broker. What is not said to be a present number is a sum since the start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct BrokerStats {
+    /// Sessions of remote clients at present.
+    pub sessions: u64,
+    /// Connects held at present.
+    pub held: u64,
+    /// Subscriptions at present.
+    pub subscriptions: u64,
+    /// Messages waiting in queues at present, and being written.
+    pub queued_messages: u64,
+    /// Bytes waiting in queues at present, and being written.
+    pub queued_bytes: u64,
+    /// Messages received from remote clients, of any kind.
+    pub received: u64,
+    /// Messages published on broadcast channels.
+    pub published: u64,
+    /// Messages queued for receivers.
+    pub queued: u64,
+    /// Successful handshakes.
+    pub handshakes: u64,
+    /// Messages dropped to make room for newer ones.
+    pub dropped_oldest: u64,
+    /// Messages dropped because the receiver's queue was full.
+    pub dropped_newest: u64,
+    /// Messages that were waiting for a session that ended.
+    pub dropped_with_session: u64,
+    /// Sessions that ended with a disconnect.
+    pub ended_disconnected: u64,
+    /// Sessions ended by the server's program.
+    pub ended_dismissed: u64,
+    /// Sessions that did not come back in time.
+    pub ended_expired: u64,
+    /// Sessions whose queue was full.
+    pub ended_overflowed: u64,
+    /// Requests refused because there were too many sessions.
+    pub refused_sessions: u64,
+    /// Connects refused because too many of their address were held.
+    pub refused_holds: u64,
+    /// Requests refused while draining.
+    pub refused_draining: u64,
+    /// Messages that failed because user code had too much to do.
+    pub busy: u64,
+    /// Events that observers were too slow for.
+    pub dropped_events: u64,
+}
+
+/// Requests that wait for the policy at the most; there is one per connection.
+const JUDGE_QUEUE: usize = 65_536;

@@ -1,0 +1,210 @@
+//! Clients in this process: they subscribe and publish like remote ones, without a transport.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::Serialize;
+
+use super::core::{Core, Sender, client_of};
+use super::events::Event;
+use super::mailbox::{Callback, Shared};
+use super::session::{Gone, Identity, Session, SessionSettings};
+use super::wakes::Wakes;
+use crate::protocol::{
+    ChannelKind, ChannelName, ClientId, LocalId, Pattern, Publication, Publisher,
+};
+use crate::transport::Link;
+
+/// A client in this process. It has no handshake, never expires, and is asked no policy. Its id
+/// cannot be named by remote clients. Dropping it ends it.
+pub struct LocalClient {
+    core: Arc<Core>,
+    session: Arc<Session>,
+    shared: Arc<Shared>,
+}
+
+/// What went wrong with a call of a local client.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LocalError {
+    /// The channel or pattern is not a valid one, or not one for this.
+    InvalidChannel(String),
+    /// The data cannot be written as JSON.
+    InvalidData(String),
+    /// There is no such session.
+    UnknownClient,
+    /// The receiver's queue was full.
+    QueueFull,
+}
+
+impl fmt::Display for LocalError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::InvalidChannel(name) => write!(f, "invalid channel {name:?}"),
+            Self::InvalidData(why) => write!(f, "invalid data: {why}"),
+            Self::UnknownClient => f.write_str("no such client"),
+            Self::QueueFull => f.write_str("the client's queue is full"),
+        }
+    }
+}
+
+impl std::error::Error for LocalError {}
+
+/// A subscription of a local client; dropping it unsubscribes.
+#[must_use = "dropping a subscription unsubscribes"]
+pub struct LocalSubscription {
+    core: Arc<Core>,
+    session: Arc<Session>,
+    shared: Arc<Shared>,
+    token: u64,
+    kept: bool,
+}
+
+impl LocalClient {
+    pub(crate) fn open(core: &Arc<Core>) -> Self {
+        let number = core.registry.next_number();
+        let settings = SessionSettings {
+            browser: None,
+            filtered: false,
+            deliver_only: false,
+        };
+        let identity = Identity::Local(LocalId(number));
+        let session = Arc::new(Session::new(number, identity, &settings, None));
+        let shared = Shared::new(core, &session);
+        session.lock().attach(Link {
+            outlet: Arc::clone(&shared) as _,
+            key: number,
+        });
+        core.locals.add(number, &shared);
+        let client = client_of(&session);
+        core.observers
+            .tell(&core.servants, || Event::Connected { client, peer: None });
+        Self {
+            core: Arc::clone(core),
+            session,
+            shared,
+        }
+    }
+
+    /// The client's id, as receivers in this process see it.
+    pub fn id(&self) -> LocalId {
+        LocalId(self.session.number())
+    }
+
+    /// Calls the function for each message, one after the other, on a worker thread. It may block;
+    /// what it does not keep up with waits, bounded like any session's queue. Where others would be
+    /// disconnected, the oldest messages are dropped: nobody here would come back.
+    ///
+    /// Of several subscriptions that match a message the most specific one gets it.
+    pub fn subscribe(
+        &self,
+        pattern: &str,
+        callback: impl FnMut(&Arc<Publication>) + Send + 'static,
+    ) -> Result<LocalSubscription, LocalError> {
+        self.record(pattern, Some(Box::new(callback)))
+    }
+
+    /// Subscribes for [`recv_timeout`](Self::recv_timeout).
+    pub fn subscribe_queue(&self, pattern: &str) -> Result<LocalSubscription, LocalError> {
+        self.record(pattern, None)
+    }
+
+    /// Waits for the next message of a subscription without callback. Blocks at the most so long.
+    pub fn recv_timeout(&self, timeout: Duration) -> Option<Arc<Publication>> {
+        let message = self.shared.wait(timeout)?;
+        self.core.load.left(message.json().len());
+        Some(message)
+    }
+
+    /// Publishes; returns how many clients it was queued for. The client gets its own message if it
+    /// is subscribed and publishers get theirs.
+    pub fn publish(&self, channel: &str, data: &impl Serialize) -> Result<usize, LocalError> {
+        let name = broadcast(channel)?;
+        let data = to_json(data)?;
+        let publisher = Publisher::Local(self.id());
+        let publication = Arc::new(Publication::new(&name, &data, publisher));
+        let sender = Sender {
+            publisher: Some(self.session.number()),
+            rider: None,
+        };
+        let mut wakes = Wakes::default();
+        let reached = self.core.fan_out(&publication, sender, &mut wakes);
+        wakes.send();
+        Ok(reached)
+    }
+
+    /// Sends a message to one remote client, whatever it is subscribed to.
+    pub fn push(
+        &self,
+        client: &ClientId,
+        channel: &str,
+        data: &impl Serialize,
+    ) -> Result<(), LocalError> {
+        let name = ChannelName::try_from(channel)
+            .map_err(|_| LocalError::InvalidChannel(channel.to_owned()))?;
+        let data = to_json(data)?;
+        let publication = Publication::new(&name, &data, Publisher::Local(self.id()));
+        self.core.push(client, publication)
+    }
+
+    fn record(
+        &self,
+        pattern: &str,
+        callback: Option<Callback>,
+    ) -> Result<LocalSubscription, LocalError> {
+        let invalid = || LocalError::InvalidChannel(pattern.to_owned());
+        let pattern = Pattern::try_from(pattern).map_err(|_| invalid())?;
+        if pattern.kind() != ChannelKind::Broadcast {
+            return Err(invalid());
+        }
+        let token = self.shared.add(pattern.clone(), callback, || {
+            // Fails only for a client that was dropped, and this one is not.
+            drop(self.core.subscribe(&self.session, &[pattern]));
+        });
+        Ok(LocalSubscription {
+            core: Arc::clone(&self.core),
+            session: Arc::clone(&self.session),
+            shared: Arc::clone(&self.shared),
+            token,
+            kept: false,
+        })
+    }
+}
+
+impl Drop for LocalClient {
+    fn drop(&mut self) {
+        self.core.end(&self.session, Gone::Disconnected);
+        self.core.locals.remove(self.session.number());
+        let (_, bytes) = self.shared.clear();
+        self.core.load.left(bytes);
+    }
+}
+
+impl LocalSubscription {
+    /// Keeps the subscription for as long as the client lives.
+    pub fn keep(mut self) {
+        self.kept = true;
+    }
+}
+
+impl Drop for LocalSubscription {
+    fn drop(&mut self) {
+        if self.kept {
+            return;
+        }
+        self.shared.remove(self.token, |pattern| {
+            let pattern = pattern.clone();
+            self.core.unsubscribe(&self.session, &[pattern]);
+        });
+    }
+}
+
+fn broadcast(channel: &str) -> Result<ChannelName, LocalError> {
+    let name = ChannelName::try_from(channel).ok();
+    name.filter(|name| name.kind() == ChannelKind::Broadcast)
+        .ok_or_else(|| LocalError::InvalidChannel(channel.to_owned()))
+}
+
+pub(crate) fn to_json(data: &impl Serialize) -> Result<String, LocalError> {
+    serde_json::to_string(data).map_err(|error| LocalError::InvalidData(error.to_string()))
+}

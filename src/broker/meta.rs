@@ -1,0 +1,454 @@
+//! The messages about sessions: handshake, connect, subscribe, unsubscribe, disconnect.
+
+use std::sync::Arc;
+
+use super::answer::AnswerStatus;
+use super::core::client_of;
+use super::events::Event;
+use super::held::{Full, HeldLimits, Place};
+use super::hold::{ConnectTerms, HeldConnect, SLOW_RETRY_MS};
+use super::policy::{Action, Decision, Principal, Question};
+use super::run::{Run, Step, echo};
+use super::session::{Gone, Identity, Session, SessionSettings, State};
+use super::work::guarded;
+use crate::protocol::{
+    Advice, ClientId, ErrorText, Message, Pattern, ReplyTo, Target, error, json,
+    parse_subscriptions,
+};
+use crate::transport::{BrowserId, Transport};
+
+/// A client id that finds no session.
+pub(super) struct Unknown {
+    /// The session exists, but the cookie is not the one of its handshake.
+    wrong_cookie: bool,
+}
+
+/// What the policy said, when it said no.
+pub(super) struct Denied {
+    pub(super) reason: String,
+    pub(super) advice: Option<Advice>,
+}
+
+impl Run<'_> {
+    /// Executes one message.
+    pub(super) fn step(&mut self, body: &str, message: &Message) -> Step {
+        match &message.channel {
+            Target::Handshake => self.handshake(body, message),
+            Target::Connect => self.connect(body, message),
+            Target::Subscribe => self.subscribe(body, message),
+            Target::Unsubscribe => self.unsubscribe(body, message),
+            Target::Disconnect => self.disconnect(body, message),
+            Target::UnknownMeta(_) => self.unknown_meta(body, message),
+            Target::Service(channel) => return self.service(body, message, channel),
+            Target::Broadcast(channel) => self.publish(body, message, channel),
+        }
+        Step::Replied
+    }
+
+    /// The session a message comes from. It is alive, and stays so a while longer for it.
+    pub(super) fn find(&mut self, message: &Message) -> Result<Arc<Session>, Unknown> {
+        let id = message.client_id.as_ref().and_then(|sent| sent.id());
+        let session = id.and_then(|id| self.core.registry.get(&id));
+        let session = session.ok_or(Unknown {
+            wrong_cookie: false,
+        })?;
+        let config = &self.core.config;
+        let bound = config.require_browser_cookie && session.browser.is_some();
+        if bound && session.browser != self.peer.browser {
+            return Err(Unknown { wrong_cookie: true });
+        }
+        if message.channel != Target::Connect {
+            let mut state = session.lock();
+            let grace = if state.is_connected() {
+                config.max_interval
+            } else {
+                config.first_lifetime()
+            };
+            state.extend(self.core.clock.now() + grace);
+        }
+        if self.rider.is_none() {
+            self.rider = Some(Arc::clone(&session));
+        }
+        Ok(session)
+    }
+
+    /// Asks the policy. Only on a thread that may run user code, or when there is no policy.
+    pub(super) fn permitted(
+        &self,
+        body: &str,
+        message: &Message,
+        action: Action,
+        session: Option<&Session>,
+        subscriptions: &[Pattern],
+    ) -> Result<(), Denied> {
+        let Some(policy) = &self.core.policy else {
+            return Ok(());
+        };
+        let channel = super::run::channel_of(body, message);
+        let question = self.question(body, message, action, session, &channel, subscriptions);
+        match guarded("the policy", || policy.judge(&question)) {
+            Some(Decision::Allow) => Ok(()),
+            Some(Decision::Deny { reason, advice }) => Err(Denied { reason, advice }),
+            None => Err(Denied {
+                reason: String::new(),
+                advice: None,
+            }),
+        }
+    }
+
+    pub(super) fn question<'q>(
+        &'q self,
+        body: &'q str,
+        message: &Message,
+        action: Action,
+        session: Option<&Session>,
+        channel: &'q str,
+        subscriptions: &'q [Pattern],
+    ) -> Question<'q> {
+        let id = session.and_then(Session::remote_id);
+        Question {
+            action,
+            principal: id.map_or(Principal::Anonymous, |id| Principal::Session(*id)),
+            peer: &self.peer,
+            channel,
+            subscriptions,
+            data: message.data.map(|span| span.of(body)),
+            ext: message.ext.map(|span| span.of(body)),
+            id: message.id.map(|span| span.of(body)),
+        }
+    }
+
+    /// Replies that the message failed.
+    pub(super) fn fail(
+        &mut self,
+        body: &str,
+        message: &Message,
+        error: &ErrorText,
+        advice: Option<&Advice>,
+    ) {
+        echo(body, message)
+            .failure(&mut self.replies, error, advice)
+            .finish();
+    }
+
+    /// Replies that the policy refused the message of this session, which remembers what it has
+    /// been advised.
+    pub(super) fn fail_denied(
+        &mut self,
+        body: &str,
+        message: &Message,
+        session: Option<&Session>,
+        error: fn(&str) -> ErrorText,
+        denied: &Denied,
+    ) {
+        if let (Some(session), Some(advice)) = (session, denied.advice) {
+            session.lock().advised = Some(advice);
+        }
+        let error = error(&denied.reason);
+        self.fail(body, message, &error, denied.advice.as_ref());
+    }
+
+    /// Replies that the session is not known.
+    pub(super) fn fail_unknown(&mut self, body: &str, message: &Message) {
+        self.fail(body, message, &error::session_unknown(), None);
+    }
+
+    fn handshake(&mut self, body: &str, message: &Message) {
+        let id = message.id.map(|span| span.of(body));
+        let channel_raw = message.channel_raw.of(body);
+        let reply_to = ReplyTo {
+            channel_raw,
+            id,
+            client_id: None,
+            subscription: None,
+        };
+        let offered = &self.core.config.connection_types;
+        let none = Advice::none();
+        if let Some(asked) = message
+            .supported
+            .as_ref()
+            .filter(|asked| !common(asked, offered))
+        {
+            let error = error::connection_types_unsupported(&asked.join(","));
+            return reply_to
+                .failure(self.handshake_out(), &error, Some(&none))
+                .finish();
+        }
+        if let Err(denied) = self.permitted(body, message, Action::Handshake, None, &[]) {
+            let error = error::handshake_denied(&denied.reason);
+            let advice = denied.advice.unwrap_or(none);
+            return reply_to
+                .failure(self.handshake_out(), &error, Some(&advice))
+                .finish();
+        }
+        let ext = message.ext.map_or("{}", |span| span.of(body));
+        let filtered = json::flag(ext, COMMENT_FILTERED);
+        let session = self.open_session(filtered);
+        let offered: Vec<&str> = self.core.config.connection_types.clone();
+        let timeout_ms = self.core.config.timeout_ms();
+        let advice = Advice::retry(self.core.config.interval_ms(None), timeout_ms);
+        let client_id = session.remote_id().map(ClientId::as_str);
+        let mut reply = ReplyTo {
+            client_id,
+            ..reply_to
+        }
+        .success(self.handshake_out())
+        .string("version", "1.0")
+        .string("minimumVersion", "1.0")
+        .strings("supportedConnectionTypes", &offered)
+        .advice(&advice);
+        if filtered {
+            reply = reply.ext("{\"json-comment-filtered\":true}");
+        }
+        reply.finish();
+    }
+
+    fn open_session(&mut self, filtered: bool) -> Arc<Session> {
+        let core = Arc::clone(&self.core);
+        let browser = self.peer.browser.or_else(|| self.issue_cookie());
+        let settings = SessionSettings {
+            browser,
+            filtered,
+            deliver_only: core.config.meta_connect_deliver_only,
+        };
+        let id = ClientId::random();
+        let expires = core.clock.now() + core.config.first_lifetime();
+        let number = core.registry.next_number();
+        let session = Arc::new(Session::new(
+            number,
+            Identity::Remote(id),
+            &settings,
+            Some(expires),
+        ));
+        {
+            let mut state = session.lock();
+            let config = &core.config;
+            state.advised = Some(Advice::retry(config.interval_ms(None), config.timeout_ms()));
+            core.ticker.schedule(&session, &mut state);
+        }
+        let places = self.reservation.as_mut();
+        places
+            .expect("admission reserves a place for each handshake")
+            .fill();
+        core.registry.insert(id, Arc::clone(&session));
+        core.counters.handshakes.one();
+        let (client, peer) = (client_of(&session), Some(self.peer));
+        core.observers
+            .tell(&core.servants, || Event::Connected { client, peer });
+        session
+    }
+
+    /// A browser id for a client that has none, where the response can carry it.
+    fn issue_cookie(&mut self) -> Option<BrowserId> {
+        if self.peer.transport == Transport::WebSocket {
+            return None;
+        }
+        Some(*self.cookie.get_or_insert_with(BrowserId::random))
+    }
+
+    fn connect(&mut self, body: &str, message: &Message) {
+        let session = match self.find(message) {
+            Ok(session) => session,
+            Err(Unknown { wrong_cookie }) => {
+                let advice = Advice::handshake(if wrong_cookie { SLOW_RETRY_MS } else { 0 });
+                return self.fail(body, message, &error::session_unknown(), Some(&advice));
+            }
+        };
+        let allowed = self.permitted(body, message, Action::Connect, Some(&session), &[]);
+        if let Err(denied) = allowed {
+            let error = error::connect_denied;
+            return self.fail_denied(body, message, Some(&session), error, &denied);
+        }
+        let mut state = session.lock();
+        if state.gone().is_some() {
+            drop(state);
+            let advice = Advice::handshake(0);
+            return self.fail(body, message, &error::session_unknown(), Some(&advice));
+        }
+        if let Some(older) = state.supersede() {
+            self.wakes.add(&older);
+        }
+        if let Some(unfinished) = state.cut(&self.link) {
+            self.wakes.add(&unfinished);
+        }
+        let terms = ConnectTerms {
+            id: message.id.map(|span| span.of(body).into()),
+            interval_ms: message.advice.and_then(|advice| advice.interval),
+            advise: !state.is_connected() || message.advice.is_some(),
+        };
+        let timeout = self
+            .core
+            .config
+            .timeout(message.advice.and_then(|advice| advice.timeout));
+        let wanted = self.alone && state.is_connected() && !timeout.is_zero();
+        let holds = wanted && !state.ready() && !self.core.is_draining();
+        match if holds { self.place() } else { Err(None) } {
+            Ok(place) => {
+                let until = self.core.clock.now() + timeout;
+                let number = state.hold(&self.link, until, place);
+                self.core.ticker.schedule(&session, &mut state);
+                drop(state);
+                self.hold = Some(HeldConnect {
+                    core: Arc::clone(&self.core),
+                    session,
+                    number,
+                    link: self.link.clone(),
+                    terms,
+                    answered: false,
+                });
+            }
+            Err(refused) => {
+                self.connected_now(body, message, &session, &mut state, &terms, refused)
+            }
+        }
+    }
+
+    /// A place among the connects that are held, if the bounds allow one more. They spare the
+    /// connections of HTTP clients; a socket or a stream has its one connection anyway.
+    fn place(&self) -> Result<Place, Option<Full>> {
+        let config = &self.core.config;
+        let polling = matches!(
+            self.peer.transport,
+            Transport::LongPolling | Transport::CallbackPolling
+        );
+        let limits = HeldLimits {
+            per_browser: config.max_sessions_per_browser.filter(|_| polling),
+            per_address: config.max_held_per_ip.filter(|_| polling),
+        };
+        self.core
+            .held
+            .take(self.peer.browser, self.peer.ip, limits)
+            .map_err(Some)
+    }
+
+    /// Answers a connect that is not held.
+    fn connected_now(
+        &mut self,
+        body: &str,
+        message: &Message,
+        session: &Arc<Session>,
+        state: &mut State,
+        terms: &ConnectTerms,
+        refused: Option<Full>,
+    ) {
+        let core = Arc::clone(&self.core);
+        let mut interval_ms = terms.interval_ms;
+        match refused {
+            None if core.is_draining() => {
+                echo(body, message).success(&mut self.replies).finish();
+            }
+            None => terms.write_success(&core, session, state, &mut self.replies),
+            Some(Full::Browser) => {
+                let advice = Advice::multiple_clients(SLOW_RETRY_MS);
+                echo(body, message)
+                    .success(&mut self.replies)
+                    .advice(&advice)
+                    .finish();
+                state.advised = Some(advice);
+                interval_ms = Some(SLOW_RETRY_MS);
+            }
+            Some(Full::Address) => {
+                core.counters.refused_holds.one();
+                self.fail(body, message, &error::held_limit(), None);
+                self.status = AnswerStatus::Unavailable;
+            }
+        }
+        self.connected |= self
+            .rider
+            .as_ref()
+            .is_some_and(|rider| Arc::ptr_eq(rider, session));
+        state.lives_until(core.clock.now() + core.config.lifetime(interval_ms));
+        core.ticker.schedule(session, state);
+    }
+
+    fn subscribe(&mut self, body: &str, message: &Message) {
+        let Ok(session) = self.find(message) else {
+            return self.fail_unknown(body, message);
+        };
+        let patterns = match subscriptions(body, message) {
+            Ok(patterns) => patterns,
+            Err(error) => return self.fail(body, message, &error, None),
+        };
+        let allowed = self.permitted(body, message, Action::Subscribe, Some(&session), &patterns);
+        if let Err(denied) = allowed {
+            let error = error::subscribe_denied;
+            return self.fail_denied(body, message, Some(&session), error, &denied);
+        }
+        match self.core.subscribe(&session, &patterns) {
+            Ok(()) => echo(body, message).success(&mut self.replies).finish(),
+            Err(error) => self.fail(body, message, &error, None),
+        }
+    }
+
+    fn unsubscribe(&mut self, body: &str, message: &Message) {
+        let Ok(session) = self.find(message) else {
+            return self.fail_unknown(body, message);
+        };
+        let patterns = match subscriptions(body, message) {
+            Ok(patterns) => patterns,
+            Err(error) => return self.fail(body, message, &error, None),
+        };
+        let allowed = self.permitted(
+            body,
+            message,
+            Action::Unsubscribe,
+            Some(&session),
+            &patterns,
+        );
+        if let Err(denied) = allowed {
+            let error = error::unsubscribe_denied;
+            return self.fail_denied(body, message, Some(&session), error, &denied);
+        }
+        self.core.unsubscribe(&session, &patterns);
+        echo(body, message).success(&mut self.replies).finish();
+    }
+
+    fn disconnect(&mut self, body: &str, message: &Message) {
+        let Ok(session) = self.find(message) else {
+            return self.fail_unknown(body, message);
+        };
+        let allowed = self.permitted(body, message, Action::Disconnect, Some(&session), &[]);
+        if let Err(denied) = allowed {
+            let error = error::disconnect_denied;
+            return self.fail_denied(body, message, Some(&session), error, &denied);
+        }
+        if self.core.end(&session, Gone::Disconnected) {
+            echo(body, message).success(&mut self.replies).finish();
+        } else {
+            self.fail_unknown(body, message);
+        }
+    }
+
+    fn unknown_meta(&mut self, body: &str, message: &Message) {
+        if self.find(message).is_err() {
+            return self.fail_unknown(body, message);
+        }
+        let error = error::channel_create_denied(DENIED);
+        self.fail(body, message, &error, None);
+    }
+}
+
+/// The patterns of a (un)subscribe, all checked before any is applied.
+fn subscriptions(body: &str, message: &Message) -> Result<Vec<Pattern>, ErrorText> {
+    let Some(raw) = message.subscription else {
+        return Err(error::subscription_missing());
+    };
+    let patterns = parse_subscriptions(raw.of(body)).map_err(|error| error.text())?;
+    if patterns.iter().any(|pattern| is_below(pattern, "/meta")) {
+        return Err(error::subscribe_denied(DENIED));
+    }
+    Ok(patterns)
+}
+
+/// Whether the pattern is the channel or anything below it.
+pub(super) fn is_below(pattern: &Pattern, channel: &str) -> bool {
+    let rest = pattern.as_str().strip_prefix(channel);
+    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
+fn common(asked: &[Box<str>], offered: &[&str]) -> bool {
+    asked.iter().any(|kind| offered.contains(&&**kind))
+}
+
+const COMMENT_FILTERED: &str = "json-comment-filtered";
+const DENIED: &str = "denied_by_security_policy";

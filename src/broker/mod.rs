@@ -1,0 +1,56 @@
+//! Sessions and routing: who is here, who listens to what, and what waits for whom.
+//!
+//! In scope: sessions and their queues, the subscription table, fan-out, held connects, local
+//! clients, services, policy, listeners, time.
+//! Out of scope: bytes on sockets, HTTP, JSON text beyond raw values.
+//!
+//! # Threads
+//! - [`Broker::execute`] runs on the connector's thread and never blocks or runs user code there.
+//! - Policy and message listeners run in one pool of workers, services, callbacks of local clients
+//!   and observers in another, so that neither waits for the other.
+//! - The ticker ends holds and sessions when their time has come.
+//!
+//! # Locks
+//! Each lock has its own private state, and none is held while another is taken, but for these:
+//! - a local client's mailbox before its session's `subscriptions` or state;
+//! - a session's `subscriptions` before the table, the session's state or the observers' inboxes;
+//! - a session's state before the leaves: held counts and the ticker's calendar.
+//!
+//! Never the table and a session's state together, never two sessions. What a locked step brings
+//! about for others is collected as [`wakes::Wakes`] and done when no lock is held.
+
+mod answer;
+mod config;
+mod core;
+mod events;
+mod facade;
+mod held;
+mod hold;
+mod listeners;
+mod load;
+mod local;
+mod mailbox;
+mod meta;
+mod policy;
+mod publish;
+mod queue;
+mod registry;
+mod run;
+mod service;
+mod session;
+mod subscriptions;
+mod table;
+mod ticker;
+mod wakes;
+mod work;
+
+pub use answer::{Answer, AnswerStatus, Exchange, Executed, Flight};
+pub use config::BrokerConfig;
+pub use events::{Client, Event};
+pub use facade::{Broker, BrokerStats, WeakBroker};
+pub use local::{LocalClient, LocalError, LocalSubscription};
+pub use policy::{Action, Decision, Policy, Principal, Question, Verdict};
+pub use queue::{Overflow, QueueLimits};
+pub use run::Call;
+pub use service::{Access, Service, ServiceCall, ServiceError, ServiceReply};
+pub use session::Gone;

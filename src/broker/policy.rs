@@ -1,0 +1,104 @@
+//! Who may do what: one question for every kind of message.
+
+use crate::protocol::{Advice, ClientId, Pattern};
+use crate::transport::Peer;
+
+/// Decides about every message of remote clients.
+///
+/// Called on a worker thread, never with a lock held; it may block, and holds up only the client
+/// that asked. A panic counts as a denial.
+pub trait Policy: Send + Sync + 'static {
+    /// May this be done? What is denied is not done, and leaves no trace but the reply.
+    fn judge(&self, question: &Question<'_>) -> Decision;
+}
+
+impl<F> Policy for F
+where
+    F: Fn(&Question<'_>) -> Decision + Send + Sync + 'static,
+{
+    fn judge(&self, question: &Question<'_>) -> Decision {
+        self(question)
+    }
+}
+
+/// What a client wants to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Get a session.
+    Handshake,
+    /// Poll, or hold a connect.
+    Connect,
+    /// Receive what is published on channels.
+    Subscribe,
+    /// Receive it no longer.
+    Unsubscribe,
+    /// End the session.
+    Disconnect,
+    /// Publish on a broadcast channel.
+    Publish,
+    /// Call a service.
+    Call,
+}
+
+/// Who asks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Principal {
+    /// Nobody in particular: a handshake, an anonymous publish, a call of an open service.
+    Anonymous,
+    /// A session.
+    Session(ClientId),
+}
+
+/// One message, as the policy sees it.
+#[derive(Debug)]
+pub struct Question<'a> {
+    /// What is to be done.
+    pub action: Action,
+    /// Who asks.
+    pub principal: Principal,
+    /// Where the message came from.
+    pub peer: &'a Peer,
+    /// The message's channel.
+    pub channel: &'a str,
+    /// The patterns of a subscribe or unsubscribe.
+    pub subscriptions: &'a [Pattern],
+    /// The message's `data`, raw JSON.
+    pub data: Option<&'a str>,
+    /// The message's `ext`, raw JSON. Credentials come here.
+    pub ext: Option<&'a str>,
+    /// The message's `id`, raw JSON.
+    pub id: Option<&'a str>,
+}
+
+/// The answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Decision {
+    /// Go on.
+    Allow,
+    /// Refuse.
+    Deny {
+        /// The middle part of the error, as in `403:<reason>:subscribe_denied`; may be empty.
+        reason: String,
+        /// Advice for the reply; without it a denied handshake is told not to come back.
+        advice: Option<Advice>,
+    },
+}
+
+impl Decision {
+    /// Refuses with a reason.
+    pub fn deny(reason: impl Into<String>) -> Self {
+        Self::Deny {
+            reason: reason.into(),
+            advice: None,
+        }
+    }
+}
+
+/// What a message listener says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// The message goes on.
+    Pass,
+    /// Nobody gets it; the sender is told `404::message_deleted`.
+    Veto,
+}

@@ -1,0 +1,138 @@
+//! The messages between clients: what is published on broadcast channels, and calls of services.
+
+use std::sync::Arc;
+
+use super::policy::{Action, Verdict};
+use super::run::{Run, Step, echo};
+use super::service::{Access, ServiceCall, ServiceEntry, ServiceReply};
+use super::session::Session;
+use super::work::guarded;
+use crate::protocol::{ChannelName, Message, Publication, Publisher, error, json};
+
+impl Run<'_> {
+    pub(super) fn publish(&mut self, body: &str, message: &Message, channel: &ChannelName) {
+        let anonymous = self.core.config.anonymous_publish && message.client_id.is_none();
+        let session = match self.find(message) {
+            Ok(session) => Some(session),
+            Err(_) if anonymous => None,
+            Err(_) => return self.fail_unknown(body, message),
+        };
+        if message.data.is_none() {
+            let error = error::missing_parameter("data");
+            return self.fail(body, message, &error, None);
+        }
+        let sender = session.as_deref();
+        if !self.allowed(body, message, Action::Publish, sender, channel) {
+            return;
+        }
+        let id = sender.and_then(Session::remote_id);
+        let publisher = id.map_or(Publisher::Nobody, |id| Publisher::Remote(*id));
+        let publication = Publication::from_message(body, message, channel, publisher, None);
+        let sender = self.sender(session.as_ref());
+        self.core
+            .fan_out(&Arc::new(publication), sender, &mut self.wakes);
+        echo(body, message).success(&mut self.replies).finish();
+    }
+
+    pub(super) fn service(&mut self, body: &str, message: &Message, channel: &ChannelName) -> Step {
+        let entry = self.core.services.get(channel);
+        let open = entry
+            .as_ref()
+            .is_some_and(|entry| entry.access == Access::Anyone);
+        let session = match self.find(message) {
+            Ok(session) => Some(session),
+            Err(_) if open => None,
+            Err(_) => {
+                self.fail_unknown(body, message);
+                return Step::Replied;
+            }
+        };
+        let Some(entry) = entry else {
+            let error = error::unknown_service(channel.as_str());
+            self.fail(body, message, &error, None);
+            return Step::Replied;
+        };
+        let allowed =
+            self.judged || self.allowed(body, message, Action::Call, session.as_deref(), channel);
+        if allowed {
+            self.caller = session;
+            Step::Serve(entry)
+        } else {
+            Step::Replied
+        }
+    }
+
+    /// Asks the policy and the listeners; replies if they refuse.
+    fn allowed(
+        &mut self,
+        body: &str,
+        message: &Message,
+        action: Action,
+        session: Option<&Session>,
+        channel: &ChannelName,
+    ) -> bool {
+        if let Err(denied) = self.permitted(body, message, action, session, &[]) {
+            self.fail_denied(body, message, session, error::publish_denied, &denied);
+            return false;
+        }
+        if self.core.listeners.any() {
+            let question = self.question(body, message, action, session, channel.as_str(), &[]);
+            if self.core.listeners.judge(channel, &question) == Verdict::Veto {
+                self.fail(body, message, &error::message_deleted(), None);
+                return false;
+            }
+        }
+        true
+    }
+
+    /// Calls the handler; its messages go into the response before the reply.
+    pub(super) fn call_service(&mut self, body: &str, message: &Message, entry: &ServiceEntry) {
+        let crate::protocol::Target::Service(channel) = &message.channel else {
+            unreachable!("only messages to services wait for one");
+        };
+        let caller = self.caller.take();
+        // It may have ended while the call waited.
+        let caller = caller.filter(|session| session.lock().gone().is_none());
+        if caller.is_none() && entry.access == Access::Sessions {
+            return self.fail_unknown(body, message);
+        }
+        let call = ServiceCall {
+            channel,
+            client: caller.and_then(|session| session.remote_id().copied()),
+            peer: &self.peer,
+            data: message.data.map_or("null", |span| span.of(body)),
+            ext: message.ext.map(|span| span.of(body)),
+            id: message.id.map(|span| span.of(body)),
+        };
+        match guarded("a service", || entry.handler.call(&call)) {
+            Some(Ok(replies)) => {
+                for reply in replies {
+                    self.write_service_reply(body, message, &reply);
+                }
+                echo(body, message).success(&mut self.replies).finish();
+            }
+            failed => {
+                if let Some(Err(error)) = failed {
+                    log::warn!("service {channel} failed: {error}");
+                }
+                let error = error::service_failed(channel.as_str());
+                self.fail(body, message, &error, None);
+            }
+        }
+    }
+
+    fn write_service_reply(&mut self, body: &str, message: &Message, reply: &ServiceReply) {
+        let has = |name: &str| reply.fields.iter().any(|(field, _)| field == name);
+        let own = [
+            Some(("channel", message.channel_raw.of(body))),
+            message.id.map(|span| ("id", span.of(body))),
+        ];
+        let filled = own.into_iter().flatten().filter(|(name, _)| !has(name));
+        let given = reply
+            .fields
+            .iter()
+            .map(|(name, json)| (name.as_str(), json.as_str()));
+        let fields = filled.chain(given.filter(|(name, _)| *name != "clientId"));
+        json::write_object(&mut self.replies, fields);
+    }
+}

@@ -1,0 +1,139 @@
+//! Services: handlers for what clients send to `/service/...`.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::Arc;
+
+use parking_lot::RwLock;
+use serde::Serialize;
+
+use super::run::Run;
+use super::work::Inbox;
+use crate::protocol::{ChannelName, ClientId};
+use crate::transport::Peer;
+
+/// A message to a service.
+#[derive(Debug)]
+pub struct ServiceCall<'a> {
+    /// The channel, below `/service/`.
+    pub channel: &'a ChannelName,
+    /// The caller's session; `None` only for services that are open to anyone.
+    pub client: Option<ClientId>,
+    /// Where the message came from.
+    pub peer: &'a Peer,
+    /// `data`, raw JSON; `null` if there was none.
+    pub data: &'a str,
+    /// `ext`, raw JSON.
+    pub ext: Option<&'a str>,
+    /// `id`, raw JSON.
+    pub id: Option<&'a str>,
+}
+
+/// A message for the caller alone: any fields but `clientId`. What is missing of `channel` and `id`
+/// is filled in from the call.
+#[derive(Clone, Debug, Default)]
+pub struct ServiceReply {
+    pub(crate) fields: Vec<(String, String)>,
+}
+
+impl ServiceReply {
+    /// A message with this `data`.
+    pub fn data(value: &impl Serialize) -> Result<Self, ServiceError> {
+        Self::default().field("data", value)
+    }
+
+    /// A message with this `data`, which must be valid JSON: such as the `data` of a call.
+    pub fn raw_data(json: &str) -> Self {
+        Self {
+            fields: vec![("data".to_owned(), json.to_owned())],
+        }
+    }
+
+    /// Adds a field.
+    pub fn field(
+        mut self,
+        name: impl Into<String>,
+        value: &impl Serialize,
+    ) -> Result<Self, ServiceError> {
+        let json = serde_json::to_string(value).map_err(|error| ServiceError(error.to_string()))?;
+        self.fields.push((name.into(), json));
+        Ok(self)
+    }
+}
+
+/// A call that failed. The caller sees only that it did; the text goes to the log.
+#[derive(Clone, Debug)]
+pub struct ServiceError(pub String);
+
+impl fmt::Display for ServiceError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for ServiceError {}
+
+impl From<&str> for ServiceError {
+    fn from(text: &str) -> Self {
+        Self(text.to_owned())
+    }
+}
+
+/// Handles the calls of one service, one after the other, on a worker thread; it may block.
+pub trait Service: Send + Sync + 'static {
+    /// Answers with no, one or several messages for the caller; they arrive with the reply.
+    fn call(&self, call: &ServiceCall<'_>) -> Result<Vec<ServiceReply>, ServiceError>;
+}
+
+impl<F> Service for F
+where
+    F: Fn(&ServiceCall<'_>) -> Result<Vec<ServiceReply>, ServiceError> + Send + Sync + 'static,
+{
+    fn call(&self, call: &ServiceCall<'_>) -> Result<Vec<ServiceReply>, ServiceError> {
+        self(call)
+    }
+}
+
+/// Who may call a service.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Access {
+    /// Clients with a session.
+    #[default]
+    Sessions,
+    /// Anyone, without a handshake.
+    Anyone,
+}
+
+/// Calls that wait for one service at the most; a further one fails with `503:...:busy`.
+const INBOX: usize = 10_000;
+
+pub(crate) struct ServiceEntry {
+    pub(crate) handler: Box<dyn Service>,
+    pub(crate) access: Access,
+    pub(crate) inbox: Inbox<Run<'static>>,
+}
+
+#[derive(Default)]
+pub(crate) struct Services {
+    entries: RwLock<HashMap<ChannelName, Arc<ServiceEntry>>>,
+}
+
+impl Services {
+    /// Adds or replaces a service.
+    pub(crate) fn set(&self, channel: ChannelName, handler: Box<dyn Service>, access: Access) {
+        let entry = ServiceEntry {
+            handler,
+            access,
+            inbox: Inbox::new(INBOX),
+        };
+        self.entries.write().insert(channel, Arc::new(entry));
+    }
+
+    pub(crate) fn remove(&self, channel: &ChannelName) -> bool {
+        self.entries.write().remove(channel).is_some()
+    }
+
+    pub(crate) fn get(&self, channel: &ChannelName) -> Option<Arc<ServiceEntry>> {
+        self.entries.read().get(channel).cloned()
+    }
+}

@@ -1,0 +1,430 @@
+//! One client as the server knows it: a state machine without locks of others, clocks or sockets.
+//!
+//! Every method of [`State`] takes the time as an argument and returns what is to be done once the
+//! lock is released.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use parking_lot::{Mutex, MutexGuard};
+
+use super::held::Place;
+use super::queue::{Outcome, Pushed, Queue, QueueLimits};
+use crate::protocol::{Advice, ClientId, LocalId, Pattern, Publication};
+use crate::transport::{BrowserId, Link};
+
+/// A session's place in the world. Shared by the registry, the subscription table, and whoever
+/// answers it at the moment.
+pub(crate) struct Session {
+    number: u64,
+    identity: Identity,
+    /// From the cookie at the handshake, or issued with its reply. None after a handshake over a
+    /// socket that was opened without.
+    pub(crate) browser: Option<BrowserId>,
+    /// The client asked for responses inside a comment.
+    pub(crate) filtered: bool,
+    /// Messages leave with connect replies only.
+    pub(crate) deliver_only: bool,
+    /// What it is subscribed to. Held while the table is changed, so that both always agree; never
+    /// taken together with `state`.
+    pub(crate) subscriptions: Mutex<HashSet<Pattern>>,
+    state: Mutex<State>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Identity {
+    Remote(ClientId),
+    Local(LocalId),
+}
+
+pub(crate) struct SessionSettings {
+    pub(crate) browser: Option<BrowserId>,
+    pub(crate) filtered: bool,
+    pub(crate) deliver_only: bool,
+}
+
+impl Session {
+    pub(crate) fn new(
+        number: u64,
+        identity: Identity,
+        settings: &SessionSettings,
+        expires: Option<Instant>,
+    ) -> Self {
+        Self {
+            number,
+            identity,
+            browser: settings.browser,
+            filtered: settings.filtered,
+            deliver_only: settings.deliver_only,
+            subscriptions: Mutex::default(),
+            state: Mutex::new(State {
+                expires,
+                ..State::default()
+            }),
+        }
+    }
+
+    /// Unique for the life of the server; no credential.
+    pub(crate) fn number(&self) -> u64 {
+        self.number
+    }
+
+    pub(crate) fn identity(&self) -> Identity {
+        self.identity
+    }
+
+    /// The id of a remote client's session.
+    pub(crate) fn remote_id(&self) -> Option<&ClientId> {
+        match &self.identity {
+            Identity::Remote(id) => Some(id),
+            Identity::Local(_) => None,
+        }
+    }
+
+    pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock()
+    }
+}
+
+/// Why a session is no more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Gone {
+    /// The client said `/meta/disconnect`.
+    Disconnected,
+    /// The server sent it away.
+    Dismissed,
+    /// It did not come back in time.
+    Expired,
+    /// Its queue was full and the overflow policy is to disconnect.
+    Overflowed,
+    /// The server stops.
+    Stopped,
+}
+
+#[derive(Default)]
+pub(crate) struct State {
+    queue: Queue,
+    /// The connection that is writing what the queue has in flight.
+    flight: Option<InFlight>,
+    flights: u64,
+    hold: Option<Hold>,
+    holds: u64,
+    /// A receiver that takes messages as they come: an in-process client, a socket, a stream.
+    stream: Option<Link>,
+    /// Somebody was woken and has not come yet.
+    woken: bool,
+    /// Whether a connect has ever been answered or held.
+    connected: bool,
+    /// When it dies; never while a connect is held.
+    expires: Option<Instant>,
+    /// When the ticker will look at it.
+    pub(crate) ticks_at: Option<Instant>,
+    /// What the client was last told to do.
+    pub(crate) advised: Option<Advice>,
+    gone: Option<Gone>,
+}
+
+struct InFlight {
+    number: u64,
+    link: Link,
+    cut: bool,
+}
+
+/// A connect that waits.
+struct Hold {
+    number: u64,
+    link: Link,
+    until: Instant,
+    finish: Option<Finish>,
+    _place: Place,
+}
+
+/// Why a held connect is answered, if not for a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Finish {
+    TimedOut,
+    Draining,
+}
+
+/// What a held connect finds when its connection looks.
+pub(crate) enum Look {
+    /// Nothing yet.
+    Wait,
+    /// There are messages.
+    Messages,
+    /// It ends without any reason to write messages first.
+    Finished(Finish),
+    /// A newer connect took its place.
+    Superseded,
+    /// The session is gone.
+    Gone(Gone),
+}
+
+impl State {
+    pub(crate) fn gone(&self) -> Option<Gone> {
+        self.gone
+    }
+
+    pub(crate) fn is_held(&self) -> bool {
+        self.hold.is_some()
+    }
+
+    pub(crate) fn queued(&self) -> (usize, usize) {
+        (self.queue.len(), self.queue.bytes())
+    }
+
+    /// Queues a message.
+    pub(crate) fn push(&mut self, item: &Arc<Publication>, limits: &QueueLimits) -> Pushed {
+        if self.gone.is_some() {
+            return Pushed::alone(Outcome::Gone);
+        }
+        self.queue.push(item, limits)
+    }
+
+    /// The connection that has something to collect and has not been told, marked as told.
+    pub(crate) fn next_wake(&mut self) -> Option<&Link> {
+        if self.woken || !self.ready() {
+            return None;
+        }
+        let held = self.hold.as_ref().map(|hold| &hold.link);
+        let link = self.stream.as_ref().or(held)?;
+        self.woken = true;
+        Some(link)
+    }
+
+    /// Whether messages wait that may be taken now.
+    pub(crate) fn ready(&self) -> bool {
+        self.flight.is_none() && self.queue.waiting() > 0
+    }
+
+    /// Holds a connect on this link, after any older one was superseded.
+    pub(crate) fn hold(&mut self, link: &Link, until: Instant, place: Place) -> u64 {
+        debug_assert!(
+            self.hold.is_none(),
+            "an older connect was superseded before"
+        );
+        self.expires = None;
+        self.hold = Some(Hold {
+            number: self.holds,
+            link: link.clone(),
+            until,
+            finish: None,
+            _place: place,
+        });
+        self.holds
+    }
+
+    /// Ends the held connect, if there is one; its connection is to be woken.
+    pub(crate) fn supersede(&mut self) -> Option<Link> {
+        self.holds += 1;
+        self.woken = false;
+        self.hold.take().map(|older| older.link)
+    }
+
+    /// Asks another connection to give up what it has not finished writing.
+    pub(crate) fn cut(&mut self, newer: &Link) -> Option<Link> {
+        let flight = self.flight.as_mut()?;
+        if flight.cut || flight.link.same(newer) {
+            return None;
+        }
+        flight.cut = true;
+        Some(flight.link.clone())
+    }
+
+    pub(crate) fn is_cut(&self, flight: u64) -> bool {
+        self.flight
+            .as_ref()
+            .is_some_and(|current| current.number == flight && current.cut)
+    }
+
+    /// What the held connect of that number is to do.
+    pub(crate) fn look(&mut self, hold: u64) -> Look {
+        if let Some(gone) = self.gone {
+            return Look::Gone(gone);
+        }
+        let Some(current) = self.hold.as_ref().filter(|current| current.number == hold) else {
+            return Look::Superseded;
+        };
+        self.woken = false;
+        match current.finish {
+            _ if self.ready() && self.stream.is_none() => Look::Messages,
+            Some(finish) => Look::Finished(finish),
+            None => Look::Wait,
+        }
+    }
+
+    /// The held connect is being answered or its peer has left; it counts no longer.
+    pub(crate) fn release(&mut self, hold: u64) -> bool {
+        let mine = self
+            .hold
+            .as_ref()
+            .is_some_and(|current| current.number == hold);
+        if mine {
+            self.hold = None;
+            self.woken = false;
+        }
+        mine
+    }
+
+    /// A connect was answered (or left): from now on the session has so long to come back.
+    pub(crate) fn lives_until(&mut self, deadline: Instant) {
+        self.connected = true;
+        if self.hold.is_none() {
+            self.expires = Some(deadline);
+        }
+    }
+
+    /// Any other message is a sign of life too.
+    pub(crate) fn extend(&mut self, deadline: Instant) {
+        if let Some(expires) = &mut self.expires {
+            *expires = deadline.max(*expires);
+        }
+    }
+
+    pub(crate) fn is_connected(&self) -> bool {
+        self.connected
+    }
+
+    /// Takes messages to be written by that connection. They stay in the queue until they land.
+    pub(crate) fn take_off(
+        &mut self,
+        link: &Link,
+        budget: usize,
+        out: &mut Vec<Arc<Publication>>,
+    ) -> u64 {
+        debug_assert!(self.ready());
+        self.queue.take_off(budget, out);
+        self.flights += 1;
+        self.flight = Some(InFlight {
+            number: self.flights,
+            link: link.clone(),
+            cut: false,
+        });
+        self.flights
+    }
+
+    /// The kernel has the messages of that flight. Returns the bytes that left the queue.
+    pub(crate) fn landed(&mut self, flight: u64) -> usize {
+        if self.ends(flight) {
+            self.queue.landed()
+        } else {
+            0
+        }
+    }
+
+    /// The connection broke; the messages wait again.
+    pub(crate) fn lost(&mut self, flight: u64) {
+        if self.ends(flight) {
+            self.queue.returned();
+        }
+    }
+
+    fn ends(&mut self, flight: u64) -> bool {
+        let mine = self
+            .flight
+            .as_ref()
+            .is_some_and(|current| current.number == flight);
+        if mine {
+            self.flight = None;
+        }
+        mine
+    }
+
+    /// Attaches a receiver that takes messages as they come.
+    pub(crate) fn attach(&mut self, link: Link) {
+        self.stream = Some(link);
+        self.expires = None;
+    }
+
+    /// Whether waiting messages may leave with a response that is no connect's.
+    pub(crate) fn may_ride(&self) -> bool {
+        self.ready() && self.stream.is_none()
+    }
+
+    /// Takes one message for a receiver in this process.
+    pub(crate) fn pop(&mut self) -> Option<Arc<Publication>> {
+        self.woken = false;
+        self.queue.pop()
+    }
+
+    /// Bytes that would be lost with what waits.
+    pub(crate) fn waiting_bytes(&self) -> usize {
+        self.queue.waiting_bytes()
+    }
+
+    /// Drops all messages that nobody is writing, for the bound on all queues together; returns how
+    /// many and how many bytes.
+    pub(crate) fn clear_waiting(&mut self) -> (usize, usize) {
+        self.queue.clear_waiting()
+    }
+
+    /// The session ends. Returns the connection to wake and what was lost with the queue.
+    pub(crate) fn end(&mut self, gone: Gone) -> Option<(Option<Link>, (usize, usize))> {
+        if self.gone.is_some() {
+            return None;
+        }
+        self.gone = Some(gone);
+        self.expires = None;
+        self.flight = None;
+        let link = self
+            .hold
+            .take()
+            .map(|hold| hold.link)
+            .or(self.stream.take());
+        Some((link, self.queue.clear()))
+    }
+
+    /// Ends the hold in good order, at the latest now.
+    pub(crate) fn finish_hold(&mut self, finish: Finish) -> Option<Link> {
+        let hold = self.hold.as_mut()?;
+        hold.finish = Some(finish);
+        Some(hold.link.clone())
+    }
+
+    /// When the ticker has to look at it next.
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        let held = self
+            .hold
+            .as_ref()
+            .filter(|hold| hold.finish.is_none())
+            .map(|hold| hold.until);
+        held.or(self.expires)
+    }
+
+    /// Whether its time is over, with nobody reading what it was sent.
+    pub(crate) fn is_expired(&self, now: Instant) -> bool {
+        let over = self.expires.is_some_and(|expires| expires <= now);
+        over && self.hold.is_none() && self.flight.is_none()
+    }
+
+    /// What the time brings.
+    pub(crate) fn tick(&mut self, now: Instant) -> Ticked {
+        if self.is_expired(now) {
+            return Ticked::Expired;
+        }
+        match (&mut self.hold, self.expires) {
+            (Some(hold), _) if hold.finish.is_none() && hold.until <= now => {
+                hold.finish = Some(Finish::TimedOut);
+                Ticked::Wake(hold.link.clone())
+            }
+            (None, Some(expires)) if expires <= now => {
+                // Somebody is still reading: that is a sign of life.
+                self.expires = Some(now + WRITING_GRACE);
+                Ticked::Nothing
+            }
+            _ => Ticked::Nothing,
+        }
+    }
+}
+
+/// What is to be done after a tick.
+pub(crate) enum Ticked {
+    Nothing,
+    Wake(Link),
+    Expired,
+}
+
+/// How long a session lives on, again and again, while a response to it is being written; the
+/// connection's write deadline ends that.
+const WRITING_GRACE: Duration = Duration::from_secs(1);

@@ -1,0 +1,63 @@
+//! Recording and removing subscriptions, for remote and local clients.
+//!
+//! The lock of a session's own set is held while the table is changed, so that the two always
+//! agree. Order: the set, then the table or the session's state, never the other way.
+
+use std::sync::Arc;
+
+use super::core::{Core, client_of};
+use super::events::Event;
+use super::meta::is_below;
+use super::session::Session;
+use crate::protocol::{ErrorText, Pattern, error};
+
+impl Core {
+    /// Records all of them or none. Repeating is harmless; what is below `/service` is accepted
+    /// and not recorded.
+    pub(crate) fn subscribe(
+        self: &Arc<Self>,
+        session: &Arc<Session>,
+        patterns: &[Pattern],
+    ) -> Result<(), ErrorText> {
+        let mut subscriptions = session.subscriptions.lock();
+        let mut new: Vec<&Pattern> = patterns
+            .iter()
+            .filter(|pattern| !is_below(pattern, "/service") && !subscriptions.contains(*pattern))
+            .collect();
+        new.sort_unstable();
+        new.dedup();
+        let bound = match session.remote_id() {
+            Some(_) => self.config.max_subscriptions,
+            None => usize::MAX,
+        };
+        if subscriptions.len() + new.len() > bound {
+            return Err(error::subscribe_denied("too_many"));
+        }
+        if session.lock().gone().is_some() {
+            return Err(error::session_unknown());
+        }
+        for pattern in new {
+            subscriptions.insert(pattern.clone());
+            self.table.insert(pattern, session);
+            let client = client_of(session);
+            let pattern = pattern.clone();
+            self.observers
+                .tell(&self.servants, || Event::Subscribed { client, pattern });
+        }
+        Ok(())
+    }
+
+    /// Removes those that are there.
+    pub(crate) fn unsubscribe(self: &Arc<Self>, session: &Arc<Session>, patterns: &[Pattern]) {
+        let mut subscriptions = session.subscriptions.lock();
+        for pattern in patterns {
+            if subscriptions.remove(pattern) {
+                self.table.remove(pattern, session.number());
+                let client = client_of(session);
+                let pattern = pattern.clone();
+                self.observers
+                    .tell(&self.servants, || Event::Unsubscribed { client, pattern });
+            }
+        }
+    }
+}

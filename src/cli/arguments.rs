@@ -1,0 +1,195 @@
+//! The arguments, made from the table of settings.
+
+use clap::{Arg, ArgAction, Command};
+
+use crate::config::{KNOBS, Knob};
+
+/// Name of the argument for the configuration file.
+pub(super) const CONFIG: &str = "config";
+
+/// The whole program.
+pub(super) fn program() -> Command {
+    let about = "A Bayeux (CometD) publish-subscribe server: serves, publishes, subscribes.";
+    let serve = with_settings(Command::new("serve"))
+        .about("Serve until interrupted (also without a subcommand)")
+        .after_help(AFTER_SETTINGS);
+    let check = with_settings(Command::new("check"))
+        .about("Check a configuration as `serve` would, and print what is in force")
+        .after_help(AFTER_SETTINGS);
+    with_settings(Command::new("bayeux"))
+        .version(env!("CARGO_PKG_VERSION"))
+        .about(about)
+        .after_help(AFTER_SETTINGS)
+        .args_conflicts_with_subcommands(true)
+        .subcommand(serve)
+        .subcommand(publish())
+        .subcommand(subscribe())
+        .subcommand(check)
+}
+
+const AFTER_SETTINGS: &str = "\
+Each setting is also an environment variable (BAYEUX_MAX_BODY for --max-body) and a key of the \
+configuration file (max_body). A flag wins over the environment, that over the file, that over the \
+default. Lists may be repeated or separated by commas.";
+
+fn publish() -> Command {
+    Command::new("publish")
+        .about("Publish one message")
+        .arg(url())
+        .arg(
+            Arg::new("channel")
+                .value_name("CHANNEL")
+                .required(true)
+                .help("Such as /chat/demo"),
+        )
+        .arg(
+            Arg::new("json")
+                .value_name("JSON")
+                .required(true)
+                .help("The data of the message"),
+        )
+}
+
+fn subscribe() -> Command {
+    Command::new("subscribe")
+        .about("Print messages, one line of JSON for each, until interrupted")
+        .arg(url())
+        .arg(
+            Arg::new("channel")
+                .value_name("CHANNEL")
+                .required(true)
+                .num_args(1..)
+                .help("Channels and patterns, such as /chat/demo or /chat/**"),
+        )
+}
+
+fn url() -> Arg {
+    let help = "The endpoint, such as http://127.0.0.1:8080/cometd";
+    Arg::new("url").value_name("URL").required(true).help(help)
+}
+
+/// The arguments of a command that reads a configuration.
+fn with_settings(command: Command) -> Command {
+    let config = Arg::new(CONFIG)
+        .long(CONFIG)
+        .value_name("FILE")
+        .help("Configuration file (TOML) [env: BAYEUX_CONFIG]");
+    command.arg(config).args(KNOBS.iter().map(argument))
+}
+
+/// The argument of one setting. Its value is read later, together with the other layers.
+fn argument(knob: &'static Knob) -> Arg {
+    let form = knob.form();
+    let (short, long) = texts(knob);
+    let arg = Arg::new(knob.key)
+        .long(knob.flag())
+        .value_name(form.placeholder)
+        .help_heading(knob.section)
+        .help(short)
+        .long_help(long)
+        .action(if form.list {
+            ArgAction::Append
+        } else {
+            ArgAction::Set
+        });
+    if form.switch {
+        arg.num_args(0..=1)
+            .require_equals(true)
+            .default_missing_value("true")
+    } else {
+        arg
+    }
+}
+
+/// One line for `-h`, all there is for `--help`.
+fn texts(knob: &Knob) -> (String, String) {
+    let mut paragraphs = paragraphs(knob.about);
+    let first = paragraphs
+        .first()
+        .map(|first| first.trim_end_matches('.'))
+        .unwrap_or_default();
+    let short = format!("{first} [default: {}]", knob.default);
+    let form = knob.form();
+    let spelling = Some(form.spelling).filter(|spelling| !spelling.is_empty());
+    let value: Vec<&str> = spelling.into_iter().chain(knob.limits).collect();
+    if !value.is_empty() {
+        paragraphs.push(format!("Value: {}.", value.join("; ")));
+    }
+    if form.list {
+        paragraphs.push("May be repeated, or be a list separated by commas.".to_owned());
+    }
+    paragraphs.push(format!(
+        "[default: {}] [env: {}]",
+        knob.default,
+        knob.variable()
+    ));
+    (short, paragraphs.join("\n"))
+}
+
+/// The paragraphs of a text, each on one line: the terminal decides where they break.
+fn paragraphs(text: &str) -> Vec<String> {
+    let lines: Vec<&str> = text.lines().map(str::trim).collect();
+    let paragraphs = lines
+        .split(|line| line.is_empty())
+        .filter(|lines| !lines.is_empty());
+    paragraphs.map(|lines| lines.join(" ")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn arguments_are_consistent() {
+        program().debug_assert();
+    }
+
+    #[test]
+    fn switches_and_lists() {
+        let matches = program()
+            .try_get_matches_from(["bayeux", "--demo", "--listen", "a:1,b:2", "--listen=c:3"])
+            .unwrap();
+        assert_eq!(matches.get_one::<String>("demo").unwrap(), "true");
+        let listen: Vec<&String> = matches.get_many("listen").unwrap().collect();
+        assert_eq!(listen, ["a:1,b:2", "c:3"]);
+        let matches = program()
+            .try_get_matches_from(["bayeux", "serve", "--demo=false"])
+            .unwrap();
+        let serve = matches.subcommand_matches("serve").unwrap();
+        assert_eq!(serve.get_one::<String>("demo").unwrap(), "false");
+        // A switch takes its value behind `=` only, so this is not read as `--demo=serve`.
+        assert!(
+            program()
+                .try_get_matches_from(["bayeux", "--demo", "serve"])
+                .is_err()
+        );
+        for twice in [
+            ["bayeux", "--timeout=1s", "--timeout=2s"],
+            ["bayeux", "--demo", "--demo"],
+        ] {
+            assert!(program().try_get_matches_from(twice).is_err());
+        }
+    }
+
+    #[test]
+    fn help_has_units_and_defaults() {
+        let (short, long) = texts(KNOBS.iter().find(|knob| knob.key == "timeout").unwrap());
+        assert_eq!(
+            short,
+            "How long a connect is held when there is nothing to say [default: 30s]"
+        );
+        assert!(
+            long.contains("\nValue: a number with ms, s, m, h or d; 0s to 1d."),
+            "{long}"
+        );
+        assert!(
+            long.ends_with("\n[default: 30s] [env: BAYEUX_TIMEOUT]"),
+            "{long}"
+        );
+        for knob in KNOBS {
+            let (short, long) = texts(knob);
+            assert!(!short.contains(".."), "{short}");
+            assert!(long.contains(&knob.variable()), "{long}");
+        }
+    }
+}

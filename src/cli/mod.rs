@@ -1,0 +1,40 @@
+//! The command line: `bayeux serve`, `publish`, `subscribe`, `check`.
+//!
+//! In scope: arguments, signals, the log writer, exit codes, what is printed where. Out of scope:
+//! what the settings mean (`config`) and obeying them (`server`, `client`).
+//!
+//! Exit codes: 0 done; 1 it could not be done; 2 it was called or configured wrongly. Results go
+//! to standard output, everything else to standard error.
+
+mod arguments;
+mod check;
+mod failure;
+mod logging;
+mod publish;
+mod remote;
+mod serve;
+mod settings;
+mod signals;
+mod subscribe;
+
+use std::process::ExitCode;
+
+/// Runs the program with the arguments and the environment of the process.
+pub fn main() -> ExitCode {
+    let matches = match arguments::program().try_get_matches() {
+        Ok(matches) => matches,
+        Err(error) => return failure::usage(&error),
+    };
+    let done = match matches.subcommand() {
+        None => serve::run(&matches),
+        Some(("serve", matches)) => serve::run(matches),
+        Some(("publish", matches)) => publish::run(matches),
+        Some(("subscribe", matches)) => subscribe::run(matches),
+        Some(("check", matches)) => check::run(matches),
+        Some((other, _)) => unreachable!("because {other} is no subcommand of the table"),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => failure.report(),
+    }
+}

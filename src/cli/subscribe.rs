@@ -1,0 +1,158 @@
+//! `bayeux subscribe URL CHANNEL...`
+
+use std::io::{self, Write};
+use std::sync::Arc;
+use std::thread;
+
+use clap::ArgMatches;
+use crossbeam_channel::{Sender, unbounded};
+
+use super::failure::{Failure, say};
+use super::remote;
+use super::signals::Signals;
+use crate::client::{Client, Error, Event, Message, State};
+use crate::protocol::{ChannelName, Pattern};
+
+/// Why it ends.
+enum End {
+    Interrupted,
+    /// Nobody reads standard output any more.
+    OutputClosed,
+    /// A channel was refused on a new session.
+    Refused(String),
+    /// The server does not want the client any more.
+    Closed,
+}
+
+/// Prints a line for each message, until a signal comes.
+pub(super) fn run(matches: &ArgMatches) -> Result<(), Failure> {
+    let channels: Vec<&str> = matches
+        .get_many::<String>("channel")
+        .into_iter()
+        .flatten()
+        .map(String::as_str)
+        .collect();
+    let patterns = patterns(&channels)?;
+    let (ends, ended) = unbounded();
+    let losses = ends.clone();
+    let client = remote::client(matches)
+        .on_event(move |event| report_loss(event, &losses))
+        .connect()
+        .map_err(remote::failure)?;
+    let mut listening = Vec::new();
+    for index in 0..patterns.len() {
+        let (patterns, ends) = (Arc::clone(&patterns), ends.clone());
+        let print = move |message: &Message| {
+            if first_match(&patterns, message.channel()) == Some(index) && print(message).is_err() {
+                let _ = ends.send(End::OutputClosed);
+            }
+        };
+        listening.push(
+            client
+                .listen(channels[index], print)
+                .map_err(remote::failure)?,
+        );
+    }
+    // Until here a signal ends the process as usual; from here on the server is told.
+    wait_for_signal(ends)?;
+    say(format_args!("subscribed to {}", channels.join(", ")));
+    let end = ended.recv().unwrap_or(End::Interrupted);
+    tell_what_was_dropped(&client);
+    match end {
+        End::Interrupted | End::OutputClosed => Ok(()),
+        End::Refused(why) => Err(Failure::Unable(why)),
+        End::Closed => Err(remote::failure(
+            client.close_reason().unwrap_or(Error::Closed),
+        )),
+    }
+}
+
+fn patterns(channels: &[&str]) -> Result<Arc<[Pattern]>, Failure> {
+    let pattern = |text: &&str| {
+        Pattern::try_from(*text).map_err(|_| remote::failure(Error::Channel((*text).to_owned())))
+    };
+    channels.iter().map(pattern).collect()
+}
+
+/// The first of the patterns that a channel matches: each message is printed once, however many
+/// of them it matches.
+fn first_match(patterns: &[Pattern], channel: &str) -> Option<usize> {
+    let channel = ChannelName::try_from(channel).ok()?;
+    patterns
+        .iter()
+        .position(|pattern| pattern.matches(&channel))
+}
+
+/// Writes the whole message as one line, at once: the reader may be waiting for it.
+fn print(message: &Message) -> io::Result<()> {
+    // Line breaks in JSON stand between its parts only, never within strings.
+    let mut line = message.json().replace(['\n', '\r'], " ");
+    line.push('\n');
+    let mut out = io::stdout().lock();
+    out.write_all(line.as_bytes())?;
+    out.flush()
+}
+
+fn wait_for_signal(ends: Sender<End>) -> Result<(), Failure> {
+    let unable = |error| Failure::unable("signals", error);
+    let signals = Signals::catch().map_err(unable)?;
+    let wait = move || {
+        let _ = signals.wait();
+        let _ = ends.send(End::Interrupted);
+    };
+    thread::Builder::new()
+        .name("signals".to_owned())
+        .spawn(wait)
+        .map_err(unable)?;
+    Ok(())
+}
+
+fn report_loss(event: &Event, ends: &Sender<End>) {
+    let end = match event {
+        Event::SubscriptionLost { pattern, error } => End::Refused(format!("{pattern}: {error}")),
+        Event::State {
+            to: State::Closed, ..
+        } => End::Closed,
+        _ => return,
+    };
+    // Nobody listens once the program is about to end, which closes the client, too.
+    let _ = ends.send(end);
+}
+
+fn tell_what_was_dropped(client: &Client) {
+    let dropped = client.stats().callbacks_dropped;
+    if dropped > 0 {
+        say(format_args!(
+            "{dropped} messages were dropped: standard output was too slow"
+        ));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_message_belongs_to_the_first_pattern_that_it_matches() {
+        let patterns = patterns(&["/a/b", "/a/*", "/a/**"]).unwrap();
+        for (channel, first) in [
+            ("/a/b", Some(0)),
+            ("/a/c", Some(1)),
+            ("/a/b/c", Some(2)),
+            ("/b", None),
+            ("x", None),
+        ] {
+            assert_eq!(first_match(&patterns, channel), first, "{channel}");
+        }
+    }
+
+    #[test]
+    fn bad_channels_are_the_callers_fault() {
+        for bad in ["chat", "/a/*/b", "/a//b"] {
+            assert!(
+                matches!(super::patterns(&[bad]), Err(Failure::Wrong(_))),
+                "{bad}"
+            );
+        }
+    }
+}

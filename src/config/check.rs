@@ -1,0 +1,295 @@
+//! Checks across settings, and of values that did not come as text.
+
+use std::error::Error;
+use std::fmt;
+use std::time::Duration;
+
+use super::knobs::{Config, KNOBS};
+use super::words::Connector;
+
+/// A setting that cannot be obeyed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Conflict {
+    /// The setting's name in [`Config`].
+    pub key: &'static str,
+    /// Why not, and what to do about it.
+    pub message: String,
+}
+
+/// Why a configuration is refused: at least one [`Conflict`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConfigError {
+    /// All that is wrong.
+    pub conflicts: Vec<Conflict>,
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (n, conflict) in self.conflicts.iter().enumerate() {
+            let separator = if n == 0 { "" } else { "; " };
+            write!(f, "{separator}{}: {}", conflict.key, conflict.message)?;
+        }
+        Ok(())
+    }
+}
+
+impl Error for ConfigError {}
+
+impl Config {
+    /// Whether a server can obey all of it: the limits, and what settings demand of each other.
+    ///
+    /// Looks at the file system (is the document root a folder?) but changes nothing.
+    pub fn check(&self) -> Result<(), ConfigError> {
+        let mut conflicts = Vec::new();
+        for knob in KNOBS {
+            if let Err(message) = (knob.verify)(self) {
+                conflicts.push(Conflict {
+                    key: knob.key,
+                    message,
+                });
+            }
+        }
+        for rule in RULES {
+            if let Some((key, message)) = rule(self) {
+                conflicts.push(Conflict { key, message });
+            }
+        }
+        if conflicts.is_empty() {
+            Ok(())
+        } else {
+            Err(ConfigError { conflicts })
+        }
+    }
+
+    /// Whether the demo pages are served.
+    pub fn serves_demo(&self) -> bool {
+        self.demo.unwrap_or(self.document_root.is_none())
+    }
+
+    /// Whether pages of any origin may use the endpoint.
+    pub fn allows_any_origin(&self) -> bool {
+        self.allowed_origin.iter().any(|origin| origin == "*")
+    }
+}
+
+/// A demand that settings make on each other: the offending key and the reason.
+type Rule = fn(&Config) -> Option<(&'static str, String)>;
+
+const RULES: &[Rule] = &[
+    somewhere_to_listen,
+    cookies_need_known_origins,
+    tiny_http_stays_inside,
+    operations_stay_inside,
+    clients_pause,
+    body_fits,
+    queue_fits,
+    folder_is_there,
+];
+
+fn somewhere_to_listen(config: &Config) -> Option<(&'static str, String)> {
+    config
+        .listen
+        .is_empty()
+        .then(|| ("listen", "at least one address is needed".to_owned()))
+}
+
+/// With any origin allowed no cookies are read, so none could be required.
+fn cookies_need_known_origins(config: &Config) -> Option<(&'static str, String)> {
+    let wrong = config.require_browser_cookie && config.allows_any_origin();
+    wrong.then(|| {
+        let message = "cannot be together with allowed_origin `*`, where cookies are not read; \
+                       name the origins";
+        ("require_browser_cookie", message.to_owned())
+    })
+}
+
+fn tiny_http_stays_inside(config: &Config) -> Option<(&'static str, String)> {
+    if config.connector != Connector::TinyHttp || config.connector_exposed {
+        return None;
+    }
+    let outside = config
+        .listen
+        .iter()
+        .find(|address| !address.is_loopback())?;
+    let message = format!(
+        "tiny-http on {outside} could be brought down by one request from outside; \
+         use `native`, a loopback address, or connector_exposed if the network can be trusted"
+    );
+    Some(("connector", message))
+}
+
+fn operations_stay_inside(config: &Config) -> Option<(&'static str, String)> {
+    let address = config
+        .ops_listen
+        .as_ref()
+        .filter(|address| !address.is_loopback())?;
+    let port = address
+        .to_string()
+        .rsplit(':')
+        .next()
+        .unwrap_or_default()
+        .to_owned();
+    let message = format!("{address} is no loopback address; did you mean `127.0.0.1:{port}`?");
+    Some(("ops_listen", message))
+}
+
+fn clients_pause(config: &Config) -> Option<(&'static str, String)> {
+    let spinning = config.timeout.is_zero() && config.interval < Duration::from_millis(10);
+    spinning.then(|| {
+        let message = "with a timeout of 0s clients ask again at once and without end; \
+                       set an interval of 10ms or more";
+        ("interval", message.to_owned())
+    })
+}
+
+fn body_fits(config: &Config) -> Option<(&'static str, String)> {
+    let fits = config.max_body <= config.max_input_total;
+    (!fits).then(|| {
+        (
+            "max_body",
+            "must not be more than max_input_total".to_owned(),
+        )
+    })
+}
+
+fn queue_fits(config: &Config) -> Option<(&'static str, String)> {
+    let fits = config.max_queue_bytes <= config.max_queued_total;
+    (!fits).then(|| {
+        (
+            "max_queue_bytes",
+            "must not be more than max_queued_total".to_owned(),
+        )
+    })
+}
+
+fn folder_is_there(config: &Config) -> Option<(&'static str, String)> {
+    let folder = config
+        .document_root
+        .as_ref()
+        .filter(|folder| !folder.is_dir())?;
+    Some((
+        "document_root",
+        format!("{} is no folder", folder.display()),
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::ListenAddress;
+
+    fn refused(change: impl FnOnce(&mut Config)) -> (&'static str, String) {
+        let mut config = Config::default();
+        change(&mut config);
+        let error = config.check().unwrap_err();
+        assert_eq!(error.conflicts.len(), 1, "{error}");
+        (error.conflicts[0].key, error.conflicts[0].message.clone())
+    }
+
+    fn address(text: &str) -> ListenAddress {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn rules() {
+        let (key, _) = refused(|c| c.listen.clear());
+        assert_eq!(key, "listen");
+        let (key, message) = refused(|c| {
+            c.require_browser_cookie = true;
+            c.allowed_origin = vec!["https://app.example".to_owned(), "*".to_owned()];
+        });
+        assert_eq!(key, "require_browser_cookie");
+        assert!(message.contains("allowed_origin `*`"), "{message}");
+        let (key, message) = refused(|c| {
+            c.connector = Connector::TinyHttp;
+            c.listen.push(address("0.0.0.0:80"));
+        });
+        assert_eq!(key, "connector");
+        assert!(message.contains("0.0.0.0:80"), "{message}");
+        let (key, message) = refused(|c| c.ops_listen = Some(address("[::]:9090")));
+        assert_eq!(key, "ops_listen");
+        assert!(
+            message.ends_with("did you mean `127.0.0.1:9090`?"),
+            "{message}"
+        );
+        assert_eq!(refused(|c| c.timeout = Duration::ZERO).0, "interval");
+        assert_eq!(
+            refused(|c| c.max_body = c.max_input_total + 1).0,
+            "max_body"
+        );
+        assert_eq!(
+            refused(|c| c.max_queue_bytes = c.max_queued_total + 1).0,
+            "max_queue_bytes"
+        );
+        assert_eq!(
+            refused(|c| c.document_root = Some("/no/such".into())).0,
+            "document_root"
+        );
+    }
+
+    #[test]
+    fn limits_of_data() {
+        let (key, message) = refused(|c| c.max_depth = 100_000);
+        assert_eq!((key, message.as_str()), ("max_depth", "must be 4 to 1000"));
+        let mut config = Config {
+            max_depth: 0,
+            max_messages: 0,
+            ..Config::default()
+        };
+        let error = config.check().unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "max_messages: must be 1 or more; max_depth: must be 4 to 1000"
+        );
+        config = Config {
+            max_held_per_ip: Some(0),
+            ..Config::default()
+        };
+        assert!(config.check().is_err());
+    }
+
+    #[test]
+    fn accepted() {
+        let exposed = Config {
+            connector: Connector::TinyHttp,
+            connector_exposed: true,
+            listen: vec![address("0.0.0.0:80")],
+            ..Config::default()
+        };
+        assert_eq!(exposed.check(), Ok(()));
+        let polling = Config {
+            timeout: Duration::ZERO,
+            interval: Duration::from_secs(5),
+            ops_listen: Some(address("localhost:9090")),
+            document_root: Some(std::env::temp_dir()),
+            ..Config::default()
+        };
+        assert_eq!(polling.check(), Ok(()));
+    }
+
+    #[test]
+    fn demo_pages() {
+        let config = Config::default();
+        assert!(config.serves_demo());
+        let config = Config {
+            document_root: Some("/".into()),
+            ..config
+        };
+        assert!(!config.serves_demo());
+        assert!(
+            Config {
+                demo: Some(true),
+                ..config.clone()
+            }
+            .serves_demo()
+        );
+        assert!(
+            !Config {
+                demo: Some(false),
+                document_root: None,
+                ..config
+            }
+            .serves_demo()
+        );
+    }
+}

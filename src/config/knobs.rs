@@ -1,0 +1,375 @@
+//! The table of all settings. Everything else about a setting follows from its row here.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use log::LevelFilter;
+
+use super::address::{Address, ListenAddress};
+use super::kind::{Auto, Kind, List, Off, Switch, within};
+use super::machine;
+use super::number::{Count, Size, Time};
+use super::table::{Knob, knobs};
+use super::text::{File, Text, endpoint_path, index_name, origin};
+use super::words::{CallbackPolling, Connector, Overflow, TypeTimes, Word};
+
+const PATH: Text = Text {
+    placeholder: "PATH",
+    spelling: "",
+    read: endpoint_path,
+};
+const ORIGIN: Text = Text {
+    placeholder: "ORIGIN",
+    spelling: "",
+    read: origin,
+};
+const INDEX: Text = Text {
+    placeholder: "NAME",
+    spelling: "",
+    read: index_name,
+};
+const FILE: File = File {
+    placeholder: "FILE",
+};
+const DIR: File = File { placeholder: "DIR" };
+
+knobs! {
+    "Listening" {
+        /// Address to serve; port 0 takes a free one.
+        ///
+        /// A host name stands for its first IPv4 address, or where it has none, its first IPv6
+        /// address. The default is reachable from this machine only.
+        listen: Vec<ListenAddress> = List { each: Address, may_be_empty: false },
+            default "127.0.0.1:8080";
+
+        /// Which connector serves the addresses.
+        ///
+        /// `native` holds any number of connections with a fixed number of threads. `tiny-http`
+        /// is small and portable, but its library has no time limits of its own and can be brought
+        /// down by one request: for trusted networks only.
+        connector: Connector = Word::<Connector>::KIND, default "native";
+
+        /// Allows the connector `tiny-http` on addresses that other machines can reach.
+        ///
+        /// Without it such a start is refused, because a single hostile request can end the
+        /// process.
+        connector_exposed: bool = Switch, default "false";
+
+        /// Path of the Bayeux endpoint.
+        ///
+        /// Also served with a slash at its end and with any path below it, as clients append the
+        /// kind of message.
+        path: String = PATH, default "/cometd";
+
+        /// How long a stop may take, from the first signal to the end of the process.
+        ///
+        /// Half of it is for answering the held connects, spread so that the clients do not all
+        /// come back to the next server at once; the rest for what is still being written.
+        shutdown_timeout: Duration = Time, within "0s to 1h", default "5s";
+    }
+
+    "Bayeux" {
+        /// How long a connect is held when there is nothing to say.
+        ///
+        /// Also the most that a client may ask for. Must be shorter than what proxies and clients
+        /// wait for an answer; stock clients expect about 30 s. 0s answers every connect at once.
+        timeout: Duration = Time, within "0s to 1d", default "30s";
+
+        /// How long clients are told to wait between an answer and their next connect.
+        ///
+        /// More than zero turns long-polling into polling: fewer requests, later messages.
+        interval: Duration = Time, within "0s to 1h", default "0s";
+
+        /// How long a session lives without a connect, on top of the interval.
+        ///
+        /// The time a client has to come back after its connection broke. Its messages wait in
+        /// its queue until then.
+        max_interval: Duration = Time, within "100ms to 1d", default "120s";
+
+        /// The longest interval that a client may ask for.
+        ///
+        /// A client keeps its session alive that much longer; this bounds what forgotten
+        /// clients cost.
+        max_client_interval: Duration = Time, within "0s to 1h", default "60s";
+
+        /// Accepts messages from programs that made no handshake.
+        ///
+        /// For scripts that only publish. Off, because nothing then stands between the network
+        /// and the channels but the policy.
+        anonymous_publish: bool = Switch, default "false";
+
+        /// Sends a message also to its publisher, if it is subscribed to the channel.
+        ///
+        /// Stock clients expect it: a chat window shows what it sent when it comes back.
+        broadcast_to_publisher: bool = Switch, default "true";
+
+        /// Delivers messages with answers to connects only, never with other answers.
+        ///
+        /// For clients that cannot cope with messages elsewhere. Costs the shortest way for what
+        /// a request itself causes.
+        meta_connect_deliver_only: bool = Switch, default "false";
+    }
+
+    "Sessions and queues" {
+        /// Most sessions at a time; a handshake beyond them is answered with status 503.
+        ///
+        /// Bounds memory: an idle session costs hundreds of bytes.
+        max_sessions: usize = Count, within "1 or more", default "100000";
+
+        /// Most channels and patterns a session may be subscribed to.
+        ///
+        /// A subscription beyond them is denied. Bounds what one client costs.
+        max_subscriptions: usize = Count, within "1 or more", default "1000";
+
+        /// Most messages that wait for one session.
+        ///
+        /// Reached by a client that is away or too slow; then see `overflow`.
+        max_queue_messages: usize = Count, within "1 or more", default "2000";
+
+        /// Most bytes of messages that wait for one session.
+        ///
+        /// Reached by a client that is away or too slow; then see `overflow`.
+        max_queue_bytes: usize = Size, within "1KiB or more", default "4MiB";
+
+        /// Most bytes of messages that wait for all sessions together.
+        ///
+        /// Beyond it the sessions with the most waiting lose first. A message that waits for
+        /// many sessions exists once, but counts for each.
+        max_queued_total: usize = Size, within "1KiB or more", default "1GiB";
+
+        /// What happens when a session's queue is full.
+        ///
+        /// `disconnect` removes the session: the client notices, comes back and resubscribes. The
+        /// other two leave gaps that no client notices. All are counted in the metrics.
+        overflow: Overflow = Word::<Overflow>::KIND, default "disconnect";
+
+        /// Most held connects of one IP address; one beyond them is answered with status 503.
+        ///
+        /// Against one machine that takes all places. Off, because the clients behind one
+        /// company's router share an address.
+        max_held_per_ip: Option<usize> = Off(Count), within "1 or more", default "off";
+    }
+
+    "Browsers" {
+        /// Most held connects of one browser, told apart by a cookie.
+        ///
+        /// A connect beyond them is answered at once and its client told to poll. HTTP/1.1
+        /// browsers open six connections to a server; several windows that hold one each would
+        /// leave none for pages and images.
+        max_sessions_per_browser: Option<usize> = Off(Count), within "1 or more", default "1";
+
+        /// Binds a session to the browser that made its handshake.
+        ///
+        /// A message with another cookie is refused as from an unknown session. Off, because
+        /// command line tools and some clients keep no cookies.
+        require_browser_cookie: bool = Switch, default "false";
+
+        /// Origin whose pages may use the endpoint, such as `https://app.example`; `*` is any.
+        ///
+        /// Pages of the server itself always may. With `*` cookies are neither read nor set.
+        allowed_origin: Vec<String> = List { each: ORIGIN, may_be_empty: true },
+            default "none" from machine::nothing;
+
+        /// Whether callback-polling (JSONP) is offered.
+        ///
+        /// Browsers let any page load a script from anywhere: `guarded` asks the request to show
+        /// that it comes from the own or an allowed origin, `open` does not, `off` removes it.
+        callback_polling: CallbackPolling = Word::<CallbackPolling>::KIND, default "guarded";
+    }
+
+    "Requests" {
+        /// Most bytes of a request's body; beyond them status 413.
+        max_body: usize = Size, within "256B or more", default "1MiB";
+
+        /// Most bytes of a request's head; beyond them status 431, or 414 for the target.
+        ///
+        /// Callback-polling carries its messages in the target.
+        max_header: usize = Size, within "1KiB to 1MiB", default "16KiB", native_only;
+
+        /// Most messages in one request; beyond them status 400.
+        max_messages: usize = Count, within "1 or more", default "1000";
+
+        /// Deepest nesting of JSON in a request; beyond it status 400.
+        ///
+        /// Receivers parse what is sent through the server, and many of them recursively.
+        max_depth: usize = Count, within "4 to 1000", default "128";
+
+        /// Most bytes of requests that are being received, all connections together.
+        ///
+        /// Bounds memory against many large bodies that come slowly.
+        max_input_total: usize = Size, within "64KiB or more", default "256MiB", native_only;
+
+        /// How long the head of a request may take; then status 408.
+        header_timeout: Duration = Time, within "100ms to 1h", default "10s", native_only;
+
+        /// How long the body of a request may take; then status 408.
+        body_timeout: Duration = Time, within "100ms to 1h", default "30s", native_only;
+
+        /// How long a connection without a request is kept.
+        ///
+        /// Longer than a proxy in front keeps its connections, else it may send a request
+        /// into one that is just being closed.
+        idle_timeout: Duration = Time, within "100ms to 1d", default "75s", native_only;
+
+        /// How long the peer may take none of what is being written; then the connection is closed.
+        write_timeout: Duration = Time, within "100ms to 1h", default "30s";
+
+        /// Most connections at a time.
+        ///
+        /// Each needs a file of the process, whose limit the program raises as far as the system
+        /// allows.
+        max_connections: usize = Count, within "1 or more",
+            default "90 % of the file limit" from machine::connections, native_only;
+
+        /// Most connections of one IP address at a time.
+        ///
+        /// Off, because the clients behind one company's router, or behind a proxy, share one.
+        max_connections_per_ip: Option<usize> = Off(Count), within "1 or more",
+            default "off", native_only;
+    }
+
+    "Threads" {
+        /// Threads that read and write connections.
+        io_threads: usize = Count, within "1 to 256",
+            default "one for each core" from machine::io_threads, native_only;
+
+        /// Threads that run services, policy and listeners.
+        ///
+        /// One half runs services, the other policy and listeners, so that neither waits for the
+        /// other. Such code may block; while all its threads are blocked, what needs it waits.
+        workers: usize = Count, within "1 to 1024",
+            default "two for each core" from machine::workers;
+    }
+
+    "Files" {
+        /// Folder with files to serve outside the endpoint.
+        ///
+        /// Nothing outside of it is reachable, nor are names that begin with a dot.
+        document_root: Option<PathBuf> = Off(DIR), default "off";
+
+        /// Serves the demo pages and their services.
+        ///
+        /// `auto`: unless there is a document root. With both, a file of the document root wins.
+        demo: Option<bool> = Auto(Switch), default "auto";
+
+        /// Name of the file that is served for a folder; the first that is there.
+        directory_index: Vec<String> = List { each: INDEX, may_be_empty: true },
+            default "index.html";
+
+        /// How long files of a media type may be cached, such as `text/css=1h`.
+        ///
+        /// Sent as an `Expires` header. Other types have none: browsers then ask again whether
+        /// their copy is still good.
+        expires: BTreeMap<String, Duration> = TypeTimes, within "0s to 366d",
+            default "none" from machine::nothing;
+    }
+
+    "Operations" {
+        /// Address for `/healthz`, `/readyz` and `/metrics`; of this machine only.
+        ///
+        /// On an address of its own, so that nobody outside sees it.
+        ops_listen: Option<ListenAddress> = Off(Address), default "off";
+
+        /// The least important messages that are logged.
+        log_level: LevelFilter = Word::<LevelFilter>::KIND, default "info";
+
+        /// File to which the log is appended; `off` is standard error.
+        log_file: Option<PathBuf> = Off(FILE), default "off";
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn every_default_is_readable_and_within_its_limits() {
+        let mut config = Config::default();
+        for knob in KNOBS {
+            assert_eq!(
+                (knob.set)(&mut config, &knob.default_text()),
+                Ok(()),
+                "{}",
+                knob.key
+            );
+            assert_eq!((knob.verify)(&config), Ok(()), "{}", knob.key);
+        }
+        assert_eq!(config, Config::default());
+        assert_eq!(config.check(), Ok(()));
+    }
+
+    #[test]
+    fn names() {
+        let keys: BTreeSet<_> = KNOBS.iter().map(|knob| knob.key).collect();
+        assert_eq!(keys.len(), KNOBS.len());
+        let knob = KNOBS
+            .iter()
+            .find(|knob| knob.key == "max_queued_total")
+            .unwrap();
+        assert_eq!(knob.flag(), "max-queued-total");
+        assert_eq!(knob.variable(), "BAYEUX_MAX_QUEUED_TOTAL");
+    }
+
+    #[test]
+    fn texts_are_one_line_then_more() {
+        for knob in KNOBS {
+            let first = knob.about.lines().next().unwrap().trim();
+            assert!(
+                first.ends_with('.') && first.len() <= 92,
+                "{}: {first}",
+                knob.key
+            );
+        }
+    }
+
+    #[test]
+    fn limits_are_checked_on_text_and_on_data() {
+        let timeout = KNOBS.iter().find(|knob| knob.key == "timeout").unwrap();
+        let mut config = Config::default();
+        assert_eq!(
+            (timeout.set)(&mut config, "25h"),
+            Err("`25h` is out of range: must be 0s to 1d".to_owned())
+        );
+        assert_eq!(config, Config::default());
+        config.timeout = Duration::from_secs(90_000);
+        assert_eq!(
+            (timeout.verify)(&config),
+            Err("must be 0s to 1d".to_owned())
+        );
+        config.timeout = Duration::from_secs(86_400);
+        assert_eq!((timeout.verify)(&config), Ok(()));
+
+        let expires = KNOBS.iter().find(|knob| knob.key == "expires").unwrap();
+        assert_eq!((expires.set)(&mut config, "text/css=1h"), Ok(()));
+        assert!((expires.set)(&mut config, "text/css=367d").is_err());
+
+        let held = KNOBS
+            .iter()
+            .find(|knob| knob.key == "max_held_per_ip")
+            .unwrap();
+        assert!((held.set)(&mut config, "0").is_err());
+        assert_eq!((held.set)(&mut config, "off"), Ok(()));
+        assert_eq!((held.set)(&mut config, "2"), Ok(()));
+        assert_eq!(config.max_held_per_ip, Some(2));
+    }
+
+    #[test]
+    fn the_documented_defaults() {
+        let config = Config::default();
+        assert_eq!(config.listen[0].to_string(), "127.0.0.1:8080");
+        assert_eq!(config.connector, Connector::Native);
+        assert_eq!(config.timeout, Duration::from_secs(30));
+        assert_eq!(config.max_interval, Duration::from_secs(120));
+        assert_eq!(config.max_body, 1 << 20);
+        assert_eq!(config.max_queued_total, 1 << 30);
+        assert_eq!(config.overflow, Overflow::Disconnect);
+        assert_eq!(config.max_sessions_per_browser, Some(1));
+        assert_eq!(config.directory_index, ["index.html"]);
+        assert_eq!(config.demo, None);
+        assert!(config.io_threads >= 1 && config.workers >= config.io_threads);
+        assert!(config.max_connections >= 1);
+    }
+}

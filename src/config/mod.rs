@@ -1,0 +1,52 @@
+//! Every setting of a server, defined once.
+//!
+//! In scope: [`Config`] as plain data with its defaults and limits; the table of [`Knob`]s from
+//! which flags, environment variables, file keys, help and documentation come; reading values from
+//! text; merging the layers flag, environment, file and default; checks across settings.
+//! Out of scope: the command line itself (`cli`), and obeying the settings (everyone else).
+//!
+//! ```
+//! use bayeux::config::{Config, Entry, Origin, load};
+//! use std::time::Duration;
+//!
+//! // An embedder writes values ...
+//! let config = Config { timeout: Duration::from_secs(20), ..Config::default() };
+//! config.check().unwrap();
+//!
+//! // ... a program reads them as text; what a flag says wins.
+//! let loaded = load([
+//!     Entry::new("timeout", "20s", Origin::Flag("timeout".into())),
+//!     Entry::new("timeout", "10s", Origin::Environment("BAYEUX_TIMEOUT".into())),
+//! ])
+//! .unwrap();
+//! assert_eq!(loaded.config.timeout, Duration::from_secs(20));
+//! ```
+
+mod address;
+mod check;
+mod environment;
+#[cfg(feature = "cli")]
+mod file;
+mod kind;
+mod knobs;
+mod layers;
+mod machine;
+mod number;
+mod origin;
+mod suggest;
+mod table;
+mod text;
+mod words;
+
+pub use address::ListenAddress;
+pub use check::{ConfigError, Conflict};
+pub use environment::environment;
+#[cfg(feature = "cli")]
+pub use file::read_file;
+pub use kind::Form;
+pub use knobs::{Config, KNOBS};
+pub use layers::{Loaded, Setting, load};
+pub use machine::raise_file_limit;
+pub use origin::{Entry, Origin, Problem};
+pub use table::Knob;
+pub use words::{CallbackPolling, Connector, Overflow};

@@ -1,0 +1,217 @@
+//! Settings that are one of a few words, and the map of media types.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::time::Duration;
+
+use log::LevelFilter;
+
+use super::kind::{Form, Kind, elements};
+use super::number::Time;
+use super::suggest::nearest;
+
+/// Defines an enum with the word for each variant.
+macro_rules! words {
+    ($(#[$about:meta])* $name:ident { $($(#[$each:meta])* $variant:ident = $word:literal,)+ }) => {
+        $(#[$about])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        pub enum $name { $($(#[$each])* $variant,)+ }
+
+        impl Named for $name {
+            const WORDS: &'static [(&'static str, Self)] = &[$(($word, Self::$variant),)+];
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(match self { $(Self::$variant => $word,)+ })
+            }
+        }
+    };
+}
+
+words! {
+    /// Which connector serves the public addresses.
+    Connector {
+        /// A fixed number of threads with a poller each: any number of connections.
+        Native = "native",
+        /// The small, portable one on the `tiny_http` crate; for trusted networks only.
+        TinyHttp = "tiny-http",
+    }
+}
+
+words! {
+    /// What happens when a session's queue is full.
+    Overflow {
+        /// The oldest queued message is dropped.
+        DropOldest = "drop-oldest",
+        /// The message that does not fit is dropped.
+        DropNewest = "drop-newest",
+        /// The session is removed; its client comes back and resubscribes.
+        Disconnect = "disconnect",
+    }
+}
+
+words! {
+    /// Who may use callback-polling, which CORS does not guard.
+    CallbackPolling {
+        /// Requests that show that they come from the own or an allowed origin.
+        Guarded = "guarded",
+        /// Everybody.
+        Open = "open",
+        /// Nobody; the transport is not offered.
+        Off = "off",
+    }
+}
+
+/// A type whose values have words.
+pub(super) trait Named: Sized + Copy + 'static {
+    /// All words with their values.
+    const WORDS: &'static [(&'static str, Self)];
+}
+
+impl Named for LevelFilter {
+    const WORDS: &'static [(&'static str, Self)] = &[
+        ("off", Self::Off),
+        ("error", Self::Error),
+        ("warn", Self::Warn),
+        ("info", Self::Info),
+        ("debug", Self::Debug),
+        ("trace", Self::Trace),
+    ];
+}
+
+/// One of the words of a type; `_` is as good as `-`.
+pub(super) struct Word<T>(std::marker::PhantomData<T>);
+
+impl<T> Word<T> {
+    pub(super) const KIND: Self = Self(std::marker::PhantomData);
+}
+
+impl<T: Named> Kind for Word<T> {
+    type Value = T;
+
+    fn parse(&self, text: &str) -> Result<T, String> {
+        let plain = text.to_ascii_lowercase().replace('_', "-");
+        if let Some(&(_, value)) = T::WORDS.iter().find(|(word, _)| *word == plain) {
+            return Ok(value);
+        }
+        let words: Vec<&str> = T::WORDS.iter().map(|(word, _)| *word).collect();
+        let hint = nearest(&plain, words.iter().copied());
+        let hint = hint
+            .map(|word| format!("; did you mean `{word}`?"))
+            .unwrap_or_default();
+        Err(format!("`{text}` is none of {}{hint}", words.join(", ")))
+    }
+
+    fn form(&self) -> Form {
+        let words: Vec<&str> = T::WORDS.iter().map(|(word, _)| *word).collect();
+        Form::one(&words.join("|"), "")
+    }
+}
+
+/// `TYPE=DURATION`, several of them.
+pub(super) struct TypeTimes;
+
+impl Kind for TypeTimes {
+    type Value = BTreeMap<String, Duration>;
+
+    fn parse(&self, text: &str) -> Result<Self::Value, String> {
+        let mut map = BTreeMap::new();
+        for element in elements(text) {
+            let Some((name, time)) = element.split_once('=') else {
+                return Err(format!("`{element}` is no pair, such as `text/css=1h`"));
+            };
+            let name = name.trim().to_ascii_lowercase();
+            let token = |part: &str| {
+                let plain = |c: char| c.is_ascii_alphanumeric() || "!#$&^_.+-".contains(c);
+                !part.is_empty() && part.chars().all(plain)
+            };
+            if !name
+                .split_once('/')
+                .is_some_and(|(kind, sub)| token(kind) && token(sub))
+            {
+                return Err(format!("`{name}` is no media type, such as `text/css`"));
+            }
+            let time = Time
+                .parse(time.trim())
+                .map_err(|error| format!("{name}: {error}"))?;
+            if map.insert(name.clone(), time).is_some() {
+                return Err(format!("`{name}` is there twice"));
+            }
+        }
+        Ok(map)
+    }
+
+    fn form(&self) -> Form {
+        Form {
+            list: true,
+            ..Form::one("TYPE=DURATION", "")
+        }
+    }
+
+    /// The longest of them.
+    fn amount(&self, value: &Self::Value) -> Option<u128> {
+        value.values().map(Duration::as_nanos).max()
+    }
+
+    fn limit(&self, text: &str) -> Option<u128> {
+        Time.limit(text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words() {
+        let overflow = Word::<Overflow>::KIND;
+        assert_eq!(overflow.parse("drop-oldest"), Ok(Overflow::DropOldest));
+        assert_eq!(overflow.parse("drop_newest"), Ok(Overflow::DropNewest));
+        assert_eq!(
+            overflow.form().placeholder,
+            "drop-oldest|drop-newest|disconnect"
+        );
+        assert_eq!(
+            overflow.parse("drop-oldes").unwrap_err(),
+            "`drop-oldes` is none of drop-oldest, drop-newest, disconnect; \
+             did you mean `drop-oldest`?"
+        );
+        assert_eq!(
+            Word::<Connector>::KIND.parse("nginx").unwrap_err(),
+            "`nginx` is none of native, tiny-http"
+        );
+        assert_eq!(
+            Word::<LevelFilter>::KIND.parse("WARN"),
+            Ok(LevelFilter::Warn)
+        );
+        assert_eq!(
+            Word::<CallbackPolling>::KIND.parse("off"),
+            Ok(CallbackPolling::Off)
+        );
+        for (word, value) in Overflow::WORDS {
+            assert_eq!(value.to_string(), *word);
+        }
+    }
+
+    #[test]
+    fn times_of_types() {
+        let map = TypeTimes.parse("text/css=3600s, IMAGE/png = 1d").unwrap();
+        assert_eq!(map["text/css"], Duration::from_secs(3600));
+        assert_eq!(map["image/png"], Duration::from_secs(86_400));
+        assert_eq!(TypeTimes.amount(&map), Some(86_400_000_000_000));
+        assert_eq!(TypeTimes.parse("").unwrap(), BTreeMap::new());
+        for (text, error) in [
+            ("text/css", "`text/css` is no pair, such as `text/css=1h`"),
+            ("css=1h", "`css` is no media type, such as `text/css`"),
+            ("text/*=1h", "`text/*` is no media type, such as `text/css`"),
+            (
+                "text/css=60",
+                "text/css: `60` has no unit; did you mean `60s` or `60ms`?",
+            ),
+            ("text/css=1h,text/css=2h", "`text/css` is there twice"),
+        ] {
+            assert_eq!(TypeTimes.parse(text), Err(error.to_owned()), "{text}");
+        }
+    }
+}

@@ -1,0 +1,12 @@
+//! Connectors: what carries requests from sockets to the `http` module, and answers back.
+//!
+//! # In scope
+//! - [`native`]: HTTP/1.1 on the reactor of `tcp`; the default for public listeners.
+//! - [`tiny_http`]: an adapter for the crate of that name; small, portable, for few connections.
+//!
+//! # Out of scope
+//! - What a request means: `http` and below.
+//! - Sockets, threads and pollers: `tcp`.
+
+pub mod native;
+pub mod tiny_http;

@@ -1,0 +1,174 @@
+//! Answers that a connection owes, in the order of their requests.
+//!
+//! HTTP/1.1 knows no other order, so what is behind a held connect waits for it. Those requests are
+//! executed all the same: one of them may be what the connect waits for. Two rules keep that safe:
+//!
+//! - Nothing is executed behind work in progress, whose effects must come first; and no more than
+//!   [`MAX_OWED`] requests, or [`MAX_OWED_BYTES`] of their answers, behind anything.
+//! - An answer that has to wait gives the messages it carries back to their session, whose held
+//!   connect brings them, earlier than this answer could and in the right order.
+
+use std::collections::VecDeque;
+
+use crate::broker::{Answer, Exchange};
+use crate::http::{Format, Response};
+
+/// Most requests of one connection that are executed and not answered yet.
+const MAX_OWED: usize = 8;
+
+/// Most bytes of answers that wait behind another, before nothing more is executed.
+const MAX_OWED_BYTES: usize = 64 << 10;
+
+/// What a request is to be answered with, and whether its client speaks HTTP/1.0.
+pub(super) struct Due {
+    pub(super) content: Content,
+    pub(super) http10: bool,
+}
+
+/// What an answer says.
+pub(super) enum Content {
+    /// What the broker has said, and in what form.
+    Answer(Answer, Format),
+    /// A response that is complete.
+    Response(Response),
+}
+
+/// An answer that is not sent yet.
+struct Entry {
+    owed: Owed,
+    http10: bool,
+}
+
+enum Owed {
+    /// The broker will say.
+    Later(Exchange, Format),
+    /// The broker has said.
+    Now(Box<Answer>, Format),
+    /// A response that is complete.
+    Done(Response),
+}
+
+/// The answers that one connection owes. Without memory of its own while it owes at most one.
+#[derive(Default)]
+pub(super) struct Answers {
+    first: Option<Entry>,
+    behind: VecDeque<Entry>,
+    bytes: usize,
+}
+
+impl Answers {
+    pub(super) fn is_empty(&self) -> bool {
+        self.first.is_none()
+    }
+
+    /// Whether one more request may be executed.
+    pub(super) fn has_room(&self) -> bool {
+        let Some(last) = self.behind.back().or(self.first.as_ref()) else {
+            return true;
+        };
+        !last.is_working() && self.behind.len() + 1 < MAX_OWED && self.bytes < MAX_OWED_BYTES
+    }
+
+    /// Whether one of the answers is a held connect's.
+    pub(super) fn has_held(&self) -> bool {
+        self.entries()
+            .any(|entry| matches!(&entry.owed, Owed::Later(e, _) if e.is_held()))
+    }
+
+    /// Adds an answer that the broker will give later.
+    pub(super) fn expect(&mut self, exchange: Exchange, format: Format, http10: bool) {
+        self.push(Entry {
+            owed: Owed::Later(exchange, format),
+            http10,
+        });
+    }
+
+    /// Adds an answer that is there but not due yet.
+    pub(super) fn keep(&mut self, due: Due) {
+        let owed = match due.content {
+            Content::Answer(answer, format) => Owed::Now(Box::new(yielding(answer)), format),
+            Content::Response(response) => Owed::Done(response),
+        };
+        self.push(Entry {
+            owed,
+            http10: due.http10,
+        });
+    }
+
+    fn push(&mut self, entry: Entry) {
+        if self.first.is_none() {
+            self.first = Some(entry);
+            return;
+        }
+        self.bytes += entry.len();
+        self.behind.push_back(entry);
+    }
+
+    /// Takes the answer that is due, if it is there.
+    pub(super) fn next(&mut self) -> Option<Due> {
+        let answered = match &mut self.first.as_mut()?.owed {
+            Owed::Later(exchange, _) => Some(exchange.poll()?),
+            Owed::Now(..) | Owed::Done(_) => None,
+        };
+        let Entry { owed, http10 } = self.first.take()?;
+        let content = match (owed, answered) {
+            (Owed::Later(_, format), Some(answer)) => Content::Answer(answer, format),
+            (Owed::Now(answer, format), _) => Content::Answer(*answer, format),
+            (Owed::Done(response), _) => Content::Response(response),
+            (Owed::Later(..), None) => return None,
+        };
+        self.first = self.behind.pop_front();
+        self.bytes -= self.first.as_ref().map_or(0, Entry::len);
+        if self.behind.is_empty() && self.behind.capacity() > 0 {
+            self.behind = VecDeque::new();
+        }
+        Some(Due { content, http10 })
+    }
+
+    /// Sees whether work that waits behind another answer is done, so that the connection can go
+    /// on. Held connects are left alone: their messages are safer in the session's queue.
+    pub(super) fn collect(&mut self) {
+        for entry in &mut self.behind {
+            let Owed::Later(exchange, format) = &mut entry.owed else {
+                continue;
+            };
+            if exchange.is_held() {
+                continue;
+            }
+            if let Some(answer) = exchange.poll() {
+                entry.owed = Owed::Now(Box::new(yielding(answer)), format.clone());
+                self.bytes += entry.len();
+            }
+        }
+    }
+
+    /// Drops everything: the peer has gone.
+    pub(super) fn clear(&mut self) {
+        *self = Self::default();
+    }
+
+    fn entries(&self) -> impl Iterator<Item = &Entry> {
+        self.first.iter().chain(&self.behind)
+    }
+}
+
+impl Entry {
+    fn is_working(&self) -> bool {
+        matches!(&self.owed, Owed::Later(exchange, _) if !exchange.is_held())
+    }
+
+    fn len(&self) -> usize {
+        match &self.owed {
+            Owed::Later(..) => 0,
+            Owed::Now(answer, _) => answer.array_len(),
+            Owed::Done(response) => response.body.in_memory().map_or(0, <[u8]>::len),
+        }
+    }
+}
+
+/// The answer without the messages it carries: dropping their flight puts them back.
+fn yielding(mut answer: Answer) -> Answer {
+    answer.messages.clear();
+    answer.flight = None;
+    answer
+}

@@ -1,0 +1,48 @@
+//! The connector's knobs.
+
+use std::time::Duration;
+
+/// How the native connector runs. Make one with [`NativeConfig::default`] and change what differs.
+#[derive(Clone, Debug)]
+pub struct NativeConfig {
+    /// I/O threads, each with its own connections. Default: one per core.
+    pub io_threads: usize,
+    /// Connections at a time; further ones wait in the backlog. Default `None`: no limit.
+    pub max_connections: Option<usize>,
+    /// Connections at a time from one IPv4 address or one IPv6 /64 network; further ones are closed
+    /// at once. Default `None`: no limit, since many people may share an address.
+    pub max_connections_per_ip: Option<u32>,
+    /// How long a request head may take from its first byte, and how long a new connection may say
+    /// nothing. Default 10 s. After it 408, or a silent close.
+    pub header_timeout: Duration,
+    /// How long a request body may take from the end of its head. Default 30 s. After it 408.
+    pub body_timeout: Duration,
+    /// How long a connection may stay open without a request after an answer. Default 75 s, more
+    /// than the interval that clients are told and less than what most proxies assume.
+    pub idle_timeout: Duration,
+    /// How long the peer may take to accept the next 4 KiB of output; then the connection is cut.
+    /// Default 30 s.
+    pub write_timeout: Duration,
+    /// Bytes of a request head, request line included. Default 16 KiB, twice what browsers are used
+    /// to. Beyond it 414 or 431, depending on where it was crossed.
+    pub max_header: usize,
+    /// Bytes of unfinished requests over all connections. Default 256 MiB. A request that would
+    /// bring it above gets 503.
+    pub max_input_total: usize,
+}
+
+impl Default for NativeConfig {
+    fn default() -> Self {
+        Self {
+            io_threads: std::thread::available_parallelism().map_or(1, usize::from),
+            max_connections: None,
+            max_connections_per_ip: None,
+            header_timeout: Duration::from_secs(10),
+            body_timeout: Duration::from_secs(30),
+            idle_timeout: Duration::from_secs(75),
+            write_timeout: Duration::from_secs(30),
+            max_header: 16 << 10,
+            max_input_total: 256 << 20,
+        }
+    }
+}

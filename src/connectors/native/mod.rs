@@ -1,0 +1,25 @@
+//! The native connector: HTTP/1.1 on the I/O threads of `tcp`.
+//!
+//! # In scope
+//! - `http1`: recognising requests in bytes; no socket, no clock.
+//! - `reading`, `answers`, `sending`: a connection's three parts, from bytes to requests, from
+//!   requests to answers in order, from answers to bytes.
+//! - `connection`, `service`: what is kept for a connection, and what happens to it when.
+//! - `config`, `shared`, `running`: knobs, limits over all connections, start and stop.
+//!
+//! # Out of scope
+//! - What a request means and what an answer says: `http`.
+//! - Sockets, threads and pollers: `tcp`.
+
+mod answers;
+mod config;
+mod connection;
+mod http1;
+mod reading;
+mod running;
+mod sending;
+mod service;
+mod shared;
+
+pub use config::NativeConfig;
+pub use running::{NativeStats, Running, start};

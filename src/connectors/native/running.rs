@@ -1,0 +1,132 @@
+//! Starting and stopping the connector.
+
+use std::fmt;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::config::NativeConfig;
+use super::service::Native;
+use super::shared::{Shared, ThreadCounter};
+use crate::clock::Clock;
+use crate::http::Site;
+use crate::tcp::reactor::{self, Reactor, Stopped, Waker};
+use crate::tcp::{Address, Listener};
+use crate::transport::Outlet;
+
+/// A running connector. Dropping it cuts all connections.
+pub struct Running {
+    reactor: Reactor,
+    shared: Arc<Shared>,
+    /// One per thread.
+    requests: Vec<Arc<ThreadCounter>>,
+}
+
+/// Figures of a connector since its start.
+#[derive(Clone, Copy, Debug)]
+pub struct NativeStats {
+    /// Requests that were well-formed and handed to the site.
+    pub requests: u64,
+    /// Bytes of unfinished requests, at present.
+    pub input_bytes: usize,
+    /// Figures of the connections.
+    pub connections: reactor::Stats,
+}
+
+/// Serves the site on the listeners.
+///
+/// # Errors
+///
+/// If a thread or a poller cannot be had.
+pub fn start(
+    config: NativeConfig,
+    listeners: Vec<Listener>,
+    site: Arc<Site>,
+    clock: Arc<dyn Clock>,
+) -> io::Result<Running> {
+    let reactor_config = reactor_config(&config, Arc::clone(&clock));
+    let shared = Arc::new(Shared::new(config, site, clock));
+    let mut requests = Vec::new();
+    let reactor = Reactor::start(&reactor_config, listeners, |_, waker| {
+        let counter = Arc::new(ThreadCounter::default());
+        requests.push(Arc::clone(&counter));
+        Native::new(Arc::clone(&shared), Arc::new(ThreadOutlet(waker)), counter)
+    })?;
+    Ok(Running {
+        reactor,
+        shared,
+        requests,
+    })
+}
+
+fn reactor_config(config: &NativeConfig, clock: Arc<dyn Clock>) -> reactor::Config {
+    reactor::Config {
+        name: "bayeux".into(),
+        threads: config.io_threads,
+        max_connections: config.max_connections,
+        max_per_address: config.max_connections_per_ip,
+        // At most one response waits, and that is always taken whole.
+        write_buffer: 0,
+        // Only heads are left unconsumed, and those are bounded before.
+        input_buffer: config.max_header.saturating_mul(2),
+        write_timeout: Some(config.write_timeout),
+        close_timeout: config.write_timeout,
+        clock,
+        ..reactor::Config::default()
+    }
+}
+
+impl Running {
+    /// Where it listens, in the order of the listeners given.
+    pub fn local_addrs(&self) -> &[Address] {
+        self.reactor.local_addrs()
+    }
+
+    /// Figures since the start.
+    pub fn stats(&self) -> NativeStats {
+        NativeStats {
+            requests: self.requests.iter().map(|counter| counter.get()).sum(),
+            input_bytes: self.shared.input.bytes(),
+            connections: self.reactor.stats(),
+        }
+    }
+
+    /// Changes how many connections there may be; see [`NativeConfig::max_connections`].
+    pub fn set_max_connections(&self, limit: Option<usize>) {
+        self.reactor.set_max_connections(limit);
+    }
+
+    /// Closes the listeners; the connections stay. Returns when nobody can connect any more.
+    pub fn stop_accepting(&mut self) {
+        self.reactor.stop_accepting();
+    }
+
+    /// Closes idle connections, and the others after the answers they wait for. Held connects are
+    /// answered by [`Broker::drain`](crate::broker::Broker::drain). Waits for nothing.
+    pub fn drain(&self) {
+        self.reactor.drain();
+    }
+
+    /// Stops: as [`drain`](Self::drain), waits until all connections are closed or `grace` is over,
+    /// cuts the rest, and ends the threads.
+    pub fn stop(self, grace: Duration) -> Stopped {
+        self.reactor.stop(grace)
+    }
+}
+
+impl fmt::Debug for Running {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Running")
+            .field("reactor", &self.reactor)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The connections of one I/O thread, for the broker.
+struct ThreadOutlet(Waker);
+
+impl Outlet for ThreadOutlet {
+    fn wake(&self, keys: &[u64]) {
+        self.0.wake(keys);
+    }
+}

@@ -1,0 +1,211 @@
+//! Parked requests: each shard is a mutex and a condvar around those whose answer is not there yet,
+//! keyed by the held connect of a client, with one thread that writes answers as they come.
+
+use std::collections::HashMap;
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread::{Builder, JoinHandle};
+use std::time::Duration;
+
+use parking_lot::{Condvar, Mutex};
+
+use super::Shared;
+use super::output::Output;
+use crate::broker::{Answer, Exchange, Executed};
+use crate::counters::Gauge;
+use crate::http::{DateCache, Format};
+use crate::transport::{Link, Outlet};
+
+/// A request that waits for its answer.
+struct Parked {
+    exchange: Exchange,
+    format: Format,
+    output: Output,
+}
+
+#[derive(Default)]
+struct State {
+    parked: HashMap<u64, Parked>,
+    /// Keys that have been woken and not been looked at. A wake may come before its request is
+    /// parked, so parking one wakes it too.
+    woken: Vec<u64>,
+    stopping: bool,
+}
+
+#[derive(Default)]
+struct Shard {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+impl Outlet for Shard {
+    fn wake(&self, keys: &[u64]) {
+        self.state.lock().woken.extend_from_slice(keys);
+        self.changed.notify_one();
+    }
+}
+
+/// All shards.
+pub(super) struct Shards {
+    shards: Vec<Arc<Shard>>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+    next: AtomicU64,
+    parked: Gauge,
+}
+
+/// Where a request will be parked if it has to wait.
+pub(super) struct Place {
+    shard: Arc<Shard>,
+    pub(super) link: Link,
+}
+
+impl Shards {
+    pub(super) fn new(count: usize) -> Self {
+        Self {
+            shards: (0..count.max(1)).map(|_| Arc::default()).collect(),
+            threads: Mutex::default(),
+            next: AtomicU64::new(0),
+            parked: Gauge::default(),
+        }
+    }
+
+    /// Starts the threads that write answers.
+    pub(super) fn start(&self, shared: &Arc<Shared>) -> io::Result<()> {
+        for (n, shard) in self.shards.iter().enumerate() {
+            let (shard, shared) = (Arc::clone(shard), Arc::clone(shared));
+            let thread = Builder::new().name(format!("bayeux-replies-{n}"));
+            self.threads
+                .lock()
+                .push(thread.spawn(move || shard.run(&shared))?);
+        }
+        Ok(())
+    }
+
+    pub(super) fn parked(&self) -> u64 {
+        self.parked.get()
+    }
+
+    /// A new key, in the shards in turn.
+    pub(super) fn place(&self) -> Place {
+        let key = self.next.fetch_add(1, Ordering::Relaxed);
+        let count = self.shards.len() as u64;
+        let at = usize::try_from(key % count).expect("below the number of shards");
+        let shard = Arc::clone(&self.shards[at]);
+        let link = Link {
+            outlet: Arc::clone(&shard) as Arc<dyn Outlet>,
+            key,
+        };
+        Place { shard, link }
+    }
+
+    /// Gives what is parked so long to be answered, then gives it up.
+    pub(super) fn stop(&self, grace: Duration) {
+        for shard in &self.shards {
+            let mut state = shard.state.lock();
+            let waiting = |state: &mut State| !state.parked.is_empty();
+            shard.changed.wait_while_for(&mut state, waiting, grace);
+            state.stopping = true;
+            drop(state);
+            shard.changed.notify_all();
+        }
+        for thread in self.threads.lock().drain(..) {
+            if thread.join().is_err() {
+                log::error!("a reply thread panicked");
+            }
+        }
+    }
+}
+
+impl Place {
+    /// Answers what was executed, now or later.
+    pub(super) fn settle(
+        self,
+        shared: &Shared,
+        format: Format,
+        executed: Executed,
+        output: Output,
+        date: &mut DateCache,
+    ) {
+        match executed {
+            Executed::Now(answer) => output.answer(shared, &format, answer, date),
+            Executed::Later(exchange) => {
+                shared.shards.parked.add(1);
+                let mut state = self.shard.state.lock();
+                state.parked.insert(
+                    self.link.key,
+                    Parked {
+                        exchange,
+                        format,
+                        output,
+                    },
+                );
+                state.woken.push(self.link.key);
+                drop(state);
+                self.shard.changed.notify_one();
+            }
+        }
+    }
+}
+
+impl Shard {
+    /// The life of the thread that writes answers.
+    fn run(&self, shared: &Shared) {
+        let mut date = DateCache::new();
+        while let Some(ready) = self.next() {
+            for (mut parked, key) in ready {
+                let polled = catch_unwind(AssertUnwindSafe(|| parked.exchange.poll()));
+                match polled {
+                    Ok(None) => self.park_again(key, parked),
+                    Ok(Some(answer)) => self.write(shared, parked, answer, &mut date),
+                    Err(_) => {
+                        log::error!("an exchange failed inside the server");
+                        shared.shards.parked.sub(1);
+                    }
+                }
+            }
+            self.changed.notify_all();
+        }
+    }
+
+    fn write(&self, shared: &Shared, parked: Parked, answer: Answer, date: &mut DateCache) {
+        shared.shards.parked.sub(1);
+        let Parked {
+            format,
+            output,
+            exchange,
+        } = parked;
+        drop(exchange);
+        output.answer(shared, &format, answer, date);
+    }
+
+    /// Waits for wakes; takes out the requests they are for. `None`: the end.
+    fn next(&self) -> Option<Vec<(Parked, u64)>> {
+        let mut state = self.state.lock();
+        loop {
+            if state.stopping {
+                return None;
+            }
+            if !state.woken.is_empty() {
+                break;
+            }
+            self.changed.wait(&mut state);
+        }
+        let mut woken = std::mem::take(&mut state.woken);
+        woken.sort_unstable();
+        woken.dedup();
+        let found = woken.into_iter();
+        Some(
+            found
+                .filter_map(|key| state.parked.remove(&key).map(|one| (one, key)))
+                .collect(),
+        )
+    }
+
+    /// It was woken for nothing. A wake that comes while it is out waits in `woken`, and this
+    /// thread looks there next.
+    fn park_again(&self, key: u64, parked: Parked) {
+        self.state.lock().parked.insert(key, parked);
+    }
+}

@@ -1,0 +1,41 @@
+//! What every HTTP connector shares: requests and responses as values, the Bayeux endpoint, and
+//! static files.
+//!
+//! In scope: routing, methods, who may ask (origins, cookies), bodies and what becomes of answers,
+//! files. Out of scope: sockets, framing and time limits (the connectors), and what the messages
+//! mean (the broker). Nothing here waits for anything but a file to be opened.
+//!
+//! A connector parses a head, asks [`Site::wants_body`] if the body is still on its way, and gives
+//! the whole request to [`Site::handle`]. It counts its own refusals through [`Site::refuse`].
+
+mod body_kind;
+mod config;
+mod cookie;
+mod cors;
+mod date;
+mod endpoint;
+mod files;
+mod form;
+mod format;
+mod headers;
+mod origin;
+mod refusal;
+mod request;
+mod response;
+mod script;
+mod site;
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;
+
+pub use config::{SiteConfig, SiteError};
+pub use cookie::{COOKIE_NAME, CookieKey};
+pub use cors::CallbackPolling;
+pub use date::DateCache;
+pub use files::Expiry;
+pub use format::Format;
+pub use headers::Headers;
+pub use request::{Request, RequestHead, Target};
+pub use response::{Body, CONTINUE, Response};
+pub use site::{Handled, Site};

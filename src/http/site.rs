@@ -1,0 +1,328 @@
+//! A site: the Bayeux endpoint and static files on one listener, behind one door.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use super::body_kind::BodyKind;
+use super::config::{SiteConfig, SiteError};
+use super::cookie::CookieKey;
+use super::cors::{Verdict, preflight, push_echo};
+use super::endpoint::{Ask, Denied, Endpoint};
+use super::files::StaticFiles;
+use super::form;
+use super::format::Format;
+use super::refusal::{Refusal, RefusalCounts};
+use super::request::{Request, RequestHead};
+use super::response::Response;
+use crate::broker::{Broker, Call, Executed};
+use crate::clock::Clock;
+use crate::protocol::{self, BatchError};
+use crate::transport::{Link, Peer, Transport};
+
+/// Everything that is served; shared by all connectors and threads, and never changed.
+pub struct Site {
+    broker: Broker,
+    endpoint: Endpoint,
+    files: StaticFiles,
+    cookies: CookieKey,
+    clock: Arc<dyn Clock>,
+    refusals: RefusalCounts,
+}
+
+/// What became of a request.
+pub enum Handled {
+    /// To be sent.
+    Done(Response),
+    /// The broker has it; its answer, now or later, is sent in this form.
+    Bayeux(Format, Executed),
+}
+
+/// Where a request goes.
+enum Route<'a> {
+    Bayeux(Ask<'a>),
+    File {
+        path: &'a str,
+        query: Option<&'a str>,
+    },
+    /// OPTIONS of the server as a whole.
+    Server,
+}
+
+impl<'a> Route<'a> {
+    fn verdict(&self) -> Verdict<'a> {
+        match self {
+            Self::Bayeux(ask) => ask.verdict(),
+            Self::File { .. } | Self::Server => Verdict::Absent,
+        }
+    }
+}
+
+impl Site {
+    /// Sets up a site.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with the configuration.
+    pub fn new(
+        config: SiteConfig,
+        broker: Broker,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, SiteError> {
+        let endpoint = Endpoint::new(&config)?;
+        if broker.config().require_browser_cookie && !endpoint.uses_cookies() {
+            return Err(SiteError::CookieOfAnyOrigin);
+        }
+        let files = StaticFiles::new(&config)?;
+        let cookies = match config.cookie_key {
+            Some(key) => key,
+            None => CookieKey::random().map_err(SiteError::Random)?,
+        };
+        let refusals = RefusalCounts::default();
+        Ok(Self {
+            broker,
+            endpoint,
+            files,
+            cookies,
+            clock,
+            refusals,
+        })
+    }
+
+    /// The broker behind the endpoint.
+    pub fn broker(&self) -> &Broker {
+        &self.broker
+    }
+
+    /// The path of the endpoint.
+    pub fn mount(&self) -> &str {
+        self.endpoint.mount()
+    }
+
+    /// Judges a request before its body is read: how many bytes the body may have, or the refusal
+    /// to be sent instead of reading it. Only for a body that is still on its way:
+    /// [`handle`](Self::handle) judges again.
+    ///
+    /// # Errors
+    ///
+    /// The refusal. It is counted.
+    pub fn wants_body(&self, head: &RequestHead<'_>) -> Result<usize, Response> {
+        let route = self
+            .route(head)
+            .map_err(|denied| self.deny(head, &denied))?;
+        Ok(self.max_body(&route))
+    }
+
+    /// Does what a request asks for. Never blocks, but for opening a file.
+    pub fn handle(&self, request: &Request<'_>, link: &Link) -> Handled {
+        let head = &request.head;
+        let route = match self.route(head) {
+            Ok(route) => route,
+            Err(denied) => return Handled::Done(self.deny(head, &denied)),
+        };
+        if request.body.len() > self.max_body(&route) {
+            let denied = Denied {
+                refusal: Refusal::TooLarge,
+                verdict: route.verdict(),
+            };
+            return Handled::Done(self.deny(head, &denied));
+        }
+        match route {
+            Route::Bayeux(Ask::Post { kind, verdict }) => self.post(request, kind, verdict, link),
+            Route::Bayeux(Ask::Script {
+                query,
+                callback,
+                verdict,
+            }) => self.script(request, query, callback, verdict, link),
+            Route::Bayeux(Ask::Options(verdict)) => {
+                Handled::Done(preflight(verdict, self.endpoint.allow()))
+            }
+            Route::File { path, query } => Handled::Done(self.file(head, path, query)),
+            Route::Server => Handled::Done(Response::new(204).header("Allow", SERVER_ALLOW)),
+        }
+    }
+
+    /// A refusal that a connector sends by itself: one line of plain text that repeats nothing of
+    /// the request. It is counted.
+    pub fn refuse(&self, status: u16, line: &str) -> Response {
+        self.refusals.refuse_with(status, line)
+    }
+
+    /// How often each status of a refusal was sent.
+    pub fn refusals(&self) -> Vec<(u16, u64)> {
+        self.refusals.snapshot()
+    }
+
+    /// What issues and recognises cookies, unless they are not used.
+    pub(super) fn cookies(&self) -> Option<&CookieKey> {
+        self.endpoint.uses_cookies().then_some(&self.cookies)
+    }
+
+    pub(super) fn count(&self, status: u16) {
+        self.refusals.count(status);
+    }
+
+    fn route<'a>(&self, head: &RequestHead<'a>) -> Result<Route<'a>, Denied<'a>> {
+        let denied = |refusal| Denied {
+            refusal,
+            verdict: Verdict::Absent,
+        };
+        let target = head.target().ok_or(denied(Refusal::Target))?;
+        if self.endpoint.covers(target.path) {
+            return self.endpoint.admit(head, target.query).map(Route::Bayeux);
+        }
+        match (head.method, target.path) {
+            ("OPTIONS", "*") => Ok(Route::Server),
+            (_, "*") => Err(denied(Refusal::Target)),
+            ("GET" | "HEAD", path) => Ok(Route::File {
+                path,
+                query: target.query,
+            }),
+            _ => Err(denied(Refusal::Method)),
+        }
+    }
+
+    fn max_body(&self, route: &Route<'_>) -> usize {
+        match route {
+            Route::Bayeux(Ask::Post { .. }) => self.endpoint.max_body,
+            Route::Bayeux(_) | Route::File { .. } | Route::Server => 0,
+        }
+    }
+
+    fn deny(&self, head: &RequestHead<'_>, denied: &Denied<'_>) -> Response {
+        let mut response = self.refusals.refuse(denied.refusal);
+        if denied.refusal == Refusal::Method {
+            let covered = head
+                .target()
+                .is_some_and(|target| self.endpoint.covers(target.path));
+            let allow = if covered {
+                self.endpoint.allow()
+            } else {
+                FILE_ALLOW
+            };
+            response = response.header("Allow", allow);
+        }
+        if let Some(origin) = denied.verdict.echo() {
+            push_echo(&mut response.headers, origin);
+        }
+        if head.is_head() {
+            response.without_body()
+        } else {
+            response
+        }
+    }
+
+    fn refused(&self, refusal: Refusal, verdict: Verdict<'_>) -> Handled {
+        Handled::Done(echoing(self.refusals.refuse(refusal), verdict))
+    }
+
+    fn file(&self, head: &RequestHead<'_>, path: &str, query: Option<&str>) -> Response {
+        let now = self.clock.wall();
+        let response = self.files.respond(head, path, query, now, &self.refusals);
+        if head.is_head() {
+            response.without_body()
+        } else {
+            response
+        }
+    }
+
+    fn post(
+        &self,
+        request: &Request<'_>,
+        kind: BodyKind,
+        verdict: Verdict<'_>,
+        link: &Link,
+    ) -> Handled {
+        let body = if kind.is_form(request.body) {
+            form::batch(request.body).map(Cow::Owned)
+        } else {
+            Ok(Cow::Borrowed(request.body))
+        };
+        match body {
+            Ok(body) => self.execute(request, body, None, verdict, link),
+            Err(refusal) => self.refused(refusal, verdict),
+        }
+    }
+
+    fn script(
+        &self,
+        request: &Request<'_>,
+        query: &str,
+        callback: Box<str>,
+        verdict: Verdict<'_>,
+        link: &Link,
+    ) -> Handled {
+        match form::batch(query.as_bytes()) {
+            Ok(body) => self.execute(request, Cow::Owned(body), Some(callback), verdict, link),
+            Err(refusal) => self.refused(refusal, verdict),
+        }
+    }
+
+    fn execute(
+        &self,
+        request: &Request<'_>,
+        body: Cow<'_, [u8]>,
+        callback: Option<Box<str>>,
+        verdict: Verdict<'_>,
+        link: &Link,
+    ) -> Handled {
+        let parsed = text(body).and_then(|body| {
+            let batch = protocol::parse(body.as_bytes(), &self.endpoint.limits)?;
+            Ok((body, batch))
+        });
+        let (body, batch) = match parsed {
+            Ok(parsed) => parsed,
+            Err(error) => {
+                let response = self.refusals.refuse_with(400, &error.to_string());
+                return Handled::Done(echoing(response, verdict));
+            }
+        };
+        let transport = match callback {
+            Some(_) => Transport::CallbackPolling,
+            None => Transport::LongPolling,
+        };
+        let peer = Peer {
+            ip: request.peer_ip,
+            transport,
+            browser: self
+                .cookies()
+                .and_then(|key| key.browser(&request.head.headers)),
+            secure: request.secure,
+        };
+        let origin = verdict.echo().map(Box::from);
+        let format = Format {
+            callback,
+            origin,
+            secure: request.secure,
+        };
+        let executed = self.broker.execute(Call {
+            peer,
+            body,
+            batch,
+            link: link.clone(),
+        });
+        Handled::Bayeux(format, executed)
+    }
+}
+
+fn text(body: Cow<'_, [u8]>) -> Result<Cow<'_, str>, BatchError> {
+    match body {
+        Cow::Borrowed(bytes) => std::str::from_utf8(bytes)
+            .map(Cow::Borrowed)
+            .map_err(|_| BatchError::NotUtf8),
+        Cow::Owned(bytes) => String::from_utf8(bytes)
+            .map(Cow::Owned)
+            .map_err(|_| BatchError::NotUtf8),
+    }
+}
+
+fn echoing(mut response: Response, verdict: Verdict<'_>) -> Response {
+    if let Some(origin) = verdict.echo() {
+        push_echo(&mut response.headers, origin);
+    }
+    response
+}
+
+/// The methods of paths outside the endpoint.
+const FILE_ALLOW: &str = "GET, HEAD";
+/// The methods of the server as a whole.
+const SERVER_ALLOW: &str = "GET, HEAD, POST, OPTIONS";

@@ -1,0 +1,153 @@
+//! The connector that the settings name, behind one face.
+
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::error::StartError;
+use crate::clock::Clock;
+use crate::config::{self, Config, ListenAddress};
+use crate::connectors::native::{self, NativeConfig};
+use crate::connectors::tiny_http::{TinyHttp, TinyHttpConfig};
+use crate::http::Site;
+use crate::tcp::{Address, ListenOptions, Listener};
+
+/// A running connector.
+pub(super) enum Connector {
+    Native(native::Running),
+    TinyHttp(TinyHttp),
+}
+
+/// What a connector has done so far, and holds at present.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct ConnectorStats {
+    pub(super) connections: u64,
+    pub(super) accepted: u64,
+    pub(super) requests: u64,
+    pub(super) bytes_in: u64,
+    pub(super) bytes_out: u64,
+}
+
+impl Connector {
+    pub(super) fn start(
+        config: &Config,
+        site: &Arc<Site>,
+        clock: &Arc<dyn Clock>,
+    ) -> Result<Self, StartError> {
+        let bound = config
+            .listen
+            .iter()
+            .map(bind)
+            .collect::<Result<Vec<_>, _>>()?;
+        let started = match config.connector {
+            config::Connector::Native => {
+                let options = ListenOptions::default();
+                let listeners = bound
+                    .into_iter()
+                    .map(|one| Listener::from_std(one, &options));
+                let listeners = listeners.collect::<Result<Vec<_>, _>>();
+                listeners
+                    .and_then(|listeners| {
+                        let (site, clock) = (Arc::clone(site), Arc::clone(clock));
+                        native::start(native_config(config), listeners, site, clock)
+                    })
+                    .map(Self::Native)
+            }
+            config::Connector::TinyHttp => {
+                let tiny = TinyHttpConfig {
+                    workers: config.workers,
+                    write_timeout: config.write_timeout,
+                    ..TinyHttpConfig::default()
+                };
+                TinyHttp::start(&tiny, bound, site, clock).map(Self::TinyHttp)
+            }
+        };
+        started.map_err(StartError::System)
+    }
+
+    pub(super) fn local_addrs(&self) -> Vec<SocketAddr> {
+        match self {
+            Self::Native(native) => native
+                .local_addrs()
+                .iter()
+                .filter_map(Address::inet)
+                .collect(),
+            Self::TinyHttp(tiny) => tiny.local_addrs().to_vec(),
+        }
+    }
+
+    pub(super) fn stop_accepting(&mut self) {
+        match self {
+            Self::Native(native) => native.stop_accepting(),
+            Self::TinyHttp(tiny) => tiny.stop_accepting(),
+        }
+    }
+
+    pub(super) fn stop(self, grace: Duration) {
+        match self {
+            Self::Native(native) => {
+                let stopped = native.stop(grace);
+                if stopped.stuck > 0 {
+                    log::warn!("{} I/O threads did not end in time", stopped.stuck);
+                }
+            }
+            Self::TinyHttp(tiny) => tiny.stop(grace),
+        }
+    }
+
+    pub(super) fn stats(&self) -> ConnectorStats {
+        match self {
+            Self::Native(native) => {
+                let stats = native.stats();
+                ConnectorStats {
+                    connections: stats.connections.open as u64,
+                    accepted: stats.connections.accepted,
+                    requests: stats.requests,
+                    bytes_in: stats.connections.bytes_in,
+                    bytes_out: stats.connections.bytes_out,
+                }
+            }
+            Self::TinyHttp(tiny) => ConnectorStats {
+                requests: tiny.stats().requests,
+                ..ConnectorStats::default()
+            },
+        }
+    }
+}
+
+fn bind(address: &ListenAddress) -> Result<TcpListener, StartError> {
+    let bound = address.resolve().and_then(|resolved| listen(&resolved));
+    bound.map_err(|source| StartError::Listen {
+        address: address.to_string(),
+        source,
+    })
+}
+
+/// Like the standard library's, with a backlog for bursts.
+fn listen(address: &SocketAddr) -> std::io::Result<TcpListener> {
+    use socket2::{Domain, Socket, Type};
+    let socket = Socket::new(Domain::for_address(*address), Type::STREAM, None)?;
+    socket.set_reuse_address(true)?;
+    socket.bind(&(*address).into())?;
+    socket.listen(BACKLOG)?;
+    Ok(socket.into())
+}
+
+fn native_config(config: &Config) -> NativeConfig {
+    NativeConfig {
+        io_threads: config.io_threads,
+        max_connections: Some(config.max_connections),
+        max_connections_per_ip: config
+            .max_connections_per_ip
+            .map(|limit| u32::try_from(limit).unwrap_or(u32::MAX)),
+        header_timeout: config.header_timeout,
+        body_timeout: config.body_timeout,
+        idle_timeout: config.idle_timeout,
+        write_timeout: config.write_timeout,
+        max_header: config.max_header,
+        max_input_total: config.max_input_total,
+    }
+}
+
+/// Connections that may wait to be accepted; the system may allow fewer.
+const BACKLOG: i32 = 4096;

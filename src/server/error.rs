@@ -1,0 +1,53 @@
+//! Why a server does not start.
+
+use std::fmt;
+use std::io;
+
+use crate::broker::LocalError;
+use crate::config::ConfigError;
+use crate::http::SiteError;
+
+/// Why a server does not start. Nothing is left running.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum StartError {
+    /// A setting is out of its limits, or two exclude each other.
+    Config(ConfigError),
+    /// The site cannot be set up: mount, origins, document root.
+    Site(SiteError),
+    /// An address cannot be listened on.
+    Listen {
+        /// The address as it was configured.
+        address: String,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// Threads or pollers cannot be started.
+    System(io::Error),
+    /// The demo's services cannot be installed.
+    Demo(LocalError),
+}
+
+impl fmt::Display for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Config(error) => error.fmt(f),
+            Self::Site(error) => error.fmt(f),
+            Self::Listen { address, source } => write!(f, "cannot listen on {address}: {source}"),
+            Self::System(error) => write!(f, "the system refuses what a server needs: {error}"),
+            Self::Demo(error) => write!(f, "the demo cannot be installed: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for StartError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Config(error) => Some(error),
+            Self::Site(error) => Some(error),
+            Self::Listen { source, .. } => Some(source),
+            Self::System(error) => Some(error),
+            Self::Demo(error) => Some(error),
+        }
+    }
+}

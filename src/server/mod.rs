@@ -1,0 +1,130 @@
+//! A whole server: broker, site, connector, operations listener and demo, wired together.
+//!
+//! In scope: starting the parts in order, stopping them in reverse, one snapshot of all numbers.
+//! Out of scope: what each part does; signals and arguments (`cli`).
+
+mod builder;
+mod connector;
+mod error;
+mod pages;
+mod stats;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+pub use self::builder::ServerBuilder;
+use self::connector::Connector;
+pub use self::error::StartError;
+pub use self::stats::ServerStats;
+use crate::broker::{Broker, LocalClient};
+use crate::clock::Clock;
+use crate::demo::Demo;
+use crate::http::Site;
+use crate::ops::{OpsListener, Snapshot};
+
+/// A running server. Dropping it stops it at once; [`shutdown`](Self::shutdown) lets it finish.
+pub struct Server {
+    parts: Arc<Parts>,
+    ops: Option<OpsListener>,
+    _demo: Option<Demo>,
+    addresses: Vec<SocketAddr>,
+    path: String,
+}
+
+/// What the operations listener looks at too.
+struct Parts {
+    broker: Broker,
+    site: Arc<Site>,
+    clock: Arc<dyn Clock>,
+    connector: parking_lot::Mutex<Option<Connector>>,
+    started: Instant,
+    draining: AtomicBool,
+}
+
+impl Server {
+    /// Begins to describe a server; everything has a default.
+    pub fn builder() -> ServerBuilder {
+        ServerBuilder::default()
+    }
+
+    /// The addresses that are served, with the ports that were given for port 0.
+    pub fn local_addrs(&self) -> &[SocketAddr] {
+        &self.addresses
+    }
+
+    /// The URL of the endpoint on the first address.
+    pub fn url(&self) -> String {
+        let address = self.addresses.first();
+        address.map_or_else(String::new, |address| {
+            format!("http://{address}{}", self.path)
+        })
+    }
+
+    /// The address of the operations listener, if there is one.
+    pub fn ops_addr(&self) -> Option<SocketAddr> {
+        self.ops.as_ref().map(OpsListener::local_addr)
+    }
+
+    /// The broker: services, listeners, observers, publishing.
+    pub fn broker(&self) -> &Broker {
+        &self.parts.broker
+    }
+
+    /// Opens a client in this process.
+    pub fn local_client(&self) -> LocalClient {
+        self.parts.broker.local_client()
+    }
+
+    /// What there is and what has happened so far. Looks at every session.
+    pub fn stats(&self) -> ServerStats {
+        self.parts.stats()
+    }
+
+    /// Stops in good order: no new connections, every held connect answered within half of the
+    /// time, what is being written finished within the rest. Blocks for so long at the most; at
+    /// once if nothing is held.
+    pub fn shutdown(mut self, deadline: Duration) {
+        self.end(deadline);
+    }
+
+    fn end(&mut self, deadline: Duration) {
+        if self.parts.draining.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        let begun = self.parts.clock.now();
+        if let Some(connector) = self.parts.connector.lock().as_mut() {
+            connector.stop_accepting();
+        }
+        self.parts.broker.drain(deadline / 2);
+        let left = deadline.saturating_sub(self.parts.clock.now() - begun);
+        let connector = self.parts.connector.lock().take();
+        if let Some(connector) = connector {
+            connector.stop(left);
+        }
+        if let Some(ops) = self.ops.take() {
+            let left = deadline.saturating_sub(self.parts.clock.now() - begun);
+            ops.stop(left.min(OPS_GRACE));
+        }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.end(Duration::ZERO);
+    }
+}
+
+impl crate::ops::Source for Parts {
+    fn is_ready(&self) -> bool {
+        !self.draining.load(Ordering::Relaxed)
+    }
+
+    fn snapshot(&self) -> Snapshot {
+        self.stats().into_snapshot(self.clock.now() - self.started)
+    }
+}
+
+/// The operations listener has nobody to wait for.
+const OPS_GRACE: Duration = Duration::from_millis(500);

@@ -1,0 +1,91 @@
+//! One snapshot of all numbers.
+
+use std::time::Duration;
+
+use super::Parts;
+use super::connector::Connector;
+use crate::broker::BrokerStats;
+use crate::ops::{Snapshot, process};
+
+/// What a server does and has done.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ServerStats {
+    /// Sessions, messages, queues.
+    pub broker: BrokerStats,
+    /// Open connections; not known of the connector `tiny-http`.
+    pub connections: u64,
+    /// Connections ever accepted; not known of the connector `tiny-http`.
+    pub accepted: u64,
+    /// Requests read.
+    pub requests: u64,
+    /// Bytes read; not known of the connector `tiny-http`.
+    pub bytes_in: u64,
+    /// Bytes written; not known of the connector `tiny-http`.
+    pub bytes_out: u64,
+    /// How often each status of a refusal was sent.
+    pub refusals: Vec<(u16, u64)>,
+}
+
+impl Parts {
+    pub(super) fn stats(&self) -> ServerStats {
+        let connector = self
+            .connector
+            .lock()
+            .as_ref()
+            .map(Connector::stats)
+            .unwrap_or_default();
+        ServerStats {
+            broker: self.broker.stats(),
+            connections: connector.connections,
+            accepted: connector.accepted,
+            requests: connector.requests,
+            bytes_in: connector.bytes_in,
+            bytes_out: connector.bytes_out,
+            refusals: self.site.refusals(),
+        }
+    }
+}
+
+impl ServerStats {
+    pub(super) fn into_snapshot(self, uptime: Duration) -> Snapshot {
+        let broker = self.broker;
+        Snapshot {
+            sessions: broker.sessions,
+            sessions_total: broker.handshakes,
+            sessions_ended_total: vec![
+                ("disconnected", broker.ended_disconnected),
+                ("dismissed", broker.ended_dismissed),
+                ("expired", broker.ended_expired),
+                ("overflowed", broker.ended_overflowed),
+            ],
+            held_connects: broker.held,
+            subscriptions: broker.subscriptions,
+            messages_in_total: broker.received,
+            messages_published_total: broker.published,
+            messages_out_total: broker.queued,
+            dropped_total: vec![
+                ("oldest", broker.dropped_oldest),
+                ("newest", broker.dropped_newest),
+                ("session_ended", broker.dropped_with_session),
+                ("slow_observer", broker.dropped_events),
+            ],
+            refused_total: self.refusals,
+            unavailable_total: vec![
+                ("session_limit", broker.refused_sessions),
+                ("held_limit", broker.refused_holds),
+                ("draining", broker.refused_draining),
+                ("busy", broker.busy),
+            ],
+            queued_messages: broker.queued_messages,
+            queued_bytes: broker.queued_bytes,
+            connections: self.connections,
+            connections_total: self.accepted,
+            bytes_in_total: self.bytes_in,
+            bytes_out_total: self.bytes_out,
+            uptime,
+            process: process(),
+            more: Vec::new(),
+        }
+    }
+}

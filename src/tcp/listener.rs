@@ -1,0 +1,275 @@
+//! A bound, listening socket.
+
+use std::fmt;
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
+
+use super::address::Address;
+
+/// Called with the socket before it is bound, to set options that are not listed.
+pub type SocketHook = Arc<dyn Fn(&Socket) -> io::Result<()> + Send + Sync>;
+
+/// How a [`Listener`] is bound, and which options its connections get.
+#[derive(Clone)]
+pub struct ListenOptions {
+    /// Connections that the kernel completes and keeps until they are accepted. Default 4096; the
+    /// system's own limit (Linux: `net.core.somaxconn`) applies too.
+    pub backlog: u32,
+    /// SO_REUSEADDR: bind although old connections linger on the port. Default on.
+    pub reuse_address: bool,
+    /// SO_REUSEPORT: several processes share the port. Default off.
+    pub reuse_port: bool,
+    /// Whether an IPv6 listener takes IPv6 only. Default: as the system does (Linux: both).
+    pub only_v6: Option<bool>,
+    /// TCP_NODELAY on the accepted connections. Default on: this component writes whole messages.
+    pub nodelay: bool,
+    /// TCP keepalive on the accepted connections: idle time before the first probe. Default off.
+    pub keepalive: Option<Duration>,
+    /// For every other option, before binding.
+    pub hook: Option<SocketHook>,
+}
+
+impl Default for ListenOptions {
+    fn default() -> Self {
+        Self {
+            backlog: 4096,
+            reuse_address: true,
+            reuse_port: false,
+            only_v6: None,
+            nodelay: true,
+            keepalive: None,
+            hook: None,
+        }
+    }
+}
+
+impl fmt::Debug for ListenOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ListenOptions")
+            .field("backlog", &self.backlog)
+            .field("reuse_address", &self.reuse_address)
+            .field("reuse_port", &self.reuse_port)
+            .field("only_v6", &self.only_v6)
+            .field("nodelay", &self.nodelay)
+            .field("keepalive", &self.keepalive)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A listening socket. Dropping it closes it; the file of a Unix socket is removed with it.
+#[derive(Debug)]
+pub struct Listener {
+    socket: Socket,
+    door: Door,
+}
+
+/// What is known of a listener apart from its socket.
+#[derive(Debug)]
+pub(super) struct Door {
+    address: Address,
+    nodelay: bool,
+    keepalive: Option<Duration>,
+    _file: Option<SocketFile>,
+}
+
+impl Listener {
+    /// Binds and listens. A stale file of a Unix socket, which nobody listens on any more, is
+    /// replaced.
+    pub fn bind(address: &Address, options: &ListenOptions) -> Result<Self, BindError> {
+        Self::open(address, options).map_err(|source| BindError {
+            address: address.clone(),
+            source,
+        })
+    }
+
+    /// Binds every address that the specification stands for, see [`Address::resolve`].
+    pub fn bind_all(spec: &str, options: &ListenOptions) -> io::Result<Vec<Self>> {
+        let addresses = Address::resolve(spec)
+            .map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
+        addresses
+            .iter()
+            .map(|address| Ok(Self::bind(address, options)?))
+            .collect()
+    }
+
+    /// Takes over a listening socket that somebody else has bound, for example the service manager.
+    pub fn from_std(listener: std::net::TcpListener, options: &ListenOptions) -> io::Result<Self> {
+        Self::adopt(listener.into(), options)
+    }
+
+    /// The address it listens on; with port 0 asked for, the port that the system chose.
+    pub fn local_addr(&self) -> &Address {
+        &self.door.address
+    }
+
+    pub(super) fn into_parts(self) -> (Socket, Door) {
+        (self.socket, self.door)
+    }
+
+    fn open(address: &Address, options: &ListenOptions) -> io::Result<Self> {
+        let (domain, protocol) = match address {
+            Address::Inet(inet) => (Domain::for_address(*inet), Some(Protocol::TCP)),
+            Address::Unix(_) => (Domain::UNIX, None),
+        };
+        let socket = Socket::new(domain, Type::STREAM, protocol)?;
+        if matches!(address, Address::Inet(_)) {
+            if options.reuse_address {
+                socket.set_reuse_address(true)?;
+            }
+            #[cfg(all(unix, not(any(target_os = "solaris", target_os = "illumos"))))]
+            if options.reuse_port {
+                socket.set_reuse_port(true)?;
+            }
+        }
+        if let (Domain::IPV6, Some(only_v6)) = (domain, options.only_v6) {
+            socket.set_only_v6(only_v6)?;
+        }
+        if let Some(hook) = &options.hook {
+            hook(&socket)?;
+        }
+        bind(&socket, address)?;
+        let backlog = i32::try_from(options.backlog).unwrap_or(i32::MAX);
+        socket.listen(backlog)?;
+        Self::adopt(socket, options)
+    }
+
+    fn adopt(socket: Socket, options: &ListenOptions) -> io::Result<Self> {
+        socket.set_nonblocking(true)?;
+        let address = Address::from_sock(&socket.local_addr()?);
+        let file = match &address {
+            Address::Unix(Some(path)) => Some(SocketFile(path.clone())),
+            _ => None,
+        };
+        let (nodelay, keepalive) = (options.nodelay, options.keepalive);
+        let door = Door {
+            address,
+            nodelay,
+            keepalive,
+            _file: file,
+        };
+        if INHERITS {
+            door.prepare(&socket)?;
+        }
+        Ok(Self { socket, door })
+    }
+}
+
+impl Door {
+    /// The next connection, non-blocking already. `socket` is the listener's.
+    pub(super) fn accept(&self, socket: &Socket) -> io::Result<(Socket, Address)> {
+        let (connection, peer) = accept(socket)?;
+        if !INHERITS {
+            self.prepare(&connection)?;
+        }
+        Ok((connection, peer))
+    }
+
+    pub(super) fn address(&self) -> &Address {
+        &self.address
+    }
+
+    /// Sets the options of a connection; where accepted sockets inherit them, on the listener.
+    fn prepare(&self, socket: &Socket) -> io::Result<()> {
+        if matches!(self.address, Address::Inet(_)) {
+            set_stream_options(socket, self.nodelay, self.keepalive)?;
+        }
+        Ok(())
+    }
+}
+
+/// Options of a TCP connection, accepted or connected.
+pub(super) fn set_stream_options(
+    socket: &Socket,
+    nodelay: bool,
+    keepalive: Option<Duration>,
+) -> io::Result<()> {
+    if nodelay {
+        socket.set_tcp_nodelay(true)?;
+    }
+    if let Some(idle) = keepalive {
+        socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(idle))?;
+    }
+    Ok(())
+}
+
+fn bind(socket: &Socket, address: &Address) -> io::Result<()> {
+    let target = address.to_sock()?;
+    let Err(error) = socket.bind(&target) else {
+        return Ok(());
+    };
+    // The file of a Unix socket outlives its process. Only one that refuses is removed.
+    if let (Address::Unix(Some(path)), io::ErrorKind::AddrInUse) = (address, error.kind()) {
+        let probe = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+        if probe
+            .connect(&target)
+            .is_err_and(|e| e.kind() == io::ErrorKind::ConnectionRefused)
+        {
+            std::fs::remove_file(path)?;
+            return socket.bind(&target);
+        }
+    }
+    Err(error)
+}
+
+/// Linux copies the options of the listener; elsewhere that is not promised.
+const INHERITS: bool = cfg!(any(target_os = "linux", target_os = "android"));
+
+#[cfg(any(target_os = "linux", target_os = "android"))]
+fn accept(listener: &Socket) -> io::Result<(Socket, Address)> {
+    use rustix::net::{SocketFlags, acceptfrom_with};
+    // One system call for what takes three otherwise.
+    let (socket, peer) = acceptfrom_with(listener, SocketFlags::NONBLOCK | SocketFlags::CLOEXEC)?;
+    let address = peer.and_then(|peer| std::net::SocketAddr::try_from(peer).ok());
+    Ok((
+        Socket::from(socket),
+        address.map_or(Address::Unix(None), Address::from),
+    ))
+}
+
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+fn accept(listener: &Socket) -> io::Result<(Socket, Address)> {
+    let (socket, peer) = listener.accept()?;
+    socket.set_nonblocking(true)?;
+    Ok((socket, Address::from_sock(&peer)))
+}
+
+#[derive(Debug)]
+struct SocketFile(Arc<Path>);
+
+impl Drop for SocketFile {
+    fn drop(&mut self) {
+        // Somebody else may have removed it; there is nobody to tell.
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+/// An address could not be listened on.
+#[derive(Debug)]
+pub struct BindError {
+    /// Which one.
+    pub address: Address,
+    /// What the system said.
+    pub source: io::Error,
+}
+
+impl fmt::Display for BindError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "cannot listen on {}: {}", self.address, self.source)
+    }
+}
+
+impl std::error::Error for BindError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(&self.source)
+    }
+}
+
+impl From<BindError> for io::Error {
+    fn from(error: BindError) -> Self {
+        Self::new(error.source.kind(), error)
+    }
+}

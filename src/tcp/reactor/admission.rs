@@ -1,0 +1,186 @@
+//! How many connections there may be, in all and per address.
+//!
+//! Only the acceptor takes permits, so the limit is exact; anybody may drop one. The acceptor stops
+//! accepting while no permit is left: who comes then waits in the kernel's backlog.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::fmt;
+use std::net::{IpAddr, Ipv6Addr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use parking_lot::Mutex;
+
+use super::poll::Poll;
+
+pub(super) struct Admission {
+    open: AtomicUsize,
+    /// `usize::MAX`: unlimited.
+    limit: AtomicUsize,
+    /// The acceptor waits for a connection to be closed, and wants to be notified.
+    waiting: AtomicBool,
+    acceptor: Arc<Poll>,
+    per_address: Option<PerAddress>,
+}
+
+struct PerAddress {
+    limit: u32,
+    open: Mutex<HashMap<IpAddr, u32>>,
+}
+
+/// Counts as one connection until it is dropped.
+pub struct Permit {
+    admission: Arc<Admission>,
+    address: Option<IpAddr>,
+}
+
+impl Admission {
+    pub(super) fn new(acceptor: Arc<Poll>, limit: Option<usize>, per_address: Option<u32>) -> Self {
+        Self {
+            open: AtomicUsize::new(0),
+            limit: AtomicUsize::new(limit.unwrap_or(usize::MAX)),
+            waiting: AtomicBool::new(false),
+            acceptor,
+            per_address: per_address.map(|limit| PerAddress {
+                limit,
+                open: Mutex::default(),
+            }),
+        }
+    }
+
+    pub(super) fn set_limit(&self, limit: Option<usize>) {
+        self.limit
+            .store(limit.unwrap_or(usize::MAX), Ordering::SeqCst);
+        self.acceptor.notify();
+    }
+
+    pub(super) fn limit(&self) -> Option<usize> {
+        Some(self.limit.load(Ordering::SeqCst)).filter(|limit| *limit != usize::MAX)
+    }
+
+    pub(super) fn open(&self) -> usize {
+        self.open.load(Ordering::SeqCst)
+    }
+
+    pub(super) fn has_room(&self) -> bool {
+        self.open() < self.limit.load(Ordering::SeqCst)
+    }
+
+    /// Asks to be notified of the next connection that is closed.
+    pub(super) fn notify_on_close(&self) {
+        self.waiting.store(true, Ordering::SeqCst);
+    }
+
+    /// Whether none has been closed since.
+    pub(super) fn is_waiting(&self) -> bool {
+        self.waiting.load(Ordering::SeqCst)
+    }
+
+    /// Counts a connection that has been accepted; `None` if its address has too many already.
+    pub(super) fn admit(self: &Arc<Self>, ip: Option<IpAddr>) -> Option<Permit> {
+        let mut counted = None;
+        if let (Some(per_address), Some(ip)) = (&self.per_address, ip) {
+            let network = network(ip);
+            let mut open = per_address.open.lock();
+            let count = open.entry(network).or_insert(0);
+            if *count >= per_address.limit {
+                if *count == 0 {
+                    open.remove(&network);
+                }
+                return None;
+            }
+            *count += 1;
+            counted = Some(network);
+        }
+        self.open.fetch_add(1, Ordering::SeqCst);
+        Some(Permit {
+            admission: Arc::clone(self),
+            address: counted,
+        })
+    }
+}
+
+impl fmt::Debug for Permit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Permit({:?})", self.address)
+    }
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        let admission = &self.admission;
+        if let (Some(per_address), Some(address)) = (&admission.per_address, self.address) {
+            if let Entry::Occupied(mut entry) = per_address.open.lock().entry(address) {
+                *entry.get_mut() -= 1;
+                if *entry.get() == 0 {
+                    entry.remove();
+                }
+            }
+        }
+        admission.open.fetch_sub(1, Ordering::SeqCst);
+        if admission.waiting.swap(false, Ordering::SeqCst) {
+            admission.acceptor.notify();
+        }
+    }
+}
+
+/// Whom the limit per address counts as one: an IPv4 address, or the 64-bit network of an IPv6
+/// address, of which one subscriber has 2^64.
+fn network(ip: IpAddr) -> IpAddr {
+    match ip {
+        IpAddr::V4(_) => ip,
+        IpAddr::V6(v6) => IpAddr::V6(Ipv6Addr::from_bits(v6.to_bits() >> 64 << 64)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn admission(limit: Option<usize>, per_address: Option<u32>) -> Arc<Admission> {
+        Arc::new(Admission::new(
+            Arc::new(Poll::new().unwrap()),
+            limit,
+            per_address,
+        ))
+    }
+
+    #[test]
+    fn permits_count_until_dropped() {
+        let admission = admission(Some(1), None);
+        assert!(admission.has_room());
+        let permit = admission.admit(None).unwrap();
+        assert!(!admission.has_room());
+        admission.set_limit(None);
+        assert!(admission.has_room());
+        admission.set_limit(Some(0));
+        drop(permit);
+        assert_eq!((admission.open(), admission.has_room()), (0, false));
+    }
+
+    #[test]
+    fn addresses_are_counted_apart_and_forgotten() {
+        let admission = admission(None, Some(1));
+        let ip = |text: &str| Some(text.parse().unwrap());
+        let first = admission.admit(ip("10.0.0.1")).unwrap();
+        assert!(admission.admit(ip("10.0.0.1")).is_none());
+        let other = admission.admit(ip("10.0.0.2")).unwrap();
+        let wide = admission.admit(ip("2001:db8::1")).unwrap();
+        assert!(
+            admission.admit(ip("2001:db8::2")).is_none(),
+            "the same network"
+        );
+        drop((first, other, wide));
+        assert!(
+            admission
+                .per_address
+                .as_ref()
+                .unwrap()
+                .open
+                .lock()
+                .is_empty()
+        );
+        assert!(admission.admit(ip("10.0.0.1")).is_some());
+    }
+}

@@ -1,0 +1,184 @@
+//! What a service can do with a connection while it is called for it.
+
+use std::io::IoSlice;
+use std::time::Instant;
+
+use super::connection::{Context, Core, Origin, Phase, WriteError};
+use super::service::CloseReason;
+use super::stream::Layer;
+use crate::tcp::Address;
+
+/// The reactor's side of a connection, lent to a callback.
+pub struct Io<'a> {
+    pub(super) core: &'a mut Core,
+    pub(super) ctx: &'a mut Context,
+}
+
+impl Io<'_> {
+    /// Names the connection for [`Waker::wake`](super::Waker::wake) and
+    /// [`Turn::with`](super::Turn::with). Never used again by the same thread.
+    pub fn key(&self) -> u64 {
+        self.core.key
+    }
+
+    /// Who is at the other end.
+    pub fn peer_addr(&self) -> &Address {
+        &self.core.peer
+    }
+
+    /// The address of this end; a system call.
+    pub fn local_addr(&self) -> std::io::Result<Address> {
+        Ok(Address::from_sock(&self.core.stream.socket().local_addr()?))
+    }
+
+    /// Which listener accepted it, by its position in the list given at the start; `None` for a
+    /// connection that was made from here.
+    pub fn listener(&self) -> Option<usize> {
+        self.core.origin.listener()
+    }
+
+    /// The ticket of the [`Connect`](super::Connect) by which it was made from here; `None` for one
+    /// that was accepted.
+    pub fn ticket(&self) -> Option<u64> {
+        match self.core.origin {
+            Origin::Connected { ticket } => Some(ticket),
+            Origin::Accepted { .. } => None,
+        }
+    }
+
+    /// The time, read once per turn.
+    pub fn now(&self) -> Instant {
+        self.ctx.now
+    }
+
+    /// Writes: at once as far as the kernel takes it, unless something waits already; the rest waits
+    /// in the write buffer. All or nothing: on an error none of it was taken.
+    pub fn write(&mut self, bytes: &[u8]) -> Result<(), WriteError> {
+        self.core.send(self.ctx, bytes)
+    }
+
+    /// Writes several pieces, with one system call where the kernel takes it.
+    pub fn write_vectored(&mut self, slices: &[IoSlice<'_>]) -> Result<(), WriteError> {
+        self.core.send_vectored(self.ctx, slices)
+    }
+
+    /// Bytes that wait for the kernel.
+    pub fn pending_write(&self) -> usize {
+        self.core.output.len()
+    }
+
+    /// Wants no input for now. Up to a bound it is still read ahead, so that a peer that closes is
+    /// noticed.
+    pub fn pause_input(&mut self) {
+        self.core.flags.paused = true;
+        self.core.flags.resumed = false;
+    }
+
+    /// Wants input again; what was read ahead is offered as soon as the running callback returns.
+    pub fn resume_input(&mut self) {
+        if self.core.flags.paused {
+            self.core.flags.paused = false;
+            self.core.flags.resumed = true;
+        }
+    }
+
+    /// Whether the input is paused.
+    pub fn is_input_paused(&self) -> bool {
+        self.core.flags.paused
+    }
+
+    /// Bytes that were read and not consumed, not counting what the running `input` call was given.
+    pub fn unconsumed(&self) -> usize {
+        self.core.input.len()
+    }
+
+    /// Whether the peer's stream has ended.
+    pub fn has_ended(&self) -> bool {
+        self.core.flags.ended
+    }
+
+    /// Wants the rest of its input offered again in the next turn although nothing more has come:
+    /// for a service that does only so much per turn.
+    pub fn offer_again(&mut self) {
+        self.core.flags.again = true;
+    }
+
+    /// Sets the connection's one timer, or turns it off. Moving it to a later time is cheap.
+    pub fn set_timer(&mut self, at: Option<Instant>) {
+        self.core.timer = at.map_or(0, |at| self.ctx.ticks.due(at));
+    }
+
+    /// Ends our stream when everything has been written; the peer may go on sending.
+    pub fn shutdown_write(&mut self) {
+        self.core.flags.finishing = true;
+    }
+
+    /// Closes the connection when everything has been written. Input is discarded from now on.
+    pub fn close_when_flushed(&mut self) {
+        self.core.begin_flush(self.ctx);
+    }
+
+    /// Closes the connection as soon as the callback returns; what waits for the kernel is lost, and
+    /// the peer sees a reset.
+    pub fn abort(&mut self) {
+        self.core.doom(CloseReason::Aborted);
+    }
+
+    /// As [`Io::close_when_flushed`], for a reason of the layer above.
+    pub(in crate::tcp) fn close_because(&mut self, reason: CloseReason) {
+        if self.core.phase == Phase::Open {
+            self.core.begin_flush(self.ctx);
+            self.core.reason = Some(reason);
+        }
+    }
+
+    /// As [`Io::abort`], for a reason of the layer above.
+    pub(in crate::tcp) fn abort_because(&mut self, reason: CloseReason) {
+        self.core.doom(reason);
+    }
+
+    /// The same, to be lent further.
+    pub(in crate::tcp) fn reborrow(&mut self) -> Io<'_> {
+        Io {
+            core: self.core,
+            ctx: self.ctx,
+        }
+    }
+
+    /// Takes what was read and not consumed, to put back what it does not use of it.
+    pub(in crate::tcp) fn unconsumed_mut(&mut self) -> &mut Vec<u8> {
+        &mut self.core.input
+    }
+
+    /// The bound of the write buffer.
+    pub(in crate::tcp) fn write_limit(&self) -> usize {
+        self.ctx.limits.write_buffer
+    }
+
+    /// Whether it takes output: not while it is being closed, nor after `shutdown_write`.
+    pub fn is_writable(&self) -> bool {
+        self.core.phase == Phase::Open && !self.core.flags.finishing
+    }
+
+    /// Whether it is being closed.
+    pub fn is_closing(&self) -> bool {
+        self.core.phase != Phase::Open
+    }
+
+    /// Bytes read so far.
+    pub fn bytes_in(&self) -> u64 {
+        self.core.bytes_in
+    }
+
+    /// Bytes that the kernel has taken so far.
+    pub fn bytes_out(&self) -> u64 {
+        self.core.bytes_out
+    }
+
+    /// Puts a layer under the connection from here on, for example TLS after STARTTLS. `early` is
+    /// input that belongs to the layer; the running `input` call must count it as consumed.
+    pub fn set_layer(&mut self, layer: Box<dyn Layer>, early: Vec<u8>) {
+        self.core.flags.more = !early.is_empty();
+        self.core.stream.set_layer(layer, early);
+    }
+}

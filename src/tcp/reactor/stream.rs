@@ -1,0 +1,230 @@
+//! A connection's socket, and what may lie between it and the service.
+
+use std::io::{self, IoSlice, Read, Write};
+use std::net::Shutdown;
+
+use socket2::Socket;
+
+use super::poll::Source;
+
+/// Something between the socket and the service that changes the bytes on their way, as TLS does.
+///
+/// All calls must return at once; [`io::ErrorKind::WouldBlock`] says that the socket has no more to
+/// give, or takes no more.
+pub trait Layer: Send {
+    /// Reads what has arrived, transformed. 0 is the orderly end of the peer's stream.
+    fn read(&mut self, wire: &mut Wire<'_>, buffer: &mut [u8]) -> io::Result<usize>;
+
+    /// Takes bytes to send and tells how many it took; `WouldBlock` when it can take none.
+    fn write(&mut self, wire: &mut Wire<'_>, bytes: &[u8]) -> io::Result<usize>;
+
+    /// Sends what it holds. Called when the socket can take more.
+    fn flush(&mut self, wire: &mut Wire<'_>) -> io::Result<()>;
+
+    /// Whether it holds bytes that the socket has not taken yet.
+    fn wants_write(&self) -> bool;
+
+    /// Whether the connection is not ready for the service yet, because a handshake goes on.
+    fn is_handshaking(&self) -> bool;
+
+    /// No more will be written: adds whatever ends the stream, without waiting.
+    fn finish(&mut self, wire: &mut Wire<'_>) -> io::Result<()>;
+}
+
+/// The socket as a [`Layer`] sees it. Never blocks.
+pub struct Wire<'a> {
+    socket: &'a Socket,
+    /// Bytes that were read before the layer came; they are read first.
+    early: &'a mut Vec<u8>,
+}
+
+impl Read for Wire<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.early.is_empty() {
+            return receive(self.socket, buffer);
+        }
+        let n = buffer.len().min(self.early.len());
+        buffer[..n].copy_from_slice(&self.early[..n]);
+        self.early.drain(..n);
+        if self.early.is_empty() {
+            *self.early = Vec::new();
+        }
+        Ok(n)
+    }
+}
+
+impl Write for Wire<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        send(self.socket, bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+pub(super) struct Stream {
+    source: Source,
+    layered: Option<Box<Layered>>,
+}
+
+struct Layered {
+    layer: Box<dyn Layer>,
+    early: Vec<u8>,
+}
+
+impl Stream {
+    pub(super) fn new(source: Source) -> Self {
+        Self {
+            source,
+            layered: None,
+        }
+    }
+
+    pub(super) fn source(&mut self) -> &mut Source {
+        &mut self.source
+    }
+
+    pub(super) fn socket(&self) -> &Socket {
+        self.source.socket()
+    }
+
+    /// Puts a layer between the socket and the service. `early` are bytes that have been read and
+    /// belong to it.
+    pub(super) fn set_layer(&mut self, layer: Box<dyn Layer>, early: Vec<u8>) {
+        self.layered = Some(Box::new(Layered { layer, early }));
+    }
+
+    /// Whether bytes may wait here although the socket has none, so that reading must go on until
+    /// `WouldBlock`.
+    pub(super) fn is_layered(&self) -> bool {
+        self.layered.is_some()
+    }
+
+    pub(super) fn is_handshaking(&self) -> bool {
+        self.layered
+            .as_ref()
+            .is_some_and(|l| l.layer.is_handshaking())
+    }
+
+    pub(super) fn wants_write(&self) -> bool {
+        self.layered.as_ref().is_some_and(|l| l.layer.wants_write())
+    }
+
+    pub(super) fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self.layered.as_deref_mut() {
+            None => receive(self.source.socket(), buffer),
+            Some(Layered { layer, early }) => layer.read(
+                &mut Wire {
+                    socket: self.source.socket(),
+                    early,
+                },
+                buffer,
+            ),
+        }
+    }
+
+    pub(super) fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self.layered.as_deref_mut() {
+            None => send(self.source.socket(), bytes),
+            Some(Layered { layer, early }) => layer.write(
+                &mut Wire {
+                    socket: self.source.socket(),
+                    early,
+                },
+                bytes,
+            ),
+        }
+    }
+
+    pub(super) fn write_vectored(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        if self.layered.is_none() {
+            return send_vectored(self.source.socket(), slices);
+        }
+        let mut written = 0;
+        for slice in slices {
+            match self.write(slice) {
+                Ok(n) if n < slice.len() => return Ok(written + n),
+                Ok(n) => written += n,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock && written > 0 => break,
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(written)
+    }
+
+    pub(super) fn flush(&mut self) -> io::Result<()> {
+        match self.layered.as_deref_mut() {
+            None => Ok(()),
+            Some(Layered { layer, early }) => layer.flush(&mut Wire {
+                socket: self.source.socket(),
+                early,
+            }),
+        }
+    }
+
+    /// Tells the layer that this was all; what it adds may have to be flushed.
+    pub(super) fn finish(&mut self) -> io::Result<()> {
+        match self.layered.as_deref_mut() {
+            None => Ok(()),
+            Some(Layered { layer, early }) => layer.finish(&mut Wire {
+                socket: self.source.socket(),
+                early,
+            }),
+        }
+    }
+
+    pub(super) fn shutdown_write(&self) {
+        // Fails only if the peer has gone, which shows elsewhere.
+        let _ = self.source.socket().shutdown(Shutdown::Write);
+    }
+}
+
+#[cfg(unix)]
+fn receive(socket: &Socket, buffer: &mut [u8]) -> io::Result<usize> {
+    let (n, _) = rustix::net::recv(socket, buffer, rustix::net::RecvFlags::empty())?;
+    Ok(n)
+}
+
+/// A peer that has gone must be an error, not a signal that ends the process.
+#[cfg(unix)]
+fn send(socket: &Socket, bytes: &[u8]) -> io::Result<usize> {
+    Ok(rustix::net::send(socket, bytes, NO_SIGNAL)?)
+}
+
+#[cfg(unix)]
+fn send_vectored(socket: &Socket, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+    use rustix::net::{SendAncillaryBuffer, sendmsg};
+    // More in one call are an error.
+    let slices = &slices[..slices.len().min(SLICES_MAX)];
+    Ok(sendmsg(
+        socket,
+        slices,
+        &mut SendAncillaryBuffer::default(),
+        NO_SIGNAL,
+    )?)
+}
+
+#[cfg(all(unix, not(target_vendor = "apple")))]
+const NO_SIGNAL: rustix::net::SendFlags = rustix::net::SendFlags::NOSIGNAL;
+/// There it is an option of the socket, which `socket2` sets.
+#[cfg(target_vendor = "apple")]
+const NO_SIGNAL: rustix::net::SendFlags = rustix::net::SendFlags::empty();
+
+#[cfg(not(unix))]
+fn receive(mut socket: &Socket, buffer: &mut [u8]) -> io::Result<usize> {
+    socket.read(buffer)
+}
+
+#[cfg(not(unix))]
+fn send(mut socket: &Socket, bytes: &[u8]) -> io::Result<usize> {
+    socket.write(bytes)
+}
+
+#[cfg(not(unix))]
+fn send_vectored(mut socket: &Socket, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+    socket.write_vectored(&slices[..slices.len().min(SLICES_MAX)])
+}
+
+/// IOV_MAX is 1024 on every system in use, and at least 16.
+const SLICES_MAX: usize = 1024;

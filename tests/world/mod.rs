@@ -1,0 +1,282 @@
+//! A broker, fake connections and a clock moved by hand: a world in which nothing happens by itself.
+//!
+//! Each test program uses its own part of it.
+#![allow(dead_code, unreachable_pub)]
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use bayeux::broker::{
+    Answer, AnswerStatus, Broker, BrokerConfig, Call, Exchange, Executed, Flight, Policy,
+};
+use bayeux::clock::ManualClock;
+use bayeux::protocol::{BatchLimits, parse};
+use bayeux::transport::{BrowserId, Link, Outlet, Peer, Transport};
+use serde_json::{Value, json};
+
+/// Remembers which connections were woken.
+#[derive(Default)]
+pub struct FakeOutlet {
+    woken: Mutex<Vec<u64>>,
+}
+
+impl Outlet for FakeOutlet {
+    fn wake(&self, keys: &[u64]) {
+        self.woken
+            .lock()
+            .expect("no panic while it was held")
+            .extend_from_slice(keys);
+    }
+}
+
+/// What a fake connection has been answered.
+pub struct Response {
+    pub items: Vec<Value>,
+    pub status: AnswerStatus,
+    pub cookie: Option<BrowserId>,
+    pub close: bool,
+    flight: Option<Flight>,
+}
+
+impl Response {
+    fn new(answer: Answer) -> Self {
+        let mut text = Vec::new();
+        answer.write_array(&mut text);
+        assert_eq!(
+            text.len(),
+            answer.array_len(),
+            "the length that was announced"
+        );
+        assert_eq!(answer.flight.is_some(), !answer.messages.is_empty());
+        let items = serde_json::from_slice(&text).expect("an answer is a JSON array of objects");
+        Self {
+            items,
+            status: answer.status,
+            cookie: answer.cookie,
+            close: answer.close,
+            flight: answer.flight,
+        }
+    }
+
+    /// The kernel took it all.
+    pub fn written(mut self) -> Vec<Value> {
+        if let Some(flight) = self.flight.take() {
+            flight.delivered();
+        }
+        self.items
+    }
+
+    /// Whether a newer connection wants what this one has not written.
+    pub fn is_cut(&self) -> bool {
+        self.flight.as_ref().is_some_and(Flight::is_cut)
+    }
+
+    /// The connection broke before it was written.
+    pub fn broken(self) {
+        drop(self.flight);
+    }
+}
+
+pub struct World {
+    pub broker: Broker,
+    pub clock: ManualClock,
+    outlet: Arc<FakeOutlet>,
+    next_key: u64,
+    pending: BTreeMap<u64, Exchange>,
+    pub browser: Option<BrowserId>,
+    pub transport: Transport,
+}
+
+impl World {
+    pub fn new(config: BrokerConfig) -> Self {
+        Self::with_policy(config, None)
+    }
+
+    pub fn with_policy(config: BrokerConfig, policy: Option<Box<dyn Policy>>) -> Self {
+        let clock = ManualClock::new();
+        let broker = Broker::start_without_ticker(config, Arc::new(clock.clone()), policy)
+            .expect("worker threads start");
+        Self {
+            broker,
+            clock,
+            outlet: Arc::default(),
+            next_key: 1,
+            pending: BTreeMap::new(),
+            browser: None,
+            transport: Transport::LongPolling,
+        }
+    }
+
+    /// Sends a request on a connection of its own.
+    pub fn send(&mut self, body: &Value) -> Result<Response, u64> {
+        self.send_text(&body.to_string())
+    }
+
+    /// `Err` is the connection on which the answer will come.
+    pub fn send_text(&mut self, body: &str) -> Result<Response, u64> {
+        let key = self.next_key;
+        self.next_key += 1;
+        let batch = parse(body.as_bytes(), &BatchLimits::default()).expect("a batch");
+        let peer = Peer {
+            ip: IpAddr::V4(Ipv4Addr::LOCALHOST),
+            transport: self.transport,
+            browser: self.browser,
+            secure: false,
+        };
+        let link = Link {
+            outlet: Arc::clone(&self.outlet) as Arc<dyn Outlet>,
+            key,
+        };
+        match self.broker.execute(Call {
+            peer,
+            body: Cow::Borrowed(body),
+            batch,
+            link,
+        }) {
+            Executed::Now(answer) => Ok(Response::new(answer)),
+            Executed::Later(exchange) => {
+                self.pending.insert(key, exchange);
+                Err(key)
+            }
+        }
+    }
+
+    /// Sends a request that is not held, and whose answer is written.
+    pub fn ask(&mut self, body: &Value) -> Vec<Value> {
+        self.response(body).written()
+    }
+
+    /// The answer to a request that is not held; user code is waited for.
+    pub fn response(&mut self, body: &Value) -> Response {
+        match self.send(body) {
+            Ok(response) => response,
+            Err(key) if self.is_held(key) => panic!("{body} is held"),
+            Err(key) => self.worked(key),
+        }
+    }
+
+    fn is_held(&self, key: u64) -> bool {
+        self.pending.get(&key).is_some_and(Exchange::is_held)
+    }
+
+    /// The one reply to one message.
+    pub fn reply(&mut self, message: &Value) -> Value {
+        let mut items = self.ask(&json!([message]));
+        assert_eq!(items.len(), 1, "one reply to {message}: {items:?}");
+        items.remove(0)
+    }
+
+    /// Sends a connect that is held, at once or after user code has agreed.
+    pub fn hold(&mut self, message: &Value) -> u64 {
+        let key = match self.send(&json!([message])) {
+            Err(key) => key,
+            Ok(response) => panic!("{message} was answered: {:?}", response.items),
+        };
+        for _ in 0..PATIENCE {
+            if self.is_held(key) {
+                return key;
+            }
+            let exchange = self.pending.get_mut(&key).expect("the connect waits");
+            assert!(exchange.poll().is_none(), "{message} was answered");
+            std::thread::park_timeout(Duration::from_millis(1));
+        }
+        panic!("no decision about {message}")
+    }
+
+    /// Lets every woken connection look; those that now have an answer.
+    pub fn answers(&mut self) -> BTreeMap<u64, Response> {
+        let mut woken = std::mem::take(
+            &mut *self
+                .outlet
+                .woken
+                .lock()
+                .expect("no panic while it was held"),
+        );
+        woken.sort_unstable();
+        woken.dedup();
+        let mut answers = BTreeMap::new();
+        for key in woken {
+            let Some(exchange) = self.pending.get_mut(&key) else {
+                continue;
+            };
+            if let Some(answer) = exchange.poll() {
+                self.pending.remove(&key);
+                answers.insert(key, Response::new(answer));
+            }
+        }
+        answers
+    }
+
+    /// The answer on a connection, which must be there by now.
+    pub fn answer(&mut self, key: u64) -> Response {
+        let mut answers = self.answers();
+        answers
+            .remove(&key)
+            .unwrap_or_else(|| panic!("no answer on connection {key}"))
+    }
+
+    /// Waits for work in the pools to bring an answer.
+    pub fn worked(&mut self, key: u64) -> Response {
+        for _ in 0..PATIENCE {
+            if let Some(response) = self.answers().remove(&key) {
+                return response;
+            }
+            std::thread::park_timeout(Duration::from_millis(1));
+        }
+        panic!("no answer on connection {key}")
+    }
+
+    /// The peer of a held connect goes away.
+    pub fn leave(&mut self, key: u64) {
+        assert!(
+            self.pending.remove(&key).is_some(),
+            "connection {key} waits for an answer"
+        );
+    }
+
+    pub fn advance(&mut self, time: Duration) {
+        self.clock.advance(time);
+        self.broker.tick();
+    }
+
+    pub fn handshake(&mut self) -> String {
+        let reply = self.reply(&json!({"channel": "/meta/handshake", "id": "h"}));
+        assert_eq!(reply["successful"], true, "{reply}");
+        reply["clientId"].as_str().expect("a client id").to_owned()
+    }
+
+    /// A session that has made its first connect.
+    pub fn open(&mut self) -> String {
+        let client = self.handshake();
+        let reply = self.reply(&connect(&client));
+        assert_eq!(reply["successful"], true, "{reply}");
+        client
+    }
+
+    pub fn subscribe(&mut self, client: &str, subscription: &Value) -> Value {
+        self.reply(
+            &json!({"channel": "/meta/subscribe", "clientId": client, "id": "s",
+            "subscription": subscription}),
+        )
+    }
+
+    pub fn publish(&mut self, client: &str, channel: &str, data: &Value) -> Vec<Value> {
+        self.ask(&json!([{"channel": channel, "clientId": client, "id": "p", "data": data}]))
+    }
+}
+
+/// How many milliseconds work on other threads may take.
+const PATIENCE: u32 = 20_000;
+
+pub fn connect(client: &str) -> Value {
+    json!({"channel": "/meta/connect", "clientId": client, "id": "c",
+        "connectionType": "long-polling"})
+}
+
+pub fn data_of(items: &[Value]) -> Vec<Value> {
+    let messages = items.iter().filter(|item| item.get("successful").is_none());
+    messages.map(|item| item["data"].clone()).collect()
+}

@@ -1,5 +1,5 @@
-//! The native connector on real sockets: what a client sees of its queues, limits and timeouts. What
-//! every connector does alike is tested elsewhere.
+//! The native connector on real sockets: what a client sees of its queues, limits and timeouts.
+//! What every connector does alike is tested elsewhere.
 
 mod harness;
 

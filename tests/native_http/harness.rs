@@ -54,7 +54,8 @@ impl Server {
     pub(crate) fn session(&self, channel: &str) -> Session {
         let mut client = self.connect();
         let handshake = json!([{
-            "channel": "/meta/handshake", "version": "1.0", "supportedConnectionTypes": ["long-polling"]
+            "channel": "/meta/handshake", "version": "1.0",
+            "supportedConnectionTypes": ["long-polling"]
         }]);
         let id = client.post(&handshake).json()[0]["clientId"]
             .as_str()

@@ -1,5 +1,6 @@
-//! The native connector on real sockets: what a client sees of its queues, limits and timeouts. What
-//! every connector does alike is tested elsewhere.
+//! The native connector on real sockets: what a client sees of its queues, limits and timeouts.
+//! What every connector does alike is tested elsewhere.
+#![allow(clippy::unwrap_used)] // the harness is part of the tests
 
 mod harness;
 

@@ -8,24 +8,34 @@ use super::failure::{Failure, say};
 use crate::client::{Client, ClientBuilder, Error, Event};
 
 /// How long a server may be away at the start: somebody is waiting at a terminal.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long one exchange with the server may take.
+const REPLY_TIMEOUT: Duration = Duration::from_secs(10);
+/// The pause after a failure, and the longest one after many.
+const BACKOFF: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(10));
 
 /// A client to be, that tells on standard error what goes wrong.
 pub(super) fn client(matches: &ArgMatches) -> ClientBuilder {
     Client::builder(argument(matches, "url"))
         .connect_timeout(CONNECT_TIMEOUT)
-        .reply_timeout(CONNECT_TIMEOUT)
+        .reply_timeout(REPLY_TIMEOUT)
+        .backoff(BACKOFF.0, BACKOFF.1)
         .on_event(tell)
 }
 
 fn tell(event: &Event) {
     match event {
         Event::Trouble { error, retry_in } => {
-            say(format_args!("{error}; trying again in {:.1} s", retry_in.as_secs_f64()));
+            say(format_args!(
+                "{error}; trying again in {:.1} s",
+                retry_in.as_secs_f64()
+            ));
         }
         Event::SessionReplaced { gap, .. } => {
             let gap = gap.as_secs_f64();
-            say(format_args!("subscribed again; what was published in {gap:.1} s may be lost"));
+            say(format_args!(
+                "subscribed again; what was published in {gap:.1} s may be lost"
+            ));
         }
         _ => {}
     }
@@ -33,7 +43,9 @@ fn tell(event: &Event) {
 
 /// An argument that the parser has made sure is there.
 pub(super) fn argument<'a>(matches: &'a ArgMatches, name: &str) -> &'a str {
-    matches.get_one::<String>(name).expect("because the argument is required")
+    matches
+        .get_one::<String>(name)
+        .expect("because the argument is required")
 }
 
 /// Whether the caller or the network is to blame.

@@ -66,7 +66,7 @@ impl Server {
             "channel": "/meta/subscribe", "clientId": session.id, "subscription": channel
         }]);
         assert_eq!(client.post(&subscribe).json()[0]["successful"], true);
-        client.send(&session.connect(json!({"advice": {"timeout": 0}})));
+        client.send(&session.connect(&json!({"advice": {"timeout": 0}})));
         assert_eq!(client.response().json()[0]["successful"], true);
         session
     }
@@ -94,11 +94,11 @@ pub(crate) struct Session {
 
 impl Session {
     /// The bytes of a connect.
-    pub(crate) fn connect(&self, more: impl Into<Value>) -> Vec<u8> {
+    pub(crate) fn connect(&self, more: &Value) -> Vec<u8> {
         let mut message = json!({
             "channel": "/meta/connect", "clientId": self.id, "connectionType": "long-polling"
         });
-        for (key, value) in more.into().as_object().unwrap() {
+        for (key, value) in more.as_object().unwrap() {
             message[key] = value.clone();
         }
         post(&json!([message]))

@@ -23,7 +23,7 @@ fn accepting_goes_on_when_there_are_descriptors_again() {
         Resource::Nofile,
         Rlimit {
             current: Some(200),
-            ..before.clone()
+            ..before
         },
     )
     .unwrap();

@@ -10,7 +10,8 @@ use std::time::{Duration, Instant};
 use bayeux::tcp::codec::{DecodeError, LineDecoder, LineEncoder};
 use bayeux::tcp::reactor::{CloseReason, Stats};
 use bayeux::tcp::{
-    Address, Connection, Context, Handler, ListenOptions, Listener, Server, ServerConfig,
+    Address, ClientHandler, Connection, Context, Handler, ListenOptions, Listener, Server,
+    ServerConfig,
 };
 
 /// How long anything may take before a test fails.
@@ -269,3 +270,5 @@ impl Peer {
         socket.set_linger(Some(Duration::ZERO)).unwrap();
     }
 }
+
+impl ClientHandler for Talker {}

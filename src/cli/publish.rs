@@ -20,8 +20,14 @@ fn data(text: &str) -> Result<&RawValue, Failure> {
     serde_json::from_str(text).map_err(|error| {
         // A shell takes the quotes away, so a word is the most frequent mistake.
         let quoted = format!("'\"{text}\"'");
-        let word = text.chars().all(|c| c.is_alphanumeric() || " .,!?-_".contains(c));
-        let hint = if word { format!("; did you mean {quoted}?") } else { String::new() };
+        let word = text
+            .chars()
+            .all(|c| c.is_alphanumeric() || " .,!?-_".contains(c));
+        let hint = if word {
+            format!("; did you mean {quoted}?")
+        } else {
+            String::new()
+        };
         Failure::Wrong(vec![format!("`{text}` is not JSON: {error}{hint}")])
     })
 }

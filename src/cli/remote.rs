@@ -21,11 +21,16 @@ pub(super) fn client(matches: &ArgMatches) -> ClientBuilder {
 fn tell(event: &Event) {
     match event {
         Event::Trouble { error, retry_in } => {
-            say(format_args!("{error}; trying again in {:.1} s", retry_in.as_secs_f64()));
+            say(format_args!(
+                "{error}; trying again in {:.1} s",
+                retry_in.as_secs_f64()
+            ));
         }
         Event::SessionReplaced { gap, .. } => {
             let gap = gap.as_secs_f64();
-            say(format_args!("subscribed again; what was published in {gap:.1} s may be lost"));
+            say(format_args!(
+                "subscribed again; what was published in {gap:.1} s may be lost"
+            ));
         }
         _ => {}
     }
@@ -33,7 +38,9 @@ fn tell(event: &Event) {
 
 /// An argument that the parser has made sure is there.
 pub(super) fn argument<'a>(matches: &'a ArgMatches, name: &str) -> &'a str {
-    matches.get_one::<String>(name).expect("because the argument is required")
+    matches
+        .get_one::<String>(name)
+        .expect("because the argument is required")
 }
 
 /// Whether the caller or the network is to blame.

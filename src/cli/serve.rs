@@ -43,7 +43,10 @@ fn announce(config: &Config, server: &Server) {
         say(format_args!("metrics on http://{address}/metrics"));
     }
     if let (true, Some(&address)) = (config.serves_demo(), server.local_addrs().first()) {
-        say(format_args!("open http://{}/ in a browser for the demo pages", from_here(address)));
+        say(format_args!(
+            "open http://{}/ in a browser for the demo pages",
+            from_here(address)
+        ));
     }
 }
 

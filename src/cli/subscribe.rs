@@ -26,8 +26,12 @@ enum End {
 
 /// Prints a line for each message, until a signal comes.
 pub(super) fn run(matches: &ArgMatches) -> Result<(), Failure> {
-    let channels: Vec<&str> =
-        matches.get_many::<String>("channel").into_iter().flatten().map(String::as_str).collect();
+    let channels: Vec<&str> = matches
+        .get_many::<String>("channel")
+        .into_iter()
+        .flatten()
+        .map(String::as_str)
+        .collect();
     let patterns = patterns(&channels)?;
     let (ends, ended) = unbounded();
     let losses = ends.clone();
@@ -43,7 +47,11 @@ pub(super) fn run(matches: &ArgMatches) -> Result<(), Failure> {
                 let _ = ends.send(End::OutputClosed);
             }
         };
-        listening.push(client.listen(channels[index], print).map_err(remote::failure)?);
+        listening.push(
+            client
+                .listen(channels[index], print)
+                .map_err(remote::failure)?,
+        );
     }
     // Until here a signal ends the process as usual; from here on the server is told.
     wait_for_signal(ends)?;
@@ -53,7 +61,9 @@ pub(super) fn run(matches: &ArgMatches) -> Result<(), Failure> {
     match end {
         End::Interrupted | End::OutputClosed => Ok(()),
         End::Refused(why) => Err(Failure::Unable(why)),
-        End::Closed => Err(remote::failure(client.close_reason().unwrap_or(Error::Closed))),
+        End::Closed => Err(remote::failure(
+            client.close_reason().unwrap_or(Error::Closed),
+        )),
     }
 }
 
@@ -68,7 +78,9 @@ fn patterns(channels: &[&str]) -> Result<Arc<[Pattern]>, Failure> {
 /// of them it matches.
 fn first_match(patterns: &[Pattern], channel: &str) -> Option<usize> {
     let channel = ChannelName::try_from(channel).ok()?;
-    patterns.iter().position(|pattern| pattern.matches(&channel))
+    patterns
+        .iter()
+        .position(|pattern| pattern.matches(&channel))
 }
 
 /// Writes the whole message as one line, at once: the reader may be waiting for it.
@@ -88,14 +100,19 @@ fn wait_for_signal(ends: Sender<End>) -> Result<(), Failure> {
         let _ = signals.wait();
         let _ = ends.send(End::Interrupted);
     };
-    thread::Builder::new().name("signals".to_owned()).spawn(wait).map_err(unable)?;
+    thread::Builder::new()
+        .name("signals".to_owned())
+        .spawn(wait)
+        .map_err(unable)?;
     Ok(())
 }
 
 fn report_loss(event: &Event, ends: &Sender<End>) {
     let end = match event {
         Event::SubscriptionLost { pattern, error } => End::Refused(format!("{pattern}: {error}")),
-        Event::State { to: State::Closed, .. } => End::Closed,
+        Event::State {
+            to: State::Closed, ..
+        } => End::Closed,
         _ => return,
     };
     // Nobody listens once the program is about to end, which closes the client, too.
@@ -105,7 +122,9 @@ fn report_loss(event: &Event, ends: &Sender<End>) {
 fn tell_what_was_dropped(client: &Client) {
     let dropped = client.stats().callbacks_dropped;
     if dropped > 0 {
-        say(format_args!("{dropped} messages were dropped: standard output was too slow"));
+        say(format_args!(
+            "{dropped} messages were dropped: standard output was too slow"
+        ));
     }
 }
 
@@ -116,9 +135,13 @@ mod tests {
     #[test]
     fn each_message_belongs_to_the_first_pattern_that_it_matches() {
         let patterns = patterns(&["/a/b", "/a/*", "/a/**"]).unwrap();
-        for (channel, first) in
-            [("/a/b", Some(0)), ("/a/c", Some(1)), ("/a/b/c", Some(2)), ("/b", None), ("x", None)]
-        {
+        for (channel, first) in [
+            ("/a/b", Some(0)),
+            ("/a/c", Some(1)),
+            ("/a/b/c", Some(2)),
+            ("/b", None),
+            ("x", None),
+        ] {
             assert_eq!(first_match(&patterns, channel), first, "{channel}");
         }
     }
@@ -126,7 +149,10 @@ mod tests {
     #[test]
     fn bad_channels_are_the_callers_fault() {
         for bad in ["chat", "/a/*/b", "/a//b"] {
-            assert!(matches!(super::patterns(&[bad]), Err(Failure::Wrong(_))), "{bad}");
+            assert!(
+                matches!(super::patterns(&[bad]), Err(Failure::Wrong(_))),
+                "{bad}"
+            );
         }
     }
 }

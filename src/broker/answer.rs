@@ -115,7 +115,7 @@ impl Flight {
         self.landed = true;
         let (freed, link) = {
             let mut state = self.session.lock();
-            (state.landed(self.number), state.next_wake())
+            (state.landed(self.number), state.next_wake().cloned())
         };
         self.core.load.left(freed);
         if let Some(link) = link {
@@ -138,7 +138,7 @@ impl Drop for Flight {
         let link = {
             let mut state = self.session.lock();
             state.lost(self.number);
-            state.next_wake()
+            state.next_wake().cloned()
         };
         if let Some(link) = link {
             link.outlet.wake(&[link.key]);

@@ -1,20 +1,22 @@
 //! What all parts of the broker share, and the steps that touch several sessions.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use super::config::BrokerConfig;
 use super::events::{Client, Event, Observers};
 use super::held::HeldCounts;
 use super::listeners::Listeners;
+use super::load::Load;
 use super::local::LocalError;
+use super::mailbox::Locals;
 use super::policy::Policy;
-use super::queue::{Outcome, Overflow};
+use super::queue::{Outcome, QueueLimits};
 use super::registry::Registry;
 use super::run::Run;
 use super::service::Services;
-use super::session::{Finish, Gone, Identity, Session};
+use super::session::{Finish, Gone, Identity, Session, State};
 use super::table::Table;
 use super::ticker::Ticker;
 use super::wakes::Wakes;
@@ -29,6 +31,9 @@ pub(crate) struct Core {
     pub(crate) registry: Arc<Registry>,
     pub(crate) table: Table,
     pub(crate) held: Arc<HeldCounts>,
+    pub(crate) locals: Locals,
+    /// The bounds of the queues of local clients.
+    pub(crate) local_queue: QueueLimits,
     pub(crate) ticker: Ticker,
     pub(crate) load: Load,
     pub(crate) counters: Counters,
@@ -41,36 +46,6 @@ pub(crate) struct Core {
     /// Services, local callbacks and observers.
     pub(crate) servants: Arc<Pool<Job>>,
     pub(crate) draining: AtomicBool,
-}
-
-/// Bytes in all queues together. Signed, because a message may leave on another thread before its
-/// arrival is booked.
-#[derive(Default)]
-pub(crate) struct Load {
-    bytes: AtomicI64,
-}
-
-impl Load {
-    /// Books a change; returns the bytes there are now.
-    pub(crate) fn change(&self, arrived: usize, left: usize) -> usize {
-        let change = as_i64(arrived) - as_i64(left);
-        let now = self.bytes.fetch_add(change, Ordering::Relaxed) + change;
-        usize::try_from(now).unwrap_or(0)
-    }
-
-    pub(crate) fn left(&self, bytes: usize) {
-        if bytes > 0 {
-            self.change(0, bytes);
-        }
-    }
-
-    pub(crate) fn bytes(&self) -> usize {
-        usize::try_from(self.bytes.load(Ordering::Relaxed)).unwrap_or(0)
-    }
-}
-
-fn as_i64(bytes: usize) -> i64 {
-    i64::try_from(bytes).unwrap_or(i64::MAX)
 }
 
 /// What the broker counts.
@@ -144,11 +119,14 @@ impl Core {
         let publication = Arc::new(publication);
         let (mut wakes, mut sums) = (Wakes::default(), Sums::default());
         self.deliver(&publication, &session, None, &mut wakes, &mut sums);
-        let queued = sums.queued == 1;
+        let (queued, full) = (sums.queued == 1, sums.refused + sums.overflowed.len() > 0);
         self.settle(sums);
         wakes.send();
-        if !queued {
+        if full {
             return Err(LocalError::QueueFull);
+        }
+        if !queued {
+            return Err(LocalError::UnknownClient);
         }
         let client = Client::Remote(*client);
         self.observers.tell(&self.servants, || Event::Pushed {
@@ -166,11 +144,15 @@ impl Core {
         wakes: &mut Wakes,
         sums: &mut Sums,
     ) {
+        let limits = match session.identity() {
+            Identity::Remote(_) => &self.config.queue,
+            Identity::Local(_) => &self.local_queue,
+        };
         let mut state = session.lock();
-        let pushed = state.push(item, &self.config.queue);
+        let pushed = state.push(item, limits);
         if pushed.outcome == Outcome::Queued && Some(session.number()) != rider {
             if let Some(link) = state.next_wake() {
-                wakes.add(&link);
+                wakes.add(link);
             }
         }
         drop(state);
@@ -182,6 +164,7 @@ impl Core {
                 sums.queued_bytes += item.json().len();
             }
             Outcome::Refused => sums.refused += 1,
+            Outcome::Gone => {}
             Outcome::Overflowed => sums.overflowed.push(Arc::clone(session)),
         }
     }
@@ -200,34 +183,27 @@ impl Core {
         }
     }
 
-    /// All queues together are too large: the largest loses first.
-    fn relieve(self: &Arc<Self>) {
-        for _ in 0..RELIEF_ROUNDS {
-            if self.load.bytes() <= self.config.max_queued_total {
-                return;
-            }
-            let mut largest: Option<(usize, Arc<Session>)> = None;
-            self.registry.for_each(|session| {
-                let bytes = session.lock().queued().1;
-                if bytes > largest.as_ref().map_or(0, |(most, _)| *most) {
-                    largest = Some((bytes, Arc::clone(session)));
-                }
-            });
-            let Some((_, session)) = largest else { return };
-            if self.config.queue.overflow == Overflow::Disconnect {
-                self.end(&session, Gone::Overflowed);
-                continue;
-            }
-            let (messages, bytes) = session.lock().clear_queue();
-            self.counters.dropped_oldest.add(messages as u64);
-            self.load.left(bytes);
-        }
-    }
-
     /// Ends a session, once: its subscriptions, its queue, and whatever is held for it. Whether it
     /// was still there.
     pub(crate) fn end(self: &Arc<Self>, session: &Arc<Session>, gone: Gone) -> bool {
-        let Some((link, (messages, bytes))) = session.lock().end(gone) else {
+        self.end_if(session, gone, |_| true)
+    }
+
+    /// Ends a session that is as the condition says, with nothing happening to it in between.
+    pub(crate) fn end_if(
+        self: &Arc<Self>,
+        session: &Arc<Session>,
+        gone: Gone,
+        condition: impl FnOnce(&State) -> bool,
+    ) -> bool {
+        let mut state = session.lock();
+        let ended = if condition(&state) {
+            state.end(gone)
+        } else {
+            None
+        };
+        drop(state);
+        let Some((link, (messages, bytes))) = ended else {
             return false;
         };
         if let Some(id) = session.remote_id() {
@@ -257,6 +233,8 @@ impl Core {
     /// Answers every held connect in good order, spread over the time so that the clients do not
     /// come back all at once. Blocks for so long.
     pub(crate) fn drain(self: &Arc<Self>, spread: Duration) {
+        // Before the sessions are looked at: a connect that finds its session's lock free after
+        // this look sees the flag, and is not held.
         self.draining.store(true, Ordering::Relaxed);
         let mut held = Vec::new();
         self.registry.for_each(|session| {
@@ -300,7 +278,5 @@ struct Sums {
     overflowed: Vec<Arc<Session>>,
 }
 
-/// How many queues are given up for one message that brought the sum over the bound.
-const RELIEF_ROUNDS: usize = 4;
 /// Held connects are answered in steps of so long while draining.
 const DRAIN_STEP: Duration = Duration::from_millis(10);

@@ -8,12 +8,15 @@ use serde::Serialize;
 
 use super::answer::Executed;
 use super::config::BrokerConfig;
-use super::core::{Core, Counters, Load, Sender};
+use super::core::{Core, Counters, Sender};
 use super::events::{Event, Observers};
 use super::held::HeldCounts;
 use super::listeners::Listeners;
+use super::load::Load;
 use super::local::{LocalClient, LocalError, to_json};
+use super::mailbox::Locals;
 use super::policy::{Policy, Question, Verdict};
+use super::queue::Overflow;
 use super::registry::Registry;
 use super::run::{Call, execute, judge};
 use super::service::{Access, Service, Services};
@@ -60,12 +63,18 @@ impl Broker {
     ) -> std::io::Result<Self> {
         let judges = Pool::start("judge", config.workers, Some(JUDGE_QUEUE), judge)?;
         let servants = Pool::start("servant", config.workers, None, |job: Job| job())?;
+        let mut local_queue = config.queue;
+        if local_queue.overflow == Overflow::Disconnect {
+            local_queue.overflow = Overflow::DropOldest;
+        }
         let core = Core {
             registry: Arc::new(Registry::new(config.max_sessions)),
             table: Table::default(),
             held: Arc::new(HeldCounts::default()),
             ticker: Ticker::new(clock.now()),
             load: Load::default(),
+            locals: Locals::default(),
+            local_queue,
             counters: Counters::default(),
             policy,
             listeners: Listeners::default(),
@@ -200,19 +209,18 @@ impl Broker {
     /// What there is and what has happened so far. Looks at every session.
     pub fn stats(&self) -> BrokerStats {
         let core = &self.core;
-        let (mut queued_messages, mut queued_bytes) = (0, 0);
-        core.registry.for_each(|session| {
-            let (messages, bytes) = session.lock().queued();
-            queued_messages += messages as u64;
-            queued_bytes += bytes as u64;
-        });
+        let mut queued_messages = 0;
+        core.registry
+            .for_each(|session| queued_messages += session.lock().queued().0 as u64);
+        core.locals
+            .for_each(|local| queued_messages += local.queued().0 as u64);
         let counters = &core.counters;
         BrokerStats {
             sessions: core.registry.len() as u64,
             held: core.held.total(),
             subscriptions: core.table.len() as u64,
             queued_messages,
-            queued_bytes,
+            queued_bytes: core.load.bytes() as u64,
             received: counters.received.get(),
             published: counters.published.get(),
             queued: counters.queued.get(),
@@ -260,9 +268,9 @@ pub struct BrokerStats {
     pub held: u64,
     /// Subscriptions at present.
     pub subscriptions: u64,
-    /// Messages waiting in queues at present.
+    /// Messages waiting in queues at present, and being written.
     pub queued_messages: u64,
-    /// Bytes waiting in queues at present.
+    /// Bytes waiting in queues at present, and being written.
     pub queued_bytes: u64,
     /// Messages received from remote clients, of any kind.
     pub received: u64,

@@ -78,6 +78,7 @@ impl HeldConnect {
         drop(state);
         self.answered = true;
         answer.filtered = self.session.filtered;
+        answer.close |= self.core.is_draining();
         Some(answer)
     }
 

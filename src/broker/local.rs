@@ -1,23 +1,20 @@
 //! Clients in this process: they subscribe and publish like remote ones, without a transport.
 
-use std::collections::VecDeque;
 use std::fmt;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 use std::time::Duration;
 
-use parking_lot::{Condvar, Mutex};
 use serde::Serialize;
 
 use super::core::{Core, Sender, client_of};
 use super::events::Event;
+use super::mailbox::{Callback, Shared};
 use super::session::{Gone, Identity, Session, SessionSettings};
 use super::wakes::Wakes;
-use super::work::guarded;
 use crate::protocol::{
-    ChannelKind, ChannelName, ClientId, LocalId, Pattern, Publication, Publisher, Tail,
+    ChannelKind, ChannelName, ClientId, LocalId, Pattern, Publication, Publisher,
 };
-use crate::transport::{Link, Outlet};
+use crate::transport::Link;
 
 /// A client in this process. It has no handshake, never expires, and is asked no policy. Its id
 /// cannot be named by remote clients. Dropping it ends it.
@@ -53,27 +50,6 @@ impl fmt::Display for LocalError {
 
 impl std::error::Error for LocalError {}
 
-type Callback = Box<dyn FnMut(&Arc<Publication>) + Send>;
-
-struct Entry {
-    token: u64,
-    pattern: Pattern,
-    /// Without one, messages go to `recv_timeout`.
-    callback: Option<Arc<Mutex<Callback>>>,
-}
-
-struct Shared {
-    me: Weak<Self>,
-    core: Weak<Core>,
-    session: Weak<Session>,
-    entries: Mutex<Vec<Entry>>,
-    tokens: AtomicU64,
-    /// A job that calls callbacks is on its way or running.
-    scheduled: AtomicBool,
-    inbox: Mutex<VecDeque<Arc<Publication>>>,
-    arrived: Condvar,
-}
-
 /// A subscription of a local client; dropping it unsubscribes.
 #[must_use = "dropping a subscription unsubscribes"]
 pub struct LocalSubscription {
@@ -94,20 +70,12 @@ impl LocalClient {
         };
         let identity = Identity::Local(LocalId(number));
         let session = Arc::new(Session::new(number, identity, &settings, None));
-        let shared = Arc::new_cyclic(|me| Shared {
-            me: Weak::clone(me),
-            core: Arc::downgrade(core),
-            session: Arc::downgrade(&session),
-            entries: Mutex::default(),
-            tokens: AtomicU64::new(1),
-            scheduled: AtomicBool::new(false),
-            inbox: Mutex::default(),
-            arrived: Condvar::new(),
-        });
+        let shared = Shared::new(core, &session);
         session.lock().attach(Link {
             outlet: Arc::clone(&shared) as _,
             key: number,
         });
+        core.locals.add(number, &shared);
         let client = client_of(&session);
         core.observers
             .tell(&core.servants, || Event::Connected { client, peer: None });
@@ -124,7 +92,8 @@ impl LocalClient {
     }
 
     /// Calls the function for each message, one after the other, on a worker thread. It may block;
-    /// what it does not keep up with waits, bounded like any session's queue.
+    /// what it does not keep up with waits, bounded like any session's queue. Where others would be
+    /// disconnected, the oldest messages are dropped: nobody here would come back.
     ///
     /// Of several subscriptions that match a message the most specific one gets it.
     pub fn subscribe(
@@ -132,7 +101,7 @@ impl LocalClient {
         pattern: &str,
         callback: impl FnMut(&Arc<Publication>) + Send + 'static,
     ) -> Result<LocalSubscription, LocalError> {
-        self.record(pattern, Some(Arc::new(Mutex::new(Box::new(callback)))))
+        self.record(pattern, Some(Box::new(callback)))
     }
 
     /// Subscribes for [`recv_timeout`](Self::recv_timeout).
@@ -142,12 +111,9 @@ impl LocalClient {
 
     /// Waits for the next message of a subscription without callback. Blocks at the most so long.
     pub fn recv_timeout(&self, timeout: Duration) -> Option<Arc<Publication>> {
-        let mut inbox = self.shared.inbox.lock();
-        let empty = |inbox: &mut VecDeque<Arc<Publication>>| inbox.is_empty();
-        self.shared
-            .arrived
-            .wait_while_for(&mut inbox, empty, timeout);
-        inbox.pop_front()
+        let message = self.shared.wait(timeout)?;
+        self.core.load.left(message.json().len());
+        Some(message)
     }
 
     /// Publishes; returns how many clients it was queued for. The client gets its own message if it
@@ -184,23 +150,17 @@ impl LocalClient {
     fn record(
         &self,
         pattern: &str,
-        callback: Option<Arc<Mutex<Callback>>>,
+        callback: Option<Callback>,
     ) -> Result<LocalSubscription, LocalError> {
         let invalid = || LocalError::InvalidChannel(pattern.to_owned());
         let pattern = Pattern::try_from(pattern).map_err(|_| invalid())?;
         if pattern.kind() != ChannelKind::Broadcast {
             return Err(invalid());
         }
-        let token = self.shared.tokens.fetch_add(1, Ordering::Relaxed);
-        let entry = Entry {
-            token,
-            pattern: pattern.clone(),
-            callback,
-        };
-        self.shared.entries.lock().push(entry);
-        self.core
-            .subscribe(&self.session, &[pattern])
-            .map_err(|_| LocalError::UnknownClient)?;
+        let token = self.shared.add(pattern.clone(), callback, || {
+            // Fails only for a client that was dropped, and this one is not.
+            drop(self.core.subscribe(&self.session, &[pattern]));
+        });
         Ok(LocalSubscription {
             core: Arc::clone(&self.core),
             session: Arc::clone(&self.session),
@@ -214,6 +174,9 @@ impl LocalClient {
 impl Drop for LocalClient {
     fn drop(&mut self) {
         self.core.end(&self.session, Gone::Disconnected);
+        self.core.locals.remove(self.session.number());
+        let (_, bytes) = self.shared.clear();
+        self.core.load.left(bytes);
     }
 }
 
@@ -229,115 +192,11 @@ impl Drop for LocalSubscription {
         if self.kept {
             return;
         }
-        let mut entries = self.shared.entries.lock();
-        let Some(at) = entries.iter().position(|entry| entry.token == self.token) else {
-            return;
-        };
-        let gone = entries.remove(at);
-        let last = !entries.iter().any(|entry| entry.pattern == gone.pattern);
-        drop(entries);
-        if last {
-            self.core.unsubscribe(&self.session, &[gone.pattern]);
-        }
+        self.shared.remove(self.token, |pattern| {
+            let pattern = pattern.clone();
+            self.core.unsubscribe(&self.session, &[pattern]);
+        });
     }
-}
-
-impl Outlet for Shared {
-    fn wake(&self, _keys: &[u64]) {
-        if self
-            .entries
-            .lock()
-            .iter()
-            .all(|entry| entry.callback.is_none())
-        {
-            while let Some(message) = self.take() {
-                self.keep(message);
-            }
-        } else if !self.scheduled.swap(true, Ordering::AcqRel) {
-            self.schedule();
-        }
-    }
-}
-
-impl Shared {
-    fn schedule(&self) {
-        let (Some(core), Some(me)) = (self.core.upgrade(), self.me.upgrade()) else {
-            return;
-        };
-        // The pool for inboxes has no bound, and refuses only when it is being dropped.
-        drop(core.servants.submit(Box::new(move || me.serve())));
-    }
-
-    /// Calls the callbacks of what has arrived; at most a turn, then others may use the thread.
-    fn serve(&self) {
-        for _ in 0..TURN {
-            let Some(message) = self.take() else {
-                self.scheduled.store(false, Ordering::Release);
-                // Something may have arrived before the flag was cleared.
-                let more = self
-                    .session
-                    .upgrade()
-                    .is_some_and(|session| session.lock().ready());
-                if more && !self.scheduled.swap(true, Ordering::AcqRel) {
-                    break;
-                }
-                return;
-            };
-            self.dispatch(message);
-        }
-        self.schedule();
-    }
-
-    fn take(&self) -> Option<Arc<Publication>> {
-        let message = self.session.upgrade()?.lock().pop()?;
-        if let Some(core) = self.core.upgrade() {
-            core.load.left(message.json().len());
-        }
-        Some(message)
-    }
-
-    fn dispatch(&self, message: Arc<Publication>) {
-        let entries = self.entries.lock();
-        let matching = entries
-            .iter()
-            .filter(|entry| entry.pattern.matches(message.channel()));
-        let best = matching.max_by_key(|entry| specificity(&entry.pattern));
-        let callback = best.map(|entry| entry.callback.clone());
-        drop(entries);
-        match callback {
-            Some(Some(callback)) => {
-                guarded("a local client", || (callback.lock())(&message));
-            }
-            Some(None) => self.keep(message),
-            // It was pushed to this client, or unsubscribed meanwhile.
-            None => self.keep(message),
-        }
-    }
-
-    /// Keeps a message for `recv_timeout`, bounded like the session's queue.
-    fn keep(&self, message: Arc<Publication>) {
-        let Some(core) = self.core.upgrade() else {
-            return;
-        };
-        let mut inbox = self.inbox.lock();
-        if inbox.len() >= core.config.queue.messages {
-            inbox.pop_front();
-            core.counters.dropped_oldest.one();
-        }
-        inbox.push_back(message);
-        drop(inbox);
-        self.arrived.notify_one();
-    }
-}
-
-/// Exact before `*` before `**`, and then the deeper one.
-fn specificity(pattern: &Pattern) -> (u8, usize) {
-    let rank = match pattern.tail() {
-        Tail::Exact => 2,
-        Tail::One => 1,
-        Tail::Deep => 0,
-    };
-    (rank, pattern.prefix_segments().count())
 }
 
 fn broadcast(channel: &str) -> Result<ChannelName, LocalError> {
@@ -349,6 +208,3 @@ fn broadcast(channel: &str) -> Result<ChannelName, LocalError> {
 pub(crate) fn to_json(data: &impl Serialize) -> Result<String, LocalError> {
     serde_json::to_string(data).map_err(|error| LocalError::InvalidData(error.to_string()))
 }
-
-/// Callbacks called before others may use the thread.
-const TURN: usize = 64;

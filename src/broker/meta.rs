@@ -280,7 +280,8 @@ impl Run<'_> {
             .core
             .config
             .timeout(message.advice.and_then(|advice| advice.timeout));
-        let holds = self.alone && state.is_connected() && !timeout.is_zero() && !state.ready();
+        let wanted = self.alone && state.is_connected() && !timeout.is_zero();
+        let holds = wanted && !state.ready() && !self.core.is_draining();
         match if holds { self.place() } else { Err(None) } {
             Ok(place) => {
                 let until = self.core.clock.now() + timeout;
@@ -333,6 +334,9 @@ impl Run<'_> {
         let core = Arc::clone(&self.core);
         let mut interval_ms = terms.interval_ms;
         match refused {
+            None if core.is_draining() => {
+                echo(body, message).success(&mut self.replies).finish();
+            }
             None => terms.write_success(&core, session, state, &mut self.replies),
             Some(Full::Browser) => {
                 let advice = Advice::multiple_clients(SLOW_RETRY_MS);

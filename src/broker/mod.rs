@@ -12,7 +12,8 @@
 //!
 //! # Locks
 //! Each lock has its own private state, and none is held while another is taken, but for these:
-//! - a session's `subscriptions` before the table or the session's state;
+//! - a local client's mailbox before its session's `subscriptions` or state;
+//! - a session's `subscriptions` before the table, the session's state or the observers' inboxes;
 //! - a session's state before the leaves: held counts and the ticker's calendar.
 //!
 //! Never the table and a session's state together, never two sessions. What a locked step brings
@@ -26,7 +27,9 @@ mod facade;
 mod held;
 mod hold;
 mod listeners;
+mod load;
 mod local;
+mod mailbox;
 mod meta;
 mod policy;
 mod publish;

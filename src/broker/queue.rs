@@ -49,6 +49,8 @@ pub(crate) enum Outcome {
     Queued,
     /// It was dropped.
     Refused,
+    /// The queue's owner is gone.
+    Gone,
     /// The queue's owner is to be disconnected.
     Overflowed,
 }
@@ -62,35 +64,43 @@ pub(crate) struct Pushed {
     pub(crate) dropped_bytes: usize,
 }
 
+impl Pushed {
+    /// An outcome that cost the others nothing.
+    pub(crate) fn alone(outcome: Outcome) -> Self {
+        Self {
+            outcome,
+            dropped: 0,
+            dropped_bytes: 0,
+        }
+    }
+}
+
 #[derive(Debug, Default)]
 pub(crate) struct Queue {
     items: VecDeque<Arc<Publication>>,
     bytes: usize,
+    /// Messages at the head that are being written, and their bytes.
     in_flight: usize,
+    flight_bytes: usize,
 }
 
 impl Queue {
     pub(crate) fn push(&mut self, item: &Arc<Publication>, limits: &QueueLimits) -> Pushed {
-        let mut pushed = Pushed {
-            outcome: Outcome::Queued,
-            dropped: 0,
-            dropped_bytes: 0,
-        };
         let size = item.json().len();
-        while self.items.len() >= limits.messages || self.bytes + size > limits.bytes {
-            // Only what is not being written can make room.
-            let old = match limits.overflow {
-                Overflow::DropOldest if size <= limits.bytes => self.items.remove(self.in_flight),
-                Overflow::DropOldest | Overflow::DropNewest => None,
-                Overflow::Disconnect => {
-                    pushed.outcome = Outcome::Overflowed;
-                    return pushed;
+        let mut pushed = Pushed::alone(Outcome::Queued);
+        if !self.has_room(size, limits) {
+            match limits.overflow {
+                Overflow::Disconnect => return Pushed::alone(Outcome::Overflowed),
+                Overflow::DropNewest => return Pushed::alone(Outcome::Refused),
+                Overflow::DropOldest if !self.can_make_room(size, limits) => {
+                    return Pushed::alone(Outcome::Refused);
                 }
-            };
-            let Some(old) = old else {
-                pushed.outcome = Outcome::Refused;
-                return pushed;
-            };
+                Overflow::DropOldest => {}
+            }
+        }
+        while !self.has_room(size, limits) {
+            let old = self.items.remove(self.in_flight);
+            let old = old.expect("without what waits there is room");
             self.bytes -= old.json().len();
             pushed.dropped += 1;
             pushed.dropped_bytes += old.json().len();
@@ -98,6 +108,15 @@ impl Queue {
         self.bytes += size;
         self.items.push_back(Arc::clone(item));
         pushed
+    }
+
+    fn has_room(&self, size: usize, limits: &QueueLimits) -> bool {
+        self.items.len() < limits.messages && self.bytes + size <= limits.bytes
+    }
+
+    /// Whether there is room beside what is being written, which cannot be dropped.
+    fn can_make_room(&self, size: usize, limits: &QueueLimits) -> bool {
+        self.in_flight < limits.messages && self.flight_bytes + size <= limits.bytes
     }
 
     /// Messages that wait and are not being written.
@@ -113,39 +132,43 @@ impl Queue {
         self.bytes
     }
 
+    pub(crate) fn waiting_bytes(&self) -> usize {
+        self.bytes - self.flight_bytes
+    }
+
     /// Marks messages from the head as in flight and copies their handles to `out`: as many as fit
     /// into `budget` bytes, but at least one. Only when nothing is in flight.
     pub(crate) fn take_off(&mut self, budget: usize, out: &mut Vec<Arc<Publication>>) {
         assert_eq!(self.in_flight, 0, "one flight at a time");
-        let mut size = 0;
         for item in &self.items {
-            size += item.json().len() + 1;
-            if size > budget && self.in_flight > 0 {
+            let size = item.json().len();
+            // Each comes with a comma.
+            let written = self.flight_bytes + size + self.in_flight + 1;
+            if written > budget && self.in_flight > 0 {
                 break;
             }
             self.in_flight += 1;
+            self.flight_bytes += size;
             out.push(Arc::clone(item));
         }
     }
 
     /// The flight arrived: its messages leave. Returns how many bytes they had.
     pub(crate) fn landed(&mut self) -> usize {
-        let mut freed = 0;
-        for item in self.items.drain(..self.in_flight) {
-            freed += item.json().len();
-        }
+        let freed = std::mem::take(&mut self.flight_bytes);
+        self.items.drain(..std::mem::take(&mut self.in_flight));
         self.bytes -= freed;
-        self.in_flight = 0;
         if self.items.is_empty() && self.items.capacity() > KEPT_CAPACITY {
             self.items = VecDeque::new();
         }
-        self.invariants();
+        self.check();
         freed
     }
 
     /// The flight was lost: its messages wait again.
     pub(crate) fn returned(&mut self) {
         self.in_flight = 0;
+        self.flight_bytes = 0;
     }
 
     /// Takes out the oldest message for a receiver in this process.
@@ -156,24 +179,179 @@ impl Queue {
         Some(item)
     }
 
-    /// Empties the queue; returns how many messages and bytes were lost.
+    /// Drops what is not being written; returns how many messages and bytes were lost.
+    pub(crate) fn clear_waiting(&mut self) -> (usize, usize) {
+        let lost = (self.waiting(), self.waiting_bytes());
+        self.items.truncate(self.in_flight);
+        self.bytes = self.flight_bytes;
+        self.check();
+        lost
+    }
+
+    /// Empties the queue; returns how many messages waited in it, and the bytes of all of it.
     pub(crate) fn clear(&mut self) -> (usize, usize) {
-        let lost = (self.items.len(), self.bytes);
+        let lost = (self.waiting(), self.bytes);
         *self = Self::default();
         lost
     }
 
-    fn invariants(&self) {
+    fn check(&self) {
+        let sum = |items: &mut dyn Iterator<Item = &Arc<Publication>>| -> usize {
+            items.map(|item| item.json().len()).sum()
+        };
         debug_assert!(self.in_flight <= self.items.len());
+        debug_assert_eq!(self.bytes, sum(&mut self.items.iter()));
         debug_assert_eq!(
-            self.bytes,
-            self.items
-                .iter()
-                .map(|item| item.json().len())
-                .sum::<usize>()
+            self.flight_bytes,
+            sum(&mut self.items.iter().take(self.in_flight))
         );
     }
 }
 
 /// A queue that has been drained keeps room for so many messages at the most.
 const KEPT_CAPACITY: usize = 16;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::{ChannelName, Publisher};
+
+    fn message(bytes: usize) -> Arc<Publication> {
+        let channel = ChannelName::try_from("/a").unwrap();
+        let empty = Publication::new(&channel, "\"\"", Publisher::Nobody);
+        let data = format!("\"{}\"", "x".repeat(bytes - empty.json().len()));
+        Arc::new(Publication::new(&channel, &data, Publisher::Nobody))
+    }
+
+    fn limits(messages: usize, bytes: usize, overflow: Overflow) -> QueueLimits {
+        QueueLimits {
+            messages,
+            bytes,
+            overflow,
+        }
+    }
+
+    fn sizes(queue: &Queue) -> Vec<usize> {
+        queue.items.iter().map(|item| item.json().len()).collect()
+    }
+
+    #[test]
+    fn a_flight_stays_at_the_head_until_it_lands_or_is_lost() {
+        let mut queue = Queue::default();
+        let limits = limits(10, 1000, Overflow::Disconnect);
+        for size in [50, 60, 70] {
+            queue.push(&message(size), &limits);
+        }
+        let mut out = Vec::new();
+        queue.take_off(112, &mut out);
+        assert_eq!((out.len(), queue.waiting(), queue.bytes()), (2, 1, 180));
+        queue.returned();
+        assert_eq!(queue.waiting(), 3);
+        out.clear();
+        queue.take_off(111, &mut out);
+        assert_eq!(out.len(), 1, "the comma counts");
+        assert_eq!(queue.landed(), 50);
+        out.clear();
+        queue.take_off(10, &mut out);
+        assert_eq!(out.len(), 1, "one always fits");
+        assert_eq!((queue.landed(), queue.landed()), (60, 0));
+        assert_eq!((sizes(&queue), queue.bytes()), (vec![70], 70));
+    }
+
+    #[test]
+    fn what_is_dropped_for_a_message_that_does_not_fit() {
+        let table = [
+            // In flight, overflow, size: outcome, what is in the queue then.
+            (
+                0,
+                Overflow::DropNewest,
+                50,
+                Outcome::Refused,
+                vec![50, 60, 70],
+            ),
+            (
+                0,
+                Overflow::Disconnect,
+                50,
+                Outcome::Overflowed,
+                vec![50, 60, 70],
+            ),
+            (
+                0,
+                Overflow::DropOldest,
+                50,
+                Outcome::Queued,
+                vec![60, 70, 50],
+            ),
+            (0, Overflow::DropOldest, 100, Outcome::Queued, vec![70, 100]),
+            (0, Overflow::DropOldest, 200, Outcome::Queued, vec![200]),
+            (
+                0,
+                Overflow::DropOldest,
+                201,
+                Outcome::Refused,
+                vec![50, 60, 70],
+            ),
+            (
+                1,
+                Overflow::DropOldest,
+                60,
+                Outcome::Queued,
+                vec![50, 70, 60],
+            ),
+            (1, Overflow::DropOldest, 150, Outcome::Queued, vec![50, 150]),
+            (
+                1,
+                Overflow::DropOldest,
+                151,
+                Outcome::Refused,
+                vec![50, 60, 70],
+            ),
+            (
+                3,
+                Overflow::DropOldest,
+                50,
+                Outcome::Refused,
+                vec![50, 60, 70],
+            ),
+        ];
+        for (in_flight, overflow, size, outcome, left) in table {
+            let mut queue = Queue::default();
+            let limits = limits(3, 200, overflow);
+            for size in [50, 60, 70] {
+                assert_eq!(
+                    queue.push(&message(size), &limits),
+                    Pushed::alone(Outcome::Queued)
+                );
+            }
+            if in_flight > 0 {
+                let budget = if in_flight == 1 { 1 } else { 1000 };
+                queue.take_off(budget, &mut Vec::new());
+            }
+            let pushed = queue.push(&message(size), &limits);
+            let case = format!("{in_flight} {overflow:?} {size}");
+            assert_eq!((pushed.outcome, sizes(&queue)), (outcome, left), "{case}");
+            assert_eq!(queue.bytes(), sizes(&queue).iter().sum::<usize>(), "{case}");
+            assert_eq!(
+                pushed.dropped_bytes,
+                180 + if outcome == Outcome::Queued { size } else { 0 } - queue.bytes(),
+                "{case}"
+            );
+        }
+    }
+
+    #[test]
+    fn clearing_spares_what_is_being_written_only_if_asked_to() {
+        let mut queue = Queue::default();
+        let limits = limits(10, 1000, Overflow::Disconnect);
+        for size in [50, 60, 70] {
+            queue.push(&message(size), &limits);
+        }
+        queue.take_off(1, &mut Vec::new());
+        assert_eq!(queue.clear_waiting(), (2, 130));
+        assert_eq!((queue.len(), queue.bytes()), (1, 50));
+        queue.push(&message(60), &limits);
+        assert_eq!(queue.clear(), (1, 110));
+        assert_eq!((queue.len(), queue.bytes()), (0, 0));
+    }
+}

@@ -14,7 +14,7 @@ use super::registry::Reservation;
 use super::service::ServiceEntry;
 use super::session::Session;
 use super::wakes::Wakes;
-use super::work::Slot;
+use super::work::{Slot, Ticket, guarded};
 use crate::protocol::{Batch, ErrorText, Message, Parsed, ReplyTo, Target, error};
 use crate::transport::{BrowserId, Link, Peer, Transport};
 
@@ -81,7 +81,7 @@ pub(crate) struct Run<'b> {
     pub(super) cookie: Option<BrowserId>,
     pub(super) hold: Option<HeldConnect>,
     pub(super) status: AnswerStatus,
-    slot: Option<Arc<Slot>>,
+    ticket: Option<Ticket>,
 }
 
 /// Executes a request, as far as this thread may.
@@ -93,9 +93,9 @@ pub(crate) fn execute(core: &Arc<Core>, call: Call<'_>) -> Executed {
     match run.advance(Place::Io) {
         Next::Done => run.finish(),
         next => {
-            let slot = Slot::new(run.link.clone());
+            let (slot, ticket) = Slot::new(run.link.clone());
             let mut run = run.into_owned();
-            run.slot = Some(Arc::clone(&slot));
+            run.ticket = Some(ticket);
             run.dispatch(next);
             Executed::Later(Exchange::working(slot))
         }
@@ -126,7 +126,7 @@ impl<'b> Run<'b> {
             cookie: None,
             hold: None,
             status: AnswerStatus::Ok,
-            slot: None,
+            ticket: None,
         }
     }
 
@@ -266,8 +266,8 @@ impl<'b> Run<'b> {
     }
 
     fn complete(mut self) {
-        let slot = self.slot.take().expect("a run on a worker has a slot");
-        slot.complete(self.finish());
+        let ticket = self.ticket.take().expect("a run on a worker has one");
+        ticket.complete(self.finish());
     }
 
     /// Too much work waits already: the current message fails.
@@ -314,7 +314,7 @@ impl<'b> Run<'b> {
             cookie: self.cookie,
             hold: self.hold,
             status: self.status,
-            slot: self.slot,
+            ticket: self.ticket,
         }
     }
 
@@ -328,6 +328,7 @@ impl<'b> Run<'b> {
         answer.handshake = self.handshake;
         answer.cookie = self.cookie;
         answer.status = self.status;
+        answer.close = self.core.is_draining();
         if let Some(rider) = &self.rider {
             answer.filtered = rider.filtered;
             let bound = rider.deliver_only || self.peer.transport == Transport::CallbackPolling;
@@ -358,7 +359,7 @@ fn ride(core: &Arc<Core>, rider: &Arc<Session>, link: &Link, may: bool, answer: 
         let flight = state.take_off(link, RESPONSE_BYTES, &mut answer.messages);
         answer.flight = Some(Flight::new(Arc::clone(core), Arc::clone(rider), flight));
     }
-    let wake = state.next_wake();
+    let wake = state.next_wake().cloned();
     drop(state);
     if let Some(link) = wake {
         link.outlet.wake(&[link.key]);
@@ -379,9 +380,13 @@ fn serve(core: &Arc<Core>, entry: Arc<ServiceEntry>) {
             let Some(mut run) = entry.inbox.next() else {
                 return;
             };
-            run.call(&entry);
-            let next = run.advance(Place::Serve);
-            run.dispatch(next);
+            // User code is guarded where it is called. This is for the service's sake, which must
+            // not stop if one of our own steps fails.
+            guarded("a run", || {
+                run.call(&entry);
+                let next = run.advance(Place::Serve);
+                run.dispatch(next);
+            });
         }
         serve(&again, entry);
     });

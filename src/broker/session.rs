@@ -177,25 +177,18 @@ impl State {
     /// Queues a message.
     pub(crate) fn push(&mut self, item: &Arc<Publication>, limits: &QueueLimits) -> Pushed {
         if self.gone.is_some() {
-            return Pushed {
-                outcome: Outcome::Refused,
-                dropped: 0,
-                dropped_bytes: 0,
-            };
+            return Pushed::alone(Outcome::Gone);
         }
         self.queue.push(item, limits)
     }
 
     /// The connection that has something to collect and has not been told, marked as told.
-    pub(crate) fn next_wake(&mut self) -> Option<Link> {
+    pub(crate) fn next_wake(&mut self) -> Option<&Link> {
         if self.woken || !self.ready() {
             return None;
         }
-        let link = self
-            .stream
-            .as_ref()
-            .or(self.hold.as_ref().map(|hold| &hold.link))?
-            .clone();
+        let held = self.hold.as_ref().map(|hold| &hold.link);
+        let link = self.stream.as_ref().or(held)?;
         self.woken = true;
         Some(link)
     }
@@ -355,13 +348,15 @@ impl State {
         self.queue.pop()
     }
 
-    /// Drops the oldest messages that nobody is writing; for the bound on all queues together.
-    pub(crate) fn clear_queue(&mut self) -> (usize, usize) {
-        if self.flight.is_some() {
-            (0, 0)
-        } else {
-            self.queue.clear()
-        }
+    /// Bytes that would be lost with what waits.
+    pub(crate) fn waiting_bytes(&self) -> usize {
+        self.queue.waiting_bytes()
+    }
+
+    /// Drops all messages that nobody is writing, for the bound on all queues together; returns how
+    /// many and how many bytes.
+    pub(crate) fn clear_waiting(&mut self) -> (usize, usize) {
+        self.queue.clear_waiting()
     }
 
     /// The session ends. Returns the connection to wake and what was lost with the queue.
@@ -397,14 +392,22 @@ impl State {
         held.or(self.expires)
     }
 
+    /// Whether its time is over, with nobody reading what it was sent.
+    pub(crate) fn is_expired(&self, now: Instant) -> bool {
+        let over = self.expires.is_some_and(|expires| expires <= now);
+        over && self.hold.is_none() && self.flight.is_none()
+    }
+
     /// What the time brings.
     pub(crate) fn tick(&mut self, now: Instant) -> Ticked {
+        if self.is_expired(now) {
+            return Ticked::Expired;
+        }
         match (&mut self.hold, self.expires) {
             (Some(hold), _) if hold.finish.is_none() && hold.until <= now => {
                 hold.finish = Some(Finish::TimedOut);
                 Ticked::Wake(hold.link.clone())
             }
-            (None, Some(expires)) if expires <= now && self.flight.is_none() => Ticked::Expired,
             (None, Some(expires)) if expires <= now => {
                 // Somebody is still reading: that is a sign of life.
                 self.expires = Some(now + WRITING_GRACE);

@@ -99,13 +99,7 @@ pub(crate) fn tick(core: &Arc<Core>) {
     wakes.send();
     for session in expired {
         // Between the locks the client may have come back.
-        let still = session
-            .lock()
-            .deadline()
-            .is_some_and(|deadline| deadline <= now);
-        if still {
-            core.end(&session, Gone::Expired);
-        }
+        core.end_if(&session, Gone::Expired, |state| state.is_expired(now));
     }
 }
 

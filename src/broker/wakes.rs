@@ -31,7 +31,48 @@ impl Wakes {
     }
 }
 
+/// Also when a run fails half way: whoever got something is told.
+impl Drop for Wakes {
+    fn drop(&mut self) {
+        self.send();
+    }
+}
+
 fn same(a: &Arc<dyn Outlet>, b: &Arc<dyn Outlet>) -> bool {
     // Addresses only: the vtable of one type may exist twice.
     std::ptr::addr_eq(Arc::as_ptr(a), Arc::as_ptr(b))
+}
+
+#[cfg(test)]
+mod tests {
+    use parking_lot::Mutex;
+
+    use super::*;
+
+    #[derive(Default)]
+    struct Calls(Mutex<Vec<Vec<u64>>>);
+
+    impl Outlet for Calls {
+        fn wake(&self, keys: &[u64]) {
+            self.0.lock().push(keys.to_vec());
+        }
+    }
+
+    #[test]
+    fn each_outlet_is_called_once_and_at_the_latest_in_the_end() {
+        let outlets = [Arc::new(Calls::default()), Arc::new(Calls::default())];
+        let link = |n: usize, key| Link {
+            outlet: Arc::clone(&outlets[n]) as _,
+            key,
+        };
+        let mut wakes = Wakes::default();
+        for (n, key) in [(0, 1), (1, 2), (0, 3)] {
+            wakes.add(&link(n, key));
+        }
+        wakes.send();
+        wakes.add(&link(1, 4));
+        drop(wakes);
+        assert_eq!(*outlets[0].0.lock(), [vec![1, 3]]);
+        assert_eq!(*outlets[1].0.lock(), [vec![2], vec![4]]);
+    }
 }

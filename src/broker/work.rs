@@ -11,7 +11,7 @@ use std::thread::{Builder, JoinHandle};
 use crossbeam_channel::{Receiver, Sender, TrySendError};
 use parking_lot::Mutex;
 
-use super::answer::Executed;
+use super::answer::{Answer, AnswerStatus, Executed};
 use crate::transport::Link;
 
 /// Work that needs no more than a thread.
@@ -146,20 +146,106 @@ pub(crate) struct Slot {
     result: Mutex<Option<Executed>>,
 }
 
+/// The duty to put a result into a slot. If it is dropped before (the run failed, or the broker is
+/// being dropped), the connection gets an empty answer instead of waiting for ever.
+pub(crate) struct Ticket(Option<Arc<Slot>>);
+
+impl Ticket {
+    pub(crate) fn complete(mut self, result: Executed) {
+        if let Some(slot) = self.0.take() {
+            slot.complete(result);
+        }
+    }
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        if let Some(slot) = self.0.take() {
+            let mut answer = Answer::new(Vec::new());
+            answer.status = AnswerStatus::Unavailable;
+            slot.complete(Executed::Now(answer));
+        }
+    }
+}
+
 impl Slot {
-    pub(crate) fn new(link: Link) -> Arc<Self> {
-        Arc::new(Self {
+    pub(crate) fn new(link: Link) -> (Arc<Self>, Ticket) {
+        let slot = Arc::new(Self {
             link,
             result: Mutex::new(None),
-        })
+        });
+        (Arc::clone(&slot), Ticket(Some(slot)))
     }
 
-    pub(crate) fn complete(&self, result: Executed) {
+    fn complete(&self, result: Executed) {
         *self.result.lock() = Some(result);
         self.link.outlet.wake(&[self.link.key]);
     }
 
     pub(crate) fn take(&self) -> Option<Executed> {
         self.result.lock().take()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+    use crate::transport::Outlet;
+
+    #[derive(Default)]
+    struct Bell(AtomicUsize);
+
+    impl Outlet for Bell {
+        fn wake(&self, keys: &[u64]) {
+            self.0.fetch_add(keys.len(), Ordering::Relaxed);
+        }
+    }
+
+    #[test]
+    fn a_lost_ticket_answers_too() {
+        let bell = Arc::new(Bell::default());
+        let link = Link {
+            outlet: Arc::clone(&bell) as _,
+            key: 1,
+        };
+        let (slot, ticket) = Slot::new(link);
+        assert!(slot.take().is_none());
+        drop(ticket);
+        let Some(Executed::Now(answer)) = slot.take() else {
+            panic!("an answer")
+        };
+        assert_eq!(answer.status, AnswerStatus::Unavailable);
+        assert_eq!(bell.0.load(Ordering::Relaxed), 1);
+    }
+
+    #[test]
+    fn an_inbox_has_one_job_at_a_time_and_a_bound() {
+        let inbox = Inbox::new(2);
+        assert_eq!(inbox.push(1), Ok(true), "a job is to be submitted");
+        assert_eq!(inbox.push(2), Ok(false), "it is on its way");
+        assert_eq!(inbox.push(3), Err(3));
+        assert_eq!(
+            (inbox.next(), inbox.next(), inbox.next()),
+            (Some(1), Some(2), None)
+        );
+        assert_eq!(inbox.push(4), Ok(true), "the job is over");
+    }
+
+    #[test]
+    fn a_pool_survives_panics_and_finishes_what_it_has() {
+        let done = Arc::new(AtomicUsize::new(0));
+        let pool = Pool::start("test", 1, Some(8), |job: Job| job()).unwrap();
+        for n in 0..4 {
+            let done = Arc::clone(&done);
+            let job = Box::new(move || {
+                assert_ne!(n, 1, "a job fails");
+                done.fetch_add(1, Ordering::Relaxed);
+            });
+            assert!(pool.submit(job).is_ok());
+        }
+        drop(pool);
+        assert_eq!(done.load(Ordering::Relaxed), 3);
     }
 }

@@ -153,6 +153,10 @@ impl Kind for TypeTimes {
     fn amount(&self, value: &Self::Value) -> Option<u128> {
         value.values().map(Duration::as_nanos).max()
     }
+
+    fn limit(&self, text: &str) -> Option<u128> {
+        Time.limit(text)
+    }
 }
 
 #[cfg(test)]

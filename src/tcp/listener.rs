@@ -182,7 +182,7 @@ impl Door {
 }
 
 /// Options of a TCP connection, accepted or connected.
-fn set_stream_options(
+pub(super) fn set_stream_options(
     socket: &Socket,
     nodelay: bool,
     keepalive: Option<Duration>,

@@ -54,7 +54,8 @@ impl Server {
     pub(crate) fn session(&self, channel: &str) -> Session {
         let mut client = self.connect();
         let handshake = json!([{
-            "channel": "/meta/handshake", "version": "1.0", "supportedConnectionTypes": ["long-polling"]
+            "channel": "/meta/handshake", "version": "1.0",
+            "supportedConnectionTypes": ["long-polling"]
         }]);
         let id = client.post(&handshake).json()[0]["clientId"]
             .as_str()
@@ -93,11 +94,11 @@ pub(crate) struct Session {
 
 impl Session {
     /// The bytes of a connect.
-    pub(crate) fn connect(&self, more: Value) -> Vec<u8> {
+    pub(crate) fn connect(&self, more: impl Into<Value>) -> Vec<u8> {
         let mut message = json!({
             "channel": "/meta/connect", "clientId": self.id, "connectionType": "long-polling"
         });
-        for (key, value) in more.as_object().unwrap() {
+        for (key, value) in more.into().as_object().unwrap() {
             message[key] = value.clone();
         }
         post(&json!([message]))

@@ -1,5 +1,6 @@
-//! The native connector on real sockets: what a client sees of its queues, limits and timeouts. What
-//! every connector does alike is tested elsewhere.
+//! The native connector on real sockets: what a client sees of its queues, limits and timeouts.
+//! What every connector does alike is tested elsewhere.
+#![allow(clippy::unwrap_used)] // the harness is part of the tests
 
 mod harness;
 
@@ -162,6 +163,10 @@ fn a_newer_connect_cuts_an_unfinished_write_and_gets_its_messages_first() {
     // More than the sockets' buffers hold, so that a part of it stays with the server.
     let big = "x".repeat(12 << 20);
     server.broker.publish("/big", &big).unwrap();
+    until(
+        || server.running.stats().connections.bytes_out > 100_000,
+        "the beginning of the response",
+    );
     server.broker.publish("/big", &"second").unwrap();
     let mut fast = server.connect();
     fast.send(&session.connect(json!({"id": "newer"})));
@@ -361,10 +366,12 @@ fn draining_answers_held_connects_and_closes() {
 
 #[test]
 fn a_large_file_goes_out_in_pieces_and_holds_nobody_up() {
-    static PATTERN: [u8; 9 << 20] = [7; 9 << 20];
+    let pattern: Vec<u8> = (0..9_u32 << 20).map(|n| (n % 251) as u8).collect();
+    let root = std::env::temp_dir().join(format!("bayeux-native-{}", std::process::id()));
+    std::fs::create_dir_all(&root).unwrap();
+    std::fs::write(root.join("big.bin"), &pattern).unwrap();
     let server = Server::start(|settings| {
-        settings.site.embedded = &[];
-        settings.site.document_root = Some(root_with("big.bin", &PATTERN));
+        settings.site.document_root = Some(root.clone());
         settings.native.io_threads = 1;
     });
     let get = b"GET /big.bin HTTP/1.1\r\nHost: h\r\n\r\n";
@@ -377,15 +384,8 @@ fn a_large_file_goes_out_in_pieces_and_holds_nobody_up() {
     assert_eq!(other.post(&json!([])).json(), json!([]));
     slow.send(&post(&json!([])));
     let file = slow.response();
-    assert_eq!((file.status, file.body.len()), (200, PATTERN.len()));
-    assert!(file.body == PATTERN);
+    assert_eq!((file.status, file.body.len()), (200, pattern.len()));
+    assert!(file.body == pattern);
     assert_eq!(slow.response().json(), json!([]), "the request behind it");
-}
-
-/// A new directory with one file.
-fn root_with(name: &str, content: &[u8]) -> std::path::PathBuf {
-    let root = std::env::temp_dir().join(format!("bayeux-native-{}", std::process::id()));
-    std::fs::create_dir_all(&root).unwrap();
-    std::fs::write(root.join(name), content).unwrap();
-    root
+    std::fs::remove_dir_all(&root).unwrap();
 }

@@ -7,7 +7,7 @@ use super::answers::Answers;
 use super::reading::Reading;
 use crate::broker::Flight;
 use crate::http::Body;
-use crate::tcp::reactor::{CloseReason, Io};
+use crate::tcp::reactor::Io;
 
 /// One connection.
 pub(super) struct Connection {
@@ -25,8 +25,8 @@ pub(super) struct Connection {
     pub(super) closes: bool,
     /// The request that is being received will be the last.
     pub(super) draining: bool,
-    /// Input is paused until everything owed is written.
-    pub(super) blocked: bool,
+    /// Why the input is paused, if it is.
+    pub(super) blocked: Option<Blocked>,
     /// The rest of the input will be offered again by itself.
     pub(super) offered_again: bool,
 }
@@ -46,6 +46,15 @@ pub(super) enum WaitsFor {
     Answer,
     /// The peer, to take what is written. The reactor watches that.
     Output,
+}
+
+/// What has to happen before more input is wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Blocked {
+    /// Less must be owed.
+    Room,
+    /// Nothing must be owed: the next request waits for an interim response.
+    Turn,
 }
 
 /// A response on its way.
@@ -72,7 +81,7 @@ impl Connection {
             booked: 0,
             closes: false,
             draining: false,
-            blocked: false,
+            blocked: None,
             offered_again: false,
         }
     }
@@ -81,6 +90,8 @@ impl Connection {
     pub(super) fn stop_reading(&mut self) {
         self.reading = Reading::Stopped;
         self.closes = true;
+        // What still comes is read past, so that the end of the stream is seen.
+        self.blocked = None;
     }
 
     /// Whether one more request may be read and executed.
@@ -112,12 +123,30 @@ impl Connection {
             .is_some_and(|unsent| unsent.flights.iter().any(Flight::is_cut))
     }
 
-    /// The connection has ended: messages that the kernel took before count as delivered, the
-    /// others go back to their sessions.
-    pub(super) fn end(self, reason: CloseReason) {
-        let flushed = matches!(reason, CloseReason::Closed | CloseReason::PeerClosed);
-        if let Some(unsent) = self.unsent.filter(|_| flushed) {
-            unsent.flights.into_iter().for_each(Flight::delivered);
+    /// Whether what the input was paused for has happened; it is not blocked any more then.
+    pub(super) fn unblock(&mut self) -> bool {
+        let unblocked = match self.blocked {
+            None => false,
+            Some(Blocked::Room) => self.has_room(),
+            Some(Blocked::Turn) => self.is_even(),
+        };
+        if unblocked {
+            self.blocked = None;
         }
+        unblocked
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_connection_is_small() {
+        assert!(
+            size_of::<Connection>() <= 256,
+            "{}",
+            size_of::<Connection>()
+        );
     }
 }

@@ -4,7 +4,8 @@
 //! - `http1`: recognising requests in bytes; no socket, no clock.
 //! - `reading`, `answers`, `sending`: a connection's three parts, from bytes to requests, from
 //!   requests to answers in order, from answers to bytes.
-//! - `connection`, `service`: what is kept for a connection, and what happens to it when.
+//! - `connection`, `service`, `requests`: what is kept for a connection, what happens to it when,
+//!   and what is done with its input.
 //! - `config`, `shared`, `running`: knobs, limits over all connections, start and stop.
 //!
 //! # Out of scope
@@ -16,6 +17,7 @@ mod config;
 mod connection;
 mod http1;
 mod reading;
+mod requests;
 mod running;
 mod sending;
 mod service;

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::config::NativeConfig;
 use super::service::Native;
-use super::shared::Shared;
+use super::shared::{Shared, ThreadCounter};
 use crate::clock::Clock;
 use crate::http::Site;
 use crate::tcp::reactor::{self, Reactor, Stopped, Waker};
@@ -18,6 +18,8 @@ use crate::transport::Outlet;
 pub struct Running {
     reactor: Reactor,
     shared: Arc<Shared>,
+    /// One per thread.
+    requests: Vec<Arc<ThreadCounter>>,
 }
 
 /// Figures of a connector since its start.
@@ -44,10 +46,17 @@ pub fn start(
 ) -> io::Result<Running> {
     let reactor_config = reactor_config(&config, Arc::clone(&clock));
     let shared = Arc::new(Shared::new(config, site, clock));
+    let mut requests = Vec::new();
     let reactor = Reactor::start(&reactor_config, listeners, |_, waker| {
-        Native::new(Arc::clone(&shared), Arc::new(ThreadOutlet(waker)))
+        let counter = Arc::new(ThreadCounter::default());
+        requests.push(Arc::clone(&counter));
+        Native::new(Arc::clone(&shared), Arc::new(ThreadOutlet(waker)), counter)
     })?;
-    Ok(Running { reactor, shared })
+    Ok(Running {
+        reactor,
+        shared,
+        requests,
+    })
 }
 
 fn reactor_config(config: &NativeConfig, clock: Arc<dyn Clock>) -> reactor::Config {
@@ -76,7 +85,7 @@ impl Running {
     /// Figures since the start.
     pub fn stats(&self) -> NativeStats {
         NativeStats {
-            requests: self.shared.requests.get(),
+            requests: self.requests.iter().map(|counter| counter.get()).sum(),
             input_bytes: self.shared.input.bytes(),
             connections: self.reactor.stats(),
         }

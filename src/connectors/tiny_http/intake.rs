@@ -150,5 +150,6 @@ fn output_beside(request: Request) -> Box<dyn std::io::Write + Send> {
     Box::new(std::io::sink())
 }
 
-/// The library reads an unread body of up to so many bytes when a request is dropped.
-const DISCARDED: usize = 1 << 20;
+/// The library reads what is unread of a body when a request is dropped, into memory; up to so
+/// many bytes it may.
+const DISCARDED: usize = 64 << 20;

@@ -6,9 +6,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use polling::Events;
+use socket2::Socket;
 
+use super::accept_loop::Accepted;
 use super::admission::Admission;
+use super::config::{AcceptErrorHook, AfterError, Config};
 use super::counters::AcceptCounters;
+use super::events::guarded;
 use super::mailbox::{Arrival, Mailbox};
 use super::poll::{Interest, Poll, Source};
 use crate::clock::Clock;
@@ -47,12 +51,19 @@ impl AcceptorShared {
 pub(super) struct Acceptor {
     shared: Arc<AcceptorShared>,
     doors: Vec<Entrance>,
-    threads: Vec<Arc<Mailbox>>,
+    destination: Destination,
     clock: Arc<dyn Clock>,
+    on_error: Option<AcceptErrorHook>,
     /// Waiting out an error of `accept`.
     pause_until: Option<Instant>,
     /// How long the next such wait is.
     delay: Duration,
+}
+
+/// Where the connections go.
+pub(super) enum Destination {
+    Threads(Vec<Arc<Mailbox>>),
+    Function(Box<dyn FnMut(Accepted) + Send>),
 }
 
 struct Entrance {
@@ -60,7 +71,7 @@ struct Entrance {
     door: Door,
 }
 
-enum Accepted {
+enum Round {
     /// Nobody waits, or the round is over.
     Done,
     /// The limit is reached.
@@ -73,8 +84,8 @@ impl Acceptor {
     pub(super) fn new(
         shared: Arc<AcceptorShared>,
         listeners: Vec<Listener>,
-        threads: Vec<Arc<Mailbox>>,
-        clock: Arc<dyn Clock>,
+        destination: Destination,
+        config: &Config,
     ) -> io::Result<Self> {
         let mut doors = Vec::with_capacity(listeners.len());
         for (index, listener) in listeners.into_iter().enumerate() {
@@ -86,8 +97,9 @@ impl Acceptor {
         Ok(Self {
             shared,
             doors,
-            threads,
-            clock,
+            destination,
+            clock: Arc::clone(&config.clock),
+            on_error: config.on_accept_error.clone(),
             pause_until: None,
             delay: DELAY_MIN,
         })
@@ -104,8 +116,8 @@ impl Acceptor {
             }
             for event in events.iter() {
                 match self.accept_some(event.key) {
-                    Accepted::Done => {}
-                    Accepted::Full | Accepted::Failing => break,
+                    Round::Done => {}
+                    Round::Full | Round::Failing => break,
                 }
             }
         }
@@ -140,13 +152,13 @@ impl Acceptor {
         timeout
     }
 
-    fn accept_some(&mut self, door: usize) -> Accepted {
+    fn accept_some(&mut self, door: usize) -> Round {
         for _ in 0..ROUND {
             if self.shared.is_stopping() {
-                return Accepted::Done;
+                return Round::Done;
             }
             if !self.shared.admission.has_room() {
-                return Accepted::Full;
+                return Round::Full;
             }
             let entrance = &self.doors[door];
             match entrance.door.accept(entrance.source.socket()) {
@@ -155,17 +167,17 @@ impl Acceptor {
                     self.shared.counters.accepted.add(1);
                     self.place(door, socket, peer);
                 }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Accepted::Done,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Round::Done,
                 Err(error) if concerns_one_connection(&error) => {
                     self.shared.counters.errors.add(1);
                 }
                 Err(error) => {
                     self.fail(door, &error);
-                    return Accepted::Failing;
+                    return Round::Failing;
                 }
             }
         }
-        Accepted::Done
+        Round::Done
     }
 
     fn fail(&mut self, door: usize, error: &io::Error) {
@@ -174,32 +186,57 @@ impl Acceptor {
             let address = self.doors[door].door.address();
             log::warn!("accepting on {address} fails, will try again: {error}");
         }
+        if let Some(hook) = &self.on_error {
+            if !matches!(guarded(|| hook(error)), Ok(AfterError::Retry)) {
+                return self.shared.stop();
+            }
+        }
         self.shared.admission.notify_on_close();
         self.pause_until = Some(self.clock.now() + self.delay);
         self.delay = (self.delay * 2).min(DELAY_MAX);
     }
 
-    fn place(&self, door: usize, socket: socket2::Socket, peer: Address) {
+    fn place(&mut self, door: usize, socket: Socket, peer: Address) {
         let Some(permit) = self.shared.admission.admit(peer.ip()) else {
             self.shared.counters.over_address_limit.add(1);
             return;
         };
-        let mut arrival = Arrival {
-            socket,
-            peer,
-            listener: door as u16,
-            permit,
-        };
-        let fewest = self
-            .threads
-            .iter()
-            .min_by_key(|thread| thread.load.load(Ordering::Relaxed));
-        // The others only count if that thread has ended.
-        for thread in fewest.into_iter().chain(&self.threads) {
-            match thread.arrive(arrival) {
-                Ok(()) => return,
-                Err(back) => arrival = back,
+        match &mut self.destination {
+            Destination::Threads(threads) => {
+                give(
+                    threads,
+                    Arrival {
+                        socket,
+                        peer,
+                        listener: door as u16,
+                        permit,
+                    },
+                );
             }
+            Destination::Function(accept) => {
+                let accepted = Accepted {
+                    socket,
+                    peer,
+                    listener: door,
+                    permit,
+                };
+                if guarded(|| accept(accepted)).is_err() {
+                    log::error!("an acceptor panicked; its connection is closed");
+                }
+            }
+        }
+    }
+}
+
+fn give(threads: &[Arc<Mailbox>], mut arrival: Arrival) {
+    let fewest = threads
+        .iter()
+        .min_by_key(|thread| thread.load.load(Ordering::Relaxed));
+    // The others only count if that thread has ended.
+    for thread in fewest.into_iter().chain(threads) {
+        match thread.arrive(arrival) {
+            Ok(()) => return,
+            Err(back) => arrival = back,
         }
     }
 }

@@ -5,6 +5,7 @@
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -29,7 +30,7 @@ struct PerAddress {
 }
 
 /// Counts as one connection until it is dropped.
-pub(super) struct Permit {
+pub struct Permit {
     admission: Arc<Admission>,
     address: Option<IpAddr>,
 }
@@ -97,6 +98,12 @@ impl Admission {
             admission: Arc::clone(self),
             address: counted,
         })
+    }
+}
+
+impl fmt::Debug for Permit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Permit({:?})", self.address)
     }
 }
 

@@ -1,10 +1,24 @@
 //! The reactor's knobs.
 
 use std::fmt;
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::preconnect::PreConnect;
 use crate::clock::{Clock, SystemClock};
+
+/// Told of an error of `accept`.
+pub type AcceptErrorHook = Arc<dyn Fn(&io::Error) -> AfterError + Send + Sync>;
+
+/// What to do after an error of `accept`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AfterError {
+    /// Wait a little, or until a connection is closed, and try again.
+    Retry,
+    /// Close the listeners; the connections stay.
+    StopAccepting,
+}
 
 /// How a reactor runs. Make one with [`Config::default`] and change what differs.
 #[derive(Clone)]
@@ -23,7 +37,7 @@ pub struct Config {
     /// for which nothing waits takes any single write, so that no message is too large for ever.
     pub write_buffer: usize,
     /// Bytes that a service may leave unconsumed per connection; one that then consumes nothing is
-    /// closed with `InputOverflow`. Default 1 MiB. Must hold the largest message.
+    /// closed with `InputOverflow`. Default 2 MiB. Must hold the largest message.
     pub input_buffer: usize,
     /// Bytes that are read ahead per connection while its input is paused. Default 16 KiB; beyond it
     /// the peer is stopped by TCP's flow control. While there is room for more, a peer that closes is
@@ -39,6 +53,14 @@ pub struct Config {
     /// How long to wait, after the output is flushed, for the peer to close too. Default 2 s. A
     /// socket that is closed while the peer still sends would destroy what the peer has not read.
     pub linger: Duration,
+    /// Steps that every accepted connection goes through before the service gets it: an allow-list,
+    /// the PROXY protocol, TLS. Default none.
+    pub pre_connect: Vec<Arc<dyn PreConnect>>,
+    /// How long these steps may take together. Default 10 s.
+    pub pre_connect_timeout: Duration,
+    /// Asked when `accept` fails for a reason that should pass, such as a lack of file descriptors.
+    /// Default: wait, and try again.
+    pub on_accept_error: Option<AcceptErrorHook>,
     /// Size of the read buffer that the connections of a thread share, which is also the most that is
     /// read from a connection in a turn. Default 64 KiB, at least 1 KiB.
     pub read_buffer: usize,
@@ -54,12 +76,15 @@ impl Default for Config {
             max_connections: None,
             max_per_address: None,
             write_buffer: 1 << 20,
-            input_buffer: 1 << 20,
+            input_buffer: 2 << 20,
             paused_input: 16 << 10,
             write_timeout: Some(Duration::from_secs(30)),
             write_progress: 4096,
             close_timeout: Duration::from_secs(30),
             linger: Duration::from_secs(2),
+            pre_connect: Vec::new(),
+            pre_connect_timeout: Duration::from_secs(10),
+            on_accept_error: None,
             read_buffer: 64 << 10,
             clock: Arc::new(SystemClock),
         }
@@ -80,6 +105,8 @@ impl fmt::Debug for Config {
             .field("write_progress", &self.write_progress)
             .field("close_timeout", &self.close_timeout)
             .field("linger", &self.linger)
+            .field("pre_connect", &self.pre_connect.len())
+            .field("pre_connect_timeout", &self.pre_connect_timeout)
             .field("read_buffer", &self.read_buffer)
             .finish_non_exhaustive()
     }

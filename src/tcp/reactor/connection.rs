@@ -1,9 +1,11 @@
 //! State of one connection, apart from what the service keeps.
 //!
 //! ```text
+//! Connecting --> Opening --> Open
+//!
 //! Open --close_when_flushed--> Flushing --all taken--> Lingering --peer closed, or time--> gone
 //!   |                              |
-//!   +------ abort, error, timeout, panic, shutdown ------------------------------------> gone
+//!   +------- abort, error, timeout, panic, shutdown ------------------------------------> gone
 //! ```
 
 use std::io::{self, IoSlice};
@@ -11,8 +13,10 @@ use std::time::{Duration, Instant};
 
 use super::admission::Permit;
 use super::config::Config;
+use super::connect::Connect;
 use super::output::Output;
 use super::poll::Interest;
+use super::preconnect::Opening;
 use super::service::CloseReason;
 use super::stream::Stream;
 use super::wheel::{Tick, Ticks};
@@ -31,7 +35,9 @@ pub(super) struct Core {
     pub(super) key: u64,
     pub(super) phase: Phase,
     pub(super) flags: Flags,
-    pub(super) listener: u16,
+    pub(super) origin: Origin,
+    /// Steps to be taken before the service gets the connection.
+    pub(super) opening: Option<Box<Opening>>,
     /// What the kernel has not taken yet.
     pub(super) output: Output,
     /// What was read and not consumed.
@@ -42,18 +48,36 @@ pub(super) struct Core {
     pub(super) write_deadline: Tick,
     /// `bytes_out` when the write deadline was set.
     pub(super) write_mark: u64,
-    /// End of the flushing or lingering phase.
+    /// End of the phase; none while open.
     pub(super) close_deadline: Tick,
     pub(super) bytes_in: u64,
     pub(super) bytes_out: u64,
     pub(super) peer: Address,
     /// How the connection is going to end, once that is decided.
     pub(super) reason: Option<CloseReason>,
-    pub(super) permit: Permit,
+}
+
+/// Where a connection comes from.
+pub(super) enum Origin {
+    Accepted { listener: u16, _permit: Permit },
+    Connected { ticket: u64 },
+}
+
+impl Origin {
+    pub(super) fn listener(&self) -> Option<usize> {
+        match self {
+            Self::Accepted { listener, .. } => Some(usize::from(*listener)),
+            Self::Connected { .. } => None,
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Phase {
+    /// Being made from here.
+    Connecting,
+    /// Going through the steps before the service gets it.
+    Opening,
     /// With the service.
     Open,
     /// Output goes out, input is discarded, the service is not called any more.
@@ -93,6 +117,10 @@ pub(super) struct Context {
     pub(super) now: Instant,
     pub(super) tick: Tick,
     pub(super) ticks: Ticks,
+    /// A turn is wanted at this tick; 0 for none.
+    pub(super) alarm: Tick,
+    /// Connections that the service wants made.
+    pub(super) connects: Vec<Connect>,
     pub(super) limits: Limits,
     /// Since the counters were published.
     pub(super) bytes_in: u64,
@@ -109,6 +137,7 @@ pub(super) struct Limits {
     pub(super) write_progress: u64,
     pub(super) close_timeout: Tick,
     pub(super) linger: Tick,
+    pub(super) pre_connect_timeout: Tick,
 }
 
 impl Limits {
@@ -123,18 +152,20 @@ impl Limits {
             write_progress: config.write_progress.max(1) as u64,
             close_timeout: ticks(config.close_timeout).max(1),
             linger: ticks(config.linger),
+            pre_connect_timeout: ticks(config.pre_connect_timeout).max(1),
         }
     }
 }
 
 impl Core {
-    pub(super) fn new(stream: Stream, key: u64, peer: Address, listener: u16, p: Permit) -> Self {
+    pub(super) fn new(stream: Stream, key: u64, peer: Address, origin: Origin) -> Self {
         Self {
             stream,
             key,
             phase: Phase::Open,
             flags: Flags::default(),
-            listener,
+            origin,
+            opening: None,
             output: Output::default(),
             input: Vec::new(),
             timer: 0,
@@ -145,7 +176,6 @@ impl Core {
             bytes_out: 0,
             peer,
             reason: None,
-            permit: p,
         }
     }
 
@@ -217,8 +247,9 @@ impl Core {
         Ok(())
     }
 
-    /// Writes what waits. `Ok(true)` if all of it has gone now.
-    pub(super) fn flush(&mut self, ctx: &mut Context) -> Result<bool, CloseReason> {
+    /// Writes what waits.
+    pub(super) fn flush(&mut self, ctx: &mut Context) -> Result<Flushed, CloseReason> {
+        let before = self.bytes_out;
         if let Err(error) = self.stream.flush() {
             if !is_not_ready(&error) {
                 return Err(CloseReason::of(&error));
@@ -232,7 +263,11 @@ impl Core {
             }
         }
         self.watch_progress(ctx);
-        Ok(!self.has_unsent())
+        Ok(match self.has_unsent() {
+            false => Flushed::All,
+            true if self.bytes_out > before => Flushed::Some,
+            true => Flushed::Nothing,
+        })
     }
 
     fn check_room(&self, more: usize, ctx: &Context) -> Result<(), WriteError> {
@@ -314,9 +349,16 @@ impl Core {
         let read = !self.flags.ended
             && match self.phase {
                 Phase::Open => !self.is_stuffed(limits),
-                Phase::Flushing | Phase::Lingering => true,
-                Phase::Doomed => false,
+                Phase::Opening | Phase::Flushing | Phase::Lingering => true,
+                Phase::Connecting | Phase::Doomed => false,
             };
+        if self.phase == Phase::Connecting {
+            return Interest {
+                read: false,
+                write: true,
+                edge: false,
+            };
+        }
         // Without interest in input, a hang-up that lasts would be reported for ever.
         Interest {
             read,
@@ -334,6 +376,14 @@ impl Core {
             .min()
             .unwrap_or(0)
     }
+}
+
+/// How much of the output has gone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Flushed {
+    All,
+    Some,
+    Nothing,
 }
 
 /// Why bytes were not taken. None of them were.

@@ -8,6 +8,8 @@ pub(super) struct ThreadCounters {
     pub(super) opened: Counter,
     pub(super) closed: Counter,
     pub(super) refused: Counter,
+    pub(super) refused_early: Counter,
+    pub(super) open_timeouts: Counter,
     pub(super) failed: Counter,
     pub(super) panics: Counter,
     pub(super) bytes_in: Counter,
@@ -47,9 +49,14 @@ pub struct Stats {
     pub accepted: u64,
     /// Accepted and closed at once: too many from the same address.
     pub refused_by_address: u64,
-    /// Accepted and closed at once: the service, or what comes before it, said no.
+    /// Accepted and closed: a step before the service said no.
+    pub refused_early: u64,
+    /// Accepted and closed: the steps before the service took too long.
+    pub open_timeouts: u64,
+    /// Accepted and closed: the service said no.
     pub refused_by_service: u64,
-    /// Accepted and lost: the poller or the system failed, or the thread was about to end.
+    /// Accepted and lost before the service had it: closed by the peer, or the system failed, or the
+    /// thread was about to end.
     pub failed: u64,
     /// Errors of `accept`, which are waited out.
     pub accept_errors: u64,
@@ -72,6 +79,8 @@ pub struct Stats {
 impl Stats {
     pub(super) fn add_thread(&mut self, thread: &ThreadCounters) {
         self.refused_by_service += thread.refused.get();
+        self.refused_early += thread.refused_early.get();
+        self.open_timeouts += thread.open_timeouts.get();
         self.failed += thread.failed.get();
         self.opened += thread.opened.get();
         self.closed += thread.closed.get();

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use polling::Event;
 
-use super::connection::{Entry, Phase};
+use super::connection::{Core, Entry, Flushed, Origin, Phase};
 use super::io::Io;
 use super::service::{CloseReason, Service};
 use super::slab::slot_of;
@@ -26,6 +26,17 @@ impl<S: Service> Thread<S> {
         let Some(mut entry) = self.slab.take(event.key as u32) else {
             return;
         };
+        match entry.core.phase {
+            Phase::Connecting => {
+                let outcome = self.connected(&mut entry);
+                return self.settle(entry, outcome);
+            }
+            Phase::Opening => {
+                let outcome = self.opening_ready(&mut entry, event.readable);
+                return self.settle(entry, outcome);
+            }
+            _ => {}
+        }
         let mut outcome = Ok(());
         if event.writable && entry.core.has_unsent() {
             outcome = self.flush(&mut entry);
@@ -58,7 +69,9 @@ impl<S: Service> Thread<S> {
         let (again, more) = (mem::take(&mut flags.again), mem::take(&mut flags.more));
         let before = entry.core.bytes_in;
         let mut outcome = Ok(());
-        if more {
+        if entry.core.phase == Phase::Opening {
+            outcome = self.opening_ready(&mut entry, true);
+        } else if more {
             outcome = self.readable(&mut entry, false);
         }
         let core = &entry.core;
@@ -83,6 +96,7 @@ impl<S: Service> Thread<S> {
         } else if due(core.close_deadline) {
             outcome = Err(match core.phase {
                 Phase::Lingering => core.reason.unwrap_or(CloseReason::Closed),
+                Phase::Connecting | Phase::Opening => CloseReason::OpenTimeout,
                 _ => CloseReason::CloseTimeout,
             });
         } else if due(core.timer) {
@@ -101,10 +115,11 @@ impl<S: Service> Thread<S> {
     }
 
     fn flush(&mut self, entry: &mut Entry<S::Conn>) -> Outcome {
-        if entry.core.flush(&mut self.ctx)? {
-            self.call(entry, |service, conn, io| service.drained(conn, io))?;
+        match entry.core.flush(&mut self.ctx)? {
+            Flushed::All => self.call(entry, |service, conn, io| service.drained(conn, io)),
+            Flushed::Some => self.call(entry, |service, conn, io| service.progress(conn, io)),
+            Flushed::Nothing => Ok(()),
         }
-        Ok(())
     }
 
     fn readable(&mut self, entry: &mut Entry<S::Conn>, hung_up: bool) -> Outcome {
@@ -129,7 +144,7 @@ impl<S: Service> Thread<S> {
                 }
                 Ok(())
             }
-            Phase::Doomed => Ok(()),
+            Phase::Connecting | Phase::Opening | Phase::Doomed => Ok(()),
         }
     }
 
@@ -163,7 +178,7 @@ impl<S: Service> Thread<S> {
     }
 
     /// Offers what was kept and the first `n` bytes of the scratch buffer.
-    fn offer(&mut self, entry: &mut Entry<S::Conn>, n: usize) -> Outcome {
+    pub(super) fn offer(&mut self, entry: &mut Entry<S::Conn>, n: usize) -> Outcome {
         let Entry { core, conn } = entry;
         let (Some(conn), Phase::Open) = (conn, core.phase) else {
             return Ok(());
@@ -174,6 +189,7 @@ impl<S: Service> Thread<S> {
             core,
             ctx: &mut self.ctx,
         };
+        self.calls += 1;
         let fresh = &self.scratch[..n];
         let consumed = if kept.is_empty() {
             guarded(|| checked(service.input(conn, &mut io, fresh), n))?
@@ -213,6 +229,7 @@ impl<S: Service> Thread<S> {
             ctx: &mut self.ctx,
         };
         let service = &mut self.service;
+        self.calls += 1;
         guarded(|| call(service, conn, &mut io))
     }
 
@@ -296,12 +313,19 @@ impl<S: Service> Thread<S> {
             // The peer is told by a reset, and the kernel forgets what it could not send.
             let _ = core.stream.socket().set_linger(Some(Duration::ZERO));
         }
-        let permit = core.permit;
-        drop(core.stream);
+        let Core {
+            stream,
+            origin,
+            phase,
+            ..
+        } = core;
+        drop(stream);
         let counters = &self.mailbox.counters;
         if reason == CloseReason::Panic {
             counters.panics.add(1);
         }
+        self.calls += 1;
+        let opened = conn.is_some();
         if let Some(conn) = conn {
             let service = &mut self.service;
             if catch_unwind(AssertUnwindSafe(|| service.closed(conn, reason))).is_err() {
@@ -310,13 +334,18 @@ impl<S: Service> Thread<S> {
             counters.closed.add(1);
         }
         self.slab.release(slot);
-        self.mailbox.load.fetch_sub(1, Ordering::Relaxed);
-        drop(permit);
+        if matches!(origin, Origin::Accepted { .. }) {
+            self.mailbox.load.fetch_sub(1, Ordering::Relaxed);
+        }
+        if !opened {
+            self.unopened(&origin, phase, reason);
+        }
+        drop(origin);
     }
 }
 
 /// Runs a callback; a panic ends its connection and nothing else.
-fn guarded<R>(call: impl FnOnce() -> R) -> Result<R, CloseReason> {
+pub(super) fn guarded<R>(call: impl FnOnce() -> R) -> Result<R, CloseReason> {
     catch_unwind(AssertUnwindSafe(call)).map_err(|_| CloseReason::Panic)
 }
 

@@ -3,7 +3,7 @@
 use std::io::IoSlice;
 use std::time::Instant;
 
-use super::connection::{Context, Core, Phase, WriteError};
+use super::connection::{Context, Core, Origin, Phase, WriteError};
 use super::service::CloseReason;
 use super::stream::Layer;
 use crate::tcp::Address;
@@ -31,9 +31,19 @@ impl Io<'_> {
         Ok(Address::from_sock(&self.core.stream.socket().local_addr()?))
     }
 
-    /// Which listener accepted it: its position in the list given at the start.
-    pub fn listener(&self) -> usize {
-        usize::from(self.core.listener)
+    /// Which listener accepted it, by its position in the list given at the start; `None` for a
+    /// connection that was made from here.
+    pub fn listener(&self) -> Option<usize> {
+        self.core.origin.listener()
+    }
+
+    /// The ticket of the [`Connect`](super::Connect) by which it was made from here; `None` for one
+    /// that was accepted.
+    pub fn ticket(&self) -> Option<u64> {
+        match self.core.origin {
+            Origin::Connected { ticket } => Some(ticket),
+            Origin::Accepted { .. } => None,
+        }
     }
 
     /// The time, read once per turn.
@@ -112,6 +122,42 @@ impl Io<'_> {
     /// the peer sees a reset.
     pub fn abort(&mut self) {
         self.core.doom(CloseReason::Aborted);
+    }
+
+    /// As [`Io::close_when_flushed`], for a reason of the layer above.
+    pub(in crate::tcp) fn close_because(&mut self, reason: CloseReason) {
+        if self.core.phase == Phase::Open {
+            self.core.begin_flush(self.ctx);
+            self.core.reason = Some(reason);
+        }
+    }
+
+    /// As [`Io::abort`], for a reason of the layer above.
+    pub(in crate::tcp) fn abort_because(&mut self, reason: CloseReason) {
+        self.core.doom(reason);
+    }
+
+    /// The same, to be lent further.
+    pub(in crate::tcp) fn reborrow(&mut self) -> Io<'_> {
+        Io {
+            core: self.core,
+            ctx: self.ctx,
+        }
+    }
+
+    /// Takes what was read and not consumed, to put back what it does not use of it.
+    pub(in crate::tcp) fn unconsumed_mut(&mut self) -> &mut Vec<u8> {
+        &mut self.core.input
+    }
+
+    /// The bound of the write buffer.
+    pub(in crate::tcp) fn write_limit(&self) -> usize {
+        self.ctx.limits.write_buffer
+    }
+
+    /// Whether it takes output: not while it is being closed, nor after `shutdown_write`.
+    pub fn is_writable(&self) -> bool {
+        self.core.phase == Phase::Open && !self.core.flags.finishing
     }
 
     /// Whether it is being closed.

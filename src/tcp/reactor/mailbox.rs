@@ -6,7 +6,7 @@
 use std::fmt;
 use std::mem;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::time::Instant;
 
 use parking_lot::Mutex;
@@ -29,8 +29,8 @@ pub(super) struct Arrival {
 pub(super) enum Command {
     /// Call `Service::stopping` for every connection.
     Drain,
-    /// Drain, wait for the connections until the instant, abort the rest, end the thread.
-    Stop(Instant),
+    /// Drain, wait for the connections until the instant (`None`: for ever), abort the rest, end the thread.
+    Stop(Option<Instant>),
 }
 
 /// The half of an I/O thread that others may touch.
@@ -39,6 +39,8 @@ pub(super) struct Mailbox {
     pub(super) counters: ThreadCounters,
     /// Connections that were given to the thread and are not closed yet.
     pub(super) load: AtomicUsize,
+    /// Slots that exist; keys of others are nonsense and must not make `marks` grow.
+    slots: AtomicU32,
     state: Mutex<State>,
 }
 
@@ -48,8 +50,8 @@ struct State {
     sleeping: bool,
     /// The thread has ended; nothing is taken any more.
     ended: bool,
-    /// Slots that exist; keys of others are nonsense and must not make `marks` grow.
-    slots: u32,
+    /// Something else than what is listed here wants a turn.
+    nudged: bool,
     wakes: Wakes,
     arrivals: Vec<Arrival>,
     commands: Vec<Command>,
@@ -70,6 +72,7 @@ impl Mailbox {
             poll,
             counters: ThreadCounters::default(),
             load: AtomicUsize::new(0),
+            slots: AtomicU32::new(0),
             state: Mutex::default(),
         }
     }
@@ -108,21 +111,24 @@ impl Mailbox {
         let mut state = self.state.lock();
         let nothing =
             state.wakes.keys.is_empty() && state.arrivals.is_empty() && state.commands.is_empty();
-        state.sleeping = nothing;
-        nothing
+        state.sleeping = nothing && !state.nudged;
+        state.sleeping
     }
 
     /// To be called by the thread when its wait is over.
     pub(super) fn wake_up(&self, arrivals: &mut Vec<Arrival>, commands: &mut Vec<Command>) {
         let mut state = self.state.lock();
         state.sleeping = false;
+        state.nudged = false;
         mem::swap(&mut state.arrivals, arrivals);
         mem::swap(&mut state.commands, commands);
     }
 
     /// Tells how many slots there are now.
-    pub(super) fn set_slots(&self, slots: u32) {
-        self.state.lock().slots = slots;
+    pub(super) fn announce_slots(&self, slots: u32) {
+        if self.slots.load(Ordering::Relaxed) != slots {
+            self.slots.store(slots, Ordering::Relaxed);
+        }
     }
 
     /// Takes what is to be woken; `empty` comes back in its place, so nothing is allocated.
@@ -138,7 +144,7 @@ impl Mailbox {
     pub(super) fn end(&self) -> Vec<Arrival> {
         let mut state = self.state.lock();
         state.ended = true;
-        state.slots = 0;
+        self.slots.store(0, Ordering::Relaxed);
         mem::take(&mut state.arrivals)
     }
 }
@@ -184,11 +190,18 @@ impl Waker {
         if keys.is_empty() {
             return;
         }
+        let slots = self.0.slots.load(Ordering::Relaxed);
         self.0.leave(|state| {
             for key in keys {
-                state.wakes.add(*key, state.slots);
+                state.wakes.add(*key, slots);
             }
         });
+    }
+
+    /// Makes the thread have a turn, so that [`Service::turn_ended`](super::Service::turn_ended) is
+    /// called.
+    pub fn nudge(&self) {
+        self.0.leave(|state| state.nudged = true);
     }
 
     /// Whether both wake the same thread.
@@ -211,7 +224,7 @@ mod tests {
     #[test]
     fn a_key_is_listed_once_and_nonsense_not_at_all() {
         let mailbox = Arc::new(Mailbox::new(Arc::new(Poll::new().unwrap())));
-        mailbox.set_slots(4);
+        mailbox.announce_slots(4);
         let waker = Waker(mailbox.clone());
         let (a, b, b_next) = (key_of(1, 1), key_of(3, 1), key_of(3, 2));
         waker.wake(&[a, b, a]);
@@ -228,7 +241,7 @@ mod tests {
     #[test]
     fn who_has_mail_does_not_sleep() {
         let mailbox = Arc::new(Mailbox::new(Arc::new(Poll::new().unwrap())));
-        mailbox.set_slots(1);
+        mailbox.announce_slots(1);
         assert!(mailbox.fall_asleep());
         mailbox.wake_up(&mut Vec::new(), &mut Vec::new());
         Waker(mailbox.clone()).wake(&[key_of(0, 1)]);

@@ -8,7 +8,8 @@
 //! |---|---|
 //! | `handle` | [`Reactor`]: start, stop, figures |
 //! | `service`, `io`, `turn` | what a user implements, and what is lent to the callbacks |
-//! | `acceptor`, `admission` | accepting, limits |
+//! | `accept_loop`, `acceptor`, `admission` | accepting, limits |
+//! | `connect`, `preconnect`, `opening` | connecting; what comes before the service gets a connection |
 //! | `thread`, `events` | an I/O thread: its turns; what happens to a connection |
 //! | `connection`, `output`, `stream` | one connection: state, unsent bytes, socket and layer |
 //! | `mailbox` | what other threads leave for an I/O thread; [`Waker`] |
@@ -54,17 +55,21 @@
 //! # }
 //! ```
 
+mod accept_loop;
 mod acceptor;
 mod admission;
 mod config;
+mod connect;
 mod connection;
 mod counters;
 mod events;
 mod handle;
 mod io;
 mod mailbox;
+mod opening;
 mod output;
 mod poll;
+mod preconnect;
 mod service;
 mod slab;
 mod stream;
@@ -72,12 +77,16 @@ mod thread;
 mod turn;
 mod wheel;
 
-pub use config::Config;
+pub use accept_loop::{AcceptLoop, Accepted};
+pub use admission::Permit;
+pub use config::{AcceptErrorHook, AfterError, Config};
+pub use connect::{Connect, ConnectOptions};
 pub use connection::WriteError;
 pub use counters::Stats;
 pub use handle::{Reactor, Stopped};
 pub use io::Io;
 pub use mailbox::Waker;
+pub use preconnect::{Early, PreConnect, Preamble, Progress, Step};
 pub use service::{CloseReason, Refuse, Service};
 pub use stream::{Layer, Wire};
 pub use turn::Turn;

@@ -49,6 +49,11 @@ pub trait Service: Send + 'static {
         let _ = (conn, io);
     }
 
+    /// The kernel has taken some of the output that had to wait, and the rest still waits.
+    fn progress(&mut self, conn: &mut Self::Conn, io: &mut Io<'_>) {
+        let _ = (conn, io);
+    }
+
     /// The kernel has taken all output, after some of it had to wait.
     fn drained(&mut self, conn: &mut Self::Conn, io: &mut Io<'_>) {
         let _ = (conn, io);
@@ -63,6 +68,12 @@ pub trait Service: Send + 'static {
     /// The connection is gone; its socket is closed already.
     fn closed(&mut self, conn: Self::Conn, reason: CloseReason) {
         let _ = (conn, reason);
+    }
+
+    /// A connection that was asked for with [`Turn::connect`] could not be made, or did not get
+    /// through the steps before it is opened, or was refused by `open`.
+    fn connect_failed(&mut self, ticket: u64, reason: CloseReason) {
+        let _ = (ticket, reason);
     }
 
     /// Everything that was ready has been handled. Here a service may finish what it has put off to
@@ -94,6 +105,16 @@ pub enum CloseReason {
     CloseTimeout,
     /// The service left more unconsumed than allowed.
     InputOverflow,
+    /// Nothing went in either direction for too long.
+    IdleTimeout,
+    /// The peer did not send its first item in time.
+    HandshakeTimeout,
+    /// The peer sent what the codec cannot decode.
+    InvalidInput,
+    /// It was refused before it was opened.
+    Refused,
+    /// It was not connected, or the steps before it is opened were not done, in time.
+    OpenTimeout,
     /// The service panicked in a callback for this connection.
     Panic,
     /// The reactor was stopped, and its deadline came first.
@@ -107,7 +128,15 @@ impl CloseReason {
 
     /// Whether the peer should be told by a reset that it has not got everything.
     pub(super) fn is_abortive(self) -> bool {
-        !matches!(self, Self::PeerClosed | Self::Closed | Self::Failed(_))
+        matches!(
+            self,
+            Self::Aborted
+                | Self::WriteTimeout
+                | Self::CloseTimeout
+                | Self::InputOverflow
+                | Self::Panic
+                | Self::Shutdown
+        )
     }
 }
 
@@ -121,6 +150,11 @@ impl fmt::Display for CloseReason {
             Self::WriteTimeout => "the peer accepts no output",
             Self::CloseTimeout => "not flushed in time",
             Self::InputOverflow => "too much input that cannot be used",
+            Self::IdleTimeout => "idle for too long",
+            Self::HandshakeTimeout => "nothing was said in time",
+            Self::InvalidInput => "invalid input",
+            Self::Refused => "refused",
+            Self::OpenTimeout => "not open in time",
             Self::Panic => "panic",
             Self::Shutdown => "shutdown",
         })

@@ -101,6 +101,12 @@ impl Stream {
         self.layered.is_some()
     }
 
+    pub(super) fn is_handshaking(&self) -> bool {
+        self.layered
+            .as_ref()
+            .is_some_and(|l| l.layer.is_handshaking())
+    }
+
     pub(super) fn wants_write(&self) -> bool {
         self.layered.as_ref().is_some_and(|l| l.layer.wants_write())
     }

@@ -3,19 +3,16 @@
 use std::mem;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use polling::Events;
 
 use super::config::Config;
-use super::connection::{Context, Core, Entry, Limits};
-use super::io::Io;
+use super::connection::{Context, Entry, Limits, Phase};
 use super::mailbox::{Arrival, Command, Mailbox, Wakes};
-use super::poll::{Interest, Source};
+use super::preconnect::Steps;
 use super::service::{CloseReason, Service};
-use super::slab::{Slab, slot_of};
-use super::stream::Stream;
+use super::slab::Slab;
 use super::turn::Turn;
 use super::wheel::{Tick, Ticks, Wheel};
 use crate::clock::Clock;
@@ -30,11 +27,17 @@ pub(super) struct Thread<S: Service> {
     pub(super) scratch: Box<[u8]>,
     /// Keys of connections to look at next turn although nothing may have happened to them.
     pub(super) again: Vec<u64>,
+    /// What accepted connections go through before the service gets them.
+    pub(super) steps: Steps,
     clock: Arc<dyn Clock>,
     /// Set when the thread is to end: what is open then is aborted.
-    stop_at: Option<Tick>,
+    pub(super) stop_at: Option<Tick>,
     /// Connections that open now are told at once that they should end.
-    draining: bool,
+    pub(super) draining: bool,
+    /// How often the service was called.
+    pub(super) calls: u64,
+    /// The service was called after `turn_ended`, so another turn must follow.
+    unfinished: bool,
     lists: Lists,
 }
 
@@ -56,6 +59,8 @@ impl<S: Service> Thread<S> {
             now,
             tick: 0,
             ticks: Ticks::new(now),
+            alarm: 0,
+            connects: Vec::new(),
             limits: Limits::new(config),
             bytes_in: 0,
             bytes_out: 0,
@@ -68,9 +73,12 @@ impl<S: Service> Thread<S> {
             mailbox,
             scratch: vec![0; config.read_buffer.max(1024)].into(),
             again: Vec::new(),
+            steps: config.pre_connect.clone().into(),
             clock: Arc::clone(&config.clock),
             stop_at: None,
             draining: false,
+            calls: 0,
+            unfinished: false,
             lists: Lists::default(),
         }
     }
@@ -130,6 +138,7 @@ impl<S: Service> Thread<S> {
     }
 
     fn end_turn(&mut self, touched: &mut Vec<u32>) {
+        self.ctx.alarm = 0;
         let mut turn = Turn {
             slab: &mut self.slab,
             ctx: &mut self.ctx,
@@ -139,11 +148,16 @@ impl<S: Service> Thread<S> {
         if catch_unwind(AssertUnwindSafe(|| service.turn_ended(&mut turn))).is_err() {
             self.mailbox.counters.panics.add(1);
         }
+        let calls = self.calls;
         for slot in touched.drain(..) {
             if let Some(entry) = self.slab.take(slot) {
                 self.settle(entry, Ok(()));
             }
         }
+        for request in mem::take(&mut self.ctx.connects) {
+            self.connect(request);
+        }
+        self.unfinished = self.calls > calls;
         self.slab.recycle();
         let counters = &self.mailbox.counters;
         counters.bytes_in.add(mem::take(&mut self.ctx.bytes_in));
@@ -153,82 +167,29 @@ impl<S: Service> Thread<S> {
 
     /// How long the next wait may last.
     fn timeout(&self) -> Option<Duration> {
-        if !self.again.is_empty() || !self.mailbox.fall_asleep() {
+        if self.unfinished || !self.again.is_empty() || !self.mailbox.fall_asleep() {
             return Some(Duration::ZERO);
         }
-        let next = match (self.wheel.next(), self.stop_at) {
-            (Some(a), Some(b)) => Some(a.min(b)),
-            (a, b) => a.or(b),
-        };
+        let alarm = Some(self.ctx.alarm).filter(|tick| *tick > 0);
+        let next = [self.wheel.next(), self.stop_at, alarm]
+            .into_iter()
+            .flatten()
+            .min();
+        let next = next.filter(|tick| *tick < Tick::MAX);
         next.map(|tick| self.ctx.ticks.until(tick, self.ctx.now))
-    }
-
-    fn arrive(&mut self, arrival: Arrival) {
-        if self.stop_at.is_some() {
-            return self.lose();
-        }
-        let Some(key) = self.slab.reserve() else {
-            return self.lose();
-        };
-        let slot = slot_of(key);
-        self.mailbox.set_slots(self.slab.slots());
-        let Arrival {
-            socket,
-            peer,
-            listener,
-            permit,
-        } = arrival;
-        let poll = Arc::clone(&self.mailbox.poll);
-        let source = match Source::register(poll, socket, slot as usize, Interest::READ) {
-            Ok(source) => source,
-            Err(error) => {
-                log::warn!("a connection from {peer} is lost: {error}");
-                self.slab.release(slot);
-                return self.lose();
-            }
-        };
-        let core = Core::new(Stream::new(source), key, peer, listener, permit);
-        self.open(Box::new(Entry { core, conn: None }));
-    }
-
-    fn lose(&self) {
-        self.mailbox.counters.failed.add(1);
-        self.mailbox.load.fetch_sub(1, Ordering::Relaxed);
-    }
-
-    fn open(&mut self, mut entry: Box<Entry<S::Conn>>) {
-        let service = &mut self.service;
-        let mut io = Io {
-            core: &mut entry.core,
-            ctx: &mut self.ctx,
-        };
-        match catch_unwind(AssertUnwindSafe(|| service.open(&mut io))) {
-            Ok(Ok(conn)) => {
-                entry.conn = Some(conn);
-                self.mailbox.counters.opened.add(1);
-                let outcome = if self.draining {
-                    self.tell(&mut entry)
-                } else {
-                    Ok(())
-                };
-                self.settle(entry, outcome);
-            }
-            Ok(Err(_refuse)) => {
-                self.mailbox.counters.refused.add(1);
-                self.finish(entry, CloseReason::Closed);
-            }
-            Err(_) => self.finish(entry, CloseReason::Panic),
-        }
     }
 
     fn obey(&mut self, command: &Command) {
         if let Command::Stop(deadline) = command {
-            self.stop_at = Some(self.ctx.ticks.due(*deadline));
+            self.stop_at = Some(deadline.map_or(Tick::MAX, |at| self.ctx.ticks.due(at)));
         }
         self.draining = true;
         for slot in 0..self.slab.slots() {
             if let Some(mut entry) = self.slab.take(slot) {
-                let outcome = self.tell(&mut entry);
+                let outcome = match entry.core.phase {
+                    Phase::Connecting | Phase::Opening => Err(CloseReason::Shutdown),
+                    _ => self.tell(&mut entry),
+                };
                 self.settle(entry, outcome);
             }
         }
@@ -241,7 +202,10 @@ impl<S: Service> Thread<S> {
         }
         for slot in 0..self.slab.slots() {
             if let Some(entry) = self.slab.take(slot) {
-                let reason = entry.core.reason.unwrap_or(CloseReason::Shutdown);
+                let reason = match entry.core.phase {
+                    Phase::Lingering => entry.core.reason.unwrap_or(CloseReason::Closed),
+                    _ => CloseReason::Shutdown,
+                };
                 self.finish(entry, reason);
             }
         }

@@ -3,6 +3,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Instant;
 
+use super::connect::Connect;
 use super::connection::{Context, Entry, Phase};
 use super::io::Io;
 use super::service::CloseReason;
@@ -20,6 +21,23 @@ impl<C> Turn<'_, C> {
     /// The time, read once per turn.
     pub fn now(&self) -> Instant {
         self.ctx.now
+    }
+
+    /// Wants a turn at that time at the latest. Holds until `turn_ended` is called again.
+    pub fn wake_at(&mut self, at: Instant) {
+        let tick = self.ctx.ticks.due(at);
+        if self.ctx.alarm == 0 || tick < self.ctx.alarm {
+            self.ctx.alarm = tick;
+        }
+    }
+
+    /// Makes a connection. Ends in exactly one call, later: of [`Service::open`] with the ticket, or
+    /// of [`Service::connect_failed`].
+    ///
+    /// [`Service::open`]: super::Service::open
+    /// [`Service::connect_failed`]: super::Service::connect_failed
+    pub fn connect(&mut self, request: Connect) {
+        self.ctx.connects.push(request);
     }
 
     /// Calls `work` with the connection that has this key. `None` if it is gone or being closed, and

@@ -25,13 +25,15 @@ impl Ticks {
 
     /// The tick that has been reached at `now`.
     pub(super) fn reached(&self, now: Instant) -> Tick {
-        now.saturating_duration_since(self.epoch).as_millis() as Tick
+        let since = now.saturating_duration_since(self.epoch);
+        since.as_secs() * 1000 + Tick::from(since.subsec_millis())
     }
 
     /// The first tick that is not before `at`; never 0.
     pub(super) fn due(&self, at: Instant) -> Tick {
         let since = at.saturating_duration_since(self.epoch);
-        (since.as_nanos().div_ceil(1_000_000) as Tick).max(1)
+        let part = since.subsec_nanos().div_ceil(1_000_000);
+        (since.as_secs() * 1000 + Tick::from(part)).max(1)
     }
 
     /// How long from `now` until `tick` is reached.

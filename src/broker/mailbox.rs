@@ -1,0 +1,249 @@
+//! What has arrived for a client in this process, on its way to callbacks or to whoever waits.
+//!
+//! The client's session gets messages like any other and wakes [`Shared`], its outlet.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use parking_lot::{Condvar, Mutex};
+
+use super::core::Core;
+use super::queue::{Outcome, Queue};
+use super::session::Session;
+use super::work::guarded;
+use crate::protocol::{Pattern, Publication, Tail};
+use crate::transport::Outlet;
+
+pub(crate) type Callback = Box<dyn FnMut(&Arc<Publication>) + Send>;
+
+struct Entry {
+    /// Of a subscription; never used again.
+    token: u64,
+    pattern: Pattern,
+    /// Without one, messages go to `recv_timeout`.
+    callback: Option<Arc<Mutex<Callback>>>,
+}
+
+/// What a client is subscribed to, and what waits for `recv_timeout`. Its lock is held from taking
+/// a message off the session's queue to putting it here, so that the order stays.
+#[derive(Default)]
+struct Mailbox {
+    entries: Vec<Entry>,
+    tokens: u64,
+    inbox: Queue,
+}
+
+pub(crate) struct Shared {
+    me: Weak<Self>,
+    core: Weak<Core>,
+    session: Weak<Session>,
+    mailbox: Mutex<Mailbox>,
+    /// A job that calls callbacks is on its way or running.
+    scheduled: AtomicBool,
+    arrived: Condvar,
+}
+
+/// All clients in this process, for what concerns the queues of all.
+#[derive(Default)]
+pub(crate) struct Locals {
+    list: Mutex<HashMap<u64, Weak<Shared>>>,
+}
+
+impl Locals {
+    pub(crate) fn add(&self, number: u64, shared: &Arc<Shared>) {
+        self.list.lock().insert(number, Arc::downgrade(shared));
+    }
+
+    pub(crate) fn remove(&self, number: u64) {
+        self.list.lock().remove(&number);
+    }
+
+    pub(crate) fn for_each(&self, mut visit: impl FnMut(&Arc<Shared>)) {
+        let list: Vec<_> = self
+            .list
+            .lock()
+            .values()
+            .filter_map(Weak::upgrade)
+            .collect();
+        list.iter().for_each(&mut visit);
+    }
+}
+
+impl Outlet for Shared {
+    fn wake(&self, _keys: &[u64]) {
+        let Some(core) = self.core.upgrade() else {
+            return;
+        };
+        let mut mailbox = self.mailbox.lock();
+        if mailbox.entries.iter().any(|entry| entry.callback.is_some()) {
+            drop(mailbox);
+            if !self.scheduled.swap(true, Ordering::AcqRel) {
+                self.schedule();
+            }
+            return;
+        }
+        while let Some(message) = self.take() {
+            self.keep(&core, &mut mailbox.inbox, &message);
+        }
+    }
+}
+
+impl Shared {
+    pub(crate) fn new(core: &Arc<Core>, session: &Arc<Session>) -> Arc<Self> {
+        Arc::new_cyclic(|me| Self {
+            me: Weak::clone(me),
+            core: Arc::downgrade(core),
+            session: Arc::downgrade(session),
+            mailbox: Mutex::default(),
+            scheduled: AtomicBool::new(false),
+            arrived: Condvar::new(),
+        })
+    }
+
+    /// Adds a subscription and calls `record`, with nothing being delivered in between.
+    pub(crate) fn add(
+        &self,
+        pattern: Pattern,
+        callback: Option<Callback>,
+        record: impl FnOnce(),
+    ) -> u64 {
+        let callback = callback.map(|callback| Arc::new(Mutex::new(callback)));
+        let mut mailbox = self.mailbox.lock();
+        mailbox.tokens += 1;
+        let token = mailbox.tokens;
+        mailbox.entries.push(Entry {
+            token,
+            pattern,
+            callback,
+        });
+        record();
+        token
+    }
+
+    /// Removes a subscription; calls `forget` if it was the last with its pattern, before anybody
+    /// can add another.
+    pub(crate) fn remove(&self, token: u64, forget: impl FnOnce(&Pattern)) {
+        let mut mailbox = self.mailbox.lock();
+        let entries = &mut mailbox.entries;
+        let Some(at) = entries.iter().position(|entry| entry.token == token) else {
+            return;
+        };
+        let gone = entries.remove(at);
+        if !entries.iter().any(|entry| entry.pattern == gone.pattern) {
+            forget(&gone.pattern);
+        }
+        drop(mailbox);
+        // The callback may own anything, a subscription of this client too.
+        drop(gone);
+    }
+
+    /// Waits for a message that no callback gets.
+    pub(crate) fn wait(&self, timeout: Duration) -> Option<Arc<Publication>> {
+        let mut mailbox = self.mailbox.lock();
+        let empty = |mailbox: &mut Mailbox| mailbox.inbox.len() == 0;
+        self.arrived.wait_while_for(&mut mailbox, empty, timeout);
+        mailbox.inbox.pop()
+    }
+
+    /// Messages and bytes that wait.
+    pub(crate) fn queued(&self) -> (usize, usize) {
+        let (messages, bytes) = {
+            let mailbox = self.mailbox.lock();
+            (mailbox.inbox.len(), mailbox.inbox.bytes())
+        };
+        let session = self.session.upgrade();
+        let queued = session.map_or((0, 0), |session| session.lock().queued());
+        (messages + queued.0, bytes + queued.1)
+    }
+
+    /// Drops all that waits; returns how many messages and bytes.
+    pub(crate) fn clear(&self) -> (usize, usize) {
+        let (messages, bytes) = self.mailbox.lock().inbox.clear();
+        let session = self.session.upgrade();
+        let cleared = session.map_or((0, 0), |session| session.lock().clear_waiting());
+        (messages + cleared.0, bytes + cleared.1)
+    }
+
+    fn schedule(&self) {
+        let (Some(core), Some(me)) = (self.core.upgrade(), self.me.upgrade()) else {
+            return;
+        };
+        // The pool for inboxes has no bound, and refuses only when it is being dropped.
+        drop(core.servants.submit(Box::new(move || me.serve())));
+    }
+
+    /// Calls the callbacks of what has arrived; at most a turn, then others may use the thread.
+    fn serve(&self) {
+        for _ in 0..TURN {
+            if self.dispatch() {
+                continue;
+            }
+            self.scheduled.store(false, Ordering::Release);
+            // Something may have arrived before the flag was cleared.
+            let session = self.session.upgrade();
+            let more = session.is_some_and(|session| session.lock().ready());
+            if more && !self.scheduled.swap(true, Ordering::AcqRel) {
+                break;
+            }
+            return;
+        }
+        self.schedule();
+    }
+
+    fn take(&self) -> Option<Arc<Publication>> {
+        self.session.upgrade()?.lock().pop()
+    }
+
+    /// Deals with one message, if there is one. It goes to the most specific subscription.
+    fn dispatch(&self) -> bool {
+        let Some(core) = self.core.upgrade() else {
+            return false;
+        };
+        let mut mailbox = self.mailbox.lock();
+        let Some(message) = self.take() else {
+            return false;
+        };
+        let matching = mailbox
+            .entries
+            .iter()
+            .filter(|entry| entry.pattern.matches(message.channel()));
+        let best = matching.max_by_key(|entry| specificity(&entry.pattern));
+        let Some(callback) = best.and_then(|entry| entry.callback.clone()) else {
+            self.keep(&core, &mut mailbox.inbox, &message);
+            return true;
+        };
+        drop(mailbox);
+        core.load.left(message.json().len());
+        drop(core);
+        guarded("a local client", || (callback.lock())(&message));
+        true
+    }
+
+    /// Keeps a message for `recv_timeout`, bounded like the session's queue.
+    fn keep(&self, core: &Core, inbox: &mut Queue, message: &Arc<Publication>) {
+        let pushed = inbox.push(message, &core.local_queue);
+        core.counters.dropped_oldest.add(pushed.dropped as u64);
+        core.load.left(pushed.dropped_bytes);
+        if pushed.outcome == Outcome::Queued {
+            self.arrived.notify_one();
+        } else {
+            core.counters.dropped_newest.one();
+            core.load.left(message.json().len());
+        }
+    }
+}
+
+/// Exact before `*` before `**`, and then the deeper one.
+fn specificity(pattern: &Pattern) -> (u8, usize) {
+    let rank = match pattern.tail() {
+        Tail::Exact => 2,
+        Tail::One => 1,
+        Tail::Deep => 0,
+    };
+    (rank, pattern.prefix_segments().count())
+}
+
+/// Callbacks called before others may use the thread.
+const TURN: usize = 64;

@@ -1,0 +1,230 @@
+/** The chat page: people in several windows, a server that goes and comes back. */
+
+import assert from "node:assert/strict";
+import {after, afterEach, before, describe, test} from "node:test";
+
+import {Browser, Server, picture, until} from "./world.mjs";
+
+const server = new Server();
+const browser = new Browser();
+
+before(async () => {
+  await server.start();
+  await browser.start();
+});
+afterEach(() => browser.clean());
+after(async () => {
+  await browser.stop();
+  await server.stop();
+});
+
+const chatUrl = () => `${server.origin}/examples/chat/`;
+
+/** A person in front of a chat page. */
+class Person {
+  constructor(page, name) {
+    this.page = page;
+    this.name = name;
+  }
+
+  static async enter(name, options) {
+    return new Person(await browser.open(chatUrl(), options), name).join();
+  }
+
+  async join() {
+    await this.page.getByLabel("Name").fill(this.name);
+    await this.page.getByRole("button", {name: "Join"}).click();
+    await this.sees(`${this.name} has joined`);
+    return this;
+  }
+
+  async says(words) {
+    await this.page.getByLabel("Message", {exact: true}).fill(words);
+    await this.page.getByRole("button", {name: "Send"}).click();
+  }
+
+  /** The lines of the log as they are shown. */
+  lines() {
+    return this.page.locator(".line").evaluateAll((lines) => lines.map((line) => {
+      const copy = line.cloneNode(true);
+      copy.querySelectorAll(".unseen").forEach((hidden) => hidden.remove());
+      return copy.textContent;
+    }));
+  }
+
+  async sees(line) {
+    let lines = [];
+    await until(() => `${this.name} sees "${line}" among ${JSON.stringify(lines)}`, async () => {
+      lines = await this.lines();
+      return lines.includes(line);
+    });
+  }
+
+  async seesMembers(...names) {
+    const wanted = names.sort().join(", ");
+    let shown = "";
+    await until(() => `${this.name} sees as members ${wanted} and not ${shown}`, async () => {
+      const names = await this.page.locator('[data-part="members"] bdi').allTextContents();
+      shown = names.sort().join(", ");
+      return shown === wanted;
+    });
+  }
+
+  get banner() {
+    return this.page.locator("#banner");
+  }
+}
+
+describe("chat", () => {
+  test("two people talk", async () => {
+    const ann = await Person.enter("Ann");
+    const bob = await Person.enter("Bob");
+    await ann.sees("Bob has joined");
+    await ann.says("Good morning!");
+    await ann.says("Is anybody there?");
+    await bob.sees("... Is anybody there?");
+    await bob.says("I am.");
+    await ann.sees("Bob: I am.");
+    assert.deepEqual(await ann.lines(), ["Ann has joined", "Bob has joined", "Ann: Good morning!",
+      "... Is anybody there?", "Bob: I am."]);
+    assert.deepEqual(await bob.lines(), (await ann.lines()).slice(1));
+    await ann.seesMembers("Ann", "Bob");
+    assert.equal(await ann.page.locator(".line i").count(), 2);
+    assert.match(await ann.page.locator("#status").textContent(), /^connected by /);
+    await picture(ann.page, "chat-light");
+
+    await bob.page.getByRole("button", {name: "Leave"}).click();
+    await ann.sees("Bob has left");
+    await ann.seesMembers("Ann");
+    await ann.says("Gone?");
+    await ann.sees("Ann: Gone?");
+    assert.ok(!(await bob.lines()).includes("Ann: Gone?"));
+    assert.equal(await bob.page.getByLabel("Name").inputValue(), "Bob");
+    await bob.join();
+    await ann.seesMembers("Ann", "Bob");
+  });
+
+  test("two windows of one browser talk", async () => {
+    const ann = await Person.enter("Ann");
+    const bob = new Person(await browser.openBeside(ann.page.context(), chatUrl()), "Bob");
+    await bob.join();
+    await ann.says("One");
+    await bob.sees("Ann: One");
+    await bob.says("Two");
+    await ann.sees("Bob: Two");
+  });
+
+  test("who comes late sees who is there, before joining too", async () => {
+    await Person.enter("Ann");
+    await Person.enter("Bob");
+    const late = new Person(await browser.open(chatUrl()), "Zoe");
+    await late.seesMembers("Ann", "Bob");
+    await late.join();
+    await late.seesMembers("Ann", "Bob", "Zoe");
+  });
+
+  test("a reload enters again, going away leaves", async () => {
+    const ann = await Person.enter("Ann");
+    const bob = await Person.enter("Bob");
+    await bob.page.reload();
+    await bob.sees("Bob has joined");
+    await until("Ann sees Bob go and come", async () => (
+      (await ann.lines()).join(", ").endsWith("Bob has left, Bob has joined")));
+    await ann.seesMembers("Ann", "Bob");
+    await bob.page.goto(`${server.origin}/`);
+    await until("Ann sees Bob go", async () => (await ann.lines()).at(-1) === "Bob has left");
+    await ann.seesMembers("Ann");
+    const cleo = await Person.enter("Cleo");
+    await ann.sees("Cleo has joined");
+    const closed = cleo.page.waitForEvent("close");
+    await cleo.page.close({runBeforeUnload: true});
+    await closed;
+    await ann.sees("Cleo has left");
+    await ann.seesMembers("Ann");
+  });
+
+  test("without the service, members are those that were heard of", async () => {
+    const page = await browser.open(`${server.origin}/`);
+    await page.route("**/cometd", async (route) => {
+      const body = JSON.parse(route.request().postData());
+      if (body[0].channel !== "/service/chat/members") {
+        return route.continue();
+      }
+      const [{channel, id}] = body;
+      const error = `404:${channel}:unknown_service`;
+      return route.fulfill({json: [{channel, id, successful: false, error}]});
+    });
+    await page.goto(chatUrl());
+    const bob = await Person.enter("Bob");
+    const ann = await new Person(page, "Ann").join();
+    await ann.seesMembers("Ann");
+    await bob.says("Hello");
+    await ann.seesMembers("Ann", "Bob");
+    await bob.page.getByRole("button", {name: "Leave"}).click();
+    await ann.seesMembers("Ann");
+    // Else the farewell would be caught too, and be lost with the page.
+    await page.unrouteAll({behavior: "wait"});
+  });
+
+  test("what people write is shown as text", async () => {
+    const evil = '<img src=x onerror="document.title=1"><script>document.title=2</script>';
+    const ann = await Person.enter("Ann");
+    const eve = await Person.enter('<b onclick="1">Eve</b>');
+    await ann.seesMembers(eve.name, "Ann");
+    await eve.says(evil);
+    await ann.sees(`${eve.name}: ${evil}`);
+    const inside = ann.page.locator("main :is(img, script, [onclick])");
+    assert.equal(await inside.count(), 0);
+    assert.equal(await ann.page.title(), "Chat - Bayeux demo");
+    await picture(ann.page, "chat-injection");
+  });
+
+  test("messages of any shape are borne", async () => {
+    const ann = await Person.enter("Ann");
+    await server.publish("/chat/demo", null, 7, "text", [], {}, {user: 5, chat: {}},
+      {user: {}, join: true}, {user: "Old", chat: "hi", groupName: "g", timestamp: "now"});
+    await ann.sees("Old: hi");
+    assert.deepEqual(await ann.lines(), ["Ann has joined", "anon: ", "... ", "anon has joined",
+      "Old: hi"]);
+  });
+
+  test("goes on after the server was away", async () => {
+    const ann = await Person.enter("Ann");
+    const bob = await Person.enter("Bob");
+    await server.stop();
+    for (const person of [ann, bob]) {
+      await until("the banner is there", async () => (
+        (await person.banner.textContent()).startsWith("disconnected!")));
+      await person.sees("SERVER: disconnected!");
+    }
+    await picture(ann.page, "chat-disconnected");
+    await ann.says("Are you still there?");
+    await server.start();
+    for (const person of [ann, bob]) {
+      await until("the banner has good news", async () => (
+        (await person.banner.textContent()) === "reconnected! reinitialized"));
+      await person.sees("SERVER: reconnected!");
+      await person.sees("SERVER: reinitialized");
+    }
+    await picture(ann.page, "chat-reconnected");
+    await ann.sees("Ann: Are you still there?");
+    await bob.says("Yes.");
+    await ann.sees("Bob: Yes.");
+    await ann.seesMembers("Ann", "Bob");
+    for (const person of [ann, bob]) {
+      await until("the banner is gone", async () => !(await person.banner.isVisible()));
+    }
+  });
+
+  test("a name is asked for", async () => {
+    const page = await browser.open(chatUrl());
+    const name = page.getByLabel("Name");
+    await name.fill("   ");
+    await name.press("Enter");
+    assert.equal(await page.getByRole("alert").textContent(), "Enter a name to join.");
+    assert.equal(await name.getAttribute("aria-invalid"), "true");
+    await name.fill("Ann");
+    await name.press("Enter");
+    await new Person(page, "Ann").sees("Ann has joined");
+  });
+});

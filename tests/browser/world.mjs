@@ -1,0 +1,195 @@
+/**
+ * What the page tests stand on: the server binary, a headless browser, and patience.
+ *
+ * Environment: BAYEUX_BIN, the server; BAYEUX_ARGS, further arguments for it; CHROMIUM, the browser
+ * (default /usr/bin/chromium); SCREENSHOTS, a folder for pictures (default: none are taken).
+ */
+
+import assert from "node:assert/strict";
+import {spawn} from "node:child_process";
+import {once} from "node:events";
+import {mkdir} from "node:fs/promises";
+import {createServer, request} from "node:http";
+import {createInterface} from "node:readline";
+import {join} from "node:path";
+
+import {chromium} from "playwright-core";
+
+const PATIENCE = 15000;
+const CHROMIUM_FLAGS = [
+  "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-sync",
+  "--disable-component-update", "--no-first-run",
+];
+
+/** Waits until `condition` holds; `what` is text, or a function that tells how it stands. */
+export async function until(what, condition) {
+  const deadline = Date.now() + PATIENCE;
+  for (;;) {
+    const value = await condition();
+    if (value) {
+      return value;
+    }
+    if (Date.now() > deadline) {
+      assert.fail(`still waiting until ${typeof what === "function" ? what() : what}`);
+    }
+    await new Promise((resolve) => setTimeout(resolve, 50));
+  }
+}
+
+/** The server under test, with its built-in pages. */
+export class Server {
+  #process = null;
+  port = 0;
+
+  get origin() {
+    return `http://127.0.0.1:${this.port}`;
+  }
+
+  /** Starts it; again on the same port if it has run before. */
+  async start() {
+    assert.ok(process.env.BAYEUX_BIN, "BAYEUX_BIN must name the server binary");
+    const more = (process.env.BAYEUX_ARGS ?? "").split(" ").filter(Boolean);
+    const args = ["serve", "--listen", `127.0.0.1:${this.port}`, ...more];
+    this.#process = spawn(process.env.BAYEUX_BIN, args, {stdio: ["ignore", "ignore", "pipe"]});
+    const said = [];
+    const lines = createInterface({input: this.#process.stderr});
+    const listening = new Promise((resolve) => {
+      lines.on("line", (line) => {
+        said.push(line);
+        const found = /listening on http:\/\/127\.0\.0\.1:(\d+)\//.exec(line);
+        if (found) {
+          resolve(Number(found[1]));
+        }
+      });
+    });
+    const ended = once(this.#process, "exit").then(() => {
+      throw new Error(`the server did not start: ${said.join("\n")}`);
+    });
+    ended.catch(() => {});
+    this.port = await Promise.race([listening, ended]);
+  }
+
+  async stop() {
+    if (this.#process?.exitCode === null) {
+      const ended = once(this.#process, "exit");
+      this.#process.kill("SIGTERM");
+      const [code] = await ended;
+      assert.equal(code, 0, "the server's exit code");
+    }
+  }
+
+  /** Publishes as an ordinary client would. */
+  async publish(channel, ...data) {
+    const send = async (messages) => {
+      const response = await fetch(`${this.origin}/cometd`, {
+        method: "POST",
+        headers: {"Content-Type": "application/json"},
+        body: JSON.stringify(messages),
+      });
+      return response.json();
+    };
+    const [{clientId}] = await send([{channel: "/meta/handshake", version: "1.0",
+      supportedConnectionTypes: ["long-polling"]}]);
+    await send([{channel: "/meta/connect", clientId, connectionType: "long-polling",
+      advice: {timeout: 0}}]);
+    const replies = await send(data.map((each) => ({channel, clientId, data: each})));
+    assert.ok(replies.every(({successful}) => successful), JSON.stringify(replies));
+    await send([{channel: "/meta/disconnect", clientId}]);
+  }
+}
+
+/** Serves `origin` below a path prefix, as a front-end proxy might. */
+export async function startProxy(prefix, origin) {
+  const proxy = createServer((incoming, outgoing) => {
+    if (!incoming.url.startsWith(`${prefix}/`)) {
+      outgoing.writeHead(404).end();
+      return;
+    }
+    const path = incoming.url.slice(prefix.length);
+    const passed = request(origin + path, {method: incoming.method, headers: incoming.headers},
+      (answer) => {
+        outgoing.writeHead(answer.statusCode, answer.headers);
+        answer.pipe(outgoing);
+      });
+    passed.on("error", () => outgoing.destroy());
+    outgoing.on("close", () => passed.destroy());
+    incoming.pipe(passed);
+  });
+  proxy.listen(0, "127.0.0.1");
+  await once(proxy, "listening");
+  const stop = () => {
+    proxy.close();
+    proxy.closeAllConnections();
+  };
+  return {origin: `http://127.0.0.1:${proxy.address().port}`, stop};
+}
+
+/** A browser whose pages are watched: errors and foreign requests fail the test at its end. */
+export class Browser {
+  #browser;
+  #contexts = [];
+  /** What went wrong in pages. That a server is going or gone is no fault of the page. */
+  faults = [];
+
+  async start() {
+    this.#browser = await chromium.launch({
+      executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",
+      args: CHROMIUM_FLAGS,
+    });
+  }
+
+  async stop() {
+    await this.#browser?.close();
+  }
+
+  /** Closes all windows, and checks that nothing went wrong in them. */
+  async clean() {
+    await Promise.all(this.#contexts.splice(0).map(async (context) => {
+      // Closing a context kills its pages; leaving them lets them say goodbye.
+      await Promise.all(context.pages().map((page) => page.goto("about:blank")));
+      await context.close();
+    }));
+    assert.deepEqual(this.faults.splice(0), []);
+  }
+
+  /** A window of somebody else's browser: with cookies and storage of its own. */
+  async open(url, options = {}) {
+    const viewport = {width: 1100, height: 720};
+    const context = await this.#browser.newContext({viewport, ...options});
+    context.setDefaultTimeout(PATIENCE);
+    this.#contexts.push(context);
+    return this.openBeside(context, url);
+  }
+
+  /** Another window of the same browser. */
+  async openBeside(context, url) {
+    const page = await context.newPage();
+    const {origin} = new URL(url);
+    page.on("pageerror", (error) => this.faults.push(String(error)));
+    page.on("dialog", (dialog) => {
+      this.faults.push(`dialog: ${dialog.message()}`);
+      dialog.dismiss();
+    });
+    page.on("console", (message) => {
+      if (message.type() === "error" && !/net::ERR_|status of 503/.test(message.text())) {
+        this.faults.push(message.text());
+      }
+    });
+    page.on("request", (sent) => {
+      if (new URL(sent.url()).host !== new URL(origin).host) {
+        this.faults.push(`foreign request: ${sent.url()}`);
+      }
+    });
+    await page.goto(url);
+    return page;
+  }
+}
+
+/** Takes a picture, if pictures are wanted. */
+export async function picture(page, name, options = {}) {
+  const folder = process.env.SCREENSHOTS;
+  if (folder) {
+    await mkdir(folder, {recursive: true});
+    await page.screenshot({path: join(folder, `${name}.png`), ...options});
+  }
+}

@@ -2,6 +2,9 @@
 //! function. The table below is the list of all tests; its second part says what the connector
 //! `tiny-http` cannot do, and why.
 
+// Whatever goes wrong in a helper ends the test that called it.
+#![allow(clippy::unwrap_used)]
+
 #[path = "e2e/browsers.rs"]
 mod browsers;
 #[path = "e2e/connects.rs"]

@@ -99,7 +99,7 @@ pub(crate) fn files_and_their_types(on: On) {
             .is_some_and(|to| to.contains("/sub/")),
         "{moved:?}"
     );
-    assert_eq!(connection.get("/empty/").status, 404);
+    assert_eq!(connection.get("/empty/").status, 403);
     assert_eq!(connection.get("/none.html").status, 404);
     assert_eq!(connection.request("PUT", "/style.css", "", b"").status, 405);
 }

@@ -1,7 +1,7 @@
 //! What the broker says to what: tables of requests and their replies, without sockets.
 //!
-//! A row is a name, the request, and exactly what must come back. `$A` and `$B` stand for the ids of
-//! two open sessions, `$NEW` for an id made by a handshake in the row.
+//! A row is a name, the request, and exactly what must come back. `$A` and `$B` stand for the ids
+//! of two open sessions, `$NEW` for an id made by a handshake in the row.
 
 mod world;
 

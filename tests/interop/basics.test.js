@@ -5,7 +5,7 @@ import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
 
 import { combinations } from "./lib/matrix.js";
-import { until, pause } from "./lib/sequence.js";
+import { pause, until, withOpen } from "./lib/sequence.js";
 import { Server } from "./lib/server.js";
 
 const QUIET_MS = 150;
@@ -27,16 +27,7 @@ for (const { connector, transport, kinds, title } of combinations) {
 function basics(make, Kind, transport) {
   const base = `/basics/${Kind.name}/${transport}`;
 
-  /** Runs `body` with that many open clients and closes them afterwards. */
-  async function withClients(count, body) {
-    const clients = Array.from({ length: count }, make);
-    try {
-      await Promise.all(clients.map((client) => client.open()));
-      await body(...clients);
-    } finally {
-      await Promise.all(clients.map((client) => client.close()));
-    }
-  }
+  const withClients = (count, body) => withOpen(Array.from({ length: count }, make), body);
 
   test("shakes hands, over the transport that it was left with", () =>
     withClients(2, async (one, two) => {
@@ -106,22 +97,18 @@ function basics(make, Kind, transport) {
       assert.deepEqual(got, ["still there"]);
     }));
 
-  test("a client that has disconnected gets nothing, and may come back", async () => {
-    const sender = make();
-    const first = make();
-    await Promise.all([sender.open(), first.open()]);
-    const got = [];
-    await first.subscribe(`${base}/gone`, (m) => got.push(m.data));
-    await first.close();
-    await sender.publish(`${base}/gone`, "missed");
-    const second = make();
-    await second.open();
-    await second.subscribe(`${base}/gone`, (m) => got.push(m.data));
-    await sender.publish(`${base}/gone`, "seen");
-    await until(() => got.length > 0, "the message after coming back");
-    assert.deepEqual(got, ["seen"]);
-    await Promise.all([sender.close(), second.close()]);
-  });
+  test("a client that has disconnected gets nothing, and may come back", () =>
+    withClients(1, async (sender) => {
+      const got = [];
+      await withClients(1, (first) => first.subscribe(`${base}/gone`, (m) => got.push(m.data)));
+      await sender.publish(`${base}/gone`, "missed");
+      await withClients(1, async (second) => {
+        await second.subscribe(`${base}/gone`, (m) => got.push(m.data));
+        await sender.publish(`${base}/gone`, "seen");
+        await until(() => got.length > 0, "the message after coming back");
+        assert.deepEqual(got, ["seen"]);
+      });
+    }));
 }
 
 const DATA = [

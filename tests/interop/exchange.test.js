@@ -5,7 +5,7 @@ import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
 
 import { combinations } from "./lib/matrix.js";
-import { compare, numbers, perfect, until } from "./lib/sequence.js";
+import { compare, numbers, perfect, until, withOpen } from "./lib/sequence.js";
 import { Server } from "./lib/server.js";
 
 const COUNT = 1000;
@@ -48,11 +48,9 @@ for (const { connector, transport, kinds, title } of combinations) {
         });
         after(() => server.stop());
 
-        test(kinds.map((kind) => kind.name).join(" and "), async () => {
+        test(kinds.map((kind) => kind.name).join(" and "), () => {
           const clients = kinds.map((Kind) => new Kind(server.url, transport));
-          await Promise.all(clients.map((client) => client.open()));
-          await body(...clients);
-          await Promise.all(clients.map((client) => client.close()));
+          return withOpen(clients, body);
         });
       });
     }

@@ -7,7 +7,7 @@ import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
 
 import { combinations } from "./lib/matrix.js";
-import { compare, pause, perfect, until } from "./lib/sequence.js";
+import { compare, pause, perfect, until, withOpen } from "./lib/sequence.js";
 import { Server, outside } from "./lib/server.js";
 
 const EVERY_MS = 4;
@@ -25,26 +25,30 @@ for (const { connector, transport, kinds, title } of combinations) {
     });
     after(() => server.stop("SIGKILL"));
 
-    test("clients go on after restarts", async (t) => {
-      const clients = kinds.map((Kind) => new Kind(server.url, transport));
-      await Promise.all(clients.map((client) => client.open()));
-      const [a, b] = clients;
-      const flows = [new Flow(a, b, "/restart/a-to-b"), new Flow(b, a, "/restart/b-to-a")];
-      try {
+    test("clients go on after restarts", (t) =>
+      withOpen(
+        kinds.map((Kind) => new Kind(server.url, transport)),
+        async (a, b) => {
+          const flows = [new Flow(a, b, "/restart/a-to-b"), new Flow(b, a, "/restart/b-to-a")];
+          try {
+            await restarts(flows, (gap) => t.diagnostic(`${title}, ${gap}`));
+          } finally {
+            flows.forEach((flow) => flow.stop());
+          }
+        },
+      ));
+
+    async function restarts(flows, report) {
+      await steady(flows);
+      for (const signal of ["SIGTERM", "SIGKILL"]) {
+        flows.forEach((flow) => flow.gapBegins());
+        await server.stop(signal);
+        await pause(DOWN_MS);
+        await server.start();
         await steady(flows);
-        for (const signal of ["SIGTERM", "SIGKILL"]) {
-          flows.forEach((flow) => flow.gapBegins());
-          await server.stop(signal);
-          await pause(DOWN_MS);
-          await server.start();
-          await steady(flows);
-          flows.forEach((flow) => t.diagnostic(`${title}, ${signal}, ${flow.gap()}`));
-        }
-      } finally {
-        flows.forEach((flow) => flow.stop());
+        flows.forEach((flow) => report(`${signal}, ${flow.gap()}`));
       }
-      await Promise.all(clients.map((client) => client.close()));
-    });
+    }
   });
 }
 

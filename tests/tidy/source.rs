@@ -18,6 +18,11 @@ impl Source {
             .is_some_and(|rest| rest.starts_with('/'))
     }
 
+    /// Whether it is that Rust file, given without its ending, or below that folder.
+    pub(crate) fn is_at(&self, place: &str) -> bool {
+        self.below(place) || self.path.strip_suffix(".rs") == Some(place)
+    }
+
     pub(crate) fn is_rust(&self) -> bool {
         self.path.ends_with(".rs")
     }

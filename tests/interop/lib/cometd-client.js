@@ -106,6 +106,14 @@ export class CometdClient {
     }
   }
 
+  /** Leaves without waiting for anybody, whatever has gone wrong. */
+  abandon() {
+    enter(this.#window, () => {
+      this.#client.disconnect();
+      this.#client.getTransport()?.abort();
+    });
+  }
+
   /** Calls `send` in the client's window, with a function for the server's reply. */
   #answer(send) {
     return new Promise((resolve, reject) => {

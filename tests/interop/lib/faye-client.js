@@ -92,6 +92,12 @@ export class FayeClient {
   async close() {
     await this.#client.disconnect();
   }
+
+  /** Leaves without waiting for anybody; else the client would try for ever. */
+  abandon() {
+    this.#client._state = this.#client.DISCONNECTED;
+    this.#client._dispatcher.close();
+  }
 }
 
 /** The build for browsers, loaded in a window whose page comes from the server at `url`. */

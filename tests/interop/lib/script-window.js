@@ -29,7 +29,8 @@ const headers = { "Sec-Fetch-Site": "same-origin", "Sec-Fetch-Dest": "script", A
 const agent = new http.Agent({ keepAlive: true });
 
 function load(script, run) {
-  const failed = () => script.onerror?.({ type: "error" });
+  // Pages are told less; a failed test should say why.
+  const failed = (why) => script.onerror?.({ type: `error: ${why.message ?? why}` });
   const request = http.get(script.src, { headers, agent }, (response) => {
     let text = "";
     response.setEncoding("utf8");
@@ -41,7 +42,7 @@ function load(script, run) {
         run(text);
         script.onload?.();
       } else {
-        failed();
+        failed(`${response.statusCode} ${type} ${text.slice(0, 200)}`);
       }
     });
   });

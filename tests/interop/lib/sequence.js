@@ -17,6 +17,31 @@ export function pause(ms) {
   return new Promise((resolve) => setTimeout(resolve, ms));
 }
 
+/** Opens the clients for `body` and closes them after it, in some way also when it has failed. */
+export async function withOpen(clients, body) {
+  try {
+    await within(TEST_LIMIT_MS, async () => {
+      await Promise.all(clients.map((client) => client.open()));
+      await body(...clients);
+      await Promise.all(clients.map((client) => client.close()));
+    });
+  } catch (error) {
+    clients.forEach((client) => client.abandon());
+    throw error;
+  }
+}
+
+const TEST_LIMIT_MS = 90_000;
+
+function within(limitMs, body) {
+  return new Promise((resolve, reject) => {
+    const timer = setTimeout(() => reject(new Error(`not done within ${limitMs} ms`)), limitMs);
+    body()
+      .then(resolve, reject)
+      .finally(() => clearTimeout(timer));
+  });
+}
+
 /** Lost, doubled and displaced ones among `got`, which should be exactly `wanted`, in order. */
 export function compare(got, wanted) {
   const seen = new Map();

@@ -65,7 +65,10 @@ export class Server {
   #printedAddress(child) {
     return new Promise((resolve, reject) => {
       let text = "";
-      const fail = (why) => reject(new Error(`${why}; it said:\n${text}`));
+      const fail = (why) => {
+        clearTimeout(limit);
+        reject(new Error(`${why}; it said:\n${text}`));
+      };
       const limit = setTimeout(() => {
         child.kill("SIGKILL");
         fail(`no address within ${START_LIMIT_MS} ms`);
@@ -76,7 +79,8 @@ export class Server {
       child.stderr.on("data", (chunk) => {
         this.#log.push(chunk);
         text += chunk;
-        const found = /listening on (http:\/\/\S+)/.exec(text);
+        // A chunk may end in the middle of the address.
+        const found = /listening on (http:\/\/\S+)\s*\n/.exec(text);
         if (found) {
           clearTimeout(limit);
           resolve(found[1]);

@@ -1,138 +1,16 @@
 //! The program, run as users run it: arguments, configuration files, signals, exit codes.
 
-#![cfg(feature = "cli")]
+#![cfg(all(feature = "cli", unix))]
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use std::io::{BufRead, BufReader, Read};
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Output, Stdio};
-use std::sync::mpsc::{Receiver, channel};
-use std::thread;
+#[path = "cli/harness.rs"]
+mod harness;
+
+use std::net::TcpStream;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
-/// Longer than anything takes that works.
-const PATIENCE: Duration = Duration::from_secs(20);
-
-/// The program with arguments, without the settings of the environment that runs the tests.
-fn bayeux(arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_bayeux"));
-    for (name, _) in std::env::vars_os() {
-        if name.to_string_lossy().starts_with("BAYEUX_") {
-            command.env_remove(name);
-        }
-    }
-    command.args(arguments).stdin(Stdio::null());
-    command
-}
-
-fn output(arguments: &[&str]) -> Output {
-    bayeux(arguments).output().unwrap()
-}
-
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8(bytes.to_vec()).unwrap()
-}
-
-/// A configuration file that is gone after the test.
-struct File(PathBuf);
-
-impl File {
-    fn new(name: &str, content: &str) -> Self {
-        let name = format!("bayeux-cli-{}-{name}.toml", std::process::id());
-        let path = std::env::temp_dir().join(name);
-        std::fs::write(&path, content).unwrap();
-        Self(path)
-    }
-
-    fn path(&self) -> &str {
-        self.0.to_str().unwrap()
-    }
-}
-
-impl Drop for File {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_file(&self.0);
-    }
-}
-
-/// A running server; killed if the test ends before it does.
-struct Running {
-    child: Child,
-    lines: Receiver<String>,
-}
-
-impl Running {
-    fn start(arguments: &[&str]) -> Self {
-        let mut child = bayeux(arguments)
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let stderr = child.stderr.take().unwrap();
-        let (send, lines) = channel();
-        thread::spawn(move || {
-            for line in BufReader::new(stderr).lines().map_while(Result::ok) {
-                let _ = send.send(line);
-            }
-        });
-        Self { child, lines }
-    }
-
-    /// The next line on standard error that begins so, without that beginning.
-    fn line(&self, beginning: &str) -> String {
-        let mut seen = Vec::new();
-        loop {
-            let line = self.lines.recv_timeout(PATIENCE);
-            let line = line.unwrap_or_else(|_| panic!("no line {beginning:?} in {seen:?}"));
-            if let Some(rest) = line.strip_prefix(beginning) {
-                return rest.to_owned();
-            }
-            seen.push(line);
-        }
-    }
-
-    #[cfg(unix)]
-    fn signal(&self, name: &str) {
-        let pid = self.child.id().to_string();
-        assert!(
-            Command::new("kill")
-                .args(["-s", name, &pid])
-                .status()
-                .unwrap()
-                .success()
-        );
-    }
-
-    fn wait(&mut self) -> ExitStatus {
-        let start = Instant::now();
-        while start.elapsed() < PATIENCE {
-            if let Some(status) = self.child.try_wait().unwrap() {
-                return status;
-            }
-            thread::sleep(Duration::from_millis(5));
-        }
-        panic!("still running");
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-/// The answer to a GET of a printed address.
-fn get(url: &str) -> String {
-    let rest = url.strip_prefix("http://").unwrap();
-    let (address, path) = rest.split_once('/').unwrap();
-    let mut stream = std::net::TcpStream::connect(address).unwrap();
-    stream.set_read_timeout(Some(PATIENCE)).unwrap();
-    let request = format!("GET /{path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
-    std::io::Write::write_all(&mut stream, request.as_bytes()).unwrap();
-    let mut answer = Vec::new();
-    stream.read_to_end(&mut answer).unwrap();
-    String::from_utf8_lossy(&answer).into_owned()
-}
+use harness::{File, Http, PATIENCE, Running, address, bayeux, output, text, wait_for_number};
 
 #[test]
 fn help_names_every_setting_with_unit_and_default() {
@@ -333,7 +211,7 @@ fn bad_variables_are_refused() {
 fn the_default_number_of_connections_follows_the_raised_file_limit() {
     let command = format!(
         "ulimit -S -n 100 && ulimit -H -n 2000 && exec {} check",
-        exe()
+        env!("CARGO_BIN_EXE_bayeux")
     );
     let output = Command::new("sh").args(["-c", &command]).output().unwrap();
     let printed = text(&output.stdout);
@@ -341,11 +219,6 @@ fn the_default_number_of_connections_follows_the_raised_file_limit() {
         printed.lines().any(|line| line == "max_connections = 1800"),
         "{printed}"
     );
-}
-
-#[cfg(target_os = "linux")]
-fn exe() -> &'static str {
-    env!("CARGO_BIN_EXE_bayeux")
 }
 
 #[test]
@@ -375,59 +248,173 @@ fn a_log_file_that_cannot_be_opened_is_exit_code_1() {
 }
 
 #[test]
-#[cfg(unix)]
 fn every_address_is_announced_and_a_signal_stops_with_exit_code_0() {
     for (signal, connector) in [("TERM", "native"), ("INT", "tiny-http")] {
         let mut server = Running::start(&[
             "--listen=127.0.0.1:0",
             "--listen=127.0.0.1:0",
             "--path=/bayeux",
-            "--shutdown-timeout=1s",
+            "--ops-listen=127.0.0.1:0",
+            "--shutdown-timeout=2s",
             "--connector",
             connector,
         ]);
-        for _ in 0..2 {
-            let url = server.line("listening on ");
-            assert!(
-                url.starts_with("http://127.0.0.1:") && url.ends_with("/bayeux"),
-                "{url}"
-            );
-        }
+        let url = server.line("listening on ");
+        let second = server.line("listening on ");
+        let metrics = server.line("metrics on ");
         let demo = server.line("open ");
-        assert!(
-            demo.ends_with("/ in a browser for the demo pages"),
-            "{demo}"
-        );
-        server.signal(signal);
+        assert_eq!(format!("{}bayeux", demo.split(' ').next().unwrap()), url);
+        assert_eq!(Http::connect(&second).ask("POST", &second, "[]").1, "[]");
+        let mut held = Http::hold(&url);
+        wait_for_number(&metrics, "bayeux_held_connects 1");
         let start = Instant::now();
+        server.signal(signal);
+        let (head, body) = held.receive();
+        assert!(head.contains("\r\nConnection: close\r\n"), "{head}");
+        assert!(
+            body.contains(r#""successful":true"#) && !body.contains("advice"),
+            "{body}"
+        );
         assert_eq!(server.wait().code(), Some(0));
-        assert!(start.elapsed() < Duration::from_secs(3));
+        assert!(
+            start.elapsed() < Duration::from_secs(3),
+            "{connector}: {:?}",
+            start.elapsed()
+        );
+        assert!(TcpStream::connect(address(&url)).is_err());
     }
 }
 
 #[test]
-#[cfg(unix)]
 fn a_second_signal_ends_it_at_once() {
-    use std::os::unix::process::ExitStatusExt;
-    let mut server = Running::start(&["--listen=127.0.0.1:0", "--shutdown-timeout=60s"]);
+    use std::os::unix::process::ExitStatusExt as _;
+    let arguments = [
+        "--listen=127.0.0.1:0",
+        "--shutdown-timeout=60s",
+        "--ops-listen=127.0.0.1:0",
+    ];
+    let mut server = Running::start(&arguments);
     let url = server.line("listening on ");
-    let held = hold(&url);
+    let metrics = server.line("metrics on ");
+    let ready = metrics.replace("/metrics", "/readyz");
+    assert!(
+        Http::connect(&ready)
+            .ask("GET", &ready, "")
+            .0
+            .starts_with("HTTP/1.1 200 ")
+    );
+    // Enough of them that answering one after the other takes a while.
+    let held: Vec<Http> = (0..200).map(|_| Http::hold(&url)).collect();
+    wait_for_number(&metrics, "bayeux_held_connects 200");
     server.signal("TERM");
-    server.line("");
-    thread::sleep(Duration::from_millis(100));
+    let start = Instant::now();
+    while Http::connect(&ready)
+        .ask("GET", &ready, "")
+        .0
+        .starts_with("HTTP/1.1 200 ")
+    {
+        assert!(start.elapsed() < PATIENCE);
+    }
     assert!(
         server.child.try_wait().unwrap().is_none(),
-        "drains while a client is held"
+        "ended before all clients had an answer"
     );
     server.signal("INT");
     assert_eq!(server.wait().signal(), Some(2));
     drop(held);
 }
 
-fn hold(_url: &str) {}
+#[test]
+fn operations_and_settings_reach_the_server() {
+    let file = File::new("server", "timeout = \"7s\"\nmax_body = 300\n");
+    let server = Running::start(&[
+        "--config",
+        file.path(),
+        "--listen=127.0.0.1:0",
+        "--ops-listen=localhost:0",
+        "--interval=1.5s",
+    ]);
+    let url = server.line("listening on ");
+    let metrics = server.line("metrics on ");
+    let mut http = Http::connect(&url);
+    let (_, answer) = http.ask("POST", &url, r#"[{"channel":"/meta/handshake"}]"#);
+    assert!(answer.contains(r#""interval":1500"#) && answer.contains(r#""timeout":7000"#));
+    let (head, _) = http.ask("POST", &url, &format!("[{:>300}]", ""));
+    assert!(head.starts_with("HTTP/1.1 413 "), "{head}");
+    for line in [
+        "bayeux_sessions 1",
+        r#"bayeux_requests_refused_total{status="413"} 1"#,
+    ] {
+        wait_for_number(&metrics, line);
+    }
+}
 
 #[test]
-#[cfg(unix)]
+fn what_is_published_comes_to_subscribers_as_lines() {
+    let server = Running::start(&["--listen=127.0.0.1:0"]);
+    let url = server.line("listening on ");
+    let mut subscriber = Running::start(&["subscribe", &url, "/cli/a", "/cli/**"]);
+    let lines = subscriber.output();
+    assert_eq!(subscriber.line("subscribed to "), "/cli/a, /cli/**");
+    for (channel, data) in [("/cli/a", "{\"n\" :\n 1.0}"), ("/cli/b/c", "null")] {
+        let published = output(&["publish", &url, channel, data]);
+        assert_eq!(
+            published.status.code(),
+            Some(0),
+            "{}",
+            text(&published.stderr)
+        );
+        let line = lines.recv_timeout(PATIENCE).unwrap();
+        assert!(
+            line.contains(&format!("\"channel\":\"{channel}\"")),
+            "{line}"
+        );
+        assert!(
+            line.contains(&format!("\"data\":{}", data.replace('\n', " "))),
+            "{line}"
+        );
+    }
+    subscriber.signal("INT");
+    assert_eq!(subscriber.wait().code(), Some(0));
+    assert_eq!(lines.try_iter().count(), 0);
+}
+
+#[test]
+fn a_subscriber_that_nobody_reads_ends() {
+    let server = Running::start(&["--listen=127.0.0.1:0"]);
+    let url = server.line("listening on ");
+    let mut subscriber = Running::start(&["subscribe", &url, "/cli/*"]);
+    drop(subscriber.child.stdout.take());
+    subscriber.line("subscribed to ");
+    assert_eq!(
+        output(&["publish", &url, "/cli/a", "1"]).status.code(),
+        Some(0)
+    );
+    assert_eq!(subscriber.wait().code(), Some(0));
+}
+
+#[test]
+fn publishing_tells_what_is_wrong() {
+    for (url, channel, data, code, part) in [
+        (
+            "http://127.0.0.1:1/cometd",
+            "/a",
+            "hello",
+            2,
+            "did you mean '\"hello\"'?",
+        ),
+        ("http://127.0.0.1:1/cometd", "a", "1", 2, "\"a\""),
+        ("ftp://127.0.0.1/", "/a", "1", 2, "ftp"),
+        ("http://127.0.0.1:1/cometd", "/a", "1", 1, "trying again"),
+    ] {
+        let output = output(&["publish", url, channel, data]);
+        let stderr = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(code), "{stderr}");
+        assert!(stderr.contains(part), "{stderr}");
+    }
+}
+
+#[test]
 fn the_log_file_is_appended_to() {
     let log = File::new("log", "before\n");
     let mut server = Running::start(&[
@@ -439,7 +426,7 @@ fn the_log_file_is_appended_to() {
     server.line("listening on ");
     server.signal("TERM");
     assert_eq!(server.wait().code(), Some(0));
-    let content = std::fs::read_to_string(Path::new(log.path())).unwrap();
+    let content = std::fs::read_to_string(log.path()).unwrap();
     assert!(content.starts_with("before\n"), "{content}");
     assert!(content.contains("[INFO] stopped"), "{content}");
 }

@@ -177,7 +177,7 @@ export class ChatRoom {
   }
 
   #hear({data}) {
-    if (this.#user === null || typeof data !== "object" || data === null) {
+    if (this.#user === null || typeof data !== "object" || data === null || Array.isArray(data)) {
       return;
     }
     const user = text(data.user).trim().slice(0, MAX_NAME) || "anon";

@@ -56,12 +56,14 @@ export class LongPolling {
   }
 
   /**
-   * Sends messages while the page goes away: nobody waits for the answer. The plain media type
-   * needs no preflight, which a dying page could not wait for.
+   * Sends messages while the page goes away: nobody waits for the answer. To another origin they
+   * go as plain text, which needs no preflight: a dying page could not wait for one.
    */
   farewell(messages) {
     const request = {...this.#request(messages), keepalive: true};
-    request.headers = {"Content-Type": "text/plain;charset=UTF-8"};
+    if (new URL(this.#url).origin !== globalThis.location?.origin) {
+      request.headers = {"Content-Type": "text/plain;charset=UTF-8"};
+    }
     // An error has nobody left to hear it: the server ends the session by itself in time.
     this.#fetch(this.#url, request).catch(() => {});
   }

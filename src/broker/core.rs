@@ -227,10 +227,10 @@ impl Core {
         };
         if let Some(id) = session.remote_id() {
             self.registry.remove(id);
+            self.counters.dropped_session.add(messages as u64);
+            self.counters.ended[gone as usize].one();
         }
         self.load.left(bytes);
-        self.counters.dropped_session.add(messages as u64);
-        self.counters.ended[gone as usize].one();
         let client = client_of(session);
         let mut subscriptions = session.subscriptions.lock();
         for pattern in subscriptions.drain() {

@@ -8,13 +8,18 @@ use super::failure::{Failure, say};
 use crate::client::{Client, ClientBuilder, Error, Event};
 
 /// How long a server may be away at the start: somebody is waiting at a terminal.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long one exchange with the server may take.
+const REPLY_TIMEOUT: Duration = Duration::from_secs(10);
+/// The pause after a failure, and the longest one after many.
+const BACKOFF: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(10));
 
 /// A client to be, that tells on standard error what goes wrong.
 pub(super) fn client(matches: &ArgMatches) -> ClientBuilder {
     Client::builder(argument(matches, "url"))
         .connect_timeout(CONNECT_TIMEOUT)
-        .reply_timeout(CONNECT_TIMEOUT)
+        .reply_timeout(REPLY_TIMEOUT)
+        .backoff(BACKOFF.0, BACKOFF.1)
         .on_event(tell)
 }
 

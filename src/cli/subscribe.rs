@@ -40,18 +40,14 @@ pub(super) fn run(matches: &ArgMatches) -> Result<(), Failure> {
         .connect()
         .map_err(remote::failure)?;
     let mut listening = Vec::new();
-    for index in 0..patterns.len() {
+    for (index, channel) in channels.iter().enumerate() {
         let (patterns, ends) = (Arc::clone(&patterns), ends.clone());
         let print = move |message: &Message| {
             if first_match(&patterns, message.channel()) == Some(index) && print(message).is_err() {
                 let _ = ends.send(End::OutputClosed);
             }
         };
-        listening.push(
-            client
-                .listen(channels[index], print)
-                .map_err(remote::failure)?,
-        );
+        listening.push(client.listen(channel, print).map_err(remote::failure)?);
     }
     // Until here a signal ends the process as usual; from here on the server is told.
     wait_for_signal(ends)?;
@@ -134,7 +130,7 @@ mod tests {
 
     #[test]
     fn each_message_belongs_to_the_first_pattern_that_it_matches() {
-        let patterns = patterns(&["/a/b", "/a/*", "/a/**"]).unwrap();
+        let all = patterns(&["/a/b", "/a/*", "/a/**"]).unwrap();
         for (channel, first) in [
             ("/a/b", Some(0)),
             ("/a/c", Some(1)),
@@ -142,17 +138,14 @@ mod tests {
             ("/b", None),
             ("x", None),
         ] {
-            assert_eq!(first_match(&patterns, channel), first, "{channel}");
+            assert_eq!(first_match(&all, channel), first, "{channel}");
         }
     }
 
     #[test]
     fn bad_channels_are_the_callers_fault() {
         for bad in ["chat", "/a/*/b", "/a//b"] {
-            assert!(
-                matches!(super::patterns(&[bad]), Err(Failure::Wrong(_))),
-                "{bad}"
-            );
+            assert!(matches!(patterns(&[bad]), Err(Failure::Wrong(_))), "{bad}");
         }
     }
 }

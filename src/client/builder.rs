@@ -203,10 +203,12 @@ impl ClientBuilder {
         shared.update(|machine, _| {
             machine.dispatch().listeners.extend(self.listeners);
             for (pattern, sink) in self.callbacks {
-                machine.add_sink(&pattern, None, sink)?;
+                machine
+                    .dispatch()
+                    .registry
+                    .add_quietly(&pattern, None, sink);
             }
-            Ok(())
-        })?;
+        });
         Client::start(Arc::new(shared))
     }
 

@@ -88,11 +88,14 @@ impl Dispatch {
 
     /// Ends all subscriptions. What waits for a callback still gets there.
     pub(crate) fn close(&mut self, reason: &Error) {
-        for sink in self.registry.clear() {
-            if let Sink::Ring(ring) = &sink {
-                ring.end(reason.clone());
+        for entry in self.registry.clear() {
+            let (sinks, _) = entry.end(reason);
+            for sink in sinks {
+                if let Sink::Ring(ring) = &sink {
+                    ring.end(reason.clone());
+                }
+                self.trash.push(sink);
             }
-            self.trash.push(sink);
         }
     }
 
@@ -125,7 +128,7 @@ mod tests {
     fn subscribe(dispatch: &mut Dispatch, sink: Sink) -> u64 {
         dispatch
             .registry
-            .add(&Pattern::try_from("/a").unwrap(), None, sink)
+            .add_quietly(&Pattern::try_from("/a").unwrap(), None, sink)
     }
 
     fn message() -> Message {

@@ -19,7 +19,7 @@ use super::session::State;
 use super::shared::Shared;
 use super::slot::Slot;
 use super::subscription::{Hold, Listening, SubscribeOptions, Subscription};
-use crate::protocol::{ChannelKind, Pattern};
+use crate::protocol::Pattern;
 
 /// A way to a client from anywhere: other threads, its own callbacks.
 ///
@@ -116,13 +116,8 @@ impl Handle {
     pub fn batch<R>(&self, fill: impl FnOnce(&mut Batch<'_>) -> R) -> R {
         let mut batch = Batch::new(self);
         let result = fill(&mut batch);
-        let ops = batch.into_ops();
-        let slots: Vec<_> = ops.iter().filter_map(|op| op.slot.clone()).collect();
-        if let Err(error) = self.push(ops) {
-            slots
-                .iter()
-                .for_each(|slot| slot.settle(Err(error.clone())));
-        }
+        // Whoever waits is told of a failure.
+        let _ = self.push(batch.take_ops());
         result
     }
 
@@ -179,16 +174,10 @@ impl Handle {
     pub fn unsubscribe(&self, pattern: &str) -> Result<(), Error> {
         let pattern = parse_pattern(pattern)?;
         let slot = Arc::new(Slot::default());
-        if pattern.kind() != ChannelKind::Broadcast {
-            self.shared
-                .update(|machine, _| machine.remove_local(pattern.as_str()));
-            return Ok(());
-        }
-        let (name, for_machine) = (pattern.as_str(), Arc::clone(&slot));
-        let id = self
+        let unsubscribe = self
             .shared
-            .update(|machine, _| machine.remove_pattern(name, for_machine))?;
-        self.pending(slot, id).wait().map(drop)
+            .update(|machine, _| machine.unsubscribe_all(&pattern, &slot));
+        self.pending(slot, unsubscribe?).wait().map(drop)
     }
 
     /// Calls a function for each event, in the thread of the callbacks, until the client closes.
@@ -283,33 +272,23 @@ impl Handle {
         sink: Sink,
     ) -> Result<(Hold, Pending, Option<Op>), Error> {
         let pattern = parse_pattern(pattern)?;
-        let key = self
+        let (slot, id) = (Arc::new(Slot::default()), self.next_id());
+        let waiter = Arc::clone(&slot);
+        let (key, op) = self
             .shared
-            .update(|machine, _| machine.add_sink(&pattern, ext.clone(), sink))?;
+            .update(|machine, _| machine.subscribe(&pattern, ext, sink, id, waiter))?;
         let hold = Hold {
             shared: Arc::clone(&self.shared),
             pattern: pattern.as_str().into(),
             key,
         };
-        let (slot, id) = (Arc::new(Slot::default()), self.next_id());
-        let op = match pattern.kind() {
-            ChannelKind::Broadcast => Some(Op {
-                id,
-                kind: Kind::Subscribe {
-                    pattern: pattern.as_str().into(),
-                    key: Some(key),
-                },
-                channel: "/meta/subscribe".into(),
-                data: None,
-                ext,
-                slot: Some(Arc::clone(&slot)),
-            }),
-            _ => {
-                slot.settle(Ok(Message::local_success()));
-                None
-            }
-        };
         Ok((hold, self.pending(slot, id), op))
+    }
+
+    /// Fails messages that were never queued.
+    pub(crate) fn refuse(&self, ops: Vec<Op>) {
+        self.shared
+            .update(|machine, _| machine.refuse(ops, &Error::Closed));
     }
 
     fn push(&self, ops: Vec<Op>) -> Result<(), Error> {

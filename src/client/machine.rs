@@ -14,11 +14,9 @@ use super::message::Message;
 use super::op::{Kind, Op};
 use super::options::Options;
 use super::outbox::{Outbox, Report};
-use super::registry::Sink;
 use super::session::{Change, Session, State, Turn};
 use super::slot::Slot;
 use super::wire::Encoder;
-use crate::protocol::Pattern;
 
 /// The two sequences of requests. Each has at most one under way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -150,64 +148,17 @@ impl Machine {
         }
     }
 
-    /// Queues all of the messages, or none.
-    pub(crate) fn push(&mut self, ops: Vec<Op>) -> Result<(), Error> {
-        self.check_open()?;
-        self.outbox.push(ops, &self.options)
-    }
-
     /// Takes a message back that nobody waits for any longer. Says whether it had left.
     pub(crate) fn abandon(&mut self, id: u64) -> bool {
         self.outbox.abandon(id)
     }
 
-    /// A new subscriber. Returns the key to remove it with.
-    pub(crate) fn add_sink(
-        &mut self,
-        pattern: &Pattern,
-        ext: Option<Box<str>>,
-        sink: Sink,
-    ) -> Result<u64, Error> {
-        self.check_open()?;
-        Ok(self.dispatch.registry.add(pattern, ext, sink))
-    }
-
-    /// The subscriber has gone. The server is told when it was the pattern's last.
-    pub(crate) fn remove_sink(&mut self, pattern: &str, key: u64) {
-        let Some((sink, tell)) = self.dispatch.registry.remove(pattern, key) else {
-            return;
-        };
-        self.dispatch.discard(vec![sink], &Error::Closed);
-        let known = self.session.client_id().is_some();
-        if tell && (known || self.outbox.subscribing().contains(pattern)) {
-            let op = self.unsubscribe_op(pattern, None);
-            self.outbox.push_anyway(vec![op]);
-        }
-    }
-
-    /// Ends all subscriptions of the pattern, and tells the server.
-    pub(crate) fn remove_pattern(&mut self, pattern: &str, slot: Arc<Slot>) -> Result<u64, Error> {
-        self.check_open()?;
-        self.remove_local(pattern);
-        let op = self.unsubscribe_op(pattern, Some(slot));
-        let id = op.id;
-        self.outbox.push_anyway(vec![op]);
-        Ok(id)
-    }
-
-    /// Ends all subscriptions of a pattern that the server never heard of.
-    pub(crate) fn remove_local(&mut self, pattern: &str) {
-        let sinks = self.dispatch.registry.remove_pattern(pattern);
-        self.dispatch.discard(sinks, &Error::Closed);
-    }
-
     /// Gives the session up and begins a new one.
     pub(crate) fn reconnect(&mut self, now: Instant) {
         if let Some(client_id) = self.session.restart(now) {
-            self.outbox.session_lost();
+            self.session_lost();
             let forget = self.op(Kind::Forget { client_id }, "/meta/disconnect", None);
             self.outbox.push_first(vec![forget]);
-            self.take_reports();
         }
         self.announce();
     }
@@ -337,8 +288,7 @@ impl Machine {
                 self.dispatch.stats.failures += 1;
                 self.last_trouble = Some(error.clone());
                 if lost {
-                    self.outbox.session_lost();
-                    self.take_reports();
+                    self.session_lost();
                 }
                 self.dispatch.emit(&Event::Trouble { error, retry_in });
             }
@@ -347,57 +297,10 @@ impl Machine {
         self.announce();
     }
 
-    /// Puts subscribes for all that the new session must know before everything else.
-    fn resubscribe(&mut self) -> usize {
-        let mut patterns = self.dispatch.registry.remote();
-        let queued = self.outbox.subscribing();
-        patterns.retain(|(pattern, _)| !queued.contains(&**pattern));
-        let subscribe = |(pattern, ext)| Op {
-            ext,
-            ..self.op(
-                Kind::Subscribe { pattern, key: None },
-                "/meta/subscribe",
-                None,
-            )
-        };
-        let ops: Vec<_> = patterns.into_iter().map(subscribe).collect();
-        let count = ops.len();
-        self.outbox.push_first(ops);
-        count
-    }
-
-    fn take_reports(&mut self) {
-        for report in self.outbox.reports() {
-            match report {
-                Report::Unheard { channel, error } => {
-                    let channel = channel.into();
-                    self.dispatch.emit(&Event::Unheard { channel, error });
-                }
-                Report::Unsubscribed {
-                    pattern,
-                    key,
-                    error,
-                    watched,
-                } => {
-                    let registry = &mut self.dispatch.registry;
-                    let sinks = match key {
-                        Some(key) => registry
-                            .remove(&pattern, key)
-                            .map(|(sink, _)| sink)
-                            .into_iter()
-                            .collect(),
-                        None => registry.remove_pattern(&pattern),
-                    };
-                    self.dispatch.discard(sinks, &error);
-                    if !watched {
-                        let pattern = pattern.into();
-                        self.dispatch
-                            .emit(&Event::SubscriptionLost { pattern, error });
-                    }
-                }
-                Report::Disconnected => self.close(&Error::Closed),
-            }
-        }
+    fn session_lost(&mut self) {
+        self.dispatch.registry.session_lost();
+        self.outbox.session_lost();
+        self.take_reports();
     }
 
     /// Tells of a change of state, if there was one.
@@ -414,11 +317,6 @@ impl Machine {
             State::Disconnecting | State::Closed => Err(Error::Closed),
             _ => Ok(()),
         }
-    }
-
-    fn unsubscribe_op(&self, pattern: &str, slot: Option<Arc<Slot>>) -> Op {
-        let pattern = pattern.into();
-        self.op(Kind::Unsubscribe { pattern }, "/meta/unsubscribe", slot)
     }
 
     fn op(&self, kind: Kind, channel: &str, slot: Option<Arc<Slot>>) -> Op {
@@ -457,5 +355,6 @@ impl Ids {
     }
 }
 
+mod subscriptions;
 #[cfg(test)]
 mod tests;

@@ -24,10 +24,10 @@ pub(crate) enum Kind {
     Publish,
     /// A publish to a service whose answer is a message with the same id.
     Call,
-    /// For the subscriber with that key; without one for all of the pattern, on a new session.
+    /// `again`: on a new session, for what was there before.
     Subscribe {
         pattern: Box<str>,
-        key: Option<u64>,
+        again: bool,
     },
     Unsubscribe {
         pattern: Box<str>,
@@ -101,7 +101,10 @@ mod tests {
             r#"{"channel":"/a","clientId":"me","id":"7","data":[1.0],"ext":{}}"#
         );
         let pattern: Box<str> = "/a/**".into();
-        let subscribe = Kind::Subscribe { pattern, key: None };
+        let subscribe = Kind::Subscribe {
+            pattern,
+            again: true,
+        };
         assert_eq!(
             encoded(subscribe, "/meta/subscribe", None),
             r#"{"channel":"/meta/subscribe","clientId":"me","id":"7","subscription":"/a/**"}"#

@@ -20,13 +20,11 @@ use super::slot::{Outcome, Slot};
 pub(crate) enum Report {
     /// A message failed, and nobody waits for it.
     Unheard { channel: Box<str>, error: Error },
-    /// A subscribe failed: for the subscriber with that key, or for all of the pattern.
-    Unsubscribed {
+    /// The outcome of a subscribe.
+    Subscribed {
         pattern: Box<str>,
-        key: Option<u64>,
-        error: Error,
-        /// Whether somebody waits for the outcome anyway.
-        watched: bool,
+        id: u64,
+        outcome: Outcome,
     },
     /// The disconnect is done, as far as it can be.
     Disconnected,
@@ -66,17 +64,15 @@ impl Outbox {
         }
     }
 
-    /// Appends all of them, or none.
-    pub(crate) fn push(&mut self, ops: Vec<Op>, options: &Options) -> Result<(), Error> {
+    /// Appends all of them, or gives all back.
+    pub(crate) fn push(&mut self, ops: Vec<Op>, options: &Options) -> Result<(), (Vec<Op>, Error)> {
         let bytes: usize = ops.iter().map(Op::size).sum();
         let full = self.queue.len() + ops.len() > options.queue_messages
             || self.queued_bytes + bytes > options.queue_bytes;
         // An empty queue takes anything, or a large message could never leave.
         if full && !self.queue.is_empty() {
-            return Err(Error::QueueFull {
-                messages: self.queue.len(),
-                bytes: self.queued_bytes,
-            });
+            let (messages, bytes) = (self.queue.len(), self.queued_bytes);
+            return Err((ops, Error::QueueFull { messages, bytes }));
         }
         self.push_anyway(ops);
         Ok(())
@@ -96,13 +92,14 @@ impl Outbox {
             .for_each(|op| self.queue.push_front(op));
     }
 
-    /// The patterns whose subscribes wait in the queue.
-    pub(crate) fn subscribing(&self) -> HashSet<&str> {
-        let patterns = self.queue.iter().filter_map(|op| match &op.kind {
-            Kind::Subscribe { pattern, .. } => Some(&**pattern),
-            _ => None,
-        });
-        patterns.collect()
+    /// The ids of the subscribes in the queue.
+    pub(crate) fn subscribes(&self) -> HashSet<u64> {
+        let subscribe = |op: &&Op| matches!(op.kind, Kind::Subscribe { .. });
+        self.queue
+            .iter()
+            .filter(subscribe)
+            .map(|op| op.id)
+            .collect()
     }
 
     /// The next request, if one may leave now. Without a session only what names its own.
@@ -168,7 +165,13 @@ impl Outbox {
         }
         let rejection = Rejection::new(&op.channel, reply.error().as_deref());
         let busy = rejection.code().is_some_and(|code| code >= 500);
-        if op.is_subscription() && (self.stale || busy && op.slot.is_none()) {
+        let repeat = match op.kind {
+            // Nobody waits for this one, so there is time to try again.
+            Kind::Subscribe { again, .. } => again && busy,
+            Kind::Unsubscribe { .. } => self.stale,
+            _ => false,
+        };
+        if repeat {
             self.again.push(op);
         } else {
             self.settle(op, Err(Error::Rejected(rejection)));
@@ -238,24 +241,32 @@ impl Outbox {
         self.not_before = self.not_before.max(until);
     }
 
-    /// The session is gone, and with it what the server owed to it.
+    /// The session is gone, and with it what the server owed to it. Subscribes under way are
+    /// forgotten: the new session needs new ones.
     pub(crate) fn session_lost(&mut self) {
         self.stale = self.busy;
+        let subscribe = |op: &Op| matches!(op.kind, Kind::Subscribe { .. });
+        self.in_flight.retain(|op| !subscribe(op));
+        self.again.retain(|op| !subscribe(op));
         for (_, op) in std::mem::take(&mut self.awaiting) {
             self.settle(op, Err(Error::SessionLost));
         }
     }
 
-    /// Nobody waits any longer: takes it back if it has not left. Says whether it has.
+    /// Nobody waits any longer: takes it back if it has not left. Says whether it has. A subscribe
+    /// stays, as others may have joined it.
     pub(crate) fn abandon(&mut self, id: u64) -> bool {
         self.awaiting.remove(&id);
-        let Some(position) = self.queue.iter().position(|op| op.id == id) else {
-            return true;
-        };
-        if let Some(op) = self.queue.remove(position) {
-            self.queued_bytes -= op.size();
-        }
-        false
+        let subscribe = |op: &Op| op.id == id && matches!(op.kind, Kind::Subscribe { .. });
+        !self.queue.iter().any(subscribe) && !self.take_back(id)
+    }
+
+    /// Takes a message out of the queue. Says whether it was there.
+    pub(crate) fn take_back(&mut self, id: u64) -> bool {
+        let position = self.queue.iter().position(|op| op.id == id);
+        let op = position.and_then(|position| self.queue.remove(position));
+        self.queued_bytes -= op.as_ref().map_or(0, Op::size);
+        op.is_some()
     }
 
     /// Fails everything.
@@ -286,6 +297,15 @@ impl Outbox {
     }
 
     fn settle(&mut self, op: Op, outcome: Outcome) {
+        if let Kind::Subscribe { pattern, .. } = op.kind {
+            let id = op.id;
+            self.reports.push(Report::Subscribed {
+                pattern,
+                id,
+                outcome,
+            });
+            return;
+        }
         let error = outcome.as_ref().err().cloned();
         let watched = op.slot.as_ref().is_some_and(Slot::is_watched);
         if let Some(slot) = op.slot {
@@ -293,17 +313,7 @@ impl Outbox {
         }
         match (op.kind, error) {
             (Kind::Disconnect, _) => self.reports.push(Report::Disconnected),
-            (Kind::Forget { .. }, _) | (_, None) => {}
-            (Kind::Subscribe { pattern, key }, Some(error)) => {
-                self.reports.push(Report::Unsubscribed {
-                    pattern,
-                    key,
-                    error,
-                    watched,
-                });
-            }
-            (Kind::Unsubscribe { .. }, _) => {}
-            (_, Some(error)) if !watched => {
+            (Kind::Publish | Kind::Call, Some(error)) if !watched => {
                 let channel = op.channel;
                 self.reports.push(Report::Unheard { channel, error });
             }

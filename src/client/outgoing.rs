@@ -112,8 +112,17 @@ impl<'a> Batch<'a> {
         Ok((subscription, pending))
     }
 
-    pub(crate) fn into_ops(self) -> Vec<Op> {
-        self.ops
+    pub(crate) fn take_ops(&mut self) -> Vec<Op> {
+        std::mem::take(&mut self.ops)
+    }
+}
+
+impl Drop for Batch<'_> {
+    /// Anything left was never sent: the function that filled the batch panicked.
+    fn drop(&mut self) {
+        if !self.ops.is_empty() {
+            self.handle.refuse(self.take_ops());
+        }
     }
 }
 

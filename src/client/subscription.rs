@@ -158,7 +158,7 @@ impl SubscribeOptions {
 impl Drop for Hold {
     fn drop(&mut self) {
         self.shared
-            .update(|machine, _| machine.remove_sink(&self.pattern, self.key));
+            .update(|machine, _| machine.unsubscribe(&self.pattern, self.key));
     }
 }
 

@@ -49,21 +49,18 @@ pub(super) trait Kind {
 
 /// Whether a value is within limits written as `A to B` or `A or more`.
 pub(super) fn within<K: Kind>(kind: &K, value: &K::Value, limits: &str) -> Result<(), String> {
-    let Some(amount) = kind.amount(value) else {
-        return Ok(());
-    };
-    let bound = |text: &str| {
+    // Read also where there is nothing to compare, so that checking the defaults checks the table.
+    let bound = |text| {
         kind.limit(text)
             .expect("because a test reads every limit of the table")
     };
-    let inside = match limits.split_once(" to ") {
-        Some((least, most)) => bound(least) <= amount && amount <= bound(most),
-        None => bound(limits.trim_end_matches(" or more")) <= amount,
+    let (least, most) = match limits.split_once(" to ") {
+        Some((least, most)) => (bound(least), bound(most)),
+        None => (bound(limits.trim_end_matches(" or more")), u128::MAX),
     };
-    if inside {
-        Ok(())
-    } else {
-        Err(format!("must be {limits}"))
+    match kind.amount(value) {
+        Some(amount) if !(least..=most).contains(&amount) => Err(format!("must be {limits}")),
+        _ => Ok(()),
     }
 }
 

@@ -354,6 +354,44 @@ mod tests {
         assert_eq!((held.set)(&mut config, "off"), Ok(()));
         assert_eq!((held.set)(&mut config, "2"), Ok(()));
         assert_eq!(config.max_held_per_ip, Some(2));
+
+        let expires = KNOBS.iter().find(|knob| knob.key == "expires").unwrap();
+        assert_eq!(
+            (expires.set)(&mut config, "text/css=366d,text/html=0s"),
+            Ok(())
+        );
+        assert!((expires.set)(&mut config, "text/css=367d").is_err());
+    }
+
+    #[test]
+    fn each_setting_sets_a_field_of_its_own() {
+        for knob in KNOBS {
+            let form = knob.form();
+            let samples = [
+                "[::1]:1",
+                "tiny-http",
+                "true",
+                "false",
+                "/x",
+                "7s",
+                "7777",
+                "77777",
+                "open",
+                "drop-newest",
+                "https://x.example",
+                "x.html",
+                "text/css=7s",
+                "debug",
+            ];
+            let mut config = Config::default();
+            let changed = samples.iter().any(|sample| {
+                (knob.set)(&mut config, sample).is_ok() && config != Config::default()
+            }) || (knob.set)(&mut config, "7").is_ok() && config != Config::default();
+            assert!(changed, "{}: no sample for {form:?}", knob.key);
+            // Back to the default again by its text, so that nothing else was touched.
+            assert_eq!((knob.set)(&mut config, &knob.default_text()), Ok(()));
+            assert_eq!(config, Config::default(), "{}", knob.key);
+        }
     }
 
     #[test]

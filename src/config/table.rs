@@ -14,7 +14,8 @@ pub struct Knob {
     pub about: &'static str,
     /// The limits, as text: `A to B` or `A or more`.
     pub limits: Option<&'static str>,
-    /// The default in words; the same as [`default_text`](Self::default_text) unless it is computed.
+    /// The default in words; where it is not computed the same as
+    /// [`default_text`](Self::default_text).
     pub default: &'static str,
     /// Only the native connector can obey it.
     pub native_only: bool,
@@ -49,9 +50,9 @@ impl Knob {
 
 /// Makes `Config`, its `Default`, and `KNOBS`.
 ///
-/// A row is `/// about`, then `field: Type = KIND, within "limits", default "text";`. The limits may
-/// be missing. Behind the default may come `from function`, when it is computed and the text says
-/// how, and `native_only`.
+/// A row is `/// about`, then `field: Type = KIND, within "limits", default "text";`. The limits
+/// may be missing. Behind the default may come `from function`, when it is computed and the text
+/// says how, and `native_only`.
 macro_rules! knobs {
     ($($section:literal { $(
         $(#[doc = $about:literal])+

@@ -209,7 +209,8 @@ where
 
     fn closed(&mut self, conn: Self::Conn, reason: CloseReason) {
         let Listed { session, entry } = *conn;
-        session.closed(reason);
+        // Off the list first: who looks for the connection from now on does not find it.
         drop(entry);
+        session.closed(reason);
     }
 }

@@ -136,7 +136,9 @@ describe("chat", () => {
     await ann.seesMembers("Ann");
     const cleo = await Person.enter("Cleo");
     await ann.sees("Cleo has joined");
+    const closed = cleo.page.waitForEvent("close");
     await cleo.page.close({runBeforeUnload: true});
+    await closed;
     await ann.sees("Cleo has left");
     await ann.seesMembers("Ann");
   });
@@ -182,8 +184,8 @@ describe("chat", () => {
     await server.publish("/chat/demo", null, 7, "text", [], {}, {user: 5, chat: {}},
       {user: {}, join: true}, {user: "Old", chat: "hi", groupName: "g", timestamp: "now"});
     await ann.sees("Old: hi");
-    assert.deepEqual(await ann.lines(), ["Ann has joined", "anon: ", "... ", "... ",
-      "anon has joined", "Old: hi"]);
+    assert.deepEqual(await ann.lines(), ["Ann has joined", "anon: ", "... ", "anon has joined",
+      "Old: hi"]);
   });
 
   test("goes on after the server was away", async () => {

@@ -1,13 +1,15 @@
 /** The client library against a scripted server: no network, no browser, timers by hand. */
 
 import assert from "node:assert/strict";
-import {beforeEach, afterEach, describe, mock, test} from "node:test";
+import {afterEach, beforeEach, describe, test} from "node:test";
 
-import {BayeuxError, Client, TransportError} from "../../htdocs/js/bayeux.js";
-import {adviceFrom, parseMessages, patternsFor} from "../../htdocs/js/messages.js";
-import {ScriptedServer, settle, socketsTo} from "./scripted.mjs";
+import {bayeux, messages} from "./library.mjs";
+import {ManualClock, ScriptedServer, settle, socketsTo} from "./scripted.mjs";
 
+const {BayeuxError, Client, TransportError} = bayeux;
+const {adviceFrom, parseMessages, patternsFor} = messages;
 const URL = "http://server.test/cometd";
+let clock;
 let server;
 let client;
 let states;
@@ -24,19 +26,20 @@ function make(options = {}) {
 }
 
 async function tick(milliseconds) {
-  mock.timers.tick(milliseconds);
+  clock.tick(milliseconds);
   await settle();
 }
 
 beforeEach(() => {
-  mock.timers.enable({apis: ["setTimeout"]});
+  clock = new ManualClock();
+  clock.install();
   server = new ScriptedServer();
 });
 
 afterEach(() => {
   client?.unload();
   client = null;
-  mock.timers.reset();
+  clock.remove();
 });
 
 describe("messages", () => {

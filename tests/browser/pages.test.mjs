@@ -5,7 +5,7 @@ import {execFile} from "node:child_process";
 import {after, afterEach, before, describe, test} from "node:test";
 import {promisify} from "node:util";
 
-import {endpointFor} from "../../htdocs/js/page.js";
+import {page as pageModule} from "./library.mjs";
 import {Browser, Server, picture, startProxy, until} from "./world.mjs";
 
 const PAGES = {front: "/", chat: "/examples/chat/", echo: "/examples/echo/"};
@@ -171,6 +171,7 @@ describe("all pages", () => {
   });
 
   test("find the server from their own address", () => {
+    const {endpointFor} = pageModule;
     const cases = [
       ["http://h/", "http://h/cometd"],
       ["http://h/index.html", "http://h/cometd"],

@@ -1,12 +1,59 @@
 /**
  * A Bayeux server in a box, for tests of the client: a `fetch` and a `WebSocket` that answer from
- * a script, and the requests that arrived.
+ * a script, and the requests that arrived. And a clock that only moves when told to.
  */
+
+// Node before 19 keeps this one to itself; browsers have it.
+globalThis.CustomEvent ??= class extends Event {
+  constructor(type, {detail}) {
+    super(type);
+    this.detail = detail;
+  }
+};
 
 /** Lets everything that can go on without a timer go on. */
 export async function settle() {
   for (let turn = 0; turn < 20; turn += 1) {
     await new Promise((resolve) => setImmediate(resolve));
+  }
+}
+
+/** Stands in for `setTimeout` and `clearTimeout` from `install()` to `remove()`. */
+export class ManualClock {
+  #now = 0;
+  #lastId = 0;
+  /** @type {Map<number, {due: number, action: () => void}>} */
+  #timers = new Map();
+  #original = {};
+
+  install() {
+    const {setTimeout, clearTimeout} = globalThis;
+    this.#original = {setTimeout, clearTimeout};
+    globalThis.setTimeout = (action, delay = 0) => {
+      this.#lastId += 1;
+      this.#timers.set(this.#lastId, {due: this.#now + delay, action});
+      return this.#lastId;
+    };
+    globalThis.clearTimeout = (id) => this.#timers.delete(id);
+  }
+
+  remove() {
+    Object.assign(globalThis, this.#original);
+  }
+
+  /** Lets time pass, and what is due in it happen in its order. */
+  tick(milliseconds) {
+    const end = this.#now + milliseconds;
+    for (;;) {
+      const [next] = [...this.#timers].sort(([, a], [, b]) => a.due - b.due);
+      if (!next || next[1].due > end) {
+        break;
+      }
+      this.#timers.delete(next[0]);
+      this.#now = next[1].due;
+      next[1].action();
+    }
+    this.#now = end;
   }
 }
 

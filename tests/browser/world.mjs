@@ -128,7 +128,7 @@ export async function startProxy(prefix, origin) {
 export class Browser {
   #browser;
   #contexts = [];
-  /** What went wrong in pages. A connection that is refused is no fault of the page. */
+  /** What went wrong in pages. That a server is going or gone is no fault of the page. */
   faults = [];
 
   async start() {
@@ -154,7 +154,8 @@ export class Browser {
 
   /** A window of somebody else's browser: with cookies and storage of its own. */
   async open(url, options = {}) {
-    const context = await this.#browser.newContext({viewport: {width: 1100, height: 720}, ...options});
+    const viewport = {width: 1100, height: 720};
+    const context = await this.#browser.newContext({viewport, ...options});
     context.setDefaultTimeout(PATIENCE);
     this.#contexts.push(context);
     return this.openBeside(context, url);
@@ -170,7 +171,7 @@ export class Browser {
       dialog.dismiss();
     });
     page.on("console", (message) => {
-      if (message.type() === "error" && !message.text().includes("net::ERR_")) {
+      if (message.type() === "error" && !/net::ERR_|status of 503/.test(message.text())) {
         this.faults.push(message.text());
       }
     });

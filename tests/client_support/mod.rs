@@ -1,6 +1,8 @@
 //! A scripted HTTP server that speaks just enough Bayeux for one client, and remembers what it was
 //! sent.
 
+#![allow(dead_code, reason = "each test binary uses a part")]
+
 use std::collections::VecDeque;
 use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -8,7 +10,19 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use bayeux::client::{Client, ClientBuilder};
 use serde_json::{Value, json};
+
+/// Longer than anything takes here.
+pub(crate) const LONG: Duration = Duration::from_secs(20);
+
+/// A client with little patience.
+pub(crate) fn quick(url: &str) -> ClientBuilder {
+    let (first, longest) = (Duration::from_millis(20), Duration::from_millis(200));
+    Client::builder(url)
+        .backoff(first, longest)
+        .connect_timeout(LONG)
+}
 
 /// One request as it came.
 #[derive(Clone, Debug)]
@@ -50,6 +64,8 @@ struct State {
     scripts: VecDeque<(&'static str, Script)>,
     /// Messages for the next connect reply, as JSON objects.
     pushes: Vec<String>,
+    /// Sessions that said goodbye.
+    gone: Vec<Value>,
     cookie: Option<&'static str>,
     hold: Option<Duration>,
 }
@@ -224,14 +240,19 @@ impl Inner {
                     Value::Number(_) => Duration::ZERO,
                     _ => state.hold.unwrap_or(Duration::from_secs(30)),
                 };
-                let quiet = |state: &mut State| state.pushes.is_empty();
-                let waited = self.changed.wait_timeout_while(state, hold, quiet);
-                let pushes = std::mem::take(&mut waited.unwrap().0.pushes);
-                return pushes
-                    .into_iter()
-                    .chain([reply.to_string()])
-                    .collect::<Vec<_>>()
-                    .join(",");
+                let me = &message["clientId"];
+                let quiet = |state: &mut State| state.pushes.is_empty() && !state.gone.contains(me);
+                let (mut state, _) = self.changed.wait_timeout_while(state, hold, quiet).unwrap();
+                let mut answer = std::mem::take(&mut state.pushes);
+                if state.gone.contains(me) {
+                    reply["advice"] = json!({"reconnect": "none"});
+                }
+                answer.push(reply.to_string());
+                return answer.join(",");
+            }
+            "/meta/disconnect" => {
+                state.gone.push(message["clientId"].clone());
+                self.changed.notify_all();
             }
             "/meta/subscribe" | "/meta/unsubscribe" => {
                 reply["subscription"] = message["subscription"].clone();

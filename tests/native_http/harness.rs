@@ -54,7 +54,8 @@ impl Server {
     pub(crate) fn session(&self, channel: &str) -> Session {
         let mut client = self.connect();
         let handshake = json!([{
-            "channel": "/meta/handshake", "version": "1.0", "supportedConnectionTypes": ["long-polling"]
+            "channel": "/meta/handshake", "version": "1.0",
+            "supportedConnectionTypes": ["long-polling"]
         }]);
         let id = client.post(&handshake).json()[0]["clientId"]
             .as_str()
@@ -65,7 +66,7 @@ impl Server {
             "channel": "/meta/subscribe", "clientId": session.id, "subscription": channel
         }]);
         assert_eq!(client.post(&subscribe).json()[0]["successful"], true);
-        client.send(&session.connect(json!({"advice": {"timeout": 0}})));
+        client.send(&session.connect(&json!({"advice": {"timeout": 0}})));
         assert_eq!(client.response().json()[0]["successful"], true);
         session
     }
@@ -93,7 +94,7 @@ pub(crate) struct Session {
 
 impl Session {
     /// The bytes of a connect.
-    pub(crate) fn connect(&self, more: Value) -> Vec<u8> {
+    pub(crate) fn connect(&self, more: &Value) -> Vec<u8> {
         let mut message = json!({
             "channel": "/meta/connect", "clientId": self.id, "connectionType": "long-polling"
         });

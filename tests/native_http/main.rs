@@ -1,5 +1,6 @@
-//! The native connector on real sockets: what a client sees of its queues, limits and timeouts. What
-//! every connector does alike is tested elsewhere.
+//! The native connector on real sockets: what a client sees of its queues, limits and timeouts.
+//! What every connector does alike is tested elsewhere.
+#![allow(clippy::unwrap_used)] // the harness is part of the tests
 
 mod harness;
 
@@ -16,7 +17,7 @@ fn a_publish_behind_a_held_connect_is_what_it_waits_for() {
     let server = Server::start(|_| {});
     let session = server.session("/a");
     let mut client = server.connect();
-    let mut both = session.connect(json!({"id": "c"}));
+    let mut both = session.connect(&json!({"id": "c"}));
     both.extend(session.publish("/a", 1));
     client.send(&both);
     let connect = client.response();
@@ -32,7 +33,7 @@ fn a_publish_behind_a_held_connect_is_what_it_waits_for() {
         (&publish[0]["id"], &publish[0]["successful"]),
         (&json!("p"), &json!(true))
     );
-    client.send(&session.connect(json!({"advice": {"timeout": 0}})));
+    client.send(&session.connect(&json!({"advice": {"timeout": 0}})));
     assert!(client.response().data().is_empty());
 }
 
@@ -43,9 +44,9 @@ fn messages_do_not_overtake_each_other_in_a_pipeline() {
     let other = server.session("/other");
     let mut client = server.connect();
     // Two held connects, and a publish to the second of them in between and behind.
-    let mut requests = first.connect(json!({}));
+    let mut requests = first.connect(&json!({}));
     requests.extend(other.publish("/second", 1));
-    requests.extend(second.connect(json!({})));
+    requests.extend(second.connect(&json!({})));
     requests.extend(other.publish("/second", 2));
     client.send(&requests);
     assert!(client.is_silent(100), "the first connect is held");
@@ -56,7 +57,7 @@ fn messages_do_not_overtake_each_other_in_a_pipeline() {
     let (connect, publish) = (client.response(), client.response());
     let mut seen = connect.data();
     assert_eq!(publish.json()[0]["successful"], true);
-    client.send(&second.connect(json!({"advice": {"timeout": 0}})));
+    client.send(&second.connect(&json!({"advice": {"timeout": 0}})));
     seen.extend(client.response().data());
     assert_eq!(seen, [json!(1), json!(2), json!(3)]);
 }
@@ -66,7 +67,7 @@ fn a_long_pipeline_behind_a_held_connect_is_answered_in_order() {
     let server = Server::start(|_| {});
     let (waiting, speaking) = (server.session("/waiting"), server.session("/nothing"));
     let mut client = server.connect();
-    let mut requests = waiting.connect(json!({}));
+    let mut requests = waiting.connect(&json!({}));
     for n in 0..200 {
         requests.extend(speaking.publish("/counted", n));
     }
@@ -112,7 +113,7 @@ fn an_interim_response_does_not_overtake_an_answer() {
     let server = Server::start(|_| {});
     let session = server.session("/a");
     let mut client = server.connect();
-    let mut requests = session.connect(json!({}));
+    let mut requests = session.connect(&json!({}));
     let publish = String::from_utf8(session.publish("/b", 1)).unwrap();
     let (head, body) = publish.split_once("\r\n\r\n").unwrap();
     requests.extend(format!("{head}\r\nExpect: 100-continue\r\n\r\n").as_bytes());
@@ -136,7 +137,7 @@ fn a_peer_that_half_closes_gets_answers_but_no_held_connect() {
     assert!(client.ends_silently());
 
     let mut client = server.connect();
-    client.send(&session.connect(json!({})));
+    client.send(&session.connect(&json!({})));
     assert!(client.is_silent(50));
     client.half_close();
     assert!(
@@ -145,7 +146,7 @@ fn a_peer_that_half_closes_gets_answers_but_no_held_connect() {
     );
     server.broker.publish("/a", &"kept").unwrap();
     let mut client = server.connect();
-    client.send(&session.connect(json!({})));
+    client.send(&session.connect(&json!({})));
     assert_eq!(client.response().data(), [json!("kept")]);
 }
 
@@ -157,7 +158,7 @@ fn a_newer_connect_cuts_an_unfinished_write_and_gets_its_messages_first() {
     });
     let session = server.session("/big");
     let mut slow = server.connect();
-    slow.send(&session.connect(json!({})));
+    slow.send(&session.connect(&json!({})));
     assert!(slow.is_silent(50));
     // More than the sockets' buffers hold, so that a part of it stays with the server.
     let big = "x".repeat(12 << 20);
@@ -168,12 +169,12 @@ fn a_newer_connect_cuts_an_unfinished_write_and_gets_its_messages_first() {
     );
     server.broker.publish("/big", &"second").unwrap();
     let mut fast = server.connect();
-    fast.send(&session.connect(json!({"id": "newer"})));
+    fast.send(&session.connect(&json!({"id": "newer"})));
     let got = fast.response();
     assert_eq!(got.data()[0].as_str().map(str::len), Some(big.len()));
     let mut rest = got.data().split_off(1);
     if rest.is_empty() {
-        fast.send(&session.connect(json!({})));
+        fast.send(&session.connect(&json!({})));
         rest = fast.response().data();
     }
     assert_eq!(rest, [json!("second")]);
@@ -191,7 +192,7 @@ fn a_reader_that_stops_is_cut_and_loses_nothing() {
     });
     let session = server.session("/big");
     let mut stopped = server.connect();
-    stopped.send(&session.connect(json!({})));
+    stopped.send(&session.connect(&json!({})));
     assert!(stopped.is_silent(50));
     let big = "x".repeat(12 << 20);
     server.broker.publish("/big", &big).unwrap();
@@ -200,7 +201,7 @@ fn a_reader_that_stops_is_cut_and_loses_nothing() {
         "the connection to be cut",
     );
     let mut client = server.connect();
-    client.send(&session.connect(json!({})));
+    client.send(&session.connect(&json!({})));
     assert_eq!(client.response().data(), [json!(big)]);
 }
 
@@ -237,7 +238,7 @@ fn a_held_connect_is_not_subject_to_timeouts_of_the_connection() {
     });
     let session = server.session("/a");
     let mut client = server.connect();
-    let mut requests = session.connect(json!({}));
+    let mut requests = session.connect(&json!({}));
     requests.extend(b"POST /cometd HTT");
     client.send(&requests);
     assert!(client.is_silent(900));
@@ -335,7 +336,7 @@ fn draining_answers_held_connects_and_closes() {
     let mut server = Server::start(|_| {});
     let session = server.session("/a");
     let (mut held, mut idle, mut late) = (server.connect(), server.connect(), server.connect());
-    held.send(&session.connect(json!({})));
+    held.send(&session.connect(&json!({})));
     assert_eq!(idle.post(&json!([])).json(), json!([]));
     late.send(b"POST /cometd HTTP/1.1\r\nHost: h\r\nContent-Length: 2\r\n\r\n[");
     assert!(held.is_silent(100));

@@ -3,6 +3,7 @@
 //! Each test program uses its own part of it.
 #![allow(dead_code, unreachable_pub)]
 
+pub mod rng;
 pub mod sockets;
 
 use std::borrow::Cow;
@@ -86,7 +87,7 @@ pub struct World {
     pub broker: Broker,
     pub clock: ManualClock,
     outlet: Arc<FakeOutlet>,
-    next_key: u64,
+    pub next_key: u64,
     pending: BTreeMap<u64, Exchange>,
     pub browser: Option<BrowserId>,
     pub transport: Transport,
@@ -153,15 +154,9 @@ impl World {
 
     /// The answer to a request that is not held; user code is waited for.
     pub fn response(&mut self, body: &Value) -> Response {
-        match self.send(body) {
-            Ok(response) => response,
-            Err(key) if self.is_held(key) => panic!("{body} is held"),
-            Err(key) => self.worked(key),
-        }
-    }
-
-    fn is_held(&self, key: u64) -> bool {
-        self.pending.get(&key).is_some_and(Exchange::is_held)
+        let sent = self.send(body);
+        self.settled(sent)
+            .unwrap_or_else(|_| panic!("{body} is held"))
     }
 
     /// The one reply to one message.
@@ -173,19 +168,32 @@ impl World {
 
     /// Sends a connect that is held, at once or after user code has agreed.
     pub fn hold(&mut self, message: &Value) -> u64 {
-        let key = match self.send(&json!([message])) {
+        let sent = self.send(&json!([message]));
+        match self.settled(sent) {
             Err(key) => key,
             Ok(response) => panic!("{message} was answered: {:?}", response.items),
+        }
+    }
+
+    /// Waits for user code to decide about what was sent; `Err` is the connection of a connect
+    /// that is held.
+    pub fn settled(&mut self, sent: Result<Response, u64>) -> Result<Response, u64> {
+        let key = match sent {
+            Ok(response) => return Ok(response),
+            Err(key) => key,
         };
         for _ in 0..PATIENCE {
-            if self.is_held(key) {
-                return key;
+            let exchange = self.pending.get_mut(&key).expect("it has no answer yet");
+            if exchange.is_held() {
+                return Err(key);
             }
-            let exchange = self.pending.get_mut(&key).expect("the connect waits");
-            assert!(exchange.poll().is_none(), "{message} was answered");
-            std::thread::park_timeout(Duration::from_millis(1));
+            if let Some(answer) = exchange.poll() {
+                self.pending.remove(&key);
+                return Ok(Response::new(answer));
+            }
+            std::thread::park_timeout(Duration::from_micros(200));
         }
-        panic!("no decision about {message}")
+        panic!("no decision on connection {key}")
     }
 
     /// Lets every woken connection look; those that now have an answer.
@@ -226,7 +234,7 @@ impl World {
             if let Some(response) = self.answers().remove(&key) {
                 return response;
             }
-            std::thread::park_timeout(Duration::from_millis(1));
+            std::thread::park_timeout(Duration::from_micros(200));
         }
         panic!("no answer on connection {key}")
     }
@@ -270,8 +278,8 @@ impl World {
     }
 }
 
-/// How many milliseconds work on other threads may take.
-const PATIENCE: u32 = 20_000;
+/// How often to look for what other threads do.
+const PATIENCE: u32 = 100_000;
 
 pub fn connect(client: &str) -> Value {
     json!({"channel": "/meta/connect", "clientId": client, "id": "c",

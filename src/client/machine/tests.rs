@@ -2,9 +2,12 @@
 
 use super::*;
 use crate::client::dispatch::{Job, Listener};
+use crate::client::registry::Sink;
 use crate::client::ring::Ring;
+use crate::client::slot::Slot;
 use crate::client::wire;
 use crate::clock::{Clock as _, ManualClock};
+use crate::protocol::Pattern;
 
 struct World {
     machine: Machine,
@@ -115,16 +118,12 @@ impl World {
 
     fn subscribe(&mut self, pattern: &str) -> (Arc<Ring>, u64, Arc<Slot>) {
         let (ring, slot) = (Arc::new(Ring::new(10)), Arc::new(Slot::default()));
-        let sink = Sink::Ring(Arc::clone(&ring));
-        let parsed = Pattern::try_from(pattern).unwrap();
-        let key = self.machine.add_sink(&parsed, None, sink).unwrap();
-        let (pattern, watcher) = (pattern.into(), Some(Arc::clone(&slot)));
-        let kind = Kind::Subscribe {
-            pattern,
-            key: Some(key),
-        };
-        let op = self.machine.op(kind, "/meta/subscribe", watcher);
-        self.machine.push(vec![op]).unwrap();
+        let (sink, waiter) = (Sink::Ring(Arc::clone(&ring)), Arc::clone(&slot));
+        let pattern = Pattern::try_from(pattern).unwrap();
+        let id = self.machine.ids.next();
+        let subscribed = self.machine.subscribe(&pattern, None, sink, id, waiter);
+        let (key, op) = subscribed.unwrap();
+        self.machine.push(op.into_iter().collect()).unwrap();
         (ring, key, slot)
     }
 
@@ -183,57 +182,6 @@ fn the_connect_says_who_and_how() {
 }
 
 #[test]
-fn a_new_session_gets_everything_again_before_what_is_queued() {
-    let mut world = World::connected();
-    let (ring, ..) = world.subscribe("/a/*");
-    world.subscribe("/b");
-    world.subscribe("/b");
-    assert_eq!(world.accept(), ["/a/*", "/b", "/b"]);
-    let lost = world.publish("/a/x");
-    world.sent();
-    world.publish("/a/y");
-    world.lose("d");
-    world.answer(Lane::Send, "[]");
-    assert_eq!(lost.get(), Some(Err(Error::SessionLost)));
-    let sent = world.sent();
-    let client_ids: Vec<_> = sent
-        .iter()
-        .filter_map(|message| message.text("clientId"))
-        .collect();
-    assert_eq!(client_ids, ["d", "d", "d"]);
-    let channels: Vec<_> = sent.iter().map(Message::channel).collect();
-    assert_eq!(channels, ["/meta/subscribe", "/meta/subscribe", "/a/y"]);
-    let replaced = |event: &Event| {
-        matches!(
-            event,
-            Event::SessionReplaced {
-                resubscribed: 2,
-                ..
-            }
-        )
-    };
-    assert!(world.events().iter().any(replaced));
-    world.answer(Lane::Poll, r#"[{"channel":"/a/z","data":1}]"#);
-    assert_eq!(ring.len(), 1);
-}
-
-#[test]
-fn messages_go_to_all_that_match() {
-    let mut world = World::connected();
-    let rings = ["/a/b", "/a/*", "/**", "/c", "/meta/*"].map(|pattern| world.subscribe(pattern).0);
-    world.next(Lane::Poll);
-    world.answer(
-        Lane::Poll,
-        r#"[{"channel":"/a/b","data":1},{"channel":"/a/b","data":2,"successful":true},
-            {"channel":"/meta/connect","id":"99","successful":true},
-            {"channel":"/z/z","data":3},{"channel":"/a/b"},{"channel":"no channel","data":1}]"#,
-    );
-    assert_eq!(rings.map(|ring| ring.len()), [3, 3, 4, 0, 1]);
-    let stats = world.machine.stats();
-    assert_eq!((stats.received, stats.unclaimed), (5, 1));
-}
-
-#[test]
 fn while_interrupted_messages_wait() {
     let mut world = World::connected();
     world.next(Lane::Poll);
@@ -245,85 +193,6 @@ fn while_interrupted_messages_wait() {
     assert_eq!(world.accept(), ["/a"]);
     assert!(slot.get().unwrap().is_ok());
     assert_eq!(world.states(), [State::Interrupted, State::Connected]);
-}
-
-#[test]
-fn a_refused_subscription_ends_for_its_subscriber_only() {
-    let mut world = World::connected();
-    let (first, ..) = world.subscribe("/a");
-    world.accept();
-    let (second, _, slot) = world.subscribe("/a");
-    let sent = world.sent();
-    let no = format!(
-        r#"[{{"channel":"/meta/subscribe","id":"{}","successful":false,"error":"403::no"}}]"#,
-        sent[0].id().unwrap()
-    );
-    world.answer(Lane::Send, &no);
-    assert!(matches!(slot.get(), Some(Err(Error::Rejected(_)))));
-    world.answer(Lane::Poll, r#"[{"channel":"/a","data":1}]"#);
-    assert_eq!((first.len(), second.len()), (1, 0));
-    assert!(second.recv(None).is_err());
-    assert_eq!(world.events(), []);
-}
-
-#[test]
-fn a_subscription_refused_on_the_new_session_ends_and_is_told() {
-    let mut world = World::connected();
-    let (ring, ..) = world.subscribe("/a");
-    world.accept();
-    world.lose("d");
-    let id = world.sent()[0].id().unwrap().to_owned();
-    let no = format!(
-        r#"[{{"channel":"/meta/subscribe","id":"{id}","successful":false,"error":"403::no"}}]"#
-    );
-    world.answer(Lane::Send, &no);
-    assert!(ring.recv(None).is_err());
-    let lost = |event: &Event| matches!(event, Event::SubscriptionLost { .. });
-    assert_eq!(world.events().iter().filter(|event| lost(event)).count(), 1);
-    world.lose("e");
-    assert_eq!(world.sent(), [], "it is not tried again");
-}
-
-#[test]
-fn the_last_subscriber_unsubscribes() {
-    let mut world = World::connected();
-    let (first, second) = (world.subscribe("/a").1, world.subscribe("/a").1);
-    let local = world.subscribe("/service/x").1;
-    world.accept();
-    world.machine.remove_sink("/a", first);
-    world.machine.remove_sink("/service/x", local);
-    assert_eq!(world.sent(), []);
-    world.machine.remove_sink("/a", second);
-    world.machine.remove_sink("/a", second);
-    let sent = world.sent();
-    assert_eq!(sent.len(), 1);
-    assert_eq!(sent[0].channel(), "/meta/unsubscribe");
-    assert_eq!(world.machine.dispatch().take_trash().len(), 3);
-}
-
-#[test]
-fn without_a_session_there_is_nothing_to_unsubscribe_from() {
-    let mut world = World::new();
-    let (_, key, _) = world.subscribe("/a");
-    world.machine.abandon(1);
-    world.machine.remove_sink("/a", key);
-    world.poll("c");
-    assert_eq!(world.sent(), []);
-}
-
-#[test]
-fn all_of_a_pattern_can_go_at_once() {
-    let mut world = World::connected();
-    let rings = [world.subscribe("/a").0, world.subscribe("/a").0];
-    world.accept();
-    let slot = Arc::new(Slot::default());
-    world
-        .machine
-        .remove_pattern("/a", Arc::clone(&slot))
-        .unwrap();
-    assert!(rings.iter().all(|ring| ring.recv(None).is_err()));
-    assert_eq!(world.accept(), ["/a"]);
-    assert!(slot.get().unwrap().is_ok());
 }
 
 #[test]
@@ -462,7 +331,7 @@ fn random_answers_never_break_it() {
                 2 => keys
                     .pop()
                     .into_iter()
-                    .for_each(|key| world.machine.remove_sink("/a", key)),
+                    .for_each(|key| world.machine.unsubscribe("/a", key)),
                 3 if world.next(lane).is_some() => world.fail(lane),
                 _ if world.next(lane).is_some() => {
                     let picked: Vec<_> = (0..dice(4)).map(|_| replies[dice(11)]).collect();
@@ -476,3 +345,5 @@ fn random_answers_never_break_it() {
         assert_eq!(world.machine.stats().queued, 0, "seed {seed}");
     }
 }
+
+mod subscriptions;

@@ -4,7 +4,8 @@
 //! - `http1`: recognising requests in bytes; no socket, no clock.
 //! - `reading`, `answers`, `sending`: a connection's three parts, from bytes to requests, from
 //!   requests to answers in order, from answers to bytes.
-//! - `connection`, `service`: what is kept for a connection, and what happens to it when.
+//! - `connection`, `service`, `requests`: what is kept for a connection, what happens to it when,
+//!   and what is done with its input.
 //! - `websocket`: frames and the opening handshake; no socket, no clock.
 //! - `config`, `shared`, `running`: knobs, limits over all connections, start and stop.
 //!
@@ -17,6 +18,7 @@ mod config;
 mod connection;
 mod http1;
 mod reading;
+mod requests;
 mod running;
 mod sending;
 mod service;

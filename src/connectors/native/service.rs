@@ -1,44 +1,25 @@
 //! The connector on one I/O thread: what to do when something happens to a connection.
 //!
-//! Every callback does its part, sends what has become due in one write, and ends in `settle`, which
-//! decides what the connection waits for next.
+//! Every callback does its part, sends what has become due in one write, and ends in `settle`,
+//! which decides what the connection waits for next. What is done with input is in `requests`.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::answers::{Content, Due};
-use super::connection::{Blocked, Connection, WaitsFor};
-use super::http1::{Body, FieldSlots, Head, Progress, Refusal};
-use super::reading::{Reading, Receiving, find_head};
+use super::connection::{Connection, WaitsFor};
+use super::http1::Refusal;
+use super::reading::Reading;
 use super::sending::Sender;
 use super::shared::{Shared, ThreadCounter};
-use crate::broker::Executed;
-use crate::http::{Handled, Headers, Request, RequestHead};
 use crate::tcp::reactor::{CloseReason, Io, Refuse, Service};
-use crate::transport::{Link, Outlet};
-
-/// Most requests of one connection that are executed in a turn, so that a client with a long
-/// pipeline does not keep the others waiting.
-const REQUESTS_PER_TURN: usize = 64;
+use crate::transport::Outlet;
 
 /// The service of one I/O thread.
 pub(super) struct Native {
-    shared: Arc<Shared>,
-    outlet: Arc<dyn Outlet>,
-    requests: Arc<ThreadCounter>,
-    sender: Sender,
-}
-
-/// What one look at the input brought.
-enum Step {
-    /// So many bytes were taken, and there may be more to do with the rest.
-    Taken(usize),
-    /// As `Taken`, and a request was executed.
-    Executed(usize),
-    /// So many bytes were taken; the rest is no use without more.
-    Wanting(usize),
-    /// The rest has to wait until what is owed has been sent.
-    Blocked,
+    pub(super) shared: Arc<Shared>,
+    pub(super) outlet: Arc<dyn Outlet>,
+    pub(super) requests: Arc<ThreadCounter>,
+    pub(super) sender: Sender,
 }
 
 impl Service for Native {
@@ -121,180 +102,6 @@ impl Native {
             outlet,
             requests,
             sender,
-        }
-    }
-
-    /// Reads and executes requests. Returns how many bytes were taken and how many requests were
-    /// executed.
-    fn read(&mut self, conn: &mut Connection, io: &mut Io<'_>, input: &[u8]) -> (usize, usize) {
-        let (mut at, mut executed) = (0, 0);
-        while at < input.len() {
-            if matches!(conn.reading, Reading::Stopped) {
-                return (input.len(), executed);
-            }
-            if self.sender.is_pressing() {
-                self.sender.send(conn, io);
-            }
-            if !conn.has_room() {
-                conn.blocked = Some(Blocked::Room);
-                break;
-            }
-            if executed == REQUESTS_PER_TURN {
-                conn.offered_again = true;
-                io.offer_again();
-                break;
-            }
-            match self.step(conn, io, &input[at..]) {
-                Ok(Step::Taken(taken)) => at += taken,
-                Ok(Step::Executed(taken)) => {
-                    at += taken;
-                    executed += 1;
-                }
-                Ok(Step::Wanting(taken)) => {
-                    at += taken;
-                    break;
-                }
-                Ok(Step::Blocked) => {
-                    conn.blocked = Some(Blocked::Turn);
-                    break;
-                }
-                Err(refusal) => self.refuse(conn, io, refusal),
-            }
-        }
-        (at, executed)
-    }
-
-    fn step(
-        &mut self,
-        conn: &mut Connection,
-        io: &mut Io<'_>,
-        input: &[u8],
-    ) -> Result<Step, Refusal> {
-        match &mut conn.reading {
-            Reading::Stopped => Ok(Step::Taken(input.len())),
-            Reading::Body(receiving) => {
-                let (taken, progress) = receiving.take(input)?;
-                if progress == Progress::Open {
-                    return Ok(Step::Wanting(taken));
-                }
-                let received = std::mem::replace(&mut conn.reading, Reading::START);
-                if let Reading::Body(receiving) = received {
-                    receiving.with(|head, body| self.execute(conn, io, head, body));
-                }
-                Ok(Step::Executed(taken))
-            }
-            Reading::Head { seen } => {
-                let mut slots = FieldSlots::new();
-                let limit = self.shared.config.max_header;
-                let (start, head) = find_head(input, *seen, limit, &mut slots)?;
-                let Some(head) = head else {
-                    *seen = input.len() - start;
-                    return Ok(Step::Wanting(start));
-                };
-                let step = self.begin(conn, io, &head, &input[start..])?;
-                Ok(match step {
-                    Step::Taken(taken) => Step::Taken(start + taken),
-                    Step::Executed(taken) => Step::Executed(start + taken),
-                    other => other,
-                })
-            }
-        }
-    }
-
-    /// A head has come; `input` begins with it.
-    fn begin(
-        &mut self,
-        conn: &mut Connection,
-        io: &mut Io<'_>,
-        head: &Head<'_, '_>,
-        input: &[u8],
-    ) -> Result<Step, Refusal> {
-        let (head_bytes, rest) = input.split_at(head.len);
-        if let Some(body) = head.framing.in_place(rest) {
-            conn.reading = Reading::START;
-            self.execute(conn, io, head, body);
-            return Ok(Step::Executed(head.len + body.len()));
-        }
-        let limit = match self.shared.site.wants_body(&request_head(head)) {
-            Ok(limit) => limit,
-            Err(response) => {
-                // Nobody waits for the body, and without it the next request cannot be found.
-                conn.stop_reading();
-                let content = Content::Response(response);
-                self.answer(
-                    conn,
-                    io,
-                    Due {
-                        content,
-                        http10: head.minor_version == 0,
-                    },
-                );
-                return Ok(Step::Taken(input.len()));
-            }
-        };
-        let body = Body::new(head.framing, limit)?;
-        if head.expects_continue && rest.is_empty() {
-            if !conn.answers.is_empty() {
-                return Ok(Step::Blocked);
-            }
-            self.sender.add_continue();
-        }
-        conn.reading = Reading::Body(Receiving::new(head_bytes, body));
-        Ok(Step::Taken(head.len))
-    }
-
-    /// A whole request has come.
-    fn execute(
-        &mut self,
-        conn: &mut Connection,
-        io: &mut Io<'_>,
-        head: &Head<'_, '_>,
-        body: &[u8],
-    ) {
-        self.requests.one();
-        if !head.keep_alive || conn.draining {
-            conn.stop_reading();
-        }
-        let http10 = head.minor_version == 0;
-        let link = Link {
-            outlet: Arc::clone(&self.outlet),
-            key: io.key(),
-        };
-        let request = Request {
-            head: request_head(head),
-            body,
-            peer_ip: conn.peer_ip,
-            secure: false,
-        };
-        let content = match self.shared.site.handle(&request, &link) {
-            Handled::Done(response) => Content::Response(response),
-            Handled::Bayeux(format, Executed::Now(answer)) => Content::Answer(answer, format),
-            Handled::Bayeux(format, Executed::Later(exchange)) => {
-                return conn.answers.expect(exchange, format, http10);
-            }
-        };
-        self.answer(conn, io, Due { content, http10 });
-    }
-
-    /// Ends the reading side with a refusal, which follows what is owed already.
-    fn refuse(&mut self, conn: &mut Connection, io: &mut Io<'_>, refusal: Refusal) {
-        conn.stop_reading();
-        let response = self.shared.site.refuse(refusal.status(), refusal.explain());
-        self.answer(
-            conn,
-            io,
-            Due {
-                content: Content::Response(response),
-                http10: false,
-            },
-        );
-    }
-
-    fn answer(&mut self, conn: &mut Connection, io: &mut Io<'_>, due: Due) {
-        if conn.is_even() {
-            self.sender.add(conn, io, due);
-        } else {
-            conn.answers.keep(due);
         }
     }
 
@@ -383,14 +190,5 @@ impl Native {
             WaitsFor::Body => Some(config.body_timeout),
             WaitsFor::Answer | WaitsFor::Output => None,
         }
-    }
-}
-
-fn request_head<'a>(head: &Head<'a, 'a>) -> RequestHead<'a> {
-    RequestHead {
-        method: head.method,
-        target: head.target,
-        minor_version: head.minor_version,
-        headers: Headers::new(head.fields),
     }
 }

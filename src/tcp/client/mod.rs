@@ -118,10 +118,23 @@ impl Default for ClientConfig {
     }
 }
 
+/// The clients' side of the threads. Dropping it ends the clients, so that none comes back while its
+/// thread ends.
+struct Threads<H: ClientHandler>(Vec<Arc<Commands<H>>>);
+
+impl<H: ClientHandler> Drop for Threads<H> {
+    fn drop(&mut self) {
+        for thread in &self.0 {
+            thread.shut_down_all();
+        }
+    }
+}
+
 /// The threads on which clients with handlers of one type run. Dropping it ends them all.
 pub struct Clients<H: ClientHandler> {
+    /// Dropped before the reactor.
+    threads: Threads<H>,
     reactor: Reactor,
-    threads: Vec<Arc<Commands<H>>>,
     next_id: AtomicU64,
     next_thread: AtomicUsize,
     mailbox: usize,
@@ -139,7 +152,7 @@ impl<H: ClientHandler> Clients<H> {
         })?;
         Ok(Self {
             reactor,
-            threads,
+            threads: Threads(threads),
             next_id: AtomicU64::new(1),
             next_thread: AtomicUsize::new(0),
             mailbox: config.session.mailbox,
@@ -150,8 +163,8 @@ impl<H: ClientHandler> Clients<H> {
     /// Returns at once; the handler is told what comes of it.
     pub fn connect(&self, target: &str, handler: H) -> Client<H::Message> {
         let id = ConnectionId(self.next_id.fetch_add(1, Ordering::Relaxed));
-        let index = self.next_thread.fetch_add(1, Ordering::Relaxed) % self.threads.len();
-        let commands = &self.threads[index];
+        let index = self.next_thread.fetch_add(1, Ordering::Relaxed) % self.threads.0.len();
+        let commands = &self.threads.0[index];
         let inbox = Inbox::new(id, None, self.mailbox, commands.waker().clone());
         commands.add(
             id,
@@ -161,7 +174,7 @@ impl<H: ClientHandler> Clients<H> {
         Client {
             connection: Connection(inbox),
             control,
-            _owner: None,
+            owner: None,
         }
     }
 
@@ -172,17 +185,18 @@ impl<H: ClientHandler> Clients<H> {
 
     /// Ends all clients: what was sent is flushed, within `grace`.
     pub fn shutdown(self, grace: Duration) -> Stopped {
-        for thread in &self.threads {
-            thread.shut_down_all();
-        }
-        self.reactor.stop(grace)
+        let Self {
+            reactor, threads, ..
+        } = self;
+        drop(threads);
+        reactor.stop(grace)
     }
 }
 
 impl<H: ClientHandler> fmt::Debug for Clients<H> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Clients")
-            .field("threads", &self.threads.len())
+            .field("threads", &self.threads.0.len())
             .finish_non_exhaustive()
     }
 }
@@ -194,7 +208,7 @@ pub struct Client<M> {
     connection: Connection<M>,
     control: Arc<dyn Control>,
     /// Ends with the client; for one that has its threads to itself.
-    _owner: Option<Box<dyn std::any::Any + Send + Sync>>,
+    owner: Option<Box<dyn Owner>>,
 }
 
 impl<M: Send + 'static> Client<M> {
@@ -205,7 +219,7 @@ impl<M: Send + 'static> Client<M> {
     {
         let clients = Clients::start(config)?;
         let mut client = clients.connect(target, handler);
-        client._owner = Some(Box::new(clients));
+        client.owner = Some(Box::new(clients));
         Ok(client)
     }
 
@@ -230,6 +244,15 @@ impl<M: Send + 'static> Client<M> {
         self.control.shutdown(self.connection.id());
     }
 
+    /// As [`Client::shutdown`]; a client with threads of its own then waits, at most for `grace`, until
+    /// its connection is closed.
+    pub fn close(mut self, grace: Duration) {
+        self.shutdown();
+        if let Some(owner) = self.owner.take() {
+            owner.shut_down(grace);
+        }
+    }
+
     /// Whether the client has not ended: it is connected, or tries to be.
     pub fn is_running(&self) -> bool {
         self.connection.is_open()
@@ -241,6 +264,17 @@ impl<M> fmt::Debug for Client<M> {
         f.debug_struct("Client")
             .field("connection", &self.connection)
             .finish_non_exhaustive()
+    }
+}
+
+/// The threads of a client that has them to itself.
+trait Owner: Send + Sync {
+    fn shut_down(self: Box<Self>, grace: Duration);
+}
+
+impl<H: ClientHandler> Owner for Clients<H> {
+    fn shut_down(self: Box<Self>, grace: Duration) {
+        self.shutdown(grace);
     }
 }
 

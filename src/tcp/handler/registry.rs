@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 use super::inbox::{Connection, ConnectionId, post_to_all};
 
 /// The open connections of a server. Clones are the same list. A connection is on it from before
-/// its handler's `connected` until its `disconnected`.
+/// its handler's `connected` until just before its `disconnected`.
 pub struct Connections<M>(Arc<Shared<M>>);
 
 struct Shared<M> {

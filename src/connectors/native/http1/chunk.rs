@@ -1,4 +1,5 @@
-//! The chunked coding (RFC 9112, 7.1), decoded as it arrives. Extensions and trailers are read past.
+//! The chunked coding (RFC 9112, 7.1), decoded as it arrives. Extensions and trailers are read
+//! past.
 
 use super::{Refusal, fields};
 

@@ -197,7 +197,7 @@ mod tests {
 
     const LIMIT: usize = 1024;
 
-    /// What the head is taken for, in words; also checks that the way it is cut makes no difference.
+    /// What the head is taken for, in words. The way it is cut must make no difference.
     fn recognise(input: &[u8]) -> Result<Option<String>, Refusal> {
         let whole = attempt(input, 0);
         for cut in 1..input.len() {
@@ -268,7 +268,8 @@ mod tests {
             "POST / 1.1 3 Length(5)",
         );
         good(
-            "POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: Chunked\r\nExpect: 100-Continue\r\n\r\n",
+            "POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: Chunked\r\n\
+             Expect: 100-Continue\r\n\r\n",
             "POST / 1.1 3 Chunked continue keep",
         );
         good(

@@ -1,4 +1,5 @@
-//! HTTP/1.1, the server's half, as functions of bytes: no socket, no clock, no allocation for a head.
+//! HTTP/1.1, the server's half, as functions of bytes: no socket, no clock, and no allocation for
+//! a head.
 //!
 //! A request is taken in three steps, each of which is given what has arrived so far, says how much
 //! of it was consumed, and may say "not yet": [`empty_lines`] skips what may precede a request,

@@ -8,11 +8,15 @@ const BODY_LIMIT: usize = 60;
 
 const SEEDS: [&str; 6] = [
     "POST /cometd HTTP/1.1\r\nHost: h\r\nContent-Length: 11\r\n\r\n[{\"a\":\"b\"}]",
-    "\r\nGET /?a=b HTTP/1.0\r\nConnection: keep-alive\r\n\r\nGET http://h/ HTTP/1.1\r\nHost: h\r\n\r\n",
+    "\r\nGET /?a=b HTTP/1.0\r\nConnection: keep-alive\r\n\r\n\
+     GET http://h/ HTTP/1.1\r\nHost: h\r\n\r\n",
     "POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
-    "POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\nA;x=y\r\n0123456789\r\n0\r\nT: u\r\n\r\n",
-    "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\nContent-Length: 1\r\nExpect: 100-continue\r\n\r\nx",
-    "OPTIONS * HTTP/1.1\r\nHost:\r\nTE: trailers\r\nConnection: close, te\r\nX-Long: 0123456789\r\n\r\n",
+    "POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n\
+     A;x=y\r\n0123456789\r\n0\r\nT: u\r\n\r\n",
+    "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\nContent-Length: 1\r\n\
+     Expect: 100-continue\r\n\r\nx",
+    "OPTIONS * HTTP/1.1\r\nHost:\r\nTE: trailers\r\n\
+     Connection: close, te\r\nX-Long: 0123456789\r\n\r\n",
 ];
 
 /// What gets a mutation in places that matter more often than random bytes would.

@@ -1,0 +1,220 @@
+//! From input to answers: requests are taken from the bytes in order, and executed as long as their
+//! answers can be kept in order too.
+
+use std::sync::Arc;
+
+use super::answers::{Content, Due};
+use super::connection::{Blocked, Connection};
+use super::http1::{Body, FieldSlots, Head, Progress, Refusal};
+use super::reading::{Reading, Receiving, find_head};
+use super::service::Native;
+use crate::broker::Executed;
+use crate::http::{Handled, Headers, Request, RequestHead};
+use crate::tcp::reactor::Io;
+use crate::transport::Link;
+
+/// Most requests of one connection that are executed in a turn, so that a client with a long
+/// pipeline does not keep the others waiting.
+const REQUESTS_PER_TURN: usize = 64;
+
+/// What one look at the input brought.
+enum Step {
+    /// So many bytes were taken, and there may be more to do with the rest.
+    Taken(usize),
+    /// As `Taken`, and a request was executed.
+    Executed(usize),
+    /// So many bytes were taken; the rest is no use without more.
+    Wanting(usize),
+    /// The rest has to wait until what is owed has been sent.
+    Blocked,
+}
+
+impl Native {
+    /// Reads and executes requests. Returns how many bytes were taken and how many requests were
+    /// executed.
+    pub(super) fn read(
+        &mut self,
+        conn: &mut Connection,
+        io: &mut Io<'_>,
+        input: &[u8],
+    ) -> (usize, usize) {
+        let (mut at, mut executed) = (0, 0);
+        while at < input.len() {
+            if matches!(conn.reading, Reading::Stopped) {
+                return (input.len(), executed);
+            }
+            if self.sender.is_pressing() {
+                self.sender.send(conn, io);
+            }
+            if !conn.has_room() {
+                conn.blocked = Some(Blocked::Room);
+                break;
+            }
+            if executed == REQUESTS_PER_TURN {
+                conn.offered_again = true;
+                io.offer_again();
+                break;
+            }
+            match self.step(conn, io, &input[at..]) {
+                Ok(Step::Taken(taken)) => at += taken,
+                Ok(Step::Executed(taken)) => {
+                    at += taken;
+                    executed += 1;
+                }
+                Ok(Step::Wanting(taken)) => {
+                    at += taken;
+                    break;
+                }
+                Ok(Step::Blocked) => {
+                    conn.blocked = Some(Blocked::Turn);
+                    break;
+                }
+                Err(refusal) => self.refuse(conn, io, refusal),
+            }
+        }
+        (at, executed)
+    }
+
+    fn step(
+        &mut self,
+        conn: &mut Connection,
+        io: &mut Io<'_>,
+        input: &[u8],
+    ) -> Result<Step, Refusal> {
+        match &mut conn.reading {
+            Reading::Stopped => Ok(Step::Taken(input.len())),
+            Reading::Body(receiving) => {
+                let (taken, progress) = receiving.take(input)?;
+                if progress == Progress::Open {
+                    return Ok(Step::Wanting(taken));
+                }
+                let received = std::mem::replace(&mut conn.reading, Reading::START);
+                if let Reading::Body(receiving) = received {
+                    receiving.with(|head, body| self.execute(conn, io, head, body));
+                }
+                Ok(Step::Executed(taken))
+            }
+            Reading::Head { seen } => {
+                let mut slots = FieldSlots::new();
+                let limit = self.shared.config.max_header;
+                let (start, head) = find_head(input, *seen, limit, &mut slots)?;
+                let Some(head) = head else {
+                    *seen = input.len() - start;
+                    return Ok(Step::Wanting(start));
+                };
+                let step = self.begin(conn, io, &head, &input[start..])?;
+                Ok(match step {
+                    Step::Taken(taken) => Step::Taken(start + taken),
+                    Step::Executed(taken) => Step::Executed(start + taken),
+                    other => other,
+                })
+            }
+        }
+    }
+
+    /// A head has come; `input` begins with it.
+    fn begin(
+        &mut self,
+        conn: &mut Connection,
+        io: &mut Io<'_>,
+        head: &Head<'_, '_>,
+        input: &[u8],
+    ) -> Result<Step, Refusal> {
+        let (head_bytes, rest) = input.split_at(head.len);
+        if let Some(body) = head.framing.in_place(rest) {
+            conn.reading = Reading::START;
+            self.execute(conn, io, head, body);
+            return Ok(Step::Executed(head.len + body.len()));
+        }
+        let limit = match self.shared.site.wants_body(&request_head(head)) {
+            Ok(limit) => limit,
+            Err(response) => {
+                // Nobody waits for the body, and without it the next request cannot be found.
+                conn.stop_reading();
+                let content = Content::Response(response);
+                self.answer(
+                    conn,
+                    io,
+                    Due {
+                        content,
+                        http10: head.minor_version == 0,
+                    },
+                );
+                return Ok(Step::Taken(input.len()));
+            }
+        };
+        let body = Body::new(head.framing, limit)?;
+        if head.expects_continue && rest.is_empty() {
+            if !conn.answers.is_empty() {
+                return Ok(Step::Blocked);
+            }
+            self.sender.add_continue();
+        }
+        conn.reading = Reading::Body(Receiving::new(head_bytes, body));
+        Ok(Step::Taken(head.len))
+    }
+
+    /// A whole request has come.
+    fn execute(
+        &mut self,
+        conn: &mut Connection,
+        io: &mut Io<'_>,
+        head: &Head<'_, '_>,
+        body: &[u8],
+    ) {
+        self.requests.one();
+        if !head.keep_alive || conn.draining {
+            conn.stop_reading();
+        }
+        let http10 = head.minor_version == 0;
+        let link = Link {
+            outlet: Arc::clone(&self.outlet),
+            key: io.key(),
+        };
+        let request = Request {
+            head: request_head(head),
+            body,
+            peer_ip: conn.peer_ip,
+            secure: false,
+        };
+        let content = match self.shared.site.handle(&request, &link) {
+            Handled::Done(response) => Content::Response(response),
+            Handled::Bayeux(format, Executed::Now(answer)) => Content::Answer(answer, format),
+            Handled::Bayeux(format, Executed::Later(exchange)) => {
+                return conn.answers.expect(exchange, format, http10);
+            }
+        };
+        self.answer(conn, io, Due { content, http10 });
+    }
+
+    /// Ends the reading side with a refusal, which follows what is owed already.
+    pub(super) fn refuse(&mut self, conn: &mut Connection, io: &mut Io<'_>, refusal: Refusal) {
+        conn.stop_reading();
+        let response = self.shared.site.refuse(refusal.status(), refusal.explain());
+        self.answer(
+            conn,
+            io,
+            Due {
+                content: Content::Response(response),
+                http10: false,
+            },
+        );
+    }
+
+    fn answer(&mut self, conn: &mut Connection, io: &mut Io<'_>, due: Due) {
+        if conn.is_even() {
+            self.sender.add(conn, io, due);
+        } else {
+            conn.answers.keep(due);
+        }
+    }
+}
+
+fn request_head<'a>(head: &Head<'a, 'a>) -> RequestHead<'a> {
+    RequestHead {
+        method: head.method,
+        target: head.target,
+        minor_version: head.minor_version,
+        headers: Headers::new(head.fields),
+    }
+}

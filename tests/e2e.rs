@@ -1,0 +1,141 @@
+//! End to end: a server in this process, real sockets, every test on both connectors by the same
+//! function. The table below is the list of all tests; its second part says what the connector
+//! `tiny-http` cannot do, and why.
+
+// Whatever goes wrong in a helper ends the test that called it.
+#![allow(clippy::unwrap_used)]
+
+#[path = "e2e/browsers.rs"]
+mod browsers;
+#[path = "e2e/connects.rs"]
+mod connects;
+#[path = "e2e/delivery.rs"]
+mod delivery;
+#[path = "e2e/files.rs"]
+mod files;
+#[path = "e2e/harness.rs"]
+mod harness;
+#[path = "e2e/http.rs"]
+mod http;
+#[path = "e2e/requests.rs"]
+mod requests;
+#[path = "e2e/slowness.rs"]
+mod slowness;
+#[path = "e2e/stopping.rs"]
+mod stopping;
+
+macro_rules! tests {
+    ($on:ident as $variant:ident: $($group:ident { $($name:ident)+ })+) => {
+        mod $on {
+            $(mod $group {
+                $(#[test]
+                fn $name() {
+                    crate::$group::$name(bayeux::config::Connector::$variant);
+                })+
+            })+
+        }
+    };
+}
+
+macro_rules! on_both_connectors {
+    ($($table:tt)+) => {
+        tests!(native as Native: $($table)+);
+        tests!(tiny_http as TinyHttp: $($table)+);
+    };
+}
+
+/// Tests with the reason why they are for `native` alone.
+macro_rules! tiny_http_cannot {
+    ($($group:ident { $($name:ident: $reason:literal,)+ })+) => {
+        tests!(native_only as Native: $($group { $($name)+ })+);
+    };
+}
+
+on_both_connectors! {
+    requests {
+        a_response_has_these_headers
+        any_path_below_the_mount
+        types_of_bodies
+        a_form_with_several_messages
+        an_empty_array_is_answered_in_kind
+        other_methods
+        refusals_are_counted
+        nothing_of_a_bad_request_is_executed
+        a_body_may_be_this_long
+        fifty_requests_on_one_connection
+        requests_in_a_row_are_answered_in_order
+        bodies_in_chunks
+        http_1_0_is_answered_and_closed
+    }
+    connects {
+        held_until_the_timeout
+        the_wish_for_a_shorter_hold_is_granted
+        a_message_ends_the_hold
+        other_messages_do_not
+        messages_between_connects_wait_for_the_next
+        a_newer_connect_takes_over
+        in_company_never_held
+        disconnecting_ends_the_hold
+        the_server_may_end_a_session
+        silent_sessions_expire
+        one_address_may_hold_so_many
+    }
+    delivery {
+        a_thousand_messages_in_order
+        an_own_message_rides_along
+        data_is_passed_on_byte_for_byte
+        a_full_queue
+        a_queue_is_bounded_in_bytes_too
+        a_large_backlog_comes_in_several_answers
+        delivery_bound_to_connects
+        not_to_the_publisher
+        anonymous_publishing
+        local_clients_and_services
+        no_room_for_another_session
+    }
+    browsers {
+        the_cookie_of_a_browser
+        one_held_connect_per_browser
+        a_browser_may_be_asked_for
+        pages_of_allowed_origins
+        pages_of_any_origin
+        messages_in_a_script
+        who_may_load_scripts
+        filtered_comments
+    }
+    files {
+        files_and_their_types
+        nothing_outside_the_root
+        copies_are_revalidated
+        parts_of_files
+        demo_pages_are_built_in
+    }
+    stopping {
+        every_held_connect_is_answered
+        stopping_takes_no_longer_than_it_must
+        a_port_can_be_taken_again_at_once
+    }
+}
+
+tiny_http_cannot! {
+    requests {
+        a_request_behind_a_held_connect_waits_its_turn: "its library reads on behind a request",
+        a_body_is_asked_for_when_it_is_wanted: "its library answers `Expect` itself",
+        smuggled_requests_are_refused: "its library judges heads, and leniently",
+    }
+    connects {
+        a_peer_that_leaves_is_noticed: "its library shows no closed connection",
+    }
+    slowness {
+        a_slow_head: "its library has no read timeout",
+        a_slow_body: "its library has no read timeout",
+        a_connection_that_says_nothing: "its library has no read timeout",
+        a_reader_that_stops: "its library does not count connections",
+        too_many_connections: "its library accepts by itself",
+        half_sent_bodies_hold_up_nobody: "each takes a worker until its body is there",
+    }
+    stopping {
+        answered_connections_are_closed: "its library closes none by itself",
+        a_thousand_connections_at_once: "its library serves few connections of a burst",
+    }
+}

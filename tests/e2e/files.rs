@@ -1,0 +1,210 @@
+//! Static files beside the endpoint.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use super::harness::{On, World};
+
+/// A folder that vanishes with the test.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new() -> Self {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let number = COUNT.fetch_add(1, Ordering::Relaxed);
+        let name = format!("files-{}-{number}", std::process::id());
+        let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+        let root = path.join("root");
+        fs::create_dir_all(root.join("sub")).unwrap();
+        fs::create_dir_all(root.join("empty")).unwrap();
+        fs::create_dir_all(root.join(".git")).unwrap();
+        let files = [
+            ("root/index.html", "<!doctype html><title>index</title>"),
+            ("root/sub/index.html", "<!doctype html><title>sub</title>"),
+            ("root/style.css", "body { margin: 0 }"),
+            ("root/app.js", "console.log(1)"),
+            ("root/numbers.txt", "0123456789"),
+            ("root/with space.txt", "space"),
+            ("root/.secret", "secret"),
+            ("root/.git/config", "secret"),
+            ("outside.txt", "secret"),
+        ];
+        for (name, content) in files {
+            fs::write(path.join(name), content).unwrap();
+        }
+        #[cfg(unix)]
+        std::os::unix::fs::symlink("../outside.txt", root.join("link.txt")).unwrap();
+        Self(path)
+    }
+
+    fn world(&self, on: On) -> World {
+        World::with(on, |config| {
+            config.document_root = Some(self.0.join("root"));
+            config
+                .expires
+                .insert("text/css".to_owned(), Duration::from_secs(3600));
+        })
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        drop(fs::remove_dir_all(&self.0));
+    }
+}
+
+pub(crate) fn files_and_their_types(on: On) {
+    let folder = Folder::new();
+    let world = folder.world(on);
+    let mut connection = world.connection();
+    let table = [
+        ("/", "text/html", "<!doctype html><title>index</title>"),
+        (
+            "/index.html",
+            "text/html",
+            "<!doctype html><title>index</title>",
+        ),
+        ("/sub/", "text/html", "<!doctype html><title>sub</title>"),
+        ("/style.css", "text/css", "body { margin: 0 }"),
+        ("/app.js", "application/javascript", "console.log(1)"),
+        ("/with%20space.txt", "text/plain", "space"),
+    ];
+    for (target, kind, content) in table {
+        let response = connection.get(target);
+        assert_eq!(
+            (response.status, response.text()),
+            (200, content),
+            "{target}"
+        );
+        let sent = response.header("content-type").expect("a type");
+        assert!(sent.starts_with(kind), "{target}: {sent}");
+        assert_eq!(
+            response.header("x-content-type-options"),
+            Some("nosniff"),
+            "{target}"
+        );
+        assert_eq!(
+            response.header("expires").is_some(),
+            kind == "text/css",
+            "{target}"
+        );
+    }
+    let moved = connection.get("/sub?x=1");
+    assert_eq!(moved.status, 301);
+    assert!(
+        moved
+            .header("location")
+            .is_some_and(|to| to.contains("/sub/")),
+        "{moved:?}"
+    );
+    assert_eq!(connection.get("/empty/").status, 403);
+    assert_eq!(connection.get("/none.html").status, 404);
+    assert_eq!(connection.request("PUT", "/style.css", "", b"").status, 405);
+}
+
+pub(crate) fn nothing_outside_the_root(on: On) {
+    let folder = Folder::new();
+    let world = folder.world(on);
+    let targets = [
+        "/../outside.txt",
+        "/%2e%2e/outside.txt",
+        "/..%2foutside.txt",
+        "/sub/../../outside.txt",
+        "/sub/%2e%2e/%2e%2e/outside.txt",
+        "/..%5coutside.txt",
+        "//outside.txt",
+        "/link.txt",
+        "/.secret",
+        "/.git/config",
+        "/%2esecret",
+        "/index.html%00.txt",
+        "/./.secret",
+    ];
+    for target in targets {
+        let response = world.connection().get(target);
+        assert!(
+            matches!(response.status, 400 | 403 | 404),
+            "{target}: {}",
+            response.status
+        );
+        assert!(!response.text().contains("secret"), "{target}");
+    }
+}
+
+pub(crate) fn copies_are_revalidated(on: On) {
+    let folder = Folder::new();
+    let world = folder.world(on);
+    let mut connection = world.connection();
+    let first = connection.get("/app.js");
+    let tag = first.header("etag").expect("a tag").to_owned();
+    let date = first.header("last-modified").expect("a date").to_owned();
+    let same = connection.request("GET", "/app.js", &format!("If-None-Match: {tag}\r\n"), b"");
+    assert_eq!(
+        (same.status, same.header("etag")),
+        (304, Some(tag.as_str()))
+    );
+    let same = connection.request(
+        "GET",
+        "/app.js",
+        &format!("If-Modified-Since: {date}\r\n"),
+        b"",
+    );
+    assert_eq!(same.status, 304);
+    let other = connection.request("GET", "/app.js", "If-None-Match: \"other\"\r\n", b"");
+    assert_eq!((other.status, other.text()), (200, "console.log(1)"));
+}
+
+pub(crate) fn parts_of_files(on: On) {
+    let folder = Folder::new();
+    let world = folder.world(on);
+    let mut connection = world.connection();
+    let mut range = |range: &str| {
+        connection.request(
+            "GET",
+            "/numbers.txt",
+            &format!("Range: bytes={range}\r\n"),
+            b"",
+        )
+    };
+    for (asked, content, part) in [
+        ("2-4", "234", "bytes 2-4/10"),
+        ("7-", "789", "bytes 7-9/10"),
+        ("-2", "89", "bytes 8-9/10"),
+        ("5-100", "56789", "bytes 5-9/10"),
+    ] {
+        let response = range(asked);
+        assert_eq!(
+            (response.status, response.text()),
+            (206, content),
+            "{asked}"
+        );
+        assert_eq!(response.header("content-range"), Some(part));
+    }
+    let beyond = range("10-");
+    assert_eq!(
+        (beyond.status, beyond.header("content-range")),
+        (416, Some("bytes */10"))
+    );
+    assert_eq!(range("x-y").status, 200, "what is no range is ignored");
+    let head = connection.request("HEAD", "/numbers.txt", "", b"");
+    assert_eq!(
+        (head.status, head.header("content-length")),
+        (200, Some("10"))
+    );
+    assert_eq!(
+        connection.get("/numbers.txt").text(),
+        "0123456789",
+        "the connection goes on"
+    );
+}
+
+pub(crate) fn demo_pages_are_built_in(on: On) {
+    let world = World::with(on, |config| config.demo = None);
+    let response = world.connection().get("/");
+    assert_eq!(response.status, 200);
+    assert!(response.text().contains("<html") || response.text().contains("<!doctype"));
+    let world = World::new(on);
+    assert_eq!(world.connection().get("/").status, 404, "demo = false");
+}

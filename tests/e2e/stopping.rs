@@ -1,0 +1,114 @@
+//! Draining and stopping; many clients at a time.
+
+use std::net::TcpStream;
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+
+use super::harness::{Client, Held, On, World, data_of};
+
+pub(crate) fn every_held_connect_is_answered(on: On) {
+    drop(drained(on));
+}
+
+pub(crate) fn answered_connections_are_closed(on: On) {
+    for mut one in drained(on) {
+        one.connection.closed_silently();
+    }
+}
+
+/// Connects that were held when the server stopped, with their answers read.
+fn drained(on: On) -> Vec<Held> {
+    let world = World::with(on, |config| config.timeout = Duration::from_secs(60));
+    let clients: Vec<Client> = (0..40).map(|_| world.client()).collect();
+    let mut held: Vec<Held> = clients.iter().map(|client| client.hold(&world)).collect();
+    let address = world.address;
+    let begun = Instant::now();
+    let stopping = std::thread::spawn(move || world.server.shutdown(Duration::from_secs(2)));
+    for one in &mut held {
+        let response = one.connection.response();
+        assert_eq!(response.header("connection"), Some("close"));
+        let reply = response.messages().remove(0);
+        assert_eq!(
+            (&reply["successful"], reply.get("advice")),
+            (&json!(true), None)
+        );
+    }
+    stopping.join().unwrap();
+    assert!(
+        begun.elapsed() < Duration::from_millis(2500),
+        "{:?}",
+        begun.elapsed()
+    );
+    assert!(
+        TcpStream::connect(address).is_err(),
+        "nobody listens any more"
+    );
+    held
+}
+
+pub(crate) fn stopping_takes_no_longer_than_it_must(on: On) {
+    let world = World::new(on);
+    let _idle = world.client();
+    let _half = {
+        let mut connection = world.connection();
+        connection.send("POST /cometd HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n[");
+        connection
+    };
+    let begun = Instant::now();
+    world.server.shutdown(Duration::from_secs(2));
+    assert!(
+        begun.elapsed() < Duration::from_millis(2500),
+        "{:?}",
+        begun.elapsed()
+    );
+}
+
+pub(crate) fn a_port_can_be_taken_again_at_once(on: On) {
+    let world = World::new(on);
+    let address = world.address;
+    let mut connection = world.connection();
+    connection.get("/");
+    world.server.shutdown(Duration::from_secs(1));
+    let world = World::with(on, |config| {
+        config.listen = vec![address.to_string().parse().unwrap()];
+    });
+    assert_eq!(world.address, address);
+    world.client();
+}
+
+pub(crate) fn a_thousand_connections_at_once(on: On) {
+    const COUNT: usize = 1000;
+    let world = World::with(on, |config| config.timeout = Duration::from_secs(60));
+    let mut publisher = world.client();
+    // All are open before the first of them says anything.
+    let mut connections: Vec<_> = (0..COUNT).map(|_| world.connection()).collect();
+    let handshake = super::harness::post_bytes("", r#"[{"channel":"/meta/handshake"}]"#);
+    connections
+        .iter_mut()
+        .for_each(|connection| connection.send(&handshake));
+    let mut ids = Vec::new();
+    for connection in &mut connections {
+        let id = connection.response().messages()[0]["clientId"].clone();
+        let both = json!([
+            {"channel": "/meta/subscribe", "subscription": "/all", "clientId": id},
+            {"channel": "/meta/connect", "clientId": id},
+        ]);
+        connection.send(super::harness::post_bytes("", &both.to_string()));
+        ids.push(id);
+    }
+    for (connection, id) in connections.iter_mut().zip(&ids) {
+        assert_eq!(connection.response().messages().len(), 2);
+        let connect = json!({"channel": "/meta/connect", "clientId": id}).to_string();
+        connection.send(super::harness::post_bytes("", &connect));
+    }
+    world.until("all are held", |stats| stats.broker.held == COUNT as u64);
+    publisher.publish("/all", &json!("everybody"));
+    for connection in &mut connections {
+        assert_eq!(
+            data_of(&connection.response().messages()),
+            [json!("everybody")]
+        );
+    }
+    drop(connections);
+}

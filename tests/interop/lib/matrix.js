@@ -1,0 +1,19 @@
+// The combinations every test runs in. A new transport is one more entry here and in the
+// `transports` of the clients that know it.
+
+import { CometdClient } from "./cometd-client.js";
+import { FayeClient } from "./faye-client.js";
+import { outside } from "./server.js";
+
+const connectors = outside ? ["outside"] : ["native", "tiny-http"];
+const transports = (process.env.INTEROP_TRANSPORTS ?? "long-polling callback-polling").split(" ");
+
+/** Each connector with each transport and the kinds of client that know it. */
+export const combinations = connectors.flatMap((connector) =>
+  transports.map((transport) => ({
+    connector,
+    transport,
+    kinds: [CometdClient, FayeClient].filter((kind) => kind.transports.includes(transport)),
+    title: `${connector}, ${transport}`,
+  })),
+);

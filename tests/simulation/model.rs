@@ -1,0 +1,680 @@
+//! What a broker should do, in the plainest way: lists, linear searches, no wakes, no threads.
+
+#![allow(unreachable_pub)]
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::rc::Rc;
+
+use bayeux::broker::{BrokerConfig, Gone, Overflow, QueueLimits};
+use bayeux::protocol::{ChannelName, Pattern};
+use bayeux::transport::{BrowserId, Transport};
+use serde_json::{Value, json};
+
+/// A message on its way to receivers.
+pub struct Sent {
+    pub channel: String,
+    /// Who published, as the index of a client, and the how manieth of its messages it is.
+    pub publisher: u64,
+    pub number: u64,
+    pub json: Value,
+}
+
+impl Sent {
+    pub fn new(channel: &str, data: &Value) -> Rc<Self> {
+        Rc::new(Self {
+            channel: channel.to_owned(),
+            publisher: data[0].as_u64().expect("who published"),
+            number: data[1].as_u64().expect("the how manieth"),
+            json: json!({"channel": channel, "data": data}),
+        })
+    }
+
+    fn size(&self) -> usize {
+        self.json.to_string().len()
+    }
+}
+
+#[derive(Default)]
+pub struct Queue {
+    pub waiting: VecDeque<Rc<Sent>>,
+    pub flight: Vec<Rc<Sent>>,
+}
+
+#[derive(PartialEq)]
+enum Pushed {
+    Queued,
+    Refused,
+    Overflowed,
+}
+
+impl Queue {
+    pub fn messages(&self) -> usize {
+        self.waiting.len() + self.flight.len()
+    }
+
+    pub fn bytes(&self) -> usize {
+        let all = self.waiting.iter().chain(&self.flight);
+        all.map(|message| message.size()).sum()
+    }
+
+    fn push(&mut self, message: &Rc<Sent>, limits: &QueueLimits, sums: &mut Sums) -> Pushed {
+        let fits =
+            |messages, bytes| messages < limits.messages && bytes + message.size() <= limits.bytes;
+        if !fits(self.messages(), self.bytes()) {
+            let in_flight = self.flight.iter().map(|message| message.size()).sum();
+            match limits.overflow {
+                Overflow::Disconnect => return Pushed::Overflowed,
+                Overflow::DropOldest if fits(self.flight.len(), in_flight) => {
+                    while !fits(self.messages(), self.bytes()) {
+                        self.waiting.pop_front();
+                        sums.dropped_oldest += 1;
+                    }
+                }
+                _ => {
+                    sums.dropped_newest += 1;
+                    return Pushed::Refused;
+                }
+            }
+        }
+        self.waiting.push_back(Rc::clone(message));
+        Pushed::Queued
+    }
+}
+
+/// The connect that a session has waiting.
+#[derive(Clone)]
+pub struct Hold {
+    pub key: u64,
+    until: u64,
+    timed_out: bool,
+    browser: Option<BrowserId>,
+}
+
+pub struct Session {
+    connected: bool,
+    expires: Option<u64>,
+    pub subscriptions: BTreeSet<String>,
+    pub queue: Queue,
+    /// The connection that writes what is in flight, and whether it is to give up.
+    pub flight: Option<(u64, bool)>,
+    pub hold: Option<Hold>,
+    advised: Value,
+}
+
+impl Session {
+    fn ready(&self) -> bool {
+        self.flight.is_none() && !self.queue.waiting.is_empty()
+    }
+}
+
+/// A connect as its connection knows it.
+pub struct Waiting {
+    client: String,
+    request: Value,
+    advise: bool,
+    end: Option<Gone>,
+}
+
+/// A client in the server.
+#[derive(Default)]
+pub struct Local {
+    pub subscriptions: BTreeSet<String>,
+    pub inbox: Queue,
+    /// Not yet moved to the inbox.
+    arrived: Queue,
+}
+
+/// What the broker counts.
+#[derive(Default)]
+pub struct Sums {
+    pub received: u64,
+    pub published: u64,
+    pub queued: u64,
+    pub handshakes: u64,
+    pub dropped_oldest: u64,
+    pub dropped_newest: u64,
+    pub dropped_with_session: u64,
+    pub refused: u64,
+    pub ended: BTreeMap<&'static str, u64>,
+}
+
+/// A request as it reaches the broker.
+pub struct Request<'a> {
+    pub key: u64,
+    pub messages: &'a [Value],
+    pub transport: Transport,
+    pub browser: Option<BrowserId>,
+}
+
+/// What is answered; a client id that is not known yet is left out.
+#[derive(Default, Debug)]
+pub struct Expected {
+    pub held: bool,
+    pub items: Vec<Value>,
+    /// How many of them are in flight.
+    pub messages: usize,
+}
+
+pub struct Model {
+    pub config: BrokerConfig,
+    pub now: u64,
+    pub sessions: BTreeMap<String, Session>,
+    pub waiting: BTreeMap<u64, Waiting>,
+    pub locals: BTreeMap<usize, Local>,
+    pub sums: Sums,
+}
+
+impl Model {
+    pub fn new(config: BrokerConfig) -> Self {
+        Self {
+            config,
+            now: 0,
+            sessions: BTreeMap::new(),
+            waiting: BTreeMap::new(),
+            locals: BTreeMap::new(),
+            sums: Sums::default(),
+        }
+    }
+
+    /// Executes a request. `ids` are the client ids that its handshakes were given.
+    pub fn request(&mut self, request: &Request<'_>, ids: &[String]) -> Expected {
+        self.sums.received += request.messages.len() as u64;
+        let is_handshake = |message: &&Value| message["channel"] == "/meta/handshake";
+        let places = request.messages.iter().filter(is_handshake).count();
+        if places > 0 && self.sessions.len() + places > self.config.max_sessions {
+            self.sums.refused += 1;
+            let refuse = |message: &Value| failure(message, "503::session_limit");
+            let items = request.messages.iter().map(refuse).collect();
+            return Expected {
+                items,
+                ..Expected::default()
+            };
+        }
+        let mut ids = ids.iter();
+        let (mut first, mut replies) = (Vec::new(), Vec::new());
+        let mut rider: Option<String> = None;
+        let mut rider_connects = false;
+        for (n, message) in request.messages.iter().enumerate() {
+            let client = message["clientId"].as_str().unwrap_or_default();
+            let known = message["channel"] != "/meta/handshake" && self.find(message);
+            if known {
+                rider.get_or_insert_with(|| client.to_owned());
+            }
+            let reply = match message["channel"].as_str().expect("a channel") {
+                "/meta/handshake" => {
+                    let id = ids.next().expect("an id for each handshake").clone();
+                    self.handshake(id);
+                    let mut reply = success(message);
+                    reply["advice"] = self.advice(None);
+                    reply
+                }
+                "/meta/connect" if known => {
+                    let Some(reply) = self.connect(request, message) else {
+                        return Expected {
+                            held: true,
+                            ..Expected::default()
+                        };
+                    };
+                    rider_connects |= rider.as_deref() == Some(client);
+                    reply
+                }
+                "/meta/subscribe" if known => self.subscribe(message),
+                "/meta/unsubscribe" if known => self.unsubscribe(message),
+                "/meta/disconnect" if known => {
+                    self.end(client, Gone::Disconnected);
+                    success(message)
+                }
+                channel => self.other(known, channel, message),
+            };
+            if n == 0 && message["channel"] == "/meta/handshake" {
+                first.push(reply);
+            } else {
+                replies.push(reply);
+            }
+        }
+        let bound = self.config.meta_connect_deliver_only
+            || request.transport == Transport::CallbackPolling;
+        let messages = match rider {
+            Some(rider) if !bound || rider_connects => self.take_off(&rider, request.key),
+            _ => Vec::new(),
+        };
+        Expected {
+            held: false,
+            messages: messages.len(),
+            items: first.into_iter().chain(messages).chain(replies).collect(),
+        }
+    }
+
+    /// Whether the session of a message is known; if so it lives longer for it.
+    fn find(&mut self, message: &Value) -> bool {
+        let client = message["clientId"].as_str().unwrap_or_default();
+        let first = self.first_lifetime();
+        let (now, max_interval) = (self.now, millis(self.config.max_interval));
+        let Some(session) = self.sessions.get_mut(client) else {
+            return false;
+        };
+        if message["channel"] != "/meta/connect" {
+            let grace = if session.connected {
+                max_interval
+            } else {
+                first
+            };
+            session.expires = session.expires.map(|expires| expires.max(now + grace));
+        }
+        true
+    }
+
+    fn handshake(&mut self, id: String) {
+        let session = Session {
+            connected: false,
+            expires: Some(self.now + self.first_lifetime()),
+            subscriptions: BTreeSet::new(),
+            queue: Queue::default(),
+            flight: None,
+            hold: None,
+            advised: self.advice(None),
+        };
+        assert!(self.sessions.insert(id, session).is_none(), "ids differ");
+        self.sums.handshakes += 1;
+    }
+
+    /// The reply, or none if the connect is held.
+    fn connect(&mut self, request: &Request<'_>, message: &Value) -> Option<Value> {
+        let client = message["clientId"].as_str().expect("it was found");
+        let others = self.sessions.iter().filter(|(id, _)| *id != client);
+        let held = others.filter_map(|(_, session)| session.hold.as_ref());
+        let held = held.filter(|hold| hold.browser == request.browser).count();
+        let limit = self.config.max_sessions_per_browser;
+        let full = request.browser.is_some() && limit.is_some_and(|limit| held >= limit);
+        let asked = message["advice"]["timeout"].as_u64();
+        let timeout = asked.unwrap_or(u64::MAX).min(millis(self.config.timeout));
+        let advice = self.advice(message["advice"]["interval"].as_u64());
+        let (now, slow) = (self.now, self.lifetime(Some(SLOW)));
+        let lifetime = self.lifetime(message["advice"]["interval"].as_u64());
+        let session = self.sessions.get_mut(client).expect("it was found");
+        session.hold = None;
+        if let Some((key, cut)) = &mut session.flight {
+            *cut |= *key != request.key;
+        }
+        let advise = !session.connected || message.get("advice").is_some();
+        let wanted = request.messages.len() == 1 && session.connected && timeout > 0;
+        if wanted && !session.ready() {
+            if full {
+                let advice = json!({"multiple-clients": true, "reconnect": "retry",
+                    "interval": SLOW});
+                session.advised = advice.clone();
+                session.expires = Some(now + slow);
+                let mut reply = success(message);
+                reply["advice"] = advice;
+                return Some(reply);
+            }
+            session.expires = None;
+            session.hold = Some(Hold {
+                key: request.key,
+                until: now + timeout,
+                timed_out: false,
+                browser: request.browser,
+            });
+            let waiting = Waiting {
+                client: client.to_owned(),
+                request: message.clone(),
+                advise,
+                end: None,
+            };
+            self.waiting.insert(request.key, waiting);
+            return None;
+        }
+        session.connected = true;
+        session.expires = Some(now + lifetime);
+        let mut reply = success(message);
+        if advise || session.advised != advice {
+            session.advised = advice.clone();
+            reply["advice"] = advice;
+        }
+        Some(reply)
+    }
+
+    fn subscribe(&mut self, message: &Value) -> Value {
+        let patterns = match patterns(message) {
+            Ok(patterns) => patterns,
+            Err(error) => return failure(message, error),
+        };
+        let client = message["clientId"].as_str().expect("it was found");
+        let session = self.sessions.get_mut(client).expect("it was found");
+        let mut all = session.subscriptions.clone();
+        all.extend(patterns);
+        if all.len() > self.config.max_subscriptions {
+            return failure(message, "403:too_many:subscribe_denied");
+        }
+        session.subscriptions = all;
+        success(message)
+    }
+
+    fn unsubscribe(&mut self, message: &Value) -> Value {
+        let patterns = match patterns(message) {
+            Ok(patterns) => patterns,
+            Err(error) => return failure(message, error),
+        };
+        let client = message["clientId"].as_str().expect("it was found");
+        let session = self.sessions.get_mut(client).expect("it was found");
+        for pattern in patterns {
+            session.subscriptions.remove(&pattern);
+        }
+        success(message)
+    }
+
+    /// A publish, or a message from nobody known.
+    fn other(&mut self, known: bool, channel: &str, message: &Value) -> Value {
+        let client = message["clientId"].as_str();
+        let anonymous = self.config.anonymous_publish && client.is_none();
+        let meta = channel.starts_with("/meta/");
+        if !known && (meta || !anonymous) {
+            let mut reply = failure(message, "402::session_unknown");
+            if channel == "/meta/connect" {
+                reply["advice"] = json!({"reconnect": "handshake", "interval": 0});
+            }
+            return reply;
+        }
+        let silent = client.filter(|_| !self.config.broadcast_to_publisher);
+        self.publish(&Sent::new(channel, &message["data"]), silent, None);
+        success(message)
+    }
+
+    /// Queues the message for everyone subscribed; returns how many that are.
+    pub fn publish(&mut self, sent: &Rc<Sent>, silent: Option<&str>, mute: Option<usize>) -> usize {
+        self.sums.published += 1;
+        let mut queued = 0;
+        let mut overflowed = Vec::new();
+        for (id, session) in &mut self.sessions {
+            if Some(&**id) == silent || !matches(&session.subscriptions, &sent.channel) {
+                continue;
+            }
+            match session.queue.push(sent, &self.config.queue, &mut self.sums) {
+                Pushed::Queued => queued += 1,
+                Pushed::Refused => {}
+                Pushed::Overflowed => overflowed.push(id.clone()),
+            }
+        }
+        let limits = self.local_limits();
+        for (id, local) in &mut self.locals {
+            if Some(*id) != mute && matches(&local.subscriptions, &sent.channel) {
+                let pushed = local.arrived.push(sent, &limits, &mut self.sums);
+                queued += usize::from(pushed == Pushed::Queued);
+            }
+        }
+        for id in overflowed {
+            self.end(&id, Gone::Overflowed);
+        }
+        self.sums.queued += queued as u64;
+        queued
+    }
+
+    /// Local clients take what has arrived when the request is over.
+    pub fn collect(&mut self) {
+        let limits = self.local_limits();
+        for local in self.locals.values_mut() {
+            for message in local.arrived.waiting.drain(..) {
+                local.inbox.push(&message, &limits, &mut self.sums);
+            }
+        }
+    }
+
+    fn local_limits(&self) -> QueueLimits {
+        let mut limits = self.config.queue;
+        if limits.overflow == Overflow::Disconnect {
+            limits.overflow = Overflow::DropOldest;
+        }
+        limits
+    }
+
+    /// Queues a message for one session; whether it is there.
+    pub fn push(&mut self, client: &str, sent: &Rc<Sent>) -> bool {
+        let session = self.sessions.get_mut(client).expect("pushed to the living");
+        match session.queue.push(sent, &self.config.queue, &mut self.sums) {
+            Pushed::Queued => {
+                self.sums.queued += 1;
+                true
+            }
+            Pushed::Refused => false,
+            Pushed::Overflowed => {
+                self.end(client, Gone::Overflowed);
+                false
+            }
+        }
+    }
+
+    /// Takes what waits, if it may be taken, to be written by that connection.
+    fn take_off(&mut self, client: &str, key: u64) -> Vec<Value> {
+        let Some(session) = self.sessions.get_mut(client) else {
+            return Vec::new();
+        };
+        if !session.ready() {
+            return Vec::new();
+        }
+        session.flight = Some((key, false));
+        session.queue.flight = session.queue.waiting.drain(..).collect();
+        let flight = session.queue.flight.iter();
+        flight.map(|message| message.json.clone()).collect()
+    }
+
+    /// A response was written or not; returns what has been delivered by it.
+    pub fn flight_ended(&mut self, key: u64, written: bool) -> Vec<Rc<Sent>> {
+        let of = |session: &&mut Session| session.flight.is_some_and(|(by, _)| by == key);
+        let Some(session) = self.sessions.values_mut().find(of) else {
+            return Vec::new();
+        };
+        session.flight = None;
+        let flight = std::mem::take(&mut session.queue.flight);
+        if written {
+            return flight;
+        }
+        for message in flight.into_iter().rev() {
+            session.queue.waiting.push_front(message);
+        }
+        Vec::new()
+    }
+
+    /// What the waiting connection is answered, if it looks now.
+    pub fn look(&mut self, key: u64) -> Option<Expected> {
+        let Waiting {
+            client,
+            request,
+            advise,
+            end,
+        } = &self.waiting[&key];
+        let mut expected = Expected::default();
+        if let Some(gone) = end {
+            if *gone == Gone::Dismissed {
+                expected
+                    .items
+                    .push(json!({"channel": "/meta/disconnect", "successful": true}));
+            }
+            expected.items.push(farewell(request, *gone));
+            self.waiting.remove(&key);
+            return Some(expected);
+        }
+        let (client, advise) = (client.clone(), *advise);
+        let interval = request["advice"]["interval"].as_u64();
+        let (advice, lives) = (self.advice(interval), self.now + self.lifetime(interval));
+        let session = self.sessions.get_mut(&client).expect("it has not ended");
+        let Some(hold) = session.hold.as_ref().filter(|hold| hold.key == key) else {
+            session.advised = json!({"reconnect": "retry", "interval": SLOW});
+            let mut reply = failure(request, "409::connect_superseded");
+            reply["advice"] = session.advised.clone();
+            expected.items.push(reply);
+            self.waiting.remove(&key);
+            return Some(expected);
+        };
+        if !session.ready() && !hold.timed_out {
+            return None;
+        }
+        let mut reply = success(request);
+        if advise || session.advised != advice {
+            session.advised = advice.clone();
+            reply["advice"] = advice;
+        }
+        session.hold = None;
+        session.expires = Some(lives);
+        expected.items = self.take_off(&client, key);
+        expected.messages = expected.items.len();
+        expected.items.push(reply);
+        self.waiting.remove(&key);
+        Some(expected)
+    }
+
+    /// The peer of a waiting connection is gone.
+    pub fn leave(&mut self, key: u64) {
+        let waiting = self.waiting.remove(&key).expect("it waits");
+        let lifetime = self.lifetime(waiting.request["advice"]["interval"].as_u64());
+        let now = self.now;
+        if let Some(session) = self.sessions.get_mut(&waiting.client) {
+            if session.hold.as_ref().is_some_and(|hold| hold.key == key) {
+                session.hold = None;
+                session.expires = Some(now + lifetime);
+            }
+        }
+    }
+
+    pub fn advance(&mut self, millis: u64) {
+        self.now += millis;
+        let now = self.now;
+        let mut expired = Vec::new();
+        for (id, session) in &mut self.sessions {
+            match &mut session.hold {
+                Some(hold) => hold.timed_out |= hold.until <= now,
+                None if session.expires.is_some_and(|expires| expires <= now) => {
+                    if session.flight.is_some() {
+                        session.expires = Some(now + 1000);
+                    } else {
+                        expired.push(id.clone());
+                    }
+                }
+                None => {}
+            }
+        }
+        for id in expired {
+            self.end(&id, Gone::Expired);
+        }
+    }
+
+    pub fn end(&mut self, client: &str, gone: Gone) {
+        let session = self.sessions.remove(client).expect("it is there");
+        self.sums.dropped_with_session += session.queue.waiting.len() as u64;
+        *self.sums.ended.entry(name_of(gone)).or_default() += 1;
+        for waiting in self.waiting.values_mut() {
+            if waiting.client == client {
+                waiting.end = Some(gone);
+            }
+        }
+    }
+
+    /// The full triple.
+    fn advice(&self, asked: Option<u64>) -> Value {
+        json!({"reconnect": "retry", "interval": self.interval(asked),
+            "timeout": millis(self.config.timeout)})
+    }
+
+    fn interval(&self, asked: Option<u64>) -> u64 {
+        let own = millis(self.config.interval);
+        let most = millis(self.config.max_client_interval).max(own);
+        asked.map_or(own, |asked| asked.min(most))
+    }
+
+    fn lifetime(&self, asked: Option<u64>) -> u64 {
+        self.interval(asked) + millis(self.config.max_interval)
+    }
+
+    fn first_lifetime(&self) -> u64 {
+        millis(self.config.interval) + millis(self.config.max_interval).min(30_000)
+    }
+}
+
+/// What is advised to the superseded and to the many, in milliseconds.
+const SLOW: u64 = 2000;
+
+fn millis(duration: std::time::Duration) -> u64 {
+    u64::try_from(duration.as_millis()).expect("a short time")
+}
+
+fn name_of(gone: Gone) -> &'static str {
+    match gone {
+        Gone::Disconnected => "disconnected",
+        Gone::Dismissed => "dismissed",
+        Gone::Expired => "expired",
+        Gone::Overflowed => "overflowed",
+        Gone::Stopped => "stopped",
+    }
+}
+
+fn matches(subscriptions: &BTreeSet<String>, channel: &str) -> bool {
+    let name = ChannelName::try_from(channel).expect("a channel");
+    let matching = |text: &String| Pattern::try_from(&**text).is_ok_and(|p| p.matches(&name));
+    subscriptions.iter().any(matching)
+}
+
+/// The patterns of a subscribe or unsubscribe that are recorded.
+fn patterns(message: &Value) -> Result<Vec<String>, &'static str> {
+    let subscription = &message["subscription"];
+    let list = match subscription {
+        Value::Null => return Err("403::subscription_missing"),
+        Value::Array(list) if list.is_empty() => return Err("403::subscription_invalid"),
+        Value::Array(list) => list.clone(),
+        one => vec![one.clone()],
+    };
+    let mut patterns = Vec::new();
+    for element in &list {
+        let text = element.as_str().unwrap_or_default();
+        if Pattern::try_from(text).is_err() {
+            return Err("403::subscription_invalid");
+        }
+        patterns.push(text.to_owned());
+    }
+    if patterns.iter().any(|text| text.starts_with("/meta")) {
+        return Err("403:denied_by_security_policy:subscribe_denied");
+    }
+    patterns.retain(|text| !text.starts_with("/service"));
+    Ok(patterns)
+}
+
+fn echo(message: &Value) -> Value {
+    let mut reply = json!({"channel": message["channel"]});
+    let channel = message["channel"].as_str().expect("a channel");
+    let handshake = channel == "/meta/handshake";
+    let subscribing = channel.ends_with("subscribe");
+    for (field, wanted) in [
+        ("id", true),
+        ("clientId", !handshake),
+        ("subscription", subscribing),
+    ] {
+        if let Some(value) = message.get(field).filter(|_| wanted) {
+            reply[field] = value.clone();
+        }
+    }
+    reply
+}
+
+fn success(message: &Value) -> Value {
+    let mut reply = echo(message);
+    reply["successful"] = json!(true);
+    reply
+}
+
+fn failure(message: &Value, error: &str) -> Value {
+    let mut reply = echo(message);
+    reply["successful"] = json!(false);
+    reply["error"] = json!(error);
+    reply
+}
+
+/// What a held connect is told when its session ends.
+fn farewell(request: &Value, gone: Gone) -> Value {
+    let (mut reply, advice) = match gone {
+        Gone::Disconnected | Gone::Dismissed => (success(request), json!({"reconnect": "none"})),
+        _ => (
+            failure(request, "402::session_unknown"),
+            json!({"reconnect": "handshake", "interval": 0}),
+        ),
+    };
+    reply["advice"] = advice;
+    reply
+}

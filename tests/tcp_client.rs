@@ -1,0 +1,343 @@
+//! Clients: connecting, failing, coming back, ending for good.
+
+#![allow(clippy::unwrap_used)] // in helpers too
+
+mod tcp_support;
+
+use std::io::ErrorKind;
+use std::net::{SocketAddr, TcpListener};
+use std::sync::mpsc::{self, Receiver, Sender};
+use std::time::{Duration, Instant};
+
+use bayeux::tcp::client::{Backoff, ConnectError, Retry};
+use bayeux::tcp::codec::{LineDecoder, LineEncoder};
+use bayeux::tcp::reactor::CloseReason;
+use bayeux::tcp::{Client, ClientConfig, ClientHandler, Clients, Context, Handler, PostErrorKind};
+use tcp_support::{PATIENCE, Seen, World, listener};
+
+#[derive(Debug, PartialEq)]
+enum Told {
+    Connected(usize),
+    Failed(ConnectError),
+    Input(String),
+    Disconnected(CloseReason),
+}
+
+/// Counts its connections, and sends what is posted.
+struct Caller {
+    told: Sender<Told>,
+    connections: usize,
+    retry: Retry,
+}
+
+impl Handler for Caller {
+    type Decoder = LineDecoder;
+    type Encoder = LineEncoder;
+    type Message = String;
+
+    fn codec(&mut self) -> (LineDecoder, LineEncoder) {
+        Default::default()
+    }
+
+    fn connected(&mut self, ctx: &mut Context<'_, Self>) {
+        self.connections += 1;
+        let _ = self.told.send(Told::Connected(self.connections));
+        assert!(ctx.connections().is_none());
+    }
+
+    fn input(&mut self, line: String, _ctx: &mut Context<'_, Self>) {
+        let _ = self.told.send(Told::Input(line));
+    }
+
+    fn message(&mut self, message: String, ctx: &mut Context<'_, Self>) {
+        let _ = ctx.send(&message);
+    }
+
+    fn disconnected(&mut self, reason: CloseReason) {
+        let _ = self.told.send(Told::Disconnected(reason));
+    }
+}
+
+impl ClientHandler for Caller {
+    fn connect_failed(&mut self, error: &ConnectError) -> Retry {
+        let _ = self.told.send(Told::Failed(error.clone()));
+        self.retry
+    }
+
+    fn after_disconnect(&mut self, _reason: CloseReason) -> Retry {
+        self.retry
+    }
+}
+
+fn caller(retry: Retry) -> (Caller, Receiver<Told>) {
+    let (told, receiver) = mpsc::channel();
+    (
+        Caller {
+            told,
+            connections: 0,
+            retry,
+        },
+        receiver,
+    )
+}
+
+fn quick() -> ClientConfig {
+    let (min, max) = (Duration::from_millis(10), Duration::from_millis(80));
+    ClientConfig {
+        backoff: Backoff {
+            min,
+            max,
+            jitter_percent: 0,
+        },
+        ..ClientConfig::default()
+    }
+}
+
+fn next(told: &Receiver<Told>) -> Told {
+    told.recv_timeout(PATIENCE).unwrap()
+}
+
+fn failed(told: Told) -> CloseReason {
+    match told {
+        Told::Failed(ConnectError::Failed { reason, .. }) => reason,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn ended<M: Send + 'static>(client: &Client<M>) {
+    let start = Instant::now();
+    while client.is_running() {
+        assert!(start.elapsed() < PATIENCE);
+        std::thread::yield_now();
+    }
+}
+
+/// A port on which nobody listens.
+fn closed_port() -> SocketAddr {
+    TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
+}
+
+#[test]
+fn a_client_talks_and_comes_back_with_its_state() {
+    let world = World::new(|_| {});
+    let (handler, told) = caller(Retry::Now);
+    let client = Client::start(&quick(), &world.address.to_string(), handler).unwrap();
+    // Posted before there is a connection.
+    client.post("hello".into()).unwrap();
+    assert_eq!(next(&told), Told::Connected(1));
+    assert_eq!(next(&told), Told::Input("hello".into()));
+    client.post("quit".into()).unwrap();
+    assert_eq!(next(&told), Told::Input("bye".into()));
+    assert_eq!(next(&told), Told::Disconnected(CloseReason::PeerClosed));
+    assert_eq!(next(&told), Told::Connected(2));
+    client.post("abort".into()).unwrap();
+    assert!(matches!(
+        next(&told),
+        Told::Disconnected(CloseReason::Failed(_))
+    ));
+    assert_eq!(next(&told), Told::Connected(3));
+    client.post("last".into()).unwrap();
+    client.shutdown();
+    assert_eq!(next(&told), Told::Disconnected(CloseReason::Closed));
+    while !matches!(world.next(), Seen::Input(line) if line == "last") {}
+    ended(&client);
+    assert_eq!(
+        client.post("x".into()).unwrap_err().kind,
+        PostErrorKind::Closed
+    );
+    assert!(
+        told.recv_timeout(Duration::from_millis(50)).is_err(),
+        "it ended for good"
+    );
+}
+
+#[test]
+fn a_name_is_resolved_and_its_addresses_are_tried() {
+    let world = World::new(|_| {});
+    let (handler, told) = caller(Retry::Never);
+    let target = format!("localhost:{}", world.address.port());
+    let client = Client::start(&quick(), &target, handler).unwrap();
+    assert_eq!(next(&told), Told::Connected(1));
+    drop(client);
+
+    let (handler, told) = caller(Retry::Never);
+    let client = Client::start(&quick(), "no port given", handler).unwrap();
+    let Told::Failed(ConnectError::Resolve(error)) = next(&told) else {
+        panic!("it resolves")
+    };
+    assert_eq!(&*error.spec, "no port given");
+    ended(&client);
+}
+
+#[test]
+fn refused_connections_are_tried_again_with_growing_waits() {
+    let address = closed_port();
+    let (handler, told) = caller(Retry::Backoff);
+    let start = Instant::now();
+    let client = Client::start(&quick(), &address.to_string(), handler).unwrap();
+    for _ in 0..4 {
+        let refused = CloseReason::Failed(ErrorKind::ConnectionRefused);
+        assert_eq!(failed(next(&told)), refused);
+    }
+    // 10, 20 and 40 ms lie between the first four attempts.
+    assert!(
+        start.elapsed() >= Duration::from_millis(70),
+        "{:?}",
+        start.elapsed()
+    );
+    let listener = TcpListener::bind(address).unwrap();
+    while let Told::Failed(_) = told.recv_timeout(PATIENCE).unwrap() {}
+    let _connection = listener.accept().unwrap();
+    client.shutdown();
+    assert_eq!(next(&told), Told::Disconnected(CloseReason::Closed));
+}
+
+#[test]
+fn a_wait_can_be_cut_short_and_ended() {
+    let address = closed_port();
+    let (handler, told) = caller(Retry::After(Duration::from_secs(3600)));
+    let client = Client::start(&quick(), &address.to_string(), handler).unwrap();
+    failed(next(&told));
+    client.reconnect();
+    failed(next(&told));
+    client.shutdown();
+    ended(&client);
+    assert!(told.recv_timeout(PATIENCE).is_err(), "the handler is gone");
+}
+
+#[test]
+fn an_attempt_takes_no_longer_than_allowed() {
+    // Nobody accepts, and the backlog is full: the next attempt gets no answer.
+    let silent = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    silent
+        .bind(&"127.0.0.1:0".parse::<SocketAddr>().unwrap().into())
+        .unwrap();
+    silent.listen(0).unwrap();
+    let address = silent.local_addr().unwrap().as_socket().unwrap();
+    let mut fillers = Vec::new();
+    for _ in 0..4 {
+        let filler =
+            socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+        filler.set_nonblocking(true).unwrap();
+        let _ = filler.connect(&address.into());
+        fillers.push(filler);
+    }
+    let (handler, told) = caller(Retry::Never);
+    let config = ClientConfig {
+        connect_timeout: Duration::from_millis(80),
+        ..quick()
+    };
+    let start = Instant::now();
+    let client = Client::start(&config, &address.to_string(), handler).unwrap();
+    assert_eq!(failed(next(&told)), CloseReason::OpenTimeout);
+    assert!(start.elapsed() >= Duration::from_millis(80));
+    ended(&client);
+}
+
+#[test]
+fn many_clients_share_threads() {
+    let world = World::new(|_| {});
+    let clients = Clients::start(&quick()).unwrap();
+    let (told, receiver) = mpsc::channel();
+    let handles: Vec<Client<String>> = (0..50)
+        .map(|_| {
+            let handler = Caller {
+                told: told.clone(),
+                connections: 0,
+                retry: Retry::Never,
+            };
+            clients.connect(&world.address.to_string(), handler)
+        })
+        .collect();
+    for client in &handles {
+        client.post("hello".into()).unwrap();
+    }
+    let mut answers = 0;
+    while answers < 50 {
+        answers += usize::from(matches!(next(&receiver), Told::Input(_)));
+    }
+    drop(handles);
+    assert_eq!(clients.stats().opened, 50);
+    assert_eq!(clients.shutdown(PATIENCE).stuck, 0);
+    drop(told);
+    let ends = receiver
+        .iter()
+        .filter(|told| matches!(told, Told::Disconnected(_)))
+        .count();
+    assert_eq!(ends, 50);
+    let closed = world
+        .seen
+        .iter()
+        .filter(|seen| matches!(seen, Seen::Disconnected(_)));
+    assert_eq!(closed.take(50).count(), 50);
+}
+
+#[test]
+fn dropping_a_client_with_its_own_threads_ends_it() {
+    let world = World::new(|_| {});
+    let (handler, told) = caller(Retry::Now);
+    let client = Client::start(&quick(), &world.address.to_string(), handler).unwrap();
+    assert_eq!(next(&told), Told::Connected(1));
+    drop(client);
+    assert!(matches!(next(&told), Told::Disconnected(_)));
+    assert!(told.recv_timeout(PATIENCE).is_err());
+}
+
+#[test]
+fn closing_a_client_waits_until_all_is_said() {
+    let world = World::new(|_| {});
+    let (handler, told) = caller(Retry::Now);
+    let client = Client::start(&quick(), &world.address.to_string(), handler).unwrap();
+    assert_eq!(next(&told), Told::Connected(1));
+    for _ in 0..100 {
+        client.post("one of many".into()).unwrap();
+    }
+    client.close(PATIENCE);
+    assert_eq!(
+        told.iter().last(),
+        Some(Told::Disconnected(CloseReason::Closed))
+    );
+    let inputs = std::iter::from_fn(|| match world.next() {
+        Seen::Disconnected(_) => None,
+        other => Some(matches!(other, Seen::Input(_))),
+    });
+    assert_eq!(inputs.filter(|is_input| *is_input).count(), 100);
+}
+
+#[test]
+fn a_panic_ends_the_client() {
+    struct Clumsy;
+
+    impl Handler for Clumsy {
+        type Decoder = LineDecoder;
+        type Encoder = LineEncoder;
+        type Message = ();
+
+        fn codec(&mut self) -> (LineDecoder, LineEncoder) {
+            Default::default()
+        }
+
+        fn input(&mut self, _line: String, _ctx: &mut Context<'_, Self>) {}
+
+        fn disconnected(&mut self, _reason: CloseReason) {
+            panic!("as the test wants it");
+        }
+    }
+
+    impl ClientHandler for Clumsy {}
+
+    let listening = listener();
+    let address = listening.local_addr().to_string();
+    let client = Client::start(&quick(), &address, Clumsy).unwrap();
+    let acceptor = bayeux::tcp::reactor::AcceptLoop::start(
+        &bayeux::tcp::reactor::Config::default(),
+        vec![listening],
+        drop,
+    )
+    .unwrap();
+    ended(&client);
+    drop(acceptor);
+}

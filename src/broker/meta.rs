@@ -19,9 +19,9 @@ use crate::protocol::{
 use crate::transport::{BrowserId, Transport};
 
 /// A client id that finds no session.
-pub(super) struct Unknown {
+pub(crate) struct Unknown {
     /// The session exists, but the cookie is not the one of its handshake.
-    pub(super) wrong_cookie: bool,
+    pub(crate) wrong_cookie: bool,
 }
 
 /// What the policy said, when it said no.

@@ -27,5 +27,6 @@ mod upgrade;
 
 pub(super) use decoder::{Decoder, Event};
 pub(super) use encoder::{write_close, write_ping, write_pong, write_text};
-pub(super) use failure::Failure;
+#[cfg(test)]
+use failure::Failure;
 pub(super) use upgrade::{Unacceptable, accept, write_accepted};

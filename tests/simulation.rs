@@ -514,9 +514,7 @@ impl Simulation {
         }
         self.look_all();
         for name in self.model.sessions.keys().cloned().collect::<Vec<_>>() {
-            self.request(&[
-                json!({"channel": "/meta/disconnect", "clientId": name}),
-            ]);
+            self.request(&[json!({"channel": "/meta/disconnect", "clientId": name})]);
         }
         self.look_all();
         self.locals.clear();

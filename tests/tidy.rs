@@ -15,7 +15,7 @@ const LINE_LENGTH: usize = 100;
 const FILE_LENGTH: usize = 500;
 const FUNCTION_LENGTH: usize = 100;
 /// Tests with real sockets and processes, in which time passes.
-const ON_SOCKETS: [&str; 9] = [
+const ON_SOCKETS: &[&str] = &[
     "tests/abuse",
     "tests/browser",
     "tests/cli",

@@ -1,5 +1,5 @@
-//! What happens when the process has no file descriptors left. A test binary of its own, because the
-//! limit is the whole process's.
+//! What happens when the process has no file descriptors left. A test binary of its own, because
+//! the limit is the whole process's.
 
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used)] // in helpers too

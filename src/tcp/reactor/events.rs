@@ -148,7 +148,8 @@ impl<S: Service> Thread<S> {
         }
     }
 
-    /// Reads once; through a layer until it has no more, for the poller does not know what it holds.
+    /// Reads once; through a layer until it has no more, for the poller does not know what it
+    /// holds.
     fn read(&mut self, entry: &mut Entry<S::Conn>) -> Outcome {
         let mut total = 0;
         loop {
@@ -331,7 +332,8 @@ impl<S: Service> Thread<S> {
         Ok(())
     }
 
-    /// The end of a connection: the socket is closed, the service is told, the permit is given back.
+    /// The end of a connection: the socket is closed, the service is told, the permit is given
+    /// back.
     #[allow(clippy::boxed_local)] // moving it out costs a copy more
     pub(super) fn finish(&mut self, entry: Box<Entry<S::Conn>>, reason: CloseReason) {
         let Entry { core, conn } = *entry;

@@ -328,6 +328,12 @@ impl Simulation {
             }
         }
         assert!(answers.is_empty(), "answers to nobody");
+        for (key, cut) in self.model.sessions.values().filter_map(|s| s.flight) {
+            assert!(
+                !cut || self.world.woken.contains(&key),
+                "{key} is told to give up"
+            );
+        }
     }
 
     fn time_passes(&mut self) {
@@ -339,6 +345,9 @@ impl Simulation {
         let millis = millis * (1 + self.rng.below(3) as u64);
         self.world.advance(Duration::from_millis(millis));
         self.model.advance(millis);
+        if self.rng.percent(20) {
+            self.peer_leaves();
+        }
     }
 
     fn peer_leaves(&mut self) {

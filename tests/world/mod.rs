@@ -6,7 +6,7 @@
 pub mod rng;
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -88,6 +88,8 @@ pub struct World {
     outlet: Arc<FakeOutlet>,
     pub next_key: u64,
     pending: BTreeMap<u64, Exchange>,
+    /// Connections that were woken at least once.
+    pub woken: BTreeSet<u64>,
     pub browser: Option<BrowserId>,
     pub transport: Transport,
 }
@@ -107,6 +109,7 @@ impl World {
             outlet: Arc::default(),
             next_key: 1,
             pending: BTreeMap::new(),
+            woken: BTreeSet::new(),
             browser: None,
             transport: Transport::LongPolling,
         }
@@ -206,6 +209,7 @@ impl World {
         );
         woken.sort_unstable();
         woken.dedup();
+        self.woken.extend(&woken);
         let mut answers = BTreeMap::new();
         for key in woken {
             let Some(exchange) = self.pending.get_mut(&key) else {

@@ -192,7 +192,7 @@ impl Simulation {
         } else {
             1 + self.rng.below(4)
         };
-        let messages = (0..count).map(|_| self.publish_message()).collect();
+        let messages: Vec<Value> = (0..count).map(|_| self.publish_message()).collect();
         self.request(&messages);
     }
 
@@ -206,7 +206,7 @@ impl Simulation {
             5 => json!({"channel": "/meta/disconnect", "clientId": self.name()}),
             _ => self.publish_message(),
         });
-        let messages = messages.collect();
+        let messages: Vec<Value> = messages.collect();
         self.request(&messages);
     }
 

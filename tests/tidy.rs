@@ -27,6 +27,7 @@ const ON_SOCKETS: &[&str] = &[
     "tests/tcp",
     "tests/tcp_exhaustion",
     "tests/tcp_reactor",
+    "tests/tcp_stress",
     "tests/client",
 ];
 /// Most lines of a file of tests.

@@ -1,4 +1,5 @@
-//! A broker, fake connections and a clock moved by hand: a world in which nothing happens by itself.
+//! A broker, fake connections and a clock moved by hand: a world in which nothing happens by
+//! itself.
 //!
 //! Each test program uses its own part of it.
 #![allow(dead_code, unreachable_pub)]

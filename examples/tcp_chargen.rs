@@ -1,7 +1,7 @@
 //! Streams lines of characters for as long as the peer reads them, or so many of them, and ends.
 //!
-//! The next piece is sent when the kernel has taken the one before, so a peer that reads slowly costs
-//! one piece of memory, and one that does not read nothing more.
+//! The next piece is sent when the kernel has taken the one before, so a peer that reads slowly
+//! costs one piece of memory, and one that does not read nothing more.
 //!
 //! `cargo run --example tcp_chargen -- 127.0.0.1:4000 1000`: address, number of lines (default: no
 //! end). Then `nc 127.0.0.1 4000`.

@@ -1,4 +1,41 @@
-//! A Bayeux (CometD) publish-subscribe server, synchronous and embeddable.
+//! A Bayeux (CometD) publish-subscribe server, synchronous and embeddable: threads, no async
+//! runtime.
+//!
+//! ```no_run
+//! use bayeux::Server;
+//!
+//! let server = Server::builder().listen([([127, 0, 0, 1], 8080).into()]).start()?;
+//! let clock = server.local_client();
+//! println!("serving {}", server.url());
+//! loop {
+//!     clock.publish("/ticks", &"tick")?;
+//!     std::thread::sleep(std::time::Duration::from_secs(1));
+//! }
+//! # #[allow(unreachable_code)]
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! # The layers
+//!
+//! Arrows point down only; siblings do not see each other. A test checks it.
+//!
+//! ```text
+//!  cli                    the program: arguments, signals, the log
+//!  server  demo           everything wired together; what the demo pages need
+//!  config  ops  client    settings; health and metrics; the Bayeux client
+//!  connectors             native (HTTP/1.1 on tcp), tiny_http
+//!  http                   the endpoint and static files, without sockets
+//!  broker                 sessions, subscriptions, fan-out, services, policy
+//!  transport              the seam between broker and connectors
+//!  protocol               channels, messages, replies; no threads, no clock
+//!
+//!  tcp                    stands alone: a general TCP server and client component
+//!  clock  counters        at the bottom, for everyone
+//! ```
+//!
+//! A request becomes bytes, then a request, then messages, then effects: JSON ends in [`protocol`],
+//! HTTP words end in [`http`], and nothing is written to a connection but by its own thread. A
+//! publisher only queues and wakes.
 
 pub mod broker;
 #[cfg(feature = "cli")]
@@ -17,4 +54,9 @@ pub mod server;
 pub mod tcp;
 pub mod transport;
 
-pub use server::{Server, ServerBuilder, StartError};
+pub use broker::{
+    Access, Broker, Decision, Event, LocalClient, LocalError, LocalSubscription, Policy, Question,
+    Service, ServiceCall, ServiceError, ServiceReply, Verdict,
+};
+pub use config::Config;
+pub use server::{Server, ServerBuilder, ServerStats, StartError};

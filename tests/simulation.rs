@@ -98,7 +98,7 @@ impl Simulation {
 
     fn step(&mut self) {
         match self.rng.below(100) {
-            0..8 => self.request(vec![json!({"channel": "/meta/handshake"})]),
+            0..8 => self.request(&[json!({"channel": "/meta/handshake"})]),
             8..36 => self.connect(),
             36..48 => self.subscribe(),
             48..70 => self.publish(),
@@ -141,7 +141,7 @@ impl Simulation {
 
     fn connect(&mut self) {
         let message = self.connect_message();
-        self.request(vec![message]);
+        self.request(&[message]);
     }
 
     fn subscribe_message(&mut self) -> Value {
@@ -165,7 +165,7 @@ impl Simulation {
 
     fn subscribe(&mut self) {
         let message = self.subscribe_message();
-        self.request(vec![message]);
+        self.request(&[message]);
     }
 
     /// What the publisher sends next: its name, a number, and some weight.
@@ -192,8 +192,8 @@ impl Simulation {
         } else {
             1 + self.rng.below(4)
         };
-        let messages = (0..count).map(|_| self.publish_message()).collect();
-        self.request(messages);
+        let messages: Vec<Value> = (0..count).map(|_| self.publish_message()).collect();
+        self.request(&messages);
     }
 
     /// Anything together in one request.
@@ -206,16 +206,16 @@ impl Simulation {
             5 => json!({"channel": "/meta/disconnect", "clientId": self.name()}),
             _ => self.publish_message(),
         });
-        let messages = messages.collect();
-        self.request(messages);
+        let messages: Vec<Value> = messages.collect();
+        self.request(&messages);
     }
 
     fn disconnect(&mut self) {
         let message = json!({"channel": "/meta/disconnect", "clientId": self.name(), "id": 0});
-        self.request(vec![message]);
+        self.request(&[message]);
     }
 
-    fn request(&mut self, messages: Vec<Value>) {
+    fn request(&mut self, messages: &[Value]) {
         let transport = match self.rng.percent(10) {
             true => Transport::CallbackPolling,
             false => Transport::LongPolling,
@@ -226,7 +226,7 @@ impl Simulation {
         self.world.transport = transport;
         self.world.browser = browser;
         let key = self.world.next_key;
-        let sent = self.world.send(&Value::Array(messages.clone()));
+        let sent = self.world.send(&Value::from(messages));
         let settled = self.world.settled(sent);
         let handshakes = settled.iter().flat_map(|response| &response.items);
         let handshakes = handshakes.filter(|item| item["channel"] == "/meta/handshake");
@@ -234,7 +234,7 @@ impl Simulation {
         let ids: Vec<String> = ids.collect();
         let request = Request {
             key,
-            messages: &messages,
+            messages,
             transport,
             browser,
         };
@@ -328,6 +328,12 @@ impl Simulation {
             }
         }
         assert!(answers.is_empty(), "answers to nobody");
+        for (key, cut) in self.model.sessions.values().filter_map(|s| s.flight) {
+            assert!(
+                !cut || self.world.woken.contains(&key),
+                "{key} is told to give up"
+            );
+        }
     }
 
     fn time_passes(&mut self) {
@@ -339,6 +345,9 @@ impl Simulation {
         let millis = millis * (1 + self.rng.below(3) as u64);
         self.world.advance(Duration::from_millis(millis));
         self.model.advance(millis);
+        if self.rng.percent(20) {
+            self.peer_leaves();
+        }
     }
 
     fn peer_leaves(&mut self) {
@@ -514,9 +523,7 @@ impl Simulation {
         }
         self.look_all();
         for name in self.model.sessions.keys().cloned().collect::<Vec<_>>() {
-            self.request(vec![
-                json!({"channel": "/meta/disconnect", "clientId": name}),
-            ]);
+            self.request(&[json!({"channel": "/meta/disconnect", "clientId": name})]);
         }
         self.look_all();
         self.locals.clear();

@@ -1,5 +1,5 @@
-//! What happens when the process has no file descriptors left. A test binary of its own, because the
-//! limit is the whole process's.
+//! What happens when the process has no file descriptors left. A test binary of its own, because
+//! the limit is the whole process's.
 
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used)] // in helpers too
@@ -51,9 +51,8 @@ fn accepting_goes_on_when_there_are_descriptors_again() {
         late.push(world.connect());
     }
     world.server.set_max_connections(None);
-    world.wait_for("errors", |stats| stats.accept_errors > 0);
+    world.wait_for("errors", |_| errors.load(Ordering::Relaxed) > 0);
     assert_eq!(world.server.stats().accepted, 5);
-    assert!(errors.load(Ordering::Relaxed) > 0);
     // It does not spin meanwhile: the waits grow from 10 ms.
     std::thread::sleep(Duration::from_millis(300));
     assert!(

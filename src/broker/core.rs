@@ -44,7 +44,7 @@ pub(crate) struct Core {
     pub(crate) observers: Observers,
     pub(crate) services: Services,
     /// Policy and listeners.
-    pub(crate) judges: Pool<Run<'static>>,
+    pub(crate) judges: Pool<Box<Run<'static>>>,
     /// Services, local callbacks and observers.
     pub(crate) servants: Arc<Pool<Job>>,
     pub(crate) draining: AtomicBool,

@@ -18,7 +18,7 @@ use super::mailbox::Locals;
 use super::policy::{Policy, Question, Verdict};
 use super::queue::Overflow;
 use super::registry::Registry;
-use super::run::{Call, execute, judge};
+use super::run::{Call, Run, execute, judge};
 use super::service::{Access, Service, Services};
 use super::session::Gone;
 use super::stream::{Attachment, NoStream};
@@ -63,7 +63,12 @@ impl Broker {
         clock: Arc<dyn Clock>,
         policy: Option<Box<dyn Policy>>,
     ) -> std::io::Result<Self> {
-        let judges = Pool::start("judge", config.workers, Some(JUDGE_QUEUE), judge)?;
+        let judges = Pool::start(
+            "judge",
+            config.workers,
+            Some(JUDGE_QUEUE),
+            |run: Box<Run<'static>>| judge(*run),
+        )?;
         let servants = Pool::start("servant", config.workers, None, |job: Job| job())?;
         let mut local_queue = config.queue;
         if local_queue.overflow == Overflow::Disconnect {
@@ -323,4 +328,4 @@ pub struct BrokerStats {
 }
 
 /// Requests that wait for the policy at the most; there is one per connection.
-const JUDGE_QUEUE: usize = 65_536;
+const JUDGE_QUEUE: usize = 16_384;

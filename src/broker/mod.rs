@@ -17,7 +17,7 @@
 //! - a session's state before the leaves: held counts and the ticker's calendar.
 //!
 //! Never the table and a session's state together, never two sessions. What a locked step brings
-//! about for others is collected as [`wakes::Wakes`] and done when no lock is held.
+//! about for others is collected as `wakes::Wakes` and done when no lock is held.
 
 mod answer;
 mod config;

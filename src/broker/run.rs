@@ -249,9 +249,9 @@ impl<'b> Run<'b> {
                 Next::Done => return run.complete(),
                 Next::Judge => {
                     let core = Arc::clone(&run.core);
-                    match core.judges.submit(run) {
+                    match core.judges.submit(Box::new(run)) {
                         Ok(()) => return,
-                        Err(refused) => run = refused,
+                        Err(refused) => run = *refused,
                     }
                     core.counters.busy.one();
                     run.fail_rest();

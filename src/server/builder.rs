@@ -165,7 +165,7 @@ fn site_config(config: &Config) -> SiteConfig {
         max_depth: config.max_depth,
         document_root: config.document_root.clone(),
         embedded: if config.serves_demo() {
-            pages::PAGES
+            pages::pages(&config.path)
         } else {
             &[]
         },

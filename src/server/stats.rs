@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::Parts;
 use super::connector::Connector;
 use crate::broker::BrokerStats;
-use crate::ops::{Snapshot, process};
+use crate::ops::Snapshot;
 
 /// What a server does and has done.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -84,8 +84,7 @@ impl ServerStats {
             bytes_in_total: self.bytes_in,
             bytes_out_total: self.bytes_out,
             uptime,
-            process: process(),
-            more: Vec::new(),
+            ..Snapshot::default()
         }
     }
 }

@@ -59,8 +59,8 @@ pub struct Server<M> {
 }
 
 impl<M: Send + 'static> Server<M> {
-    /// Starts it. `make` makes the handler of a new connection, from the peer's address; it is called
-    /// on the I/O threads.
+    /// Starts it. `make` makes the handler of a new connection, from the peer's address; it is
+    /// called on the I/O threads.
     pub fn start<H, F>(config: &ServerConfig, listeners: Vec<Listener>, make: F) -> io::Result<Self>
     where
         H: Handler<Message = M>,

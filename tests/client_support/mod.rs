@@ -206,7 +206,8 @@ impl Inner {
         let cookie = self.lock().cookie;
         let cookie = cookie.map(|cookie| format!("Set-Cookie: {cookie}\r\n"));
         format!(
-            "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n{}Content-Length: {}\r\n\r\n{body}",
+            "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n{}\
+             Content-Length: {}\r\n\r\n{body}",
             cookie.unwrap_or_default(),
             body.len()
         )

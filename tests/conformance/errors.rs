@@ -28,16 +28,6 @@ fn guarded(decide: fn(&Question<'_>) -> Decision) -> World {
     World::with_policy(BrokerConfig::default(), Some(Box::new(decide)))
 }
 
-/// The id of a session that was made through the policy.
-fn admitted(world: &mut World) -> String {
-    let key = world.hold(&json!({"channel": "/meta/handshake"}));
-    let items = world.worked(key).written();
-    items[0]["clientId"]
-        .as_str()
-        .expect("the policy lets it in")
-        .to_owned()
-}
-
 #[test]
 fn of_the_message_itself() {
     let mut world = plain();
@@ -109,7 +99,7 @@ fn of_the_policy() {
         Action::Handshake => Decision::deny(""),
         _ => Decision::deny("r"),
     });
-    let a = admitted(&mut world);
+    let a = world.handshake();
     let message =
         |channel: &str| json!({"channel": channel, "clientId": a, "data": 1, "subscription": "/x"});
     let table = [
@@ -137,8 +127,7 @@ fn of_the_policy() {
 #[test]
 fn a_denied_handshake_is_told_to_stay_away() {
     let mut world = guarded(|_| Decision::deny("closed: for today"));
-    let key = world.hold(&json!({"channel": "/meta/handshake", "id": "1"}));
-    let response = world.worked(key);
+    let response = world.response(&json!({"channel": "/meta/handshake", "id": "1"}));
     assert_eq!(response.cookie, None);
     let mut reply = response.written().remove(0);
     assert_eq!(reply["advice"].take()["reconnect"], "none");

@@ -1,4 +1,5 @@
-//! A broker, fake connections and a clock moved by hand: a world in which nothing happens by itself.
+//! A broker, fake connections and a clock moved by hand: a world in which nothing happens by
+//! itself.
 //!
 //! Each test program uses its own part of it.
 #![allow(dead_code, unreachable_pub)]
@@ -7,7 +8,7 @@ pub mod rng;
 pub mod sockets;
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -89,6 +90,8 @@ pub struct World {
     outlet: Arc<FakeOutlet>,
     pub next_key: u64,
     pending: BTreeMap<u64, Exchange>,
+    /// Connections that were woken at least once.
+    pub woken: BTreeSet<u64>,
     pub browser: Option<BrowserId>,
     pub transport: Transport,
 }
@@ -108,6 +111,7 @@ impl World {
             outlet: Arc::default(),
             next_key: 1,
             pending: BTreeMap::new(),
+            woken: BTreeSet::new(),
             browser: None,
             transport: Transport::LongPolling,
         }
@@ -207,6 +211,7 @@ impl World {
         );
         woken.sort_unstable();
         woken.dedup();
+        self.woken.extend(&woken);
         let mut answers = BTreeMap::new();
         for key in woken {
             let Some(exchange) = self.pending.get_mut(&key) else {

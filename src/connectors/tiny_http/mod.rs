@@ -4,13 +4,13 @@
 //! Out of scope: what requests mean; WebSocket and event streams, which the library cannot carry.
 //!
 //! A fixed pool of workers waits in the library's `recv`. A request whose answer comes later is
-//! parked in a [`shard`]: a mutex, a condvar and one thread that writes the answers.
+//! parked in a `shard`: a mutex, a condvar and one thread that writes the answers.
 //!
 //! # Limits of the library
 //! It has one thread per connection, no time limits for reading, stops accepting after one error,
 //! and allocates what an unread body claims to be long. A write timeout on the listener, which
-//! accepted sockets inherit, a new start after errors ([`listen`]), and care with unread bodies
-//! ([`intake`]) keep the service up. It cannot see that the peer of a held connect has left, as
+//! accepted sockets inherit, a new start after errors (`listen`), and care with unread bodies
+//! (`intake`) keep the service up. It cannot see that the peer of a held connect has left, as
 //! many half-sent bodies as there are workers stop it, and connections that arrive in a burst
 //! starve. For trusted networks.
 

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-/// Waiting times that double from attempt to attempt, each shortened by chance, so that many clients
-/// that lost the same server do not come back at the same moment.
+/// Waiting times that double from attempt to attempt, each shortened by chance, so that many
+/// clients that lost the same server do not come back at the same moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Backoff {
     /// The first. Default 500 ms.

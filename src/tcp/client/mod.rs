@@ -118,8 +118,8 @@ impl Default for ClientConfig {
     }
 }
 
-/// The clients' side of the threads. Dropping it ends the clients, so that none comes back while its
-/// thread ends.
+/// The clients' side of the threads. Dropping it ends the clients, so that none comes back while
+/// its thread ends.
 struct Threads<H: ClientHandler>(Vec<Arc<Commands<H>>>);
 
 impl<H: ClientHandler> Drop for Threads<H> {
@@ -244,8 +244,8 @@ impl<M: Send + 'static> Client<M> {
         self.control.shutdown(self.connection.id());
     }
 
-    /// As [`Client::shutdown`]; a client with threads of its own then waits, at most for `grace`, until
-    /// its connection is closed.
+    /// As [`Client::shutdown`]; a client with threads of its own then waits, at most for `grace`,
+    /// until its connection is closed.
     pub fn close(mut self, grace: Duration) {
         self.shutdown();
         if let Some(owner) = self.owner.take() {

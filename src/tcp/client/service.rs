@@ -128,8 +128,8 @@ impl<H: ClientHandler> ClientService<H> {
         }
     }
 
-    /// Ends a client. Its connection, if it has one, is closed in order; an attempt that is under way
-    /// is given up when it leads to something.
+    /// Ends a client. Its connection, if it has one, is closed in order; an attempt that is under
+    /// way is given up when it leads to something.
     fn shut_down(&mut self, id: ConnectionId, turn: &mut Turn<'_, Owned<H>>) {
         let Some(slot) = self.clients.remove(&id) else {
             return;

@@ -13,8 +13,8 @@ pub enum Endian {
 
 /// Blocks of bytes, each behind its length as a fixed number of bytes.
 ///
-/// A block that is too long is an error that cannot be skipped; it is found when its length has come,
-/// and nothing is reserved for it.
+/// A block that is too long is an error that cannot be skipped; it is found when its length has
+/// come, and nothing is reserved for it.
 #[derive(Clone, Debug)]
 pub struct LengthDelimited {
     width: usize,

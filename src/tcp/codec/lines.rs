@@ -4,8 +4,9 @@ use super::{DecodeError, DecodeErrorKind, Decoded, Decoder, EncodeError, Encoder
 
 /// Decodes lines that end with CRLF, LF or CR, in any mixture. The ends are not part of the items.
 ///
-/// A CR ends its line at once; if a LF follows in a later piece of input, it is ignored. Where another
-/// decoder may take over after a line, use [`LineDecoder::lf`], which leaves nothing behind.
+/// A CR ends its line at once; if a LF follows in a later piece of input, it is ignored. Where
+/// another decoder may take over after a line, use [`LineDecoder::lf`], which leaves nothing
+/// behind.
 ///
 /// A last line without an end is an item too. A line that is too long or not UTF-8 is an error that
 /// can be skipped.

@@ -4,13 +4,13 @@
 //! codec sees bytes that have come, and appends bytes that are to go.
 //!
 //! Decoding and encoding are separate types, so that a protocol may speak differently than it
-//! listens. A decoder does not keep input: it says how much of it an item took. So it can be replaced
-//! in mid-stream, and what follows goes to its successor.
+//! listens. A decoder does not keep input: it says how much of it an item took. So it can be
+//! replaced in mid-stream, and what follows goes to its successor.
 //!
 //! | Codec | Item | On the wire |
 //! |---|---|---|
 //! | [`Bytes`] | whatever has come | the same |
-//! | [`LineDecoder`], [`LineEncoder`] | a line of text | CRLF, LF or CR; written CRLF unless told otherwise |
+//! | [`LineDecoder`], [`LineEncoder`] | a line of text | ends with CRLF, LF or CR; written CRLF |
 //! | [`LengthDelimited`] | a block of bytes | its length in 1, 2, 4 or 8 bytes, then the block |
 //! | [`Netstring`] | a block of bytes | `5:hello,` |
 //! | [`JsonLines`] | a value | one line of JSON |
@@ -54,8 +54,8 @@ pub trait Decoder: Send {
     /// was and more has come.
     fn decode(&mut self, input: &[u8]) -> Result<Decoded<Self::Item>, DecodeError>;
 
-    /// Nothing follows `input`, of which `decode` made nothing. The default calls an unfinished item
-    /// an error. Called until nothing is left.
+    /// Nothing follows `input`, of which `decode` made nothing. The default calls an unfinished
+    /// item an error. Called until nothing is left.
     fn decode_end(&mut self, input: &[u8]) -> Result<Decoded<Self::Item>, DecodeError> {
         if input.is_empty() {
             return Ok(Decoded::INCOMPLETE);
@@ -66,8 +66,8 @@ pub trait Decoder: Send {
         })
     }
 
-    /// The decoder whose items are those of this one, passed through a function. Makes decoders with
-    /// different items alike, so that one can follow the other.
+    /// The decoder whose items are those of this one, passed through a function. Makes decoders
+    /// with different items alike, so that one can follow the other.
     fn map<T, F>(self, function: F) -> Map<Self, F>
     where
         Self: Sized,

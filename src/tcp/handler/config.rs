@@ -20,8 +20,8 @@ pub struct SessionConfig {
     /// Messages that may wait in the mailbox of a connection; further ones are given back to their
     /// sender. Default 1024.
     pub mailbox: usize,
-    /// Items and messages that are handled per connection before the others have their turn. Default
-    /// 64.
+    /// Items and messages that are handled per connection before the others have their turn.
+    /// Default 64.
     pub per_turn: usize,
 }
 

@@ -158,8 +158,8 @@ impl<H: Handler> Context<'_, H> {
         self.io.is_closing()
     }
 
-    /// Has [`Handler::timer`] called with `timer` after a while, once. Replaces an earlier time of the
-    /// same number; others go on.
+    /// Has [`Handler::timer`] called with `timer` after a while, once. Replaces an earlier time of
+    /// the same number; others go on.
     pub fn set_timer(&mut self, timer: u32, after: Duration) {
         let at = self.now() + after;
         self.state.timers.set(timer, at);

@@ -33,8 +33,8 @@ use super::reactor::CloseReason;
 /// What happens on one connection. Each has its own value, so state is just fields.
 ///
 /// All methods are called on the connection's I/O thread, one at a time, and must not block: they
-/// hold up the other connections of that thread. What is sent during a call leaves together, when it
-/// returns. A panic closes the connection with [`CloseReason::Panic`] and concerns no other.
+/// hold up the other connections of that thread. What is sent during a call leaves together, when
+/// it returns. A panic closes the connection with [`CloseReason::Panic`] and concerns no other.
 pub trait Handler: Sized + Send + 'static {
     /// Makes items of what comes.
     type Decoder: Decoder;
@@ -54,8 +54,8 @@ pub trait Handler: Sized + Send + 'static {
     /// An item has come. Not called after `shutdown` or while the input is paused.
     fn input(&mut self, item: <Self::Decoder as Decoder>::Item, ctx: &mut Context<'_, Self>);
 
-    /// Something came that is no item. If the connection is still open afterwards, it goes on behind
-    /// the error where that is possible, and is closed otherwise. The default closes it.
+    /// Something came that is no item. If the connection is still open afterwards, it goes on
+    /// behind the error where that is possible, and is closed otherwise. The default closes it.
     fn invalid_input(&mut self, error: DecodeError, ctx: &mut Context<'_, Self>) {
         let _ = error;
         ctx.close_because(CloseReason::InvalidInput);

@@ -3,8 +3,8 @@
 use crate::tcp::Network;
 use crate::tcp::reactor::{Early, PreConnect, Refuse, Step};
 
-/// Refuses peers from elsewhere. Behind a [`ProxyProtocol`](super::ProxyProtocol) step it looks at the
-/// address that the proxy reports, before it at the proxy's. Unix sockets pass; their file has
+/// Refuses peers from elsewhere. Behind a [`ProxyProtocol`](super::ProxyProtocol) step it looks at
+/// the address that the proxy reports, before it at the proxy's. Unix sockets pass; their file has
 /// permissions.
 #[derive(Clone, Debug)]
 pub struct AllowList {

@@ -18,8 +18,8 @@ use crate::tcp::{Address, Listener};
 
 /// A thread that accepts connections within the limits. Dropping it closes the listeners.
 ///
-/// A [`Reactor`](super::Reactor) has one inside. Started by itself it replaces everything that would
-/// come after accepting: the connections go to a function, as sockets.
+/// A [`Reactor`](super::Reactor) has one inside. Started by itself it replaces everything that
+/// would come after accepting: the connections go to a function, as sockets.
 pub struct AcceptLoop {
     shared: Arc<AcceptorShared>,
     thread: Option<JoinHandle<()>>,

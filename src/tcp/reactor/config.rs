@@ -23,7 +23,8 @@ pub enum AfterError {
 /// How a reactor runs. Make one with [`Config::default`] and change what differs.
 #[derive(Clone)]
 pub struct Config {
-    /// Beginning of the thread names: `tcp` gives `tcp-accept`, `tcp-io-0`, ... Linux shows 15 bytes.
+    /// Beginning of the thread names: `tcp` gives `tcp-accept`, `tcp-io-0`, ... Linux shows 15
+    /// bytes.
     pub name: String,
     /// I/O threads. Default: one per core. At least one is started.
     pub threads: usize,
@@ -39,9 +40,9 @@ pub struct Config {
     /// Bytes that a service may leave unconsumed per connection; one that then consumes nothing is
     /// closed with `InputOverflow`. Default 2 MiB. Must hold the largest message.
     pub input_buffer: usize,
-    /// Bytes that are read ahead per connection while its input is paused. Default 16 KiB; beyond it
-    /// the peer is stopped by TCP's flow control. While there is room for more, a peer that closes is
-    /// noticed at once; beyond it only a reset is.
+    /// Bytes that are read ahead per connection while its input is paused. Default 16 KiB; beyond
+    /// it the peer is stopped by TCP's flow control. While there is room for more, a peer that
+    /// closes is noticed at once; beyond it only a reset is.
     pub paused_input: usize,
     /// How long the peer may take to accept `write_progress` bytes, or the rest if that is less;
     /// then the connection is aborted. Default 30 s. `None`: for ever.
@@ -61,8 +62,8 @@ pub struct Config {
     /// Asked when `accept` fails for a reason that should pass, such as a lack of file descriptors.
     /// Default: wait, and try again.
     pub on_accept_error: Option<AcceptErrorHook>,
-    /// Size of the read buffer that the connections of a thread share, which is also the most that is
-    /// read from a connection in a turn. Default 64 KiB, at least 1 KiB.
+    /// Size of the read buffer that the connections of a thread share, which is also the most that
+    /// is read from a connection in a turn. Default 64 KiB, at least 1 KiB.
     pub read_buffer: usize,
     /// Where the time comes from.
     pub clock: Arc<dyn Clock>,

@@ -55,8 +55,8 @@ pub struct Stats {
     pub open_timeouts: u64,
     /// Accepted and closed: the service said no.
     pub refused_by_service: u64,
-    /// Accepted and lost before the service had it: closed by the peer, or the system failed, or the
-    /// thread was about to end.
+    /// Accepted and lost before the service had it: closed by the peer, or the system failed, or
+    /// the thread was about to end.
     pub failed: u64,
     /// Errors of `accept`, which are waited out.
     pub accept_errors: u64,

@@ -95,7 +95,7 @@ impl<S: Service> Thread<S> {
             outcome = Err(CloseReason::WriteTimeout);
         } else if due(core.close_deadline) {
             outcome = Err(match core.phase {
-                Phase::Lingering => core.reason.unwrap_or(CloseReason::Closed),
+                Phase::Lingering => CloseReason::Closed,
                 Phase::Connecting | Phase::Opening => CloseReason::OpenTimeout,
                 _ => CloseReason::CloseTimeout,
             });
@@ -148,7 +148,27 @@ impl<S: Service> Thread<S> {
         }
     }
 
+    /// Reads once; through a layer until it has no more, for the poller does not know what it
+    /// holds.
     fn read(&mut self, entry: &mut Entry<S::Conn>) -> Outcome {
+        let mut total = 0;
+        loop {
+            let n = self.read_once(entry)?;
+            let core = &mut entry.core;
+            if n == 0 || !core.stream.is_layered() || core.phase != Phase::Open {
+                return Ok(());
+            }
+            total += n;
+            let enough = total >= self.scratch.len() || core.flags.again;
+            if enough || core.is_stuffed(&self.ctx.limits) {
+                core.flags.more = true;
+                return Ok(());
+            }
+        }
+    }
+
+    /// Returns how many bytes came: 0 if there are none, or no more.
+    fn read_once(&mut self, entry: &mut Entry<S::Conn>) -> Result<usize, CloseReason> {
         let core = &mut entry.core;
         let room = if core.flags.paused {
             let ahead = self
@@ -161,18 +181,19 @@ impl<S: Service> Thread<S> {
             self.scratch.len()
         };
         match core.receive(&mut self.ctx, &mut self.scratch[..room])? {
-            None => Ok(()),
+            None => Ok(0),
             Some(0) => {
                 core.flags.ended = true;
-                self.call(entry, |service, conn, io| service.end_of_input(conn, io))
+                self.call(entry, |service, conn, io| service.end_of_input(conn, io))?;
+                Ok(0)
             }
             Some(n) => {
-                core.flags.more = core.stream.is_layered();
                 if core.flags.paused {
                     core.input.extend_from_slice(&self.scratch[..n]);
-                    return Ok(());
+                } else {
+                    self.offer(entry, n)?;
                 }
-                self.offer(entry, n)
+                Ok(n)
             }
         }
     }
@@ -237,6 +258,11 @@ impl<S: Service> Thread<S> {
     pub(super) fn settle(&mut self, mut entry: Box<Entry<S::Conn>>, outcome: Outcome) {
         let outcome = outcome.and_then(|()| self.follow_up(&mut entry));
         if let Err(reason) = outcome {
+            // Once the output has gone, it no longer matters how the peer leaves.
+            let reason = match entry.core.phase {
+                Phase::Lingering => entry.core.reason.unwrap_or(reason),
+                _ => reason,
+            };
             return self.finish(entry, reason);
         }
         let core = &mut entry.core;
@@ -258,8 +284,11 @@ impl<S: Service> Thread<S> {
     }
 
     fn follow_up(&mut self, entry: &mut Entry<S::Conn>) -> Outcome {
-        if mem::take(&mut entry.core.flags.resumed) && !entry.core.input.is_empty() {
-            self.offer(entry, 0)?;
+        if mem::take(&mut entry.core.flags.resumed) {
+            entry.core.flags.more |= entry.core.stream.is_layered();
+            if !entry.core.input.is_empty() {
+                self.offer(entry, 0)?;
+            }
             // Paused and resumed again meanwhile: not now, or this could go on for ever.
             entry.core.flags.again |= mem::take(&mut entry.core.flags.resumed);
         }
@@ -272,7 +301,7 @@ impl<S: Service> Thread<S> {
         }
         let core = &mut entry.core;
         if core.phase == Phase::Lingering && core.flags.ended {
-            return Err(core.reason.unwrap_or(CloseReason::Closed));
+            return Err(CloseReason::Closed);
         }
         Ok(())
     }
@@ -297,13 +326,14 @@ impl<S: Service> Thread<S> {
             core.phase = Phase::Lingering;
             core.close_deadline = self.ctx.tick + self.ctx.limits.linger;
             if self.ctx.limits.linger == 0 {
-                return Err(core.reason.unwrap_or(CloseReason::Closed));
+                return Err(CloseReason::Closed);
             }
         }
         Ok(())
     }
 
-    /// The end of a connection: the socket is closed, the service is told, the permit is given back.
+    /// The end of a connection: the socket is closed, the service is told, the permit is given
+    /// back.
     #[allow(clippy::boxed_local)] // moving it out costs a copy more
     pub(super) fn finish(&mut self, entry: Box<Entry<S::Conn>>, reason: CloseReason) {
         let Entry { core, conn } = *entry;

@@ -116,8 +116,8 @@ impl Reactor {
         }
     }
 
-    /// Stops: accepts no more, tells the services, waits until all connections are closed or `grace`
-    /// is over, aborts the rest, and ends the threads.
+    /// Stops: accepts no more, tells the services, waits until all connections are closed or
+    /// `grace` is over, aborts the rest, and ends the threads.
     pub fn stop(mut self, grace: Duration) -> Stopped {
         self.stop_accepting();
         let deadline = self.clock.now().checked_add(grace);

@@ -51,8 +51,8 @@ impl Io<'_> {
         self.ctx.now
     }
 
-    /// Writes: at once as far as the kernel takes it, unless something waits already; the rest waits
-    /// in the write buffer. All or nothing: on an error none of it was taken.
+    /// Writes: at once as far as the kernel takes it, unless something waits already; the rest
+    /// waits in the write buffer. All or nothing: on an error none of it was taken.
     pub fn write(&mut self, bytes: &[u8]) -> Result<(), WriteError> {
         self.core.send(self.ctx, bytes)
     }
@@ -118,8 +118,8 @@ impl Io<'_> {
         self.core.begin_flush(self.ctx);
     }
 
-    /// Closes the connection as soon as the callback returns; what waits for the kernel is lost, and
-    /// the peer sees a reset.
+    /// Closes the connection as soon as the callback returns; what waits for the kernel is lost,
+    /// and the peer sees a reset.
     pub fn abort(&mut self) {
         self.core.doom(CloseReason::Aborted);
     }

@@ -29,7 +29,8 @@ pub(super) struct Arrival {
 pub(super) enum Command {
     /// Call `Service::stopping` for every connection.
     Drain,
-    /// Drain, wait for the connections until the instant (`None`: for ever), abort the rest, end the thread.
+    /// Drain, wait for the connections until the instant (`None`: for ever), abort the rest, end
+    /// the thread.
     Stop(Option<Instant>),
 }
 

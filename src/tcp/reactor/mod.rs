@@ -9,15 +9,15 @@
 //! | `handle` | [`Reactor`]: start, stop, figures |
 //! | `service`, `io`, `turn` | what a user implements, and what is lent to the callbacks |
 //! | `accept_loop`, `acceptor`, `admission` | accepting, limits |
-//! | `connect`, `preconnect`, `opening` | connecting; what comes before the service gets a connection |
+//! | `connect`, `preconnect`, `opening` | connecting; the way to `Service::open` |
 //! | `thread`, `events` | an I/O thread: its turns; what happens to a connection |
 //! | `connection`, `output`, `stream` | one connection: state, unsent bytes, socket and layer |
 //! | `mailbox` | what other threads leave for an I/O thread; [`Waker`] |
 //! | `slab`, `wheel`, `counters`, `poll` | slots and keys, deadlines, figures, the poller |
 //!
-//! A connection stays on the thread that it was given to. While it is idle it owns no buffers: input
-//! is read into a buffer of the thread, output goes to the kernel at once, and only what is left
-//! over in either direction is kept with the connection.
+//! A connection stays on the thread that it was given to. While it is idle it owns no buffers:
+//! input is read into a buffer of the thread, output goes to the kernel at once, and only what is
+//! left over in either direction is kept with the connection.
 //!
 //! ```
 //! use std::io::{Read, Write};

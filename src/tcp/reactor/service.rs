@@ -12,8 +12,8 @@ use super::turn::Turn;
 /// other state without locks. Callbacks must not block: they hold up all connections of the thread.
 ///
 /// A turn of the thread: read all connections that are ready, open those that have arrived, call
-/// [`woken`](Self::woken) for those that were woken, [`timer`](Self::timer) for those whose time has
-/// come, and then [`turn_ended`](Self::turn_ended) once.
+/// [`woken`](Self::woken) for those that were woken, [`timer`](Self::timer) for those whose time
+/// has come, and then [`turn_ended`](Self::turn_ended) once.
 ///
 /// For each connection: [`open`](Self::open); any number of the others; [`closed`](Self::closed)
 /// exactly once. After `close_when_flushed` or `abort` only `closed` follows. If a callback panics,
@@ -27,13 +27,13 @@ pub trait Service: Send + 'static {
 
     /// Bytes have come. `input` is everything that has arrived and was not consumed, never empty.
     /// Returns how many bytes are consumed; the rest is kept, and offered again when more has come,
-    /// when the input is resumed, or next turn after [`Io::offer_again`]. Not called while the input
-    /// is paused.
+    /// when the input is resumed, or next turn after [`Io::offer_again`]. Not called while the
+    /// input is paused.
     fn input(&mut self, conn: &mut Self::Conn, io: &mut Io<'_>, input: &[u8]) -> usize;
 
-    /// The peer has closed, or half-closed: no more bytes will come. Called once, and also while the
-    /// input is paused, then before what was read ahead has been offered. Unless the connection is
-    /// closed here (the default), answers can still be written.
+    /// The peer has closed, or half-closed: no more bytes will come. Called once, and also while
+    /// the input is paused, then before what was read ahead has been offered. Unless the connection
+    /// is closed here (the default), answers can still be written.
     fn end_of_input(&mut self, conn: &mut Self::Conn, io: &mut Io<'_>) {
         let _ = conn;
         io.close_when_flushed();

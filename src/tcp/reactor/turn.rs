@@ -31,8 +31,8 @@ impl<C> Turn<'_, C> {
         }
     }
 
-    /// Makes a connection. Ends in exactly one call, later: of [`Service::open`] with the ticket, or
-    /// of [`Service::connect_failed`].
+    /// Makes a connection. Ends in exactly one call, later: of [`Service::open`] with the ticket,
+    /// or of [`Service::connect_failed`].
     ///
     /// [`Service::open`]: super::Service::open
     /// [`Service::connect_failed`]: super::Service::connect_failed
@@ -40,8 +40,8 @@ impl<C> Turn<'_, C> {
         self.ctx.connects.push(request);
     }
 
-    /// Calls `work` with the connection that has this key. `None` if it is gone or being closed, and
-    /// also if `work` panics, which closes the connection.
+    /// Calls `work` with the connection that has this key. `None` if it is gone or being closed,
+    /// and also if `work` panics, which closes the connection.
     pub fn with<R>(&mut self, key: u64, work: impl FnOnce(&mut C, &mut Io<'_>) -> R) -> Option<R> {
         let mut entry = self.slab.take_by_key(key)?;
         let Entry { core, conn } = &mut *entry;

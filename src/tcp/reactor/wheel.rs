@@ -2,10 +2,10 @@
 //!
 //! In scope: when is which slot due. Out of scope: clocks; time comes in as [`Tick`]s.
 //!
-//! Entries are links in lists that are threaded through one array, so inserting, moving and removing
-//! cost the same few writes whatever the number of entries, and nothing is allocated after the array
-//! has grown. A connection rarely moves its entry: a later deadline is only noted by the owner, and
-//! the entry that then comes early is put back.
+//! Entries are links in lists that are threaded through one array, so inserting, moving and
+//! removing cost the same few writes whatever the number of entries, and nothing is allocated after
+//! the array has grown. A connection rarely moves its entry: a later deadline is only noted by the
+//! owner, and the entry that then comes early is put back.
 
 use std::time::{Duration, Instant};
 

@@ -1,0 +1,178 @@
+//! The reactor as a whole: limits, listeners, distribution, stopping.
+
+#![allow(clippy::unwrap_used)] // in helpers too
+
+mod tcp_support;
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::TcpStream;
+use std::os::unix::net::UnixStream;
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+
+use bayeux::tcp::reactor::{CloseReason, Config, Reactor};
+use bayeux::tcp::{ListenOptions, Listener};
+use tcp_support::PATIENCE;
+use tcp_support::probe::{Probe, Seen, World, local, read_line, read_to_end};
+
+#[test]
+fn the_limit_is_exact_and_moves_in_both_directions() {
+    let world = World::new(|config| config.max_connections = Some(0));
+    let clients: Vec<TcpStream> = (0..6).map(|_| world.connect()).collect();
+    assert!(world.seen.recv_timeout(Duration::from_millis(50)).is_err());
+    for (limit, more) in [(Some(1), 1), (Some(3), 2), (Some(2), 0), (Some(0), 0)] {
+        world.reactor.set_max_connections(limit);
+        for _ in 0..more {
+            world.opened();
+        }
+        assert!(
+            world.seen.recv_timeout(Duration::from_millis(50)).is_err(),
+            "{limit:?}"
+        );
+    }
+    assert_eq!(world.reactor.stats().open, 3);
+    // Below the lowered limit again only when enough have left.
+    world.reactor.set_max_connections(Some(2));
+    let mut clients = clients.into_iter();
+    for _ in 0..2 {
+        drop(clients.next());
+        assert_eq!(world.next(), Seen::End(0));
+        assert_eq!(world.next(), Seen::Closed(CloseReason::PeerClosed));
+    }
+    world.opened();
+    assert!(world.seen.recv_timeout(Duration::from_millis(50)).is_err());
+    world.reactor.set_max_connections(None);
+    world.opened();
+    world.opened();
+    assert_eq!(world.reactor.stats().open, 4);
+}
+
+#[test]
+fn one_address_may_have_so_many() {
+    let world = World::new(|config| config.max_per_address = Some(2));
+    let first = world.connect();
+    let _second = world.connect();
+    let mut third = world.connect();
+    world.opened();
+    world.opened();
+    assert_eq!(third.read(&mut [0]).unwrap_or(0), 0);
+    assert_eq!(world.reactor.stats().refused_by_address, 1);
+    drop(first);
+    assert_eq!(world.next(), Seen::End(0));
+    assert_eq!(world.next(), Seen::Closed(CloseReason::PeerClosed));
+    world.wait_for("the slot", |reactor| reactor.stats().open == 1);
+    let _fourth = world.connect();
+    world.opened();
+}
+
+#[test]
+fn a_stop_tells_the_connections_and_waits_for_them() {
+    let world = World::new(|_| {});
+    let mut busy = world.connect();
+    let mut idle = world.connect();
+    world.opened();
+    world.opened();
+    busy.write_all(b"echo one\n").unwrap();
+    assert_eq!(read_line(&mut busy), "one");
+    let World {
+        mut reactor,
+        seen,
+        address,
+    } = world;
+    reactor.stop_accepting();
+    assert!(TcpStream::connect(address).is_err());
+    reactor.drain();
+    assert_eq!(read_to_end(&mut idle), b"");
+    drop(idle);
+    busy.write_all(b"echo two\n").unwrap();
+    assert_eq!(read_line(&mut busy), "two");
+    let started = Instant::now();
+    let stopping = std::thread::spawn(move || reactor.stop(PATIENCE));
+    busy.write_all(b"close\n").unwrap();
+    assert_eq!(read_to_end(&mut busy), b"bye\n");
+    drop(busy);
+    assert_eq!(stopping.join().unwrap().stuck, 0);
+    assert!(started.elapsed() < PATIENCE);
+    let seen: Vec<Seen> = seen.iter().collect();
+    assert_eq!(
+        seen.iter()
+            .filter(|event| **event == Seen::Stopping)
+            .count(),
+        2
+    );
+    assert_eq!(
+        seen.iter()
+            .filter(|event| matches!(event, Seen::Closed(_)))
+            .count(),
+        2
+    );
+}
+
+#[test]
+fn a_stop_aborts_at_its_deadline() {
+    let world = World::new(|config| config.threads = 3);
+    let mut clients: Vec<TcpStream> = (0..5).map(|_| world.connect()).collect();
+    for client in &mut clients {
+        client.write_all(b"echo x\n").unwrap();
+        assert_eq!(read_line(client), "x");
+    }
+    let World { reactor, seen, .. } = world;
+    assert_eq!(reactor.stop(Duration::from_millis(50)).stuck, 0);
+    let shut = seen
+        .iter()
+        .filter(|event| *event == Seen::Closed(CloseReason::Shutdown))
+        .count();
+    assert_eq!(shut, 5);
+}
+
+#[test]
+fn connections_are_spread_and_forgotten() {
+    let world = World::new(|config| config.threads = 4);
+    for _ in 0..10 {
+        let clients: Vec<TcpStream> = (0..100).map(|_| world.connect()).collect();
+        drop(clients);
+    }
+    world.wait_for("all closed", |reactor| {
+        let stats = reactor.stats();
+        (stats.accepted, stats.opened, stats.closed, stats.open) == (1000, 1000, 1000, 0)
+    });
+}
+
+#[test]
+fn unix_sockets_and_several_listeners() {
+    let path = std::env::temp_dir().join(format!("bayeux-tcp-{}.sock", std::process::id()));
+    let spec = format!("unix:{}", path.display());
+    let options = ListenOptions::default();
+    let mut listeners = Listener::bind_all(&spec, &options).unwrap();
+    listeners.push(Listener::bind(&local(), &options).unwrap());
+    let (seen, _receiver) = mpsc::channel();
+    let config = Config {
+        threads: 1,
+        write_buffer: 16 << 20,
+        ..Config::default()
+    };
+    let reactor = Reactor::start(&config, listeners, |_, waker| Probe {
+        seen: seen.clone(),
+        dirty: Vec::new(),
+        waker,
+    })
+    .unwrap();
+    let mut unix = UnixStream::connect(&path).unwrap();
+    unix.write_all(b"echo over unix\nsend 2000000\nclose\n")
+        .unwrap();
+    assert_eq!(read_line(&mut unix), "over unix");
+    assert_eq!(read_to_end(&mut unix).len(), 2_000_004);
+    let mut tcp = TcpStream::connect(reactor.local_addrs()[1].inet().unwrap()).unwrap();
+    tcp.write_all(b"echo over tcp\n").unwrap();
+    assert_eq!(read_line(&mut tcp), "over tcp");
+    let error = Listener::bind(&reactor.local_addrs()[1], &options).unwrap_err();
+    assert_eq!(error.source.kind(), ErrorKind::AddrInUse);
+    drop(reactor);
+    assert!(!path.exists());
+
+    // A file that a dead process left behind is replaced.
+    drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
+    assert!(path.exists());
+    drop(Listener::bind_all(&spec, &options).unwrap());
+    assert!(!path.exists());
+}

@@ -14,7 +14,7 @@ fn what_cannot_be_understood_closes_the_socket() {
         config.max_depth = 10;
     });
     let text = |text: &str| frame(0x81, text.as_bytes());
-    let many = format!("[{}]", vec!["{}"; 6].join(","));
+    let many = format!("[{}]", ["{}"; 6].join(","));
     let deep = format!("{}{}", "[".repeat(11), "]".repeat(11));
     let mut declared = vec![0x81, 0xff];
     declared.extend_from_slice(&(1_u64 << 40).to_be_bytes());

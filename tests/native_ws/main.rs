@@ -71,8 +71,8 @@ fn frames_may_follow_the_upgrade_at_once_and_come_in_pieces() {
     let mut bytes = UPGRADE.as_bytes().to_vec();
     bytes.extend(frame(0x81, handshake.as_bytes()));
     bytes.extend(frame(0x89, b"ping"));
-    bytes.extend(frame(0x01, handshake[..10].as_bytes()));
-    bytes.extend(frame(0x80, handshake[10..].as_bytes()));
+    bytes.extend(frame(0x01, &handshake.as_bytes()[..10]));
+    bytes.extend(frame(0x80, &handshake.as_bytes()[10..]));
     for piece in [bytes.len(), 100, 1] {
         let mut socket = world.tcp();
         for part in bytes.chunks(piece) {

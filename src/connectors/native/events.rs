@@ -99,7 +99,7 @@ impl EventStreams {
         io.close_when_flushed();
     }
 
-    pub(super) fn closed(&mut self, _: EventStream) {
+    pub(super) fn closed(&mut self, _: &EventStream) {
         self.shared.streams.sub(1);
     }
 

@@ -288,7 +288,7 @@ fn how_a_socket_hears_of_the_end() {
 }
 
 fn client_id(text: &str) -> bayeux::protocol::ClientId {
-    bayeux::protocol::ClientId::parse(text).unwrap()
+    bayeux::protocol::ClientId::parse(text).expect("a client id")
 }
 
 #[test]

@@ -55,4 +55,4 @@ pub use queue::{Overflow, QueueLimits};
 pub use run::Call;
 pub use service::{Access, Service, ServiceCall, ServiceError, ServiceReply};
 pub use session::Gone;
-pub use stream::{Attachment, Ended, NoStream};
+pub use stream::{Attachment, Collected, Ended, NoStream};

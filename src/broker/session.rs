@@ -118,6 +118,8 @@ pub(crate) struct State {
     streams: u64,
     /// Somebody was woken and has not come yet.
     woken: bool,
+    /// Something has happened to a held connect since the receiver last looked.
+    stirred: bool,
     /// Whether a connect has ever been answered or held.
     connected: bool,
     /// When it dies; never while a connect is held.
@@ -226,7 +228,9 @@ impl State {
     pub(crate) fn supersede(&mut self) -> Option<Link> {
         self.holds += 1;
         self.woken = false;
-        self.hold.take().map(|older| older.link)
+        let older = self.hold.take()?;
+        self.stirred = true;
+        Some(older.link)
     }
 
     /// Asks another connection to give up what it has not finished writing.
@@ -392,6 +396,7 @@ impl State {
     pub(crate) fn finish_hold(&mut self, finish: Finish) -> Option<Link> {
         let hold = self.hold.as_mut()?;
         hold.finish = Some(finish);
+        self.stirred = true;
         Some(hold.link.clone())
     }
 
@@ -419,6 +424,7 @@ impl State {
         match (&mut self.hold, self.expires) {
             (Some(hold), _) if hold.finish.is_none() && hold.until <= now => {
                 hold.finish = Some(Finish::TimedOut);
+                self.stirred = true;
                 Ticked::Wake(hold.link.clone())
             }
             (None, Some(expires)) if expires <= now => {

@@ -63,6 +63,16 @@ impl Ended {
     }
 }
 
+/// What a look at a session brought.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Collected {
+    /// There are messages.
+    pub messages: bool,
+    /// Connects of the session that are held may have their answers: something has happened to
+    /// them since the last look.
+    pub answers: bool,
+}
+
 /// A connection's tie to a session whose messages it takes. Dropping it says that the connection
 /// has gone: what it had not finished writing waits again, and the session goes into its grace
 /// period.
@@ -84,8 +94,8 @@ impl Attachment {
     }
 
     /// Takes what waits, as many messages as fit into `budget` bytes, but at least one; to be
-    /// called when the link was woken. Returns whether there is anything; then nothing more is
-    /// given until it was [`delivered`](Self::delivered).
+    /// called when the link was woken. After any were given, no more are until they were
+    /// [`delivered`](Self::delivered).
     ///
     /// # Errors
     /// Why the tie has ended; it is to be dropped.
@@ -93,16 +103,17 @@ impl Attachment {
         &mut self,
         budget: usize,
         out: &mut Vec<Arc<Publication>>,
-    ) -> Result<bool, Ended> {
+    ) -> Result<Collected, Ended> {
         let mut state = self.session.lock();
         if let Some(ended) = state.ended(self.number) {
             return Err(ended);
         }
-        if let Some(flight) = state.collect(budget, out) {
-            self.flight = Some(flight);
-            return Ok(true);
-        }
-        Ok(false)
+        let answers = state.stirred();
+        self.flight = state.collect(budget, out);
+        Ok(Collected {
+            messages: self.flight.is_some(),
+            answers,
+        })
     }
 
     /// Whether messages were collected and not delivered yet.

@@ -63,6 +63,11 @@ impl State {
         }
     }
 
+    /// Whether anything may have happened to a held connect since the receiver last asked.
+    pub(crate) fn stirred(&mut self) -> bool {
+        std::mem::take(&mut self.stirred) || !self.is_streaming()
+    }
+
     /// Takes messages for the receiver, if there are any for it.
     pub(crate) fn collect(
         &mut self,

@@ -69,8 +69,8 @@ impl EventStreams {
             return;
         }
         match stream.session.collect(EVENT_BYTES, &mut self.messages) {
-            Ok(false) => {}
-            Ok(true) => {
+            Ok(collected) if !collected.messages => {}
+            Ok(_) => {
                 Events::write_messages(&self.messages, &mut self.ready);
                 self.messages.clear();
                 self.send(io);

@@ -11,10 +11,10 @@ use crate::tcp::reactor::{CloseReason, Io, Refuse, Service};
 use crate::transport::Outlet;
 
 /// A connection of any kind.
-#[allow(clippy::large_enum_variant)] // the usual one costs no second allocation
+#[allow(clippy::large_enum_variant)] // the usual two cost no second allocation
 pub(super) enum Conn {
     Http(Connection),
-    Socket(Box<Socket>),
+    Socket(Socket),
     Events(Box<EventStream>),
 }
 
@@ -108,7 +108,7 @@ impl Front {
     /// What came before on the connection has been answered.
     fn turn_into(&mut self, becomes: Becomes, io: &mut Io<'_>) -> Conn {
         match becomes {
-            Becomes::Socket(peer) => Conn::Socket(Box::new(self.sockets.begin(peer, io))),
+            Becomes::Socket(peer) => Conn::Socket(self.sockets.begin(peer, io)),
             Becomes::Events(session) => Conn::Events(Box::new(self.events.begin(session, io))),
         }
     }

@@ -145,7 +145,7 @@ impl Sockets {
             if self.writer.is_pressing() {
                 self.writer.send(socket, io);
             }
-            if io.pending_write() > 0 || socket.is_working() || io.is_closing() {
+            if io.pending_write() > 0 || socket.working || io.is_closing() {
                 break;
             }
             if frames == FRAMES_PER_TURN {
@@ -196,18 +196,19 @@ impl Sockets {
             outlet: Arc::clone(&self.outlet),
             key: io.key(),
         };
-        match self.shared.site.frame(socket.peer, text, link) {
+        match self.shared.site.frame(*socket.peer, text, link) {
             Ok(Executed::Now(answer)) => {
                 // Messages go before the replies, and so do the answers to connects that this
                 // frame has ended: a client may close when it sees the reply to its disconnect.
                 self.collect(socket, io);
+                socket.answers = true;
                 self.collect_answers(socket, io);
                 self.answer(socket, io, answer);
             }
             Ok(Executed::Later(mut exchange)) => {
-                if let Some(session) = exchange.attached() {
-                    socket.tie(session);
-                }
+                exchange.attached().into_iter().for_each(|session| {
+                    socket.sessions.push(session);
+                });
                 socket.expect(exchange);
             }
             Err(error) => {
@@ -245,7 +246,7 @@ impl Sockets {
                 self.outlet.wake(&[io.key()]);
             }
         }
-        if io.pending_write() > 0 || socket.is_working() {
+        if io.pending_write() > 0 || socket.working {
             io.pause_input();
         } else {
             io.resume_input();
@@ -259,19 +260,21 @@ impl Sockets {
     fn collect(&mut self, socket: &mut Socket, io: &mut Io<'_>) -> bool {
         let mut room = FLIGHT_BYTES;
         let mut at = 0;
-        while at < socket.sessions.len() {
-            if socket.sessions[at].is_in_flight() {
+        while let Some(session) = socket.sessions.get_mut(at) {
+            if session.is_in_flight() {
+                socket.answers = true;
                 at += 1;
                 continue;
             }
             if room == 0 {
                 // The others come first next time.
-                socket.sessions.rotate_left(at);
+                socket.sessions.rotate(at);
                 return true;
             }
             let before = self.writer.messages.len();
-            match socket.sessions[at].collect(room, &mut self.writer.messages) {
-                Ok(_) => {
+            match session.collect(room, &mut self.writer.messages) {
+                Ok(collected) => {
+                    socket.answers |= collected.answers;
                     let new = &self.writer.messages[before..];
                     let bytes: usize = new.iter().map(|message| message.frame().len()).sum();
                     room = room.saturating_sub(bytes);
@@ -279,6 +282,7 @@ impl Sockets {
                 }
                 Err(ended) => {
                     drop(socket.sessions.remove(at));
+                    socket.answers = true;
                     socket.lose(ended, io.now());
                     if let Some(notice) = ended.notice() {
                         self.writer.add_array(notice.as_bytes());
@@ -292,9 +296,13 @@ impl Sockets {
     /// Looks whether frames that were not answered can be now. Returns whether there may be more
     /// than fits.
     fn collect_answers(&mut self, socket: &mut Socket, io: &mut Io<'_>) -> bool {
+        if !socket.may_have_answers() {
+            return false;
+        }
         let mut at = 0;
         while at < socket.pending.len() {
             if self.writer.is_pressing() {
+                socket.answers = true;
                 return true;
             }
             if let Some(answer) = socket.pending[at].poll() {
@@ -303,17 +311,19 @@ impl Sockets {
                 continue;
             }
             if let Some(session) = socket.pending[at].attached() {
-                socket.tie(session);
+                socket.sessions.push(session);
             }
             at += 1;
         }
+        socket.answers = false;
+        socket.working = socket.pending.iter().any(|exchange| !exchange.is_held());
         false
     }
 
     fn answer(&mut self, socket: &mut Socket, io: &mut Io<'_>, mut answer: Answer) {
         self.writer.add_answer(&mut answer);
         for session in answer.attached.drain(..) {
-            socket.tie(session);
+            socket.sessions.push(session);
         }
         if answer.known {
             socket.meet(io.now());

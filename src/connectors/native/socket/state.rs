@@ -3,23 +3,28 @@
 use std::borrow::Cow;
 use std::time::{Duration, Instant};
 
+use super::few::Few;
 use crate::broker::{Attachment, Ended, Exchange, Flight, Gone};
 use crate::connectors::native::websocket::Decoder;
 use crate::transport::Peer;
 
 /// One WebSocket.
 pub(in crate::connectors::native) struct Socket {
-    pub(super) peer: Peer,
+    pub(super) peer: Box<Peer>,
     pub(super) decoder: Decoder,
     /// Sessions whose messages go here.
-    pub(super) sessions: Vec<Attachment>,
+    pub(super) sessions: Few<Attachment>,
     /// Frames that are not answered yet: connects that are held, and at most one that user code is
     /// at work on.
     pub(super) pending: Vec<Exchange>,
+    /// One of them may have an answer.
+    pub(super) answers: bool,
+    /// User code is at work on one of them: what comes behind it has to wait.
+    pub(super) working: bool,
     /// The messages of answers in what the kernel has not taken.
     pub(super) unsent: Vec<Flight>,
     /// The last that is to be written.
-    pub(super) closing: Option<Closing>,
+    pub(super) closing: Option<Box<Closing>>,
     /// When the peer last sent anything.
     heard: Instant,
     /// When a ping was sent that nothing has come after.
@@ -66,10 +71,12 @@ pub(super) enum Due {
 impl Socket {
     pub(super) fn new(peer: Peer, now: Instant) -> Self {
         Self {
-            peer,
+            peer: Box::new(peer),
             decoder: Decoder::default(),
-            sessions: Vec::new(),
+            sessions: Few::new(),
             pending: Vec::new(),
+            answers: false,
+            working: false,
             unsent: Vec::new(),
             closing: None,
             heard: now,
@@ -101,19 +108,19 @@ impl Socket {
         self.alone = now;
     }
 
-    /// Ties another session to it.
-    pub(super) fn tie(&mut self, session: Attachment) {
-        push(&mut self.sessions, session);
-    }
-
-    /// Expects an answer later.
+    /// Expects an answer later. Most sockets have one connect: no room for more is made before
+    /// there are more.
     pub(super) fn expect(&mut self, exchange: Exchange) {
-        push(&mut self.pending, exchange);
+        self.working |= !exchange.is_held();
+        if self.pending.capacity() == 0 {
+            self.pending.reserve_exact(1);
+        }
+        self.pending.push(exchange);
     }
 
-    /// Whether user code is at work on a frame: what comes behind it has to wait.
-    pub(super) fn is_working(&self) -> bool {
-        self.pending.iter().any(|exchange| !exchange.is_held())
+    /// Whether a look at the pending frames may bring answers.
+    pub(super) fn may_have_answers(&self) -> bool {
+        self.answers || self.working || self.pending.len() > self.sessions.len()
     }
 
     /// Whether what the kernel has not taken is wanted elsewhere.
@@ -136,7 +143,7 @@ impl Socket {
     pub(super) fn end(&mut self, code: Option<u16>, reason: impl Into<Cow<'static, str>>) {
         if self.closing.is_none() {
             let reason = reason.into();
-            self.closing = Some(Closing { code, reason });
+            self.closing = Some(Box::new(Closing { code, reason }));
         }
     }
 
@@ -211,14 +218,6 @@ impl Socket {
     }
 }
 
-/// Most sockets have one session and one connect: no room for more is made before there are more.
-fn push<T>(list: &mut Vec<T>, item: T) {
-    if list.capacity() == 0 {
-        list.reserve_exact(1);
-    }
-    list.push(item);
-}
-
 pub(super) const NORMAL: u16 = 1000;
 pub(super) const GOING_AWAY: u16 = 1001;
 pub(super) const NOT_JSON: u16 = 1007;
@@ -254,7 +253,7 @@ mod tests {
 
     #[test]
     fn a_socket_is_small() {
-        assert!(size_of::<Socket>() <= 320, "{}", size_of::<Socket>());
+        assert!(size_of::<Socket>() <= 256, "{}", size_of::<Socket>());
     }
 
     #[test]

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use bayeux::broker::{
     Answer, Broker, BrokerConfig, Call, Exchange, Executed, Overflow, QueueLimits,
 };
-use bayeux::clock::{ManualClock, SystemClock};
+use bayeux::clock::ManualClock;
 use bayeux::protocol::{BatchLimits, Publication, parse};
 use bayeux::transport::{Link, Outlet, Peer, Transport};
 use serde_json::{Value, json};
@@ -382,33 +382,5 @@ fn a_connect_in_the_last_moment_is_held_or_refused_but_not_both() {
                 }
             }
         });
-    }
-}
-
-#[test]
-fn no_connect_is_held_beyond_draining() {
-    for _ in 0..20 {
-        let broker = Broker::start(BrokerConfig::default(), Arc::new(SystemClock), None);
-        let broker = broker.expect("threads start");
-        let mut exchanges = Vec::new();
-        std::thread::scope(|scope| {
-            let mut sender = Sender::new(&broker);
-            let ids: Vec<String> = (0..300).map(|_| sender.open("/x")).collect();
-            let polling = scope.spawn(move || {
-                let send = |id: &String| sender.send(&json!([connect(id)])).1;
-                ids.iter().map(send).collect::<Vec<Executed>>()
-            });
-            broker.drain(Duration::ZERO);
-            exchanges = polling.join().expect("no panic");
-        });
-        for executed in exchanges {
-            let answer = match executed {
-                Executed::Now(answer) => Some(answer),
-                Executed::Later(mut exchange) => exchange.poll(),
-            };
-            let answer = answer.expect("every connect is answered");
-            assert!(answer.close);
-        }
-        assert_eq!(broker.stats().held, 0);
     }
 }

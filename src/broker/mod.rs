@@ -41,6 +41,7 @@ mod session;
 mod subscriptions;
 mod table;
 mod ticker;
+mod trie;
 mod wakes;
 mod work;
 

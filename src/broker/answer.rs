@@ -200,7 +200,7 @@ impl Exchange {
     /// when there is no answer yet.
     pub fn attached(&mut self) -> Option<Attachment> {
         match &mut self.0 {
-            Pending::Held(connect) => connect.attached.take(),
+            Pending::Held(connect) => connect.attached.take().map(|tie| *tie),
             Pending::Working(_) | Pending::Done => None,
         }
     }

@@ -17,7 +17,7 @@ use super::queue::{Outcome, QueueLimits};
 use super::registry::Registry;
 use super::run::Run;
 use super::service::Services;
-use super::session::{Finish, Gone, Identity, Session, State};
+use super::session::{Finish, Gone, Identity, Remains, Session, State};
 use super::table::Table;
 use super::ticker::Ticker;
 use super::wakes::Wakes;
@@ -222,9 +222,10 @@ impl Core {
             None
         };
         drop(state);
-        let Some((links, (messages, bytes))) = ended else {
+        let Some(Remains { links, lost }) = ended else {
             return false;
         };
+        let (messages, bytes) = lost;
         if let Some(id) = session.remote_id() {
             self.registry.remove(id);
             self.counters.dropped_session.add(messages as u64);

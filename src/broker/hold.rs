@@ -28,7 +28,7 @@ pub(crate) struct HeldConnect {
     pub(crate) link: Link,
     pub(crate) terms: ConnectTerms,
     /// The tie that the connect has made, until the connection takes it.
-    pub(crate) attached: Option<Attachment>,
+    pub(crate) attached: Option<Box<Attachment>>,
     pub(crate) answered: bool,
 }
 
@@ -86,7 +86,7 @@ impl HeldConnect {
         };
         drop(state);
         self.answered = true;
-        answer.attached.extend(self.attached.take());
+        answer.attached.extend(self.attached.take().map(|tie| *tie));
         answer.filtered = self.session.filtered;
         answer.close |= self.core.is_draining();
         Some(answer)

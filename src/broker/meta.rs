@@ -294,7 +294,7 @@ impl Run<'_> {
                     number,
                     link: self.link.clone(),
                     terms,
-                    attached: self.attached.pop(),
+                    attached: self.attached.pop().map(Box::new),
                     answered: false,
                 });
             }

@@ -372,7 +372,7 @@ impl State {
     }
 
     /// The session ends. Returns the connections to wake and what was lost with the queue.
-    pub(crate) fn end(&mut self, gone: Gone) -> Option<([Option<Link>; 2], (usize, usize))> {
+    pub(crate) fn end(&mut self, gone: Gone) -> Option<Remains> {
         if self.gone.is_some() {
             return None;
         }
@@ -382,7 +382,10 @@ impl State {
         self.told = self.hold.is_some();
         let held = self.hold.take().map(|hold| hold.link);
         let stream = self.stream.take().map(|stream| stream.link);
-        Some(([held, stream], self.queue.clear()))
+        Some(Remains {
+            links: [held, stream],
+            lost: self.queue.clear(),
+        })
     }
 
     /// Ends the hold in good order, at the latest now.
@@ -426,6 +429,14 @@ impl State {
             _ => Ticked::Nothing,
         }
     }
+}
+
+/// What a session leaves behind.
+pub(crate) struct Remains {
+    /// Connections to wake.
+    pub(crate) links: [Option<Link>; 2],
+    /// Messages and bytes that were in the queue.
+    pub(crate) lost: (usize, usize),
 }
 
 /// What is to be done after a tick.

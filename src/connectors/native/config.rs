@@ -29,8 +29,8 @@ pub struct NativeConfig {
     /// Bytes of unfinished requests over all connections. Default 256 MiB. A request that would
     /// bring it above gets 503.
     pub max_input_total: usize,
-    /// Bytes of a message on a WebSocket, over all its fragments. Default 1 MiB. Beyond it the socket
-    /// is closed with 1009.
+    /// Bytes of a message on a WebSocket, over all its fragments. Default 1 MiB. Beyond it the
+    /// socket is closed with 1009.
     pub max_message: usize,
     /// A WebSocket whose peer has sent nothing for so long is sent a ping. Default 30 s.
     pub ping_interval: Duration,

@@ -1,5 +1,5 @@
-//! Connections that are streams of events: messages go out as they come, and a comment now and then.
-//! Nothing that the peer sends means anything.
+//! Connections that are streams of events: messages go out as they come, and a comment now and
+//! then. Nothing that the peer sends means anything.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -99,7 +99,7 @@ impl EventStreams {
         io.close_when_flushed();
     }
 
-    pub(super) fn closed(&mut self, _: EventStream) {
+    pub(super) fn closed(&mut self, _: &EventStream) {
         self.shared.streams.sub(1);
     }
 

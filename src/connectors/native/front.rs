@@ -11,6 +11,7 @@ use crate::tcp::reactor::{CloseReason, Io, Refuse, Service};
 use crate::transport::Outlet;
 
 /// A connection of any kind.
+#[allow(clippy::large_enum_variant)] // the usual one costs no second allocation
 pub(super) enum Conn {
     Http(Connection),
     Socket(Box<Socket>),
@@ -83,8 +84,8 @@ impl Service for Front {
     fn closed(&mut self, conn: Conn, reason: CloseReason) {
         match conn {
             Conn::Http(http) => self.http.closed(http, reason),
-            Conn::Socket(socket) => self.sockets.closed(*socket),
-            Conn::Events(stream) => self.events.closed(*stream),
+            Conn::Socket(socket) => self.sockets.closed(&socket),
+            Conn::Events(stream) => self.events.closed(&stream),
         }
     }
 }

@@ -132,7 +132,7 @@ impl Sockets {
         }
     }
 
-    pub(in crate::connectors::native) fn closed(&mut self, socket: Socket) {
+    pub(in crate::connectors::native) fn closed(&mut self, socket: &Socket) {
         self.shared.input.change(socket.booked, 0);
         self.shared.sockets.sub(1);
     }

@@ -287,7 +287,8 @@ mod tests {
         socket.meet(at(&clock, 119));
         assert_eq!(socket.due(at(&clock, 120), &LIMITS, false), Due::Nothing);
         let begun = [0x81, 0x81, 0, 0, 0, 0];
-        let decoded = socket.decoder.decode(&begun, 10, &mut Vec::new());
+        let mut scratch = Vec::new();
+        let decoded = socket.decoder.decode(&begun, 10, &mut scratch);
         assert_eq!(decoded.map(|decoded| decoded.taken), Ok(6));
         socket.begin(at(&clock, 115));
         assert_eq!(socket.deadline(&LIMITS), at(&clock, 135));

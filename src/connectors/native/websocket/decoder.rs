@@ -12,7 +12,7 @@ use super::mask::append_unmasked;
 const MAX_CONTROL: u64 = 125;
 
 /// Something that has arrived whole.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::connectors::native) enum Event<'a> {
     /// A text message.
     Text(&'a str),

@@ -1,5 +1,5 @@
-//! Hostile streams: seeded changes of good ones, and noise. The decoder must neither panic, nor keep
-//! more than allowed, nor depend on how the bytes are cut.
+//! Hostile streams: seeded changes of good ones, and noise. The decoder must neither panic, nor
+//! keep more than allowed, nor depend on how the bytes are cut.
 
 use super::testing::{Frame, decode, feed};
 

@@ -12,6 +12,10 @@ use crate::protocol::{ChannelKind, ChannelName, Pattern, Tail};
 /// A node, and all that is below it.
 #[derive(Default)]
 pub(crate) struct Trie {
+    #[expect(
+        clippy::box_collection,
+        reason = "a node without children is to be small"
+    )]
     children: Option<Box<HashMap<Box<str>, Self>>>,
     exact: Subscribers,
     one: Subscribers,

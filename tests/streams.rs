@@ -1,5 +1,6 @@
 //! Sessions that are bound to a socket or to a stream of events: who gets the messages, and what
 //! happens when either of them ends.
+#![allow(clippy::unwrap_used)]
 
 mod world;
 

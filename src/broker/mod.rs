@@ -42,6 +42,7 @@ mod stream;
 mod subscriptions;
 mod table;
 mod ticker;
+mod trie;
 mod wakes;
 mod work;
 

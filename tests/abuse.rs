@@ -1,0 +1,164 @@
+//! Hostile clients of every kind beside 100 well-behaved ones.
+//!
+//! As a test it runs each kind for a moment, with a tenth of the clients, and checks that everybody
+//! is answered or closed, and that nothing is left behind. For figures, let it run longer, on a
+//! release build:
+//!
+//! ```text
+//! ABUSE_SECONDS=20 ABUSE_BIN=target/release/bayeux cargo test --test abuse -- --nocapture
+//! ```
+//!
+//! `ABUSE_KINDS` names some of the kinds, separated by commas. The abusers' threads have a low
+//! priority, so that where they share cores with the others it is the server that is measured.
+
+// Whatever goes wrong in a helper ends the run.
+#![allow(clippy::unwrap_used)]
+
+#[path = "abuse/good.rs"]
+mod good;
+#[path = "e2e/http.rs"]
+#[allow(dead_code)]
+mod http;
+#[path = "abuse/kinds.rs"]
+mod kinds;
+#[path = "abuse/program.rs"]
+mod program;
+#[path = "abuse/refusals.rs"]
+mod refusals;
+#[path = "abuse/wire.rs"]
+mod wire;
+
+use std::time::{Duration, Instant};
+
+use good::{Good, Latencies};
+use kinds::{Abuse, KINDS, Kind, Scale};
+use program::{Metrics, Program};
+use wire::Tally;
+
+/// Well-behaved clients.
+const GOOD: usize = 100;
+/// After an abuse, memory and sessions have so long to go back to what they were.
+const RECOVERY: Duration = Duration::from_secs(10);
+
+#[test]
+fn nobody_suffers_from_hostile_clients() {
+    let only = std::env::var("ABUSE_KINDS").unwrap_or_default();
+    let chosen = |kind: &&Kind| only.is_empty() || only.split(',').any(|name| name == kind.name);
+    let kinds = KINDS.iter().filter(chosen);
+    let faults = match std::env::var("ABUSE_SECONDS") {
+        Ok(seconds) => {
+            let span = Duration::from_secs_f64(seconds.parse().expect("a number of seconds"));
+            kinds
+                .flat_map(|kind| run(kind, &Scale::full(span)))
+                .collect()
+        }
+        Err(_) => all_at_once(kinds),
+    };
+    assert!(faults.is_empty(), "{}", faults.join("\n"));
+}
+
+/// As a test: all kinds, each for a moment and with few abusers.
+fn all_at_once<'a>(kinds: impl Iterator<Item = &'a Kind>) -> Vec<String> {
+    std::thread::scope(|scope| {
+        let running: Vec<_> = kinds
+            .map(|kind| scope.spawn(|| run(kind, &Scale::small())))
+            .collect();
+        running
+            .into_iter()
+            .flat_map(|kind| kind.join().expect("a report"))
+            .collect()
+    })
+}
+
+/// One kind on a server of its own: a while in peace, a while with the abusers, a while to recover.
+fn run(kind: &Kind, scale: &Scale) -> Vec<String> {
+    let program = Program::start(kind.flags);
+    let good = Good::start(program.address, scale.few(GOOD));
+    good.measured(scale.span.min(Duration::from_secs(2)));
+    let peace = good.measured(scale.span);
+    let before = program.metrics();
+    let tally = Tally::new(scale.lenience);
+    let until = Instant::now() + scale.span;
+    let abused = std::thread::scope(|scope| {
+        let abusers = scope.spawn(|| {
+            let (address, tally) = (program.address, &tally);
+            (kind.run)(&Abuse {
+                address,
+                until,
+                scale,
+                tally,
+            });
+        });
+        let abused = good.measured(scale.span);
+        abusers.join().expect("the abusers themselves do not fail");
+        abused
+    });
+    let during = program.metrics();
+    let left = recovered(kind, &program, &before, scale);
+    let after = program.metrics();
+    let faults = [tally.faults(), left, good.stop()].concat();
+    if scale.tells {
+        report(kind, &peace, &abused, &tally, [&before, &during, &after]);
+    }
+    let named = |fault: &String| format!("{}: {fault}", kind.name);
+    faults.iter().map(named).collect()
+}
+
+/// Waits until the abusers' sessions and connections are gone; says what is left in the end.
+fn recovered(kind: &Kind, program: &Program, before: &Metrics, scale: &Scale) -> Vec<String> {
+    let deadline = Instant::now() + (kind.lifetime + Duration::from_secs(1)) * scale.lenience;
+    let left = |name: &str| program.metrics().get(name) - before.get(name);
+    let gone = || left("bayeux_sessions") <= 0.0 && left("bayeux_connections") <= 2.0;
+    while !gone() && Instant::now() < deadline {
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    let mut faults = Vec::new();
+    for (name, most) in [("bayeux_sessions", 0.0), ("bayeux_connections", 2.0)] {
+        if left(name) > most {
+            faults.push(format!("{} more of {name} than before", left(name)));
+        }
+    }
+    let began = Instant::now();
+    while scale.tells && program.resident() > before.resident * 1.1 && began.elapsed() < RECOVERY {
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    faults
+}
+
+fn report(
+    kind: &Kind,
+    peace: &Latencies,
+    abused: &Latencies,
+    tally: &Tally,
+    [before, during, after]: [&Metrics; 3],
+) {
+    println!("\n== {}: {}", kind.name, kind.about);
+    println!(
+        "   others: p99 {:.2} ms in peace ({}), {:.2} ms with abuse ({}), ratio {:.2}",
+        peace.p99_ms(),
+        peace.count(),
+        abused.p99_ms(),
+        abused.count(),
+        abused.p99_ms() / peace.p99_ms(),
+    );
+    println!("   abusers: {tally}");
+    println!(
+        "   memory: {:.1} MiB before, {:.1} during, {:.1} after ({:+.0} %)",
+        before.resident / MIB,
+        during.resident / MIB,
+        after.resident / MIB,
+        (after.resident / before.resident - 1.0) * 100.0,
+    );
+    println!(
+        "   sessions: {} before, {} during, {} after; connections: {}, {}, {}",
+        before.get("bayeux_sessions"),
+        during.get("bayeux_sessions"),
+        after.get("bayeux_sessions"),
+        before.get("bayeux_connections"),
+        during.get("bayeux_connections"),
+        after.get("bayeux_connections"),
+    );
+    println!("   counters: {}", after.told_since(before));
+}
+
+const MIB: f64 = 1_048_576.0;

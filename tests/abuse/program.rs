@@ -1,0 +1,136 @@
+//! The server as a process of its own, so that its memory is its own, and its numbers.
+
+use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// The server; killed when dropped.
+pub(crate) struct Program {
+    child: Child,
+    pub(crate) address: SocketAddr,
+    operations: SocketAddr,
+}
+
+/// The numbers at `/metrics`, and the memory of the process.
+pub(crate) struct Metrics {
+    values: BTreeMap<String, f64>,
+    pub(crate) resident: f64,
+}
+
+impl Program {
+    pub(crate) fn start(flags: &[&str]) -> Self {
+        let binary = std::env::var("ABUSE_BIN");
+        let binary = binary.unwrap_or_else(|_| env!("CARGO_BIN_EXE_bayeux").to_owned());
+        let mut command = Command::new(&binary);
+        for (name, _) in std::env::vars_os() {
+            if name.to_string_lossy().starts_with("BAYEUX_") {
+                command.env_remove(name);
+            }
+        }
+        let listen = [
+            "serve",
+            "--listen",
+            "127.0.0.1:0",
+            "--ops-listen",
+            "127.0.0.1:0",
+        ];
+        command.args(listen).arg("--demo=false").args(flags);
+        let mut child = command
+            .stdin(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap_or_else(|error| panic!("{binary}: {error}"));
+        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+        let mut after = |beginning: &str| loop {
+            let line = lines.next().expect("the server says where it is").unwrap();
+            if let Some(rest) = line.strip_prefix(beginning) {
+                break rest.split('/').next().unwrap().parse().expect("an address");
+            }
+        };
+        let address = after("listening on http://");
+        let operations = after("metrics on http://");
+        // Read on, so that the server never waits for us.
+        std::thread::spawn(move || lines.for_each(drop));
+        Self {
+            child,
+            address,
+            operations,
+        }
+    }
+
+    pub(crate) fn metrics(&self) -> Metrics {
+        let text = self.scrape();
+        let body = text.split_once("\r\n\r\n").expect("a head and a body").1;
+        let values = body
+            .lines()
+            .filter(|line| !line.starts_with('#'))
+            .filter_map(|line| line.rsplit_once(' '))
+            .filter_map(|(name, value)| Some((name.to_owned(), value.parse().ok()?)))
+            .collect();
+        Metrics {
+            values,
+            resident: self.resident(),
+        }
+    }
+
+    fn scrape(&self) -> String {
+        let mut stream = TcpStream::connect(self.operations).expect("the operations listener");
+        stream
+            .set_read_timeout(Some(Duration::from_secs(20)))
+            .unwrap();
+        stream
+            .write_all(b"GET /metrics HTTP/1.0\r\nHost: x\r\n\r\n")
+            .unwrap();
+        let mut text = String::new();
+        stream.read_to_string(&mut text).expect("the numbers");
+        text
+    }
+
+    /// Bytes of memory that the process occupies.
+    pub(crate) fn resident(&self) -> f64 {
+        let path = format!("/proc/{}/status", self.child.id());
+        let text = std::fs::read_to_string(path).unwrap_or_default();
+        let line = text.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let kib = line.and_then(|line| line.trim().strip_suffix("kB")?.trim().parse().ok());
+        kib.unwrap_or(0.0) * 1024.0
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        drop(self.child.kill());
+        let begun = Instant::now();
+        while matches!(self.child.try_wait(), Ok(None)) && begun.elapsed().as_secs() < 5 {
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+}
+
+impl Metrics {
+    /// A number without labels; 0 if there is none of that name.
+    pub(crate) fn get(&self, name: &str) -> f64 {
+        self.values.get(name).copied().unwrap_or(0.0)
+    }
+
+    /// What was refused, dropped or ended since then.
+    pub(crate) fn told_since(&self, before: &Self) -> String {
+        let kinds = ["refused", "unavailable", "dropped", "ended", "closed"];
+        let told = self
+            .values
+            .iter()
+            .filter(|(name, _)| kinds.iter().any(|k| name.contains(k)));
+        let grown = told.filter_map(|(name, value)| {
+            let more = value - before.get(name);
+            let name = name.strip_prefix("bayeux_").unwrap_or(name);
+            (more > 0.0).then(|| format!("{name} +{more}"))
+        });
+        let grown: Vec<String> = grown.collect();
+        if grown.is_empty() {
+            "nothing to tell".to_owned()
+        } else {
+            grown.join(", ")
+        }
+    }
+}

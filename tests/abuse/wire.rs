@@ -81,7 +81,8 @@ impl fmt::Display for Tally {
         let state = self.state.lock().unwrap();
         write!(
             f,
-            "{} answered, {} closed without a word, {} too late or never; the slowest after {:.2} s",
+            "{} answered, {} closed without a word, {} too late or never; \
+             the slowest after {:.2} s",
             state.answered,
             state.closed,
             state.faults.len(),

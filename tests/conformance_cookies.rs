@@ -1,4 +1,5 @@
 //! The browser cookie: when it is issued, and what it protects.
+#![allow(clippy::unwrap_used)]
 
 mod world;
 

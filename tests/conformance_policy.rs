@@ -1,4 +1,5 @@
 //! What the policy refuses: the error, the advice, and that it is not done.
+#![allow(clippy::unwrap_used)]
 
 mod world;
 

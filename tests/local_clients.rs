@@ -1,4 +1,5 @@
 //! Clients in this process: order, bounds, and subscriptions that come and go.
+#![allow(clippy::unwrap_used)]
 
 mod world;
 

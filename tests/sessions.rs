@@ -1,4 +1,5 @@
 //! The life of sessions in a world without sockets: holding, waking, superseding, expiry, flights.
+#![allow(clippy::unwrap_used)]
 
 mod world;
 

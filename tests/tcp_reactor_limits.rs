@@ -139,6 +139,42 @@ fn connections_are_spread_and_forgotten() {
 }
 
 #[test]
+fn both_families_on_one_port() {
+    let v6 = "[::]:0".parse().unwrap();
+    let Ok(both) = Listener::bind(
+        &v6,
+        &ListenOptions {
+            only_v6: Some(false),
+            ..Default::default()
+        },
+    ) else {
+        return; // There is no IPv6 here.
+    };
+    let port = both.local_addr().port().unwrap();
+    let (seen, receiver) = mpsc::channel();
+    let reactor = Reactor::start(&Config::default(), vec![both], |_, waker| Probe {
+        seen: seen.clone(),
+        dirty: Vec::new(),
+        waker,
+    })
+    .unwrap();
+    for peer in ["127.0.0.1", "::1"] {
+        let mut stream = TcpStream::connect((peer, port)).unwrap();
+        stream.write_all(b"peer\n").unwrap();
+        let shown: std::net::SocketAddr = read_line(&mut stream).parse().unwrap();
+        assert_eq!(shown, stream.local_addr().unwrap());
+    }
+    drop((reactor, receiver));
+    let alone = ListenOptions {
+        only_v6: Some(true),
+        ..Default::default()
+    };
+    let only_v6 = Listener::bind(&v6, &alone).unwrap();
+    let port = only_v6.local_addr().port().unwrap();
+    assert!(TcpStream::connect(("127.0.0.1", port)).is_err());
+}
+
+#[test]
 fn unix_sockets_and_several_listeners() {
     let path = std::env::temp_dir().join(format!("bayeux-tcp-{}.sock", std::process::id()));
     let spec = format!("unix:{}", path.display());

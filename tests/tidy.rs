@@ -24,6 +24,7 @@ const ON_SOCKETS: &[&str] = &[
     "tests/e2e",
     "tests/interop",
     "tests/native_http",
+    "tests/native_ws",
     "tests/tcp",
     "tests/tcp_exhaustion",
     "tests/tcp_reactor",

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::core::Core;
 use super::hold::HeldConnect;
 use super::session::Session;
+use super::stream::Attachment;
 use super::work::Slot;
 use crate::protocol::Publication;
 use crate::transport::BrowserId;
@@ -44,6 +45,10 @@ pub struct Answer {
     pub close: bool,
     /// To be told when `messages` were written; present whenever there are any.
     pub flight: Option<Flight>,
+    /// Sessions that this socket is now tied to.
+    pub attached: Vec<Attachment>,
+    /// The request came from a session that exists, or made one.
+    pub known: bool,
 }
 
 impl Answer {
@@ -57,6 +62,8 @@ impl Answer {
             cookie: None,
             close: false,
             flight: None,
+            attached: Vec::new(),
+            known: false,
         }
     }
 
@@ -186,6 +193,15 @@ impl Exchange {
                 }
                 Pending::Done => return None,
             }
+        }
+    }
+
+    /// The session that this socket is now tied to by the connect that is held. To be asked for
+    /// when there is no answer yet.
+    pub fn attached(&mut self) -> Option<Attachment> {
+        match &mut self.0 {
+            Pending::Held(connect) => connect.attached.take().map(|tie| *tie),
+            Pending::Working(_) | Pending::Done => None,
         }
     }
 

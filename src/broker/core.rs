@@ -11,12 +11,13 @@ use super::listeners::Listeners;
 use super::load::Load;
 use super::local::LocalError;
 use super::mailbox::Locals;
+use super::meta::Unknown;
 use super::policy::Policy;
 use super::queue::{Outcome, QueueLimits};
 use super::registry::Registry;
 use super::run::Run;
 use super::service::Services;
-use super::session::{Finish, Gone, Identity, Session, State};
+use super::session::{Finish, Gone, Identity, Remains, Session, State};
 use super::table::Table;
 use super::ticker::Ticker;
 use super::wakes::Wakes;
@@ -24,6 +25,7 @@ use super::work::{Job, Pool};
 use crate::clock::Clock;
 use crate::counters::Counter;
 use crate::protocol::{ClientId, Publication};
+use crate::transport::BrowserId;
 
 pub(crate) struct Core {
     pub(crate) config: BrokerConfig,
@@ -80,6 +82,23 @@ impl Core {
 
     pub(crate) fn is_draining(&self) -> bool {
         self.draining.load(Ordering::Relaxed)
+    }
+
+    /// The session of that id, if that browser may use it.
+    pub(crate) fn known(
+        &self,
+        id: Option<&ClientId>,
+        browser: Option<BrowserId>,
+    ) -> Result<Arc<Session>, Unknown> {
+        let session = id.and_then(|id| self.registry.get(id));
+        let session = session.ok_or(Unknown {
+            wrong_cookie: false,
+        })?;
+        let bound = self.config.require_browser_cookie && session.browser.is_some();
+        if bound && session.browser != browser {
+            return Err(Unknown { wrong_cookie: true });
+        }
+        Ok(session)
     }
 
     /// Queues the message for everyone who is subscribed; returns how many that are.
@@ -203,9 +222,10 @@ impl Core {
             None
         };
         drop(state);
-        let Some((link, (messages, bytes))) = ended else {
+        let Some(Remains { links, lost }) = ended else {
             return false;
         };
+        let (messages, bytes) = lost;
         if let Some(id) = session.remote_id() {
             self.registry.remove(id);
             self.counters.dropped_session.add(messages as u64);
@@ -224,7 +244,7 @@ impl Core {
             client,
             reason: gone,
         });
-        if let Some(link) = link {
+        for link in links.into_iter().flatten() {
             link.outlet.wake(&[link.key]);
         }
         true

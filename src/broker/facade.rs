@@ -21,6 +21,7 @@ use super::registry::Registry;
 use super::run::{Call, Run, execute, judge};
 use super::service::{Access, Service, Services};
 use super::session::Gone;
+use super::stream::{Attachment, NoStream};
 use super::table::Table;
 use super::ticker::{Ticker, TickerThread, tick};
 use super::wakes::Wakes;
@@ -29,6 +30,7 @@ use crate::clock::Clock;
 use crate::protocol::{
     ChannelKind, ChannelName, ClientId, InvalidChannel, Pattern, Publication, Publisher,
 };
+use crate::transport::{Link, Peer};
 
 /// A handle to the broker; clones share it. It lives until the last handle is gone.
 #[derive(Clone)]
@@ -118,6 +120,20 @@ impl Broker {
     /// blocks; user code runs elsewhere, and then the answer comes later.
     pub fn execute(&self, call: Call<'_>) -> Executed {
         execute(&self.core, call)
+    }
+
+    /// Makes the link the stream of events of the session with that client id: its messages go
+    /// there, and it lives for as long as the stream does.
+    ///
+    /// # Errors
+    /// If there is no such session for this peer, or the server is about to stop.
+    pub fn open_stream(
+        &self,
+        peer: &Peer,
+        client: &str,
+        link: &Link,
+    ) -> Result<Attachment, NoStream> {
+        self.core.open_stream(peer, client, link)
     }
 
     /// Adds or replaces a service: `channel` is the whole name, below `/service/`.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::answer::{Answer, Flight};
 use super::core::Core;
 use super::session::{Finish, Gone, Look, Session, State};
+use super::stream::Attachment;
 use crate::protocol::{Advice, ClientId, ErrorText, ReplyTo, error};
 use crate::transport::Link;
 
@@ -16,6 +17,8 @@ pub(crate) struct ConnectTerms {
     pub(crate) interval_ms: Option<u64>,
     /// The request carried advice, or it was the first connect: the reply carries it too.
     pub(crate) advise: bool,
+    /// The session has a stream of events: nothing comes with connects, which need not come often.
+    pub(crate) heartbeat: bool,
 }
 
 pub(crate) struct HeldConnect {
@@ -24,6 +27,8 @@ pub(crate) struct HeldConnect {
     pub(crate) number: u64,
     pub(crate) link: Link,
     pub(crate) terms: ConnectTerms,
+    /// The tie that the connect has made, until the connection takes it.
+    pub(crate) attached: Option<Box<Attachment>>,
     pub(crate) answered: bool,
 }
 
@@ -50,8 +55,12 @@ impl ConnectTerms {
         let reply = self
             .echo(session.remote_id().map(ClientId::as_str))
             .success(out);
-        let interval_ms = core.config.interval_ms(self.interval_ms);
-        let advice = Advice::retry(interval_ms, core.config.timeout_ms());
+        let advice = if self.heartbeat {
+            Advice::retry(core.config.timeout_ms(), 0)
+        } else {
+            let interval_ms = core.config.interval_ms(self.interval_ms);
+            Advice::retry(interval_ms, core.config.timeout_ms())
+        };
         if self.advise || state.advised != Some(advice) {
             reply.advice(&advice).finish();
             state.advised = Some(advice);
@@ -77,6 +86,7 @@ impl HeldConnect {
         };
         drop(state);
         self.answered = true;
+        answer.attached.extend(self.attached.take().map(|tie| *tie));
         answer.filtered = self.session.filtered;
         answer.close |= self.core.is_draining();
         Some(answer)
@@ -85,7 +95,7 @@ impl HeldConnect {
     fn finish(&self, state: &mut State, finish: Option<Finish>) -> Answer {
         state.release(self.number);
         let mut answer = Answer::new(Vec::with_capacity(96));
-        if state.ready() {
+        if state.may_ride() {
             let flight = state.take_off(&self.link, RESPONSE_BYTES, &mut answer.messages);
             answer.flight = Some(Flight::new(
                 Arc::clone(&self.core),

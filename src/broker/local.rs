@@ -10,6 +10,7 @@ use super::core::{Core, Sender, client_of};
 use super::events::Event;
 use super::mailbox::{Callback, Shared};
 use super::session::{Gone, Identity, Session, SessionSettings};
+use super::stream::Kind;
 use super::wakes::Wakes;
 use crate::protocol::{
     ChannelKind, ChannelName, ClientId, LocalId, Pattern, Publication, Publisher,
@@ -71,10 +72,11 @@ impl LocalClient {
         let identity = Identity::Local(LocalId(number));
         let session = Arc::new(Session::new(number, identity, &settings, None));
         let shared = Shared::new(core, &session);
-        session.lock().attach(Link {
+        let link = Link {
             outlet: Arc::clone(&shared) as _,
             key: number,
-        });
+        };
+        session.lock().attach(&link, Kind::Local, true);
         core.locals.add(number, &shared);
         let client = client_of(&session);
         core.observers

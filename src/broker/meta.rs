@@ -10,6 +10,7 @@ use super::hold::{ConnectTerms, HeldConnect, SLOW_RETRY_MS};
 use super::policy::{Action, Decision, Principal, Question};
 use super::run::{Run, Step, echo};
 use super::session::{Gone, Identity, Session, SessionSettings, State};
+use super::stream::{Attachment, Kind};
 use super::work::guarded;
 use crate::protocol::{
     Advice, ClientId, ErrorText, Message, Pattern, ReplyTo, Target, error, json,
@@ -18,9 +19,9 @@ use crate::protocol::{
 use crate::transport::{BrowserId, Transport};
 
 /// A client id that finds no session.
-pub(super) struct Unknown {
+pub(crate) struct Unknown {
     /// The session exists, but the cookie is not the one of its handshake.
-    wrong_cookie: bool,
+    pub(crate) wrong_cookie: bool,
 }
 
 /// What the policy said, when it said no.
@@ -48,15 +49,9 @@ impl Run<'_> {
     /// The session a message comes from. It is alive, and stays so a while longer for it.
     pub(super) fn find(&mut self, message: &Message) -> Result<Arc<Session>, Unknown> {
         let id = message.client_id.as_ref().and_then(|sent| sent.id());
-        let session = id.and_then(|id| self.core.registry.get(&id));
-        let session = session.ok_or(Unknown {
-            wrong_cookie: false,
-        })?;
+        let session = self.core.known(id.as_ref(), self.peer.browser)?;
         let config = &self.core.config;
-        let bound = config.require_browser_cookie && session.browser.is_some();
-        if bound && session.browser != self.peer.browser {
-            return Err(Unknown { wrong_cookie: true });
-        }
+        self.known = true;
         if message.channel != Target::Connect {
             let mut state = session.lock();
             let grace = if state.is_connected() {
@@ -232,6 +227,7 @@ impl Run<'_> {
             .fill();
         core.registry.insert(id, Arc::clone(&session));
         core.counters.handshakes.one();
+        self.known = true;
         let (client, peer) = (client_of(&session), Some(self.peer));
         core.observers
             .tell(&core.servants, || Event::Connected { client, peer });
@@ -268,20 +264,24 @@ impl Run<'_> {
         if let Some(older) = state.supersede() {
             self.wakes.add(&older);
         }
-        if let Some(unfinished) = state.cut(&self.link) {
-            self.wakes.add(&unfinished);
+        let streams =
+            state.has_events() && message.connection_type.as_deref() == Some(EVENT_SOURCE);
+        let heartbeat = streams && !session.deliver_only;
+        if !streams {
+            self.bind(&session, &mut state);
         }
         let terms = ConnectTerms {
             id: message.id.map(|span| span.of(body).into()),
             interval_ms: message.advice.and_then(|advice| advice.interval),
             advise: !state.is_connected() || message.advice.is_some(),
+            heartbeat,
         };
         let timeout = self
             .core
             .config
             .timeout(message.advice.and_then(|advice| advice.timeout));
-        let wanted = self.alone && state.is_connected() && !timeout.is_zero();
-        let holds = wanted && !state.ready() && !self.core.is_draining();
+        let wanted = self.alone && state.is_connected() && !timeout.is_zero() && !heartbeat;
+        let holds = wanted && !state.may_ride() && !self.core.is_draining();
         match if holds { self.place() } else { Err(None) } {
             Ok(place) => {
                 let until = self.core.clock.now() + timeout;
@@ -294,12 +294,34 @@ impl Run<'_> {
                     number,
                     link: self.link.clone(),
                     terms,
+                    attached: self.attached.pop().map(Box::new),
                     answered: false,
                 });
             }
             Err(refused) => {
                 self.connected_now(body, message, &session, &mut state, &terms, refused)
             }
+        }
+    }
+
+    /// From now on the session's messages go to the connection of this connect.
+    fn bind(&mut self, session: &Arc<Session>, state: &mut State) {
+        if let Some(unfinished) = state.cut(&self.link) {
+            self.wakes.add(&unfinished);
+        }
+        let older = if self.peer.transport != Transport::WebSocket {
+            state.take_back()
+        } else if state.is_attached_to(&self.link) {
+            None
+        } else {
+            let (number, older) = state.attach(&self.link, Kind::Socket, !session.deliver_only);
+            self.attached
+                .push(Attachment::new(&self.core, session, number));
+            older
+        };
+        let waiting = state.next_wake().cloned();
+        for link in [older, waiting].into_iter().flatten() {
+            self.wakes.add(&link);
         }
     }
 
@@ -450,5 +472,7 @@ fn common(asked: &[Box<str>], offered: &[&str]) -> bool {
     asked.iter().any(|kind| offered.contains(&&**kind))
 }
 
+/// The connection type of clients that have a stream of events.
+const EVENT_SOURCE: &str = "eventsource";
 const COMMENT_FILTERED: &str = "json-comment-filtered";
 const DENIED: &str = "denied_by_security_policy";

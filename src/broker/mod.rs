@@ -38,9 +38,11 @@ mod registry;
 mod run;
 mod service;
 mod session;
+mod stream;
 mod subscriptions;
 mod table;
 mod ticker;
+mod trie;
 mod wakes;
 mod work;
 
@@ -54,3 +56,4 @@ pub use queue::{Overflow, QueueLimits};
 pub use run::Call;
 pub use service::{Access, Service, ServiceCall, ServiceError, ServiceReply};
 pub use session::Gone;
+pub use stream::{Attachment, Collected, Ended, NoStream};

@@ -13,6 +13,7 @@ use super::hold::{HeldConnect, RESPONSE_BYTES};
 use super::registry::Reservation;
 use super::service::ServiceEntry;
 use super::session::Session;
+use super::stream::Attachment;
 use super::wakes::Wakes;
 use super::work::{Slot, Ticket, guarded};
 use crate::protocol::{Batch, ErrorText, Message, Parsed, ReplyTo, Target, error};
@@ -80,6 +81,10 @@ pub(crate) struct Run<'b> {
     pub(super) wakes: Wakes,
     pub(super) cookie: Option<BrowserId>,
     pub(super) hold: Option<HeldConnect>,
+    /// Ties between sessions and the socket that this run made.
+    pub(super) attached: Vec<Attachment>,
+    /// The request came from a session that exists, or made one.
+    pub(super) known: bool,
     pub(super) status: AnswerStatus,
     ticket: Option<Ticket>,
 }
@@ -125,6 +130,8 @@ impl<'b> Run<'b> {
             wakes: Wakes::default(),
             cookie: None,
             hold: None,
+            attached: Vec::new(),
+            known: false,
             status: AnswerStatus::Ok,
             ticket: None,
         }
@@ -313,6 +320,8 @@ impl<'b> Run<'b> {
             wakes: self.wakes,
             cookie: self.cookie,
             hold: self.hold,
+            attached: self.attached,
+            known: self.known,
             status: self.status,
             ticket: self.ticket,
         }
@@ -329,6 +338,8 @@ impl<'b> Run<'b> {
         answer.cookie = self.cookie;
         answer.status = self.status;
         answer.close = self.core.is_draining();
+        answer.attached = self.attached;
+        answer.known = self.known;
         if let Some(rider) = &self.rider {
             answer.filtered = rider.filtered;
             let bound = rider.deliver_only || self.peer.transport == Transport::CallbackPolling;

@@ -3,6 +3,8 @@
 //! Every method of [`State`] takes the time as an argument and returns what is to be done once the
 //! lock is released.
 
+mod receiver;
+
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -11,6 +13,7 @@ use parking_lot::{Mutex, MutexGuard};
 
 use super::held::Place;
 use super::queue::{Outcome, Pushed, Queue, QueueLimits};
+use super::stream::Stream;
 use crate::protocol::{Advice, ClientId, LocalId, Pattern, Publication};
 use crate::transport::{BrowserId, Link};
 
@@ -111,9 +114,12 @@ pub(crate) struct State {
     hold: Option<Hold>,
     holds: u64,
     /// A receiver that takes messages as they come: an in-process client, a socket, a stream.
-    stream: Option<Link>,
+    stream: Option<Stream>,
+    streams: u64,
     /// Somebody was woken and has not come yet.
     woken: bool,
+    /// Something has happened to a held connect since the receiver last looked.
+    stirred: bool,
     /// Whether a connect has ever been answered or held.
     connected: bool,
     /// When it dies; never while a connect is held.
@@ -123,6 +129,8 @@ pub(crate) struct State {
     /// What the client was last told to do.
     pub(crate) advised: Option<Advice>,
     gone: Option<Gone>,
+    /// A connect was held when it ended.
+    told: bool,
 }
 
 struct InFlight {
@@ -188,7 +196,8 @@ impl State {
             return None;
         }
         let held = self.hold.as_ref().map(|hold| &hold.link);
-        let link = self.stream.as_ref().or(held)?;
+        let stream = self.stream.as_ref().filter(|stream| stream.delivers);
+        let link = stream.map(|stream| &stream.link).or(held)?;
         self.woken = true;
         Some(link)
     }
@@ -219,7 +228,9 @@ impl State {
     pub(crate) fn supersede(&mut self) -> Option<Link> {
         self.holds += 1;
         self.woken = false;
-        self.hold.take().map(|older| older.link)
+        let older = self.hold.take()?;
+        self.stirred = true;
+        Some(older.link)
     }
 
     /// Asks another connection to give up what it has not finished writing.
@@ -248,7 +259,7 @@ impl State {
         };
         self.woken = false;
         match current.finish {
-            _ if self.ready() && self.stream.is_none() => Look::Messages,
+            _ if self.may_ride() => Look::Messages,
             Some(finish) => Look::Finished(finish),
             None => Look::Wait,
         }
@@ -270,7 +281,7 @@ impl State {
     /// A connect was answered (or left): from now on the session has so long to come back.
     pub(crate) fn lives_until(&mut self, deadline: Instant) {
         self.connected = true;
-        if self.hold.is_none() {
+        if self.hold.is_none() && !self.is_kept_alive() {
             self.expires = Some(deadline);
         }
     }
@@ -279,6 +290,16 @@ impl State {
     pub(crate) fn extend(&mut self, deadline: Instant) {
         if let Some(expires) = &mut self.expires {
             *expires = deadline.max(*expires);
+        }
+    }
+
+    /// It has so long to come back, unless something keeps it alive or it has longer already.
+    pub(crate) fn extend_to(&mut self, deadline: Instant) {
+        if self.gone.is_none() && self.hold.is_none() && !self.is_kept_alive() {
+            let later = self
+                .expires
+                .map_or(deadline, |expires| expires.max(deadline));
+            self.expires = Some(later);
         }
     }
 
@@ -327,19 +348,14 @@ impl State {
             .is_some_and(|current| current.number == flight);
         if mine {
             self.flight = None;
+            self.woken = false;
         }
         mine
     }
 
-    /// Attaches a receiver that takes messages as they come.
-    pub(crate) fn attach(&mut self, link: Link) {
-        self.stream = Some(link);
-        self.expires = None;
-    }
-
-    /// Whether waiting messages may leave with a response that is no connect's.
+    /// Whether waiting messages may leave with a response.
     pub(crate) fn may_ride(&self) -> bool {
-        self.ready() && self.stream.is_none()
+        self.ready() && !self.is_streaming()
     }
 
     /// Takes one message for a receiver in this process.
@@ -359,26 +375,28 @@ impl State {
         self.queue.clear_waiting()
     }
 
-    /// The session ends. Returns the connection to wake and what was lost with the queue.
-    pub(crate) fn end(&mut self, gone: Gone) -> Option<(Option<Link>, (usize, usize))> {
+    /// The session ends. Returns the connections to wake and what was lost with the queue.
+    pub(crate) fn end(&mut self, gone: Gone) -> Option<Remains> {
         if self.gone.is_some() {
             return None;
         }
         self.gone = Some(gone);
         self.expires = None;
         self.flight = None;
-        let link = self
-            .hold
-            .take()
-            .map(|hold| hold.link)
-            .or(self.stream.take());
-        Some((link, self.queue.clear()))
+        self.told = self.hold.is_some();
+        let held = self.hold.take().map(|hold| hold.link);
+        let stream = self.stream.take().map(|stream| stream.link);
+        Some(Remains {
+            links: [held, stream],
+            lost: self.queue.clear(),
+        })
     }
 
     /// Ends the hold in good order, at the latest now.
     pub(crate) fn finish_hold(&mut self, finish: Finish) -> Option<Link> {
         let hold = self.hold.as_mut()?;
         hold.finish = Some(finish);
+        self.stirred = true;
         Some(hold.link.clone())
     }
 
@@ -406,6 +424,7 @@ impl State {
         match (&mut self.hold, self.expires) {
             (Some(hold), _) if hold.finish.is_none() && hold.until <= now => {
                 hold.finish = Some(Finish::TimedOut);
+                self.stirred = true;
                 Ticked::Wake(hold.link.clone())
             }
             (None, Some(expires)) if expires <= now => {
@@ -416,6 +435,14 @@ impl State {
             _ => Ticked::Nothing,
         }
     }
+}
+
+/// What a session leaves behind.
+pub(crate) struct Remains {
+    /// Connections to wake.
+    pub(crate) links: [Option<Link>; 2],
+    /// Messages and bytes that were in the queue.
+    pub(crate) lost: (usize, usize),
 }
 
 /// What is to be done after a tick.

@@ -40,6 +40,13 @@ impl Client {
     }
 }
 
+#[cfg(test)]
+impl Client {
+    pub(crate) fn shared(&self) -> &Shared {
+        &self.shared
+    }
+}
+
 impl Deref for Client {
     type Target = Handle;
 

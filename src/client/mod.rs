@@ -17,6 +17,10 @@
 //! its first batch; order, as all calls go through one queue; errors for whatever the server may
 //! not have got. Nothing it receives makes it panic.
 //!
+//! Messages of one publisher come in their order, with one exception: a client that also sends gets
+//! messages on two connections, whose answers may overtake each other, unless the server delivers
+//! with connects only (its option, or [`ClientBuilder::acknowledged`]).
+//!
 //! Its threads: `bayeux-poll` has the connect, `bayeux-send` everything else, and
 //! `bayeux-callback` runs the user's functions. They end when the [`Client`] is dropped.
 //!

@@ -193,7 +193,7 @@ impl Session {
             Reconnect::Handshake => self.lost(now, error),
             // Some servers leave the advice out; the session is gone all the same.
             Reconnect::Retry if unknown => self.lost(now, error),
-            Reconnect::Retry => self.interrupted(now, error, false),
+            Reconnect::Retry => self.interrupted(now, error),
         }
     }
 
@@ -233,9 +233,9 @@ impl Session {
             (Ok(()), Some(Turn::Handshake)) => {
                 self.handshake_failed(now, Error::Failed(Failure::NoReply))
             }
-            (Ok(()), _) => self.interrupted(now, Error::Failed(Failure::NoReply), true),
+            (Ok(()), _) => self.interrupted(now, Error::Failed(Failure::NoReply)),
             (Err(error), Some(Turn::Handshake)) => self.handshake_failed(now, error),
-            (Err(error), _) => self.interrupted(now, error, true),
+            (Err(error), _) => self.interrupted(now, error),
         };
         if let Some(pause) = pause {
             self.due = self.due.max(later(now, pause.min(self.backoff.longest())));
@@ -297,12 +297,13 @@ impl Session {
         }
     }
 
-    fn interrupted(&mut self, now: Instant, error: Error, unheard: bool) -> Change {
+    fn interrupted(&mut self, now: Instant, error: Error) -> Change {
         self.forgive(now);
         let retry_in = self.advice.interval.saturating_add(self.backoff.failed());
         self.state = State::Interrupted;
         self.connected_since = None;
-        self.probe |= unheard;
+        // Being held tells nothing; an answer at once does, whatever was wrong.
+        self.probe = true;
         self.due = later(now, retry_in);
         Change::Trouble {
             error,

@@ -256,3 +256,6 @@ impl Drop for Leaving<'_> {
         self.0.state_changed.notify_all();
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -82,6 +82,7 @@ const RULES: &[Rule] = &[
     operations_stay_inside,
     clients_pause,
     body_fits,
+    message_fits,
     queue_fits,
     folder_is_there,
 ];
@@ -152,6 +153,16 @@ fn body_fits(config: &Config) -> Option<(&'static str, String)> {
     })
 }
 
+fn message_fits(config: &Config) -> Option<(&'static str, String)> {
+    let fits = config.max_message.unwrap_or(0) <= config.max_input_total;
+    (!fits).then(|| {
+        (
+            "max_message",
+            "must not be more than max_input_total".to_owned(),
+        )
+    })
+}
+
 fn queue_fits(config: &Config) -> Option<(&'static str, String)> {
     let fits = config.max_queue_bytes <= config.max_queued_total;
     (!fits).then(|| {
@@ -216,6 +227,10 @@ mod tests {
         assert_eq!(
             refused(|c| c.max_body = c.max_input_total + 1).0,
             "max_body"
+        );
+        assert_eq!(
+            refused(|c| c.max_message = Some(c.max_input_total + 1)).0,
+            "max_message"
         );
         assert_eq!(
             refused(|c| c.max_queue_bytes = c.max_queued_total + 1).0,

@@ -108,6 +108,10 @@ impl<K: Kind> Kind for Auto<K> {
         form.placeholder.push_str("|auto");
         form
     }
+
+    fn amount(&self, value: &Self::Value) -> Option<u128> {
+        self.0.amount(value.as_ref()?)
+    }
 }
 
 /// A value that may be `off`.

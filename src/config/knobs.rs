@@ -182,6 +182,12 @@ knobs! {
         /// Most bytes of a request's body; beyond them status 413.
         max_body: usize = Size, within "256B or more", default "1MiB";
 
+        /// Most bytes of a message on a WebSocket; beyond them the socket is closed with 1009.
+        ///
+        /// `auto`: as many as `max_body`, since the same clients send the same messages either way.
+        max_message: Option<usize> = Auto(Size), within "256B or more", default "auto",
+            native_only;
+
         /// Most bytes of a request's head; beyond them status 431, or 414 for the target.
         ///
         /// Callback-polling carries its messages in the target.
@@ -214,6 +220,15 @@ knobs! {
 
         /// How long the peer may take none of what is being written; then the connection is closed.
         write_timeout: Duration = Time, within "100ms to 1h", default "30s";
+
+        /// How long a WebSocket's peer may say nothing before it is sent a ping.
+        ///
+        /// Keeps the socket open where somebody on the way closes what is idle, and finds peers
+        /// that are gone without a word.
+        websocket_ping_interval: Duration = Time, within "100ms to 1h", default "30s", native_only;
+
+        /// How long the peer may take to answer a ping; then the WebSocket is cut.
+        websocket_ping_timeout: Duration = Time, within "100ms to 1h", default "10s", native_only;
 
         /// Most connections at a time.
         ///

@@ -8,6 +8,7 @@ use super::form;
 use super::refusal::Refusal;
 use super::request::RequestHead;
 use super::script;
+use super::streaming::{Offers, wants_events, wants_socket};
 use crate::protocol::BatchLimits;
 
 /// Where the endpoint is and what it takes.
@@ -17,6 +18,7 @@ pub(super) struct Endpoint {
     mount: String,
     origins: AllowedOrigins,
     callback_polling: CallbackPolling,
+    offers: Offers,
     pub(super) max_body: usize,
     pub(super) limits: BatchLimits,
 }
@@ -37,14 +39,23 @@ pub(super) enum Ask<'a> {
     },
     /// What it may ask.
     Options(Verdict<'a>),
+    /// To make the connection a WebSocket.
+    Socket(Verdict<'a>),
+    /// To make the connection a session's stream of events.
+    Events {
+        client: &'a str,
+        verdict: Verdict<'a>,
+    },
 }
 
 impl<'a> Ask<'a> {
     pub(super) fn verdict(&self) -> Verdict<'a> {
         match self {
-            Self::Post { verdict, .. } | Self::Script { verdict, .. } | Self::Options(verdict) => {
-                *verdict
-            }
+            Self::Post { verdict, .. }
+            | Self::Script { verdict, .. }
+            | Self::Options(verdict)
+            | Self::Socket(verdict)
+            | Self::Events { verdict, .. } => *verdict,
         }
     }
 }
@@ -68,12 +79,18 @@ impl Endpoint {
             mount: mount.to_owned(),
             origins,
             callback_polling: config.callback_polling,
+            offers: Offers::default(),
             max_body: config.max_body,
             limits: BatchLimits {
                 messages: config.max_messages,
                 depth: config.max_depth,
             },
         })
+    }
+
+    /// The same, which also takes connections over for what is offered.
+    pub(super) fn offering(self, offers: Offers) -> Self {
+        Self { offers, ..self }
     }
 
     /// The path of the endpoint.
@@ -98,9 +115,10 @@ impl Endpoint {
 
     /// The methods that are understood here.
     pub(super) fn allow(&self) -> &'static str {
+        let streams = self.offers.sockets || self.offers.events;
         match self.callback_polling {
-            CallbackPolling::Off => "POST, OPTIONS",
-            CallbackPolling::Guarded | CallbackPolling::Open => "GET, POST, OPTIONS",
+            CallbackPolling::Off if !streams => "POST, OPTIONS",
+            _ => "GET, POST, OPTIONS",
         }
     }
 
@@ -108,16 +126,31 @@ impl Endpoint {
     pub(super) fn admit<'a>(
         &self,
         head: &RequestHead<'a>,
+        path: &'a str,
         query: Option<&'a str>,
     ) -> Result<Ask<'a>, Denied<'a>> {
         let verdict = self.origins.judge(head);
         let ask = match (head.method, query) {
             ("POST", _) => Self::post(head, verdict),
+            ("GET", _) if self.takes_over(head) && verdict == Verdict::Foreign => {
+                Err(Refusal::Origin)
+            }
+            ("GET", _) if self.offers.sockets && wants_socket(head) => Ok(Ask::Socket(verdict)),
+            ("GET", _) if self.takes_over(head) => {
+                let client = path.strip_prefix(&self.mount[..]).unwrap_or_default();
+                let client = client.trim_start_matches('/');
+                Ok(Ask::Events { client, verdict })
+            }
             ("GET", Some(query)) => self.script(head, query, verdict),
             ("OPTIONS", _) => Ok(Ask::Options(verdict)),
             _ => Err(Refusal::Method),
         };
         ask.map_err(|refusal| Denied { refusal, verdict })
+    }
+
+    /// Whether a GET asks for what takes its connection over.
+    pub(super) fn takes_over(&self, head: &RequestHead<'_>) -> bool {
+        self.offers.sockets && wants_socket(head) || self.offers.events && wants_events(head)
     }
 
     fn post<'a>(head: &RequestHead<'a>, verdict: Verdict<'a>) -> Result<Ask<'a>, Refusal> {
@@ -202,13 +235,14 @@ mod tests {
             minor_version: 1,
             headers: Headers::new(&all),
         };
-        let query = head.target().unwrap().query;
-        match endpoint.admit(&head, query) {
+        let target = head.target().unwrap();
+        match endpoint.admit(&head, target.path, target.query) {
             Ok(Ask::Post { kind, verdict }) => format!("{kind:?} {verdict:?}"),
             Ok(Ask::Script {
                 callback, verdict, ..
             }) => format!("{callback} {verdict:?}"),
             Ok(Ask::Options(verdict)) => format!("options {verdict:?}"),
+            Ok(other) => panic!("{other:?} is not offered"),
             Err(Denied { refusal, .. }) => format!("{refusal:?}"),
         }
     }

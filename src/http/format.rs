@@ -96,7 +96,7 @@ impl Format {
     }
 }
 
-const JSON_TYPE: &str = "application/json;charset=UTF-8";
+pub(super) const JSON_TYPE: &str = "application/json;charset=UTF-8";
 
 /// The beginning of nearly every response.
 const PLAIN_HEAD: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Type: application/json;charset=UTF-8\r\n\

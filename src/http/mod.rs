@@ -6,7 +6,8 @@
 //! mean (the broker). Nothing here waits for anything but a file to be opened.
 //!
 //! A connector parses a head, asks [`Site::wants_body`] if the body is still on its way, and gives
-//! the whole request to [`Site::handle`]. It counts its own refusals through [`Site::refuse`].
+//! the whole request to [`Site::handle`]; the messages of a socket it gives to [`Site::frame`]. It
+//! counts its own refusals through [`Site::refuse`].
 
 mod body_kind;
 mod config;
@@ -24,6 +25,7 @@ mod request;
 mod response;
 mod script;
 mod site;
+mod streaming;
 #[cfg(test)]
 mod testing;
 #[cfg(test)]
@@ -39,3 +41,4 @@ pub use headers::Headers;
 pub use request::{Request, RequestHead, Target};
 pub use response::{Body, CONTINUE, Response};
 pub use site::{Handled, Site};
+pub use streaming::{EVENTS_COMMENT, Events};

@@ -104,8 +104,8 @@ impl RefusalCounts {
 /// Seconds; clients have their own back-off, this is for those that obey HTTP.
 pub(super) const RETRY_AFTER: &str = "2";
 
-const STATUSES: [u16; 16] = [
-    400, 403, 404, 405, 408, 412, 413, 414, 415, 416, 417, 431, 500, 501, 503, 505,
+const STATUSES: [u16; 17] = [
+    400, 403, 404, 405, 408, 412, 413, 414, 415, 416, 417, 426, 431, 500, 501, 503, 505,
 ];
 
 #[cfg(test)]

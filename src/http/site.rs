@@ -14,6 +14,7 @@ use super::format::Format;
 use super::refusal::{Refusal, RefusalCounts};
 use super::request::{Request, RequestHead};
 use super::response::Response;
+use super::streaming::{Events, Offers};
 use crate::broker::{Broker, Call, Executed};
 use crate::clock::Clock;
 use crate::protocol::{self, BatchError};
@@ -35,6 +36,11 @@ pub enum Handled {
     Done(Response),
     /// The broker has it; its answer, now or later, is sent in this form.
     Bayeux(Format, Executed),
+    /// The connection may become a WebSocket, if the rest of its handshake is right. Each message
+    /// on it is then given to [`Site::frame`], with this peer.
+    Socket(Peer),
+    /// The connection has become a stream of events.
+    Events(Box<Events>),
 }
 
 /// Where a request goes.
@@ -68,7 +74,8 @@ impl Site {
         broker: Broker,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, SiteError> {
-        let endpoint = Endpoint::new(&config)?;
+        let offers = Offers::new(&broker.config().connection_types);
+        let endpoint = Endpoint::new(&config)?.offering(offers);
         if broker.config().require_browser_cookie && !endpoint.uses_cookies() {
             return Err(SiteError::CookieOfAnyOrigin);
         }
@@ -136,9 +143,36 @@ impl Site {
             Route::Bayeux(Ask::Options(verdict)) => {
                 Handled::Done(preflight(verdict, self.endpoint.allow()))
             }
+            Route::Bayeux(Ask::Socket(_)) => {
+                Handled::Socket(self.peer(request, Transport::WebSocket))
+            }
+            Route::Bayeux(Ask::Events { client, verdict }) => {
+                let peer = self.peer(request, Transport::EventSource);
+                self.events(client, &peer, verdict, link)
+            }
             Route::File { path, query } => Handled::Done(self.file(head, path, query)),
             Route::Server => Handled::Done(Response::new(204).header("Allow", SERVER_ALLOW)),
         }
+    }
+
+    /// Executes a message of a WebSocket.
+    ///
+    /// # Errors
+    /// If it is no batch of messages, or too much of one.
+    pub fn frame(&self, peer: Peer, text: &str, link: Link) -> Result<Executed, BatchError> {
+        let batch = protocol::parse(text.as_bytes(), &self.endpoint.limits)?;
+        Ok(self.broker.execute(Call {
+            peer,
+            body: Cow::Borrowed(text),
+            batch,
+            link,
+        }))
+    }
+
+    /// Whether the request asks for what takes its connection over, so that whatever is owed on
+    /// that connection must have been sent before.
+    pub fn takes_over(&self, head: &RequestHead<'_>) -> bool {
+        head.method == "GET" && self.endpoint.takes_over(head)
     }
 
     /// A refusal that a connector sends by itself: one line of plain text that repeats nothing of
@@ -168,7 +202,8 @@ impl Site {
         };
         let target = head.target().ok_or(denied(Refusal::Target))?;
         if self.endpoint.covers(target.path) {
-            return self.endpoint.admit(head, target.query).map(Route::Bayeux);
+            let asked = self.endpoint.admit(head, target.path, target.query);
+            return asked.map(Route::Bayeux);
         }
         match (head.method, target.path) {
             ("OPTIONS", "*") => Ok(Route::Server),
@@ -280,14 +315,7 @@ impl Site {
             Some(_) => Transport::CallbackPolling,
             None => Transport::LongPolling,
         };
-        let peer = Peer {
-            ip: request.peer_ip,
-            transport,
-            browser: self
-                .cookies()
-                .and_then(|key| key.browser(&request.head.headers)),
-            secure: request.secure,
-        };
+        let peer = self.peer(request, transport);
         let origin = verdict.echo().map(Box::from);
         let format = Format {
             callback,
@@ -301,6 +329,16 @@ impl Site {
             link: link.clone(),
         });
         Handled::Bayeux(format, executed)
+    }
+
+    fn peer(&self, request: &Request<'_>, transport: Transport) -> Peer {
+        let cookies = self.cookies();
+        Peer {
+            ip: request.peer_ip,
+            transport,
+            browser: cookies.and_then(|key| key.browser(&request.head.headers)),
+            secure: request.secure,
+        }
     }
 }
 

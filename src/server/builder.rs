@@ -9,7 +9,7 @@ use super::error::StartError;
 use super::{Parts, Server, pages};
 use crate::broker::{Access, Broker, BrokerConfig, Policy, QueueLimits, Service};
 use crate::clock::{Clock, SystemClock};
-use crate::config::{CallbackPolling, Config, ListenAddress};
+use crate::config::{self, CallbackPolling, Config, ListenAddress};
 use crate::demo::Demo;
 use crate::http::{self, Site, SiteConfig};
 use crate::ops::OpsListener;
@@ -115,7 +115,11 @@ fn start_ops(address: &ListenAddress, parts: &Arc<Parts>) -> Result<OpsListener,
 }
 
 fn broker_config(config: &Config) -> BrokerConfig {
-    let mut types = vec!["long-polling", "cross-origin-long-polling"];
+    let mut types = match config.connector {
+        config::Connector::Native => vec!["websocket", "eventsource"],
+        config::Connector::TinyHttp => Vec::new(),
+    };
+    types.extend(["long-polling", "cross-origin-long-polling"]);
     if config.callback_polling != CallbackPolling::Off {
         types.push("callback-polling");
     }
@@ -132,9 +136,9 @@ fn broker_config(config: &Config) -> BrokerConfig {
             messages: config.max_queue_messages,
             bytes: config.max_queue_bytes,
             overflow: match config.overflow {
-                crate::config::Overflow::DropOldest => crate::broker::Overflow::DropOldest,
-                crate::config::Overflow::DropNewest => crate::broker::Overflow::DropNewest,
-                crate::config::Overflow::Disconnect => crate::broker::Overflow::Disconnect,
+                config::Overflow::DropOldest => crate::broker::Overflow::DropOldest,
+                config::Overflow::DropNewest => crate::broker::Overflow::DropNewest,
+                config::Overflow::Disconnect => crate::broker::Overflow::Disconnect,
             },
         },
         max_queued_total: config.max_queued_total,

@@ -146,6 +146,9 @@ fn native_config(config: &Config) -> NativeConfig {
         write_timeout: config.write_timeout,
         max_header: config.max_header,
         max_input_total: config.max_input_total,
+        max_message: config.max_message.unwrap_or(config.max_body),
+        ping_interval: config.websocket_ping_interval,
+        ping_timeout: config.websocket_ping_timeout,
     }
 }
 

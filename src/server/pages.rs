@@ -54,7 +54,7 @@ mod tests {
 
     #[test]
     fn every_page_learns_the_path() {
-        assert_eq!(pages("/cometd").as_ptr(), PAGES.as_ptr());
+        assert_eq!(pages("/cometd"), PAGES);
         let named = "<meta name=\"cometd\" content=\"/bayeux\">";
         let pages = pages("/bayeux")
             .iter()

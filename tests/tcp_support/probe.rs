@@ -40,6 +40,10 @@ impl Probe {
                 io.write(b"bye\n").unwrap();
                 io.close_when_flushed();
             }
+            "peer" => {
+                let peer = format!("{}\n", io.peer_addr());
+                io.write(peer.as_bytes()).unwrap();
+            }
             "abort" => io.abort(),
             "panic" => panic!("as the test wants it"),
             "pause" => io.pause_input(),

@@ -5,6 +5,7 @@
 #![allow(dead_code, unreachable_pub)]
 
 pub mod rng;
+pub mod sockets;
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};

@@ -29,6 +29,14 @@ pub struct NativeConfig {
     /// Bytes of unfinished requests over all connections. Default 256 MiB. A request that would
     /// bring it above gets 503.
     pub max_input_total: usize,
+    /// Bytes of a message on a WebSocket, over all its fragments. Default 1 MiB. Beyond it the
+    /// socket is closed with 1009.
+    pub max_message: usize,
+    /// A WebSocket whose peer has sent nothing for so long is sent a ping. Default 30 s.
+    pub ping_interval: Duration,
+    /// How long the peer may take to send anything after a ping; then the socket is cut. Default
+    /// 10 s.
+    pub ping_timeout: Duration,
 }
 
 impl Default for NativeConfig {
@@ -43,6 +51,9 @@ impl Default for NativeConfig {
             write_timeout: Duration::from_secs(30),
             max_header: 16 << 10,
             max_input_total: 256 << 20,
+            max_message: 1 << 20,
+            ping_interval: Duration::from_secs(30),
+            ping_timeout: Duration::from_secs(10),
         }
     }
 }

@@ -5,9 +5,10 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use super::answers::Answers;
 use super::reading::Reading;
-use crate::broker::Flight;
+use crate::broker::{Attachment, Flight};
 use crate::http::Body;
 use crate::tcp::reactor::Io;
+use crate::transport::Peer;
 
 /// One connection.
 pub(super) struct Connection {
@@ -29,6 +30,16 @@ pub(super) struct Connection {
     pub(super) blocked: Option<Blocked>,
     /// The rest of the input will be offered again by itself.
     pub(super) offered_again: bool,
+    /// What it is from here on, when that is no longer HTTP.
+    pub(super) becomes: Option<Box<Becomes>>,
+}
+
+/// What a connection of HTTP can be turned into.
+pub(super) enum Becomes {
+    /// A WebSocket of this peer.
+    Socket(Peer),
+    /// A stream of events.
+    Events(Attachment),
 }
 
 /// What a connection waits for.
@@ -83,6 +94,7 @@ impl Connection {
             draining: false,
             blocked: None,
             offered_again: false,
+            becomes: None,
         }
     }
 
@@ -92,6 +104,13 @@ impl Connection {
         self.closes = true;
         // What still comes is read past, so that the end of the stream is seen.
         self.blocked = None;
+    }
+
+    /// Takes no further request, and does not close either: it is something else from here on.
+    pub(super) fn turn_into(&mut self, what: Becomes) {
+        self.reading = Reading::START;
+        self.closes = false;
+        self.becomes = Some(Box::new(what));
     }
 
     /// Whether one more request may be read and executed.

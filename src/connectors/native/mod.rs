@@ -1,4 +1,4 @@
-//! The native connector: HTTP/1.1 on the I/O threads of `tcp`.
+//! The native connector: HTTP/1.1, WebSocket and EventSource on the I/O threads of `tcp`.
 //!
 //! # In scope
 //! - `http1`: recognising requests in bytes; no socket, no clock.
@@ -6,6 +6,9 @@
 //!   requests to answers in order, from answers to bytes.
 //! - `connection`, `service`, `requests`: what is kept for a connection, what happens to it when,
 //!   and what is done with its input.
+//! - `websocket`: frames and the opening handshake; no socket, no clock.
+//! - `socket`, `events`: connections that have become WebSockets and streams of events.
+//! - `front`: tells the three kinds of connections apart.
 //! - `config`, `shared`, `running`: knobs, limits over all connections, start and stop.
 //!
 //! # Out of scope
@@ -15,6 +18,8 @@
 mod answers;
 mod config;
 mod connection;
+mod events;
+mod front;
 mod http1;
 mod reading;
 mod requests;
@@ -22,6 +27,8 @@ mod running;
 mod sending;
 mod service;
 mod shared;
+mod socket;
+mod websocket;
 
 pub use config::NativeConfig;
 pub use running::{NativeStats, Running, start};

@@ -4,14 +4,15 @@
 use std::sync::Arc;
 
 use super::answers::{Content, Due};
-use super::connection::{Blocked, Connection};
+use super::connection::{Becomes, Blocked, Connection};
 use super::http1::{Body, FieldSlots, Head, Progress, Refusal};
 use super::reading::{Reading, Receiving, find_head};
 use super::service::Native;
+use super::websocket::{self, Unacceptable};
 use crate::broker::Executed;
-use crate::http::{Handled, Headers, Request, RequestHead};
+use crate::http::{Events, Handled, Headers, Request, RequestHead, Response};
 use crate::tcp::reactor::Io;
-use crate::transport::Link;
+use crate::transport::{Link, Peer};
 
 /// Most requests of one connection that are executed in a turn, so that a client with a long
 /// pipeline does not keep the others waiting.
@@ -42,6 +43,9 @@ impl Native {
         while at < input.len() {
             if matches!(conn.reading, Reading::Stopped) {
                 return (input.len(), executed);
+            }
+            if conn.becomes.is_some() {
+                break;
             }
             if self.sender.is_pressing() {
                 self.sender.send(conn, io);
@@ -121,6 +125,9 @@ impl Native {
         input: &[u8],
     ) -> Result<Step, Refusal> {
         let (head_bytes, rest) = input.split_at(head.len);
+        if !conn.is_even() && self.shared.site.takes_over(&request_head(head)) {
+            return Ok(Step::Blocked);
+        }
         if let Some(body) = head.framing.in_place(rest) {
             conn.reading = Reading::START;
             self.execute(conn, io, head, body);
@@ -183,6 +190,11 @@ impl Native {
             Handled::Bayeux(format, Executed::Later(exchange)) => {
                 return conn.answers.expect(exchange, format, http10);
             }
+            Handled::Socket(peer) => match self.upgrade(conn, io, peer, &request.head) {
+                Ok(()) => return,
+                Err(refusal) => Content::Response(refusal),
+            },
+            Handled::Events(events) => return self.begin_events(conn, io, *events),
         };
         self.answer(conn, io, Due { content, http10 });
     }
@@ -199,6 +211,37 @@ impl Native {
                 http10: false,
             },
         );
+    }
+
+    /// Turns the connection into a WebSocket, or says why not.
+    fn upgrade(
+        &mut self,
+        conn: &mut Connection,
+        io: &Io<'_>,
+        peer: Peer,
+        head: &RequestHead<'_>,
+    ) -> Result<(), Response> {
+        let site = &self.shared.site;
+        if conn.closes {
+            return Err(site.refuse(503, "the connection is about to be closed"));
+        }
+        let key = websocket::accept(&head.headers).map_err(|why| match why {
+            Unacceptable::Version => site
+                .refuse(426, "the version of WebSocket is 13")
+                .header("Sec-WebSocket-Version", "13"),
+            Unacceptable::Key => site.refuse(400, "malformed Sec-WebSocket-Key"),
+        })?;
+        self.sender
+            .add_with(io.now(), |_, out| websocket::write_accepted(out, &key));
+        conn.turn_into(Becomes::Socket(peer));
+        Ok(())
+    }
+
+    /// Turns the connection into a stream of events.
+    fn begin_events(&mut self, conn: &mut Connection, io: &Io<'_>, events: Events) {
+        self.sender
+            .add_with(io.now(), |date, out| events.write_head(date, out));
+        conn.turn_into(Becomes::Events(events.session));
     }
 
     fn answer(&mut self, conn: &mut Connection, io: &mut Io<'_>, due: Due) {

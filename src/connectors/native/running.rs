@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::config::NativeConfig;
-use super::service::Native;
+use super::front::Front;
 use super::shared::{Shared, ThreadCounter};
 use crate::clock::Clock;
 use crate::http::Site;
@@ -25,8 +25,12 @@ pub struct Running {
 /// Figures of a connector since its start.
 #[derive(Clone, Copy, Debug)]
 pub struct NativeStats {
-    /// Requests that were well-formed and handed to the site.
+    /// Requests and messages of WebSockets that were well-formed and handed to the site.
     pub requests: u64,
+    /// WebSockets at present.
+    pub sockets: u64,
+    /// Streams of events at present.
+    pub streams: u64,
     /// Bytes of unfinished requests, at present.
     pub input_bytes: usize,
     /// Figures of the connections.
@@ -50,7 +54,7 @@ pub fn start(
     let reactor = Reactor::start(&reactor_config, listeners, |_, waker| {
         let counter = Arc::new(ThreadCounter::default());
         requests.push(Arc::clone(&counter));
-        Native::new(Arc::clone(&shared), Arc::new(ThreadOutlet(waker)), counter)
+        Front::new(&shared, Arc::new(ThreadOutlet(waker)), counter)
     })?;
     Ok(Running {
         reactor,
@@ -86,6 +90,8 @@ impl Running {
     pub fn stats(&self) -> NativeStats {
         NativeStats {
             requests: self.requests.iter().map(|counter| counter.get()).sum(),
+            sockets: self.shared.sockets.get(),
+            streams: self.shared.streams.get(),
             input_bytes: self.shared.input.bytes(),
             connections: self.reactor.stats(),
         }

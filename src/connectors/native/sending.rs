@@ -59,6 +59,12 @@ impl Sender {
         self.ready.extend_from_slice(CONTINUE);
     }
 
+    /// Adds what is no response of the usual kind.
+    pub(super) fn add_with(&mut self, now: Instant, write: impl FnOnce(&str, &mut Vec<u8>)) {
+        self.look_at_the_clock(now);
+        write(self.date.at(self.wall), &mut self.ready);
+    }
+
     /// Adds a response. If it is the last one, the connection is marked accordingly.
     pub(super) fn add(&mut self, conn: &mut Connection, io: &mut Io<'_>, due: Due) {
         let keep_alive = conn.stays_open();

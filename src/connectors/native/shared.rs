@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::config::NativeConfig;
 use crate::clock::Clock;
-use crate::counters::Counter;
+use crate::counters::{Counter, Gauge};
 use crate::http::Site;
 
 /// One per connector.
@@ -14,6 +14,10 @@ pub(super) struct Shared {
     pub(super) clock: Arc<dyn Clock>,
     pub(super) config: NativeConfig,
     pub(super) input: InputTotal,
+    /// WebSockets at present.
+    pub(super) sockets: Gauge,
+    /// Streams of events at present.
+    pub(super) streams: Gauge,
 }
 
 impl Shared {
@@ -27,6 +31,8 @@ impl Shared {
             clock,
             config,
             input,
+            sockets: Gauge::default(),
+            streams: Gauge::default(),
         }
     }
 }

@@ -87,6 +87,12 @@ fn serve(shared: &Shared, mut request: Request, date: &mut DateCache) {
     match shared.site.handle(&request, &place.link) {
         Handled::Done(response) => output.send(shared, response, date),
         Handled::Bayeux(format, executed) => place.settle(shared, format, executed, output, date),
+        Handled::Socket(_) | Handled::Events(_) => {
+            let response = shared
+                .site
+                .refuse(501, "neither sockets nor streams of events here");
+            output.send(shared, response, date);
+        }
     }
 }
 

@@ -75,11 +75,16 @@ impl AcceptLoop {
         let (limit, per_address) = (config.max_connections, config.max_per_address);
         let admission = Arc::new(Admission::new(Arc::clone(&poll), limit, per_address));
         let shared = Arc::new(AcceptorShared::new(poll, admission));
-        let acceptor = Acceptor::new(Arc::clone(&shared), listeners, destination, config)?;
-        let thread = spawn(format!("{}-accept", config.name), move || acceptor.run())?;
+        let mut thread = None;
+        if !listeners.is_empty() {
+            let acceptor = Acceptor::new(Arc::clone(&shared), listeners, destination, config)?;
+            thread = Some(spawn(format!("{}-accept", config.name), move || {
+                acceptor.run();
+            })?);
+        }
         Ok(Self {
             shared,
-            thread: Some(thread),
+            thread,
             addresses,
         })
     }

@@ -60,11 +60,12 @@ pub struct Stats {
     pub failed: u64,
     /// Errors of `accept`, which are waited out.
     pub accept_errors: u64,
-    /// Connections that the service opened.
+    /// Connections that the service opened, accepted or made from here.
     pub opened: u64,
     /// Connections of which the service was told that they are closed.
     pub closed: u64,
-    /// Accepted and not closed yet, including those that the service has not seen yet.
+    /// Accepted and not closed yet, including those that the service has not seen yet. Connections
+    /// that were made from here are not among them.
     pub open: usize,
     /// Panics of the service; each closed its connection.
     pub panics: u64,

@@ -20,6 +20,15 @@ use crate::clock::Clock;
 use crate::tcp::{Address, Listener};
 
 /// A running reactor. Dropping it aborts all connections and ends its threads.
+///
+/// ```text
+/// accepting --stop_accepting--> serving who is there --stop--> draining --last closed--> ended
+///     |                                                           |                        ^
+///     +-----stop (all of it in one call)                          +--deadline: abort-------+
+/// ```
+///
+/// New connections are refused by the system from `stop_accepting` on. When draining begins, the
+/// service is told of it once per connection, with [`Service::stopping`].
 pub struct Reactor {
     accepting: AcceptLoop,
     io_threads: IoThreads,

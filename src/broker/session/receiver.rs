@@ -1,0 +1,101 @@
+//! The receiver that takes a session's messages as they come, from the side of the session.
+
+use std::sync::Arc;
+
+use super::State;
+use crate::broker::stream::{Ended, Kind, Stream};
+use crate::protocol::Publication;
+use crate::transport::Link;
+
+impl State {
+    /// Attaches a receiver that takes messages as they come. Returns its number, and the one whose
+    /// place it took, which is to be woken.
+    pub(crate) fn attach(
+        &mut self,
+        link: &Link,
+        kind: Kind,
+        delivers: bool,
+    ) -> (u64, Option<Link>) {
+        let older = self.take_back();
+        self.streams += 1;
+        self.stream = Some(Stream {
+            number: self.streams,
+            link: link.clone(),
+            kind,
+            delivers,
+        });
+        if self.is_kept_alive() {
+            self.expires = None;
+        }
+        (self.streams, older)
+    }
+
+    /// From now on messages leave with connects. Returns the receiver until now, to be woken.
+    pub(crate) fn take_back(&mut self) -> Option<Link> {
+        self.woken = false;
+        self.stream.take().map(|older| older.link)
+    }
+
+    /// The receiver of that number has gone; returns of what kind it was, if it was the one at
+    /// present.
+    pub(crate) fn detach(&mut self, number: u64) -> Option<Kind> {
+        let mine = self.stream.take_if(|stream| stream.number == number)?;
+        self.woken = false;
+        Some(mine.kind)
+    }
+
+    /// Whether the connection is the receiver already.
+    pub(crate) fn is_attached_to(&self, link: &Link) -> bool {
+        let stream = self.stream.as_ref();
+        stream.is_some_and(|stream| stream.link.same(link))
+    }
+
+    /// Why the receiver of that number is it no more.
+    pub(crate) fn ended(&self, number: u64) -> Option<Ended> {
+        if let Some(reason) = self.gone {
+            let told = self.told;
+            return Some(Ended::Gone { reason, told });
+        }
+        match &self.stream {
+            Some(stream) if stream.number == number => None,
+            Some(_) => Some(Ended::TakenOver),
+            None => Some(Ended::Released),
+        }
+    }
+
+    /// Whether anything may have happened to a held connect since the receiver last asked.
+    pub(crate) fn stirred(&mut self) -> bool {
+        std::mem::take(&mut self.stirred) || !self.is_streaming()
+    }
+
+    /// Takes messages for the receiver, if there are any for it.
+    pub(crate) fn collect(
+        &mut self,
+        budget: usize,
+        out: &mut Vec<Arc<Publication>>,
+    ) -> Option<u64> {
+        let stream = self.stream.as_ref().filter(|stream| stream.delivers)?;
+        self.woken = false;
+        if !self.ready() {
+            return None;
+        }
+        let link = stream.link.clone();
+        Some(self.take_off(&link, budget, out))
+    }
+
+    /// Whether there is a stream of events.
+    pub(crate) fn has_events(&self) -> bool {
+        let stream = self.stream.as_ref();
+        stream.is_some_and(|stream| stream.kind == Kind::Events)
+    }
+
+    pub(super) fn is_kept_alive(&self) -> bool {
+        let stream = self.stream.as_ref();
+        stream.is_some_and(|stream| stream.kind != Kind::Socket)
+    }
+
+    /// Whether messages leave by a receiver, and not with responses.
+    pub(super) fn is_streaming(&self) -> bool {
+        self.stream.as_ref().is_some_and(|stream| stream.delivers)
+    }
+}

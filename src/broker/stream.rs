@@ -1,0 +1,234 @@
+//! Receivers that take a session's messages as they come, from the side of the connection: a
+//! WebSocket, or a stream of events.
+//!
+//! A session has at most one. It is woken when there is something, collects what waits, and says
+//! when the kernel has it; until then nothing more is collected, so a slow reader has one flight
+//! in its connection and the rest in its session's bounded queue.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::core::Core;
+use super::session::{Gone, Session};
+use crate::protocol::{Advice, ClientId, Publication, ReplyTo, error};
+use crate::transport::{Link, Peer};
+
+/// What the session remembers of its receiver.
+pub(crate) struct Stream {
+    /// Tells it from those before and after it.
+    pub(crate) number: u64,
+    pub(crate) link: Link,
+    pub(crate) kind: Kind,
+    /// Messages go there. Without that, it is only told when the session ends.
+    pub(crate) delivers: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// A client in this process, for life.
+    Local,
+    /// A WebSocket. Connects keep its sessions alive.
+    Socket,
+    /// A stream of events, which keeps its session alive by being there.
+    Events,
+}
+
+/// Why a connection is no longer where its session's messages go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// A newer socket or stream of the client took over.
+    TakenOver,
+    /// The client went back to polling.
+    Released,
+    /// There is no session any more.
+    Gone {
+        /// Why.
+        reason: Gone,
+        /// The client hears of it by the answer to a connect that was held.
+        told: bool,
+    },
+}
+
+impl Ended {
+    /// The message that the client must get, if the server sent it away and nothing else says so:
+    /// a JSON object.
+    pub fn notice(self) -> Option<&'static str> {
+        match self {
+            Self::Gone {
+                reason: Gone::Dismissed,
+                told: false,
+            } => Some(r#"{"channel":"/meta/disconnect","successful":true}"#),
+            _ => None,
+        }
+    }
+}
+
+/// What a look at a session brought.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Collected {
+    /// There are messages.
+    pub messages: bool,
+    /// Connects of the session that are held may have their answers: something has happened to
+    /// them since the last look.
+    pub answers: bool,
+}
+
+/// A connection's tie to a session whose messages it takes. Dropping it says that the connection
+/// has gone: what it had not finished writing waits again, and the session goes into its grace
+/// period.
+pub struct Attachment {
+    core: Arc<Core>,
+    session: Arc<Session>,
+    number: u64,
+    flight: Option<u64>,
+}
+
+impl Attachment {
+    pub(crate) fn new(core: &Arc<Core>, session: &Arc<Session>, number: u64) -> Self {
+        Self {
+            core: Arc::clone(core),
+            session: Arc::clone(session),
+            number,
+            flight: None,
+        }
+    }
+
+    /// Takes what waits, as many messages as fit into `budget` bytes, but at least one; to be
+    /// called when the link was woken. After any were given, no more are until they were
+    /// [`delivered`](Self::delivered).
+    ///
+    /// # Errors
+    /// Why the tie has ended; it is to be dropped.
+    pub fn collect(
+        &mut self,
+        budget: usize,
+        out: &mut Vec<Arc<Publication>>,
+    ) -> Result<Collected, Ended> {
+        let mut state = self.session.lock();
+        if let Some(ended) = state.ended(self.number) {
+            return Err(ended);
+        }
+        let answers = state.stirred();
+        self.flight = state.collect(budget, out);
+        Ok(Collected {
+            messages: self.flight.is_some(),
+            answers,
+        })
+    }
+
+    /// Whether messages were collected and not delivered yet.
+    pub fn is_in_flight(&self) -> bool {
+        self.flight.is_some()
+    }
+
+    /// Whether a newer connection of the client waits for what this one has not finished writing:
+    /// then this one is to be closed.
+    pub fn is_cut(&self) -> bool {
+        self.flight
+            .is_some_and(|flight| self.session.lock().is_cut(flight))
+    }
+
+    /// The kernel took the last byte of what was collected. Wakes the link if more waits.
+    pub fn delivered(&mut self) {
+        let Some(flight) = self.flight.take() else {
+            return;
+        };
+        let mut state = self.session.lock();
+        let freed = state.landed(flight);
+        let more = state.next_wake().cloned();
+        drop(state);
+        self.core.load.left(freed);
+        if let Some(link) = more {
+            link.outlet.wake(&[link.key]);
+        }
+    }
+}
+
+impl Drop for Attachment {
+    fn drop(&mut self) {
+        let now = self.core.clock.now();
+        let mut state = self.session.lock();
+        if let Some(flight) = self.flight {
+            state.lost(flight);
+        }
+        if let Some(kind) = state.detach(self.number) {
+            state.extend_to(self.core.grace(kind, now));
+            self.core.ticker.schedule(&self.session, &mut state);
+        }
+        let waiting = state.next_wake().cloned();
+        drop(state);
+        if let Some(link) = waiting {
+            link.outlet.wake(&[link.key]);
+        }
+    }
+}
+
+/// Why there is no stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NoStream {
+    /// No such session, or not for this browser.
+    Unknown,
+    /// The server is about to stop.
+    Draining,
+}
+
+impl NoStream {
+    /// The array that tells the client, as the answer to a connect would.
+    pub fn array(self) -> Vec<u8> {
+        let reply_to = ReplyTo {
+            channel_raw: "\"/meta/connect\"",
+            id: None,
+            client_id: None,
+            subscription: None,
+        };
+        let (error, advice) = match self {
+            Self::Unknown => (error::session_unknown(), Some(Advice::handshake(0))),
+            Self::Draining => (error::draining(), None),
+        };
+        let mut array = vec![b'['];
+        reply_to
+            .failure(&mut array, &error, advice.as_ref())
+            .finish();
+        array.push(b']');
+        array
+    }
+}
+
+impl Core {
+    /// Makes the link the stream of events of a session. Whatever had its messages before ends.
+    pub(crate) fn open_stream(
+        self: &Arc<Self>,
+        peer: &Peer,
+        client: &str,
+        link: &Link,
+    ) -> Result<Attachment, NoStream> {
+        if self.is_draining() {
+            return Err(NoStream::Draining);
+        }
+        let session = self.known(ClientId::parse(client).as_ref(), peer.browser);
+        let session = session.map_err(|_| NoStream::Unknown)?;
+        let mut state = session.lock();
+        if state.gone().is_some() {
+            return Err(NoStream::Unknown);
+        }
+        let cut = state.cut(link);
+        let (number, older) = state.attach(link, Kind::Events, !session.deliver_only);
+        let waiting = state.next_wake().cloned();
+        drop(state);
+        for woken in [cut, older, waiting].into_iter().flatten() {
+            woken.outlet.wake(&[woken.key]);
+        }
+        Ok(Attachment::new(self, &session, number))
+    }
+
+    /// Until when a session lives that has lost its receiver.
+    fn grace(&self, kind: Kind, now: Instant) -> Instant {
+        let config = &self.config;
+        let told = match kind {
+            // Its client was told to make its next connect after so long.
+            Kind::Events => config.timeout,
+            Kind::Local | Kind::Socket => config.interval,
+        };
+        now + told + config.max_interval
+    }
+}

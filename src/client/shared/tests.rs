@@ -1,0 +1,189 @@
+//! The threads, over a transport that answers as it is told.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use crossbeam_channel::{Receiver, Sender, unbounded};
+
+use super::*;
+use crate::client::client::Client;
+use crate::client::error::Failure;
+use crate::client::event::Event;
+use crate::clock::SystemClock;
+
+const LONG: Duration = Duration::from_secs(20);
+
+/// What the fake server is asked, and how it is to answer.
+struct Exchange {
+    lane: Lane,
+    body: String,
+    answer: Sender<Result<Answer, Failure>>,
+}
+
+struct Fake {
+    exchanges: Sender<Exchange>,
+    closed: Arc<AtomicUsize>,
+    /// Whether closing cuts exchanges short.
+    obedient: bool,
+}
+
+impl Transport for Fake {
+    fn connection_type(&self) -> &'static str {
+        "fake"
+    }
+
+    fn exchange(&self, lane: Lane, body: &str, _: Duration) -> Result<Answer, Failure> {
+        let (answer, answered) = unbounded();
+        let body = body.to_owned();
+        let exchange = Exchange { lane, body, answer };
+        self.exchanges
+            .send(exchange)
+            .expect("because the test listens");
+        loop {
+            if let Ok(answer) = answered.recv_timeout(Duration::from_millis(5)) {
+                return answer;
+            }
+            if self.obedient && self.closed.load(Ordering::Relaxed) > 0 {
+                return Err(Failure::Timeout);
+            }
+        }
+    }
+
+    fn close(&self) {
+        self.closed.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+struct World {
+    client: Client,
+    exchanges: Receiver<Exchange>,
+    closed: Arc<AtomicUsize>,
+}
+
+impl World {
+    fn new(obedient: bool) -> Self {
+        let (sender, exchanges) = unbounded();
+        let closed = Arc::new(AtomicUsize::new(0));
+        let fake = Fake {
+            exchanges: sender,
+            closed: Arc::clone(&closed),
+            obedient,
+        };
+        let options = Options {
+            linger: Duration::from_millis(200),
+            ..Options::default()
+        };
+        let credentials: Credentials = Box::new(|| Ok(Ext::new()));
+        let clock = Arc::new(SystemClock);
+        let shared = Arc::new(Shared::new(options, Box::new(fake), credentials, clock, 1));
+        let client = Client::start(shared).unwrap();
+        Self {
+            client,
+            exchanges,
+            closed,
+        }
+    }
+
+    /// The next request of the lane; those of the other are left unanswered.
+    fn next(&self, lane: Lane) -> Exchange {
+        let mut exchanges = std::iter::from_fn(|| self.exchanges.recv_timeout(LONG).ok());
+        exchanges
+            .find(|exchange| exchange.lane == lane)
+            .expect("because there is a request")
+    }
+
+    fn connect(&self) {
+        for channel in ["/meta/handshake", "/meta/connect"] {
+            let exchange = self.next(Lane::Poll);
+            assert!(exchange.body.contains(channel), "{}", exchange.body);
+            exchange.reply(&format!(
+                r#"[{{"channel":"{channel}","successful":true,"clientId":"c"}}]"#
+            ));
+        }
+        self.client.wait_connected(LONG).unwrap();
+    }
+}
+
+impl Exchange {
+    fn reply(&self, body: &str) {
+        let messages = wire::decode(body.as_bytes()).unwrap();
+        let pause = None;
+        let _ = self.answer.send(Ok(Answer { messages, pause }));
+    }
+}
+
+#[test]
+fn the_lanes_do_not_wait_for_each_other() {
+    let world = World::new(true);
+    world.connect();
+    let held = world.next(Lane::Poll);
+    let pending = world.client.publish_later("/a", &1).unwrap();
+    let sent = world.next(Lane::Send);
+    sent.reply(r#"[{"channel":"/a","successful":true}]"#);
+    pending.wait().unwrap();
+    drop(held);
+}
+
+#[test]
+fn messages_may_come_by_themselves() {
+    let world = World::new(true);
+    world.connect();
+    let (subscription, _) = world
+        .client
+        .subscribe_later("/a", Default::default())
+        .unwrap();
+    let pushed = wire::decode(br#"[{"channel":"/a","data":1}]"#).unwrap();
+    let shared = world.client.shared();
+    shared.update(|machine, now| machine.receive(now, &pushed));
+    assert_eq!(subscription.recv_timeout(LONG).unwrap().data_json(), "1");
+}
+
+#[test]
+fn closing_cuts_the_poll_short_once() {
+    let world = World::new(true);
+    world.connect();
+    world.next(Lane::Poll);
+    world.client.close();
+    world.client.close();
+    let closed = Arc::clone(&world.closed);
+    drop(world.client);
+    assert_eq!(closed.load(Ordering::Relaxed), 1);
+}
+
+#[test]
+fn a_thread_that_does_not_end_is_left_behind() {
+    let world = World::new(false);
+    world.connect();
+    let held = world.next(Lane::Poll);
+    let handle = world.client.handle();
+    world.client.close();
+    drop(world.client);
+    assert_eq!(handle.state(), State::Closed);
+    held.reply("[]");
+}
+
+#[test]
+fn listeners_hear_of_the_end() {
+    let world = World::new(true);
+    let (events, seen) = unbounded();
+    world
+        .client
+        .on_event(move |event| drop(events.send(event.clone())));
+    world.connect();
+    world.client.close();
+    drop(world.client);
+    let to = |event| match event {
+        Event::State { to, .. } => Some(to),
+        _ => None,
+    };
+    let states: Vec<_> = seen.iter().filter_map(to).collect();
+    assert_eq!(states, [State::Connecting, State::Connected, State::Closed]);
+}
+
+#[test]
+fn a_reply_timeout_takes_back_what_has_not_left() {
+    let world = World::new(true);
+    let pending = world.client.publish_later("/a", &1).unwrap();
+    let outcome = pending.wait_timeout(Duration::from_millis(10));
+    assert_eq!(outcome, Err(Error::Timeout { sent: false }));
+    assert_eq!(world.client.stats().queued, 0);
+}

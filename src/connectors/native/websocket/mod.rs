@@ -1,0 +1,32 @@
+//! WebSocket (RFC 6455), the server's half, as functions of bytes: no socket, no clock.
+//!
+//! [`accept`] judges the request that asks for the upgrade. Then a [`Decoder`] turns what arrives
+//! into [`Event`]s: whole text messages, checked to be UTF-8, and control frames. It owns memory
+//! only while a message is incomplete, and no more than has arrived of it. Everything that is not
+//! exactly right is a [`Failure`], which has the close code that the peer is told.
+//!
+//! # In scope
+//! - `upgrade`: the opening handshake.
+//! - `decoder`, `mask`: frames to messages; fragmentation, masking, limits.
+//! - `encoder`: what the server sends besides messages that are encoded already.
+//! - `failure`: everything that can be wrong, with its code and reason.
+//!
+//! # Out of scope
+//! - What a message means: the connection and below.
+//! - Extensions: none is accepted. Subprotocols: Bayeux has none.
+
+mod decoder;
+mod encoder;
+mod failure;
+mod mask;
+#[cfg(test)]
+mod mutations;
+#[cfg(test)]
+mod testing;
+mod upgrade;
+
+pub(super) use decoder::{Decoder, Event};
+pub(super) use encoder::{write_close, write_ping, write_pong, write_text};
+#[cfg(test)]
+use failure::Failure;
+pub(super) use upgrade::{Unacceptable, accept, write_accepted};

@@ -1,0 +1,327 @@
+//! Requests that take their connection over: for a WebSocket, or for a stream of events.
+
+use super::cors::{Verdict, push_echo};
+use super::format::JSON_TYPE;
+use super::refusal::RETRY_AFTER;
+use super::request::RequestHead;
+use super::response::{Body, NO_STORE_NO_SNIFF, Response, push_end, push_header};
+use super::site::{Handled, Site};
+use crate::broker::{Attachment, Ended, NoStream};
+use crate::protocol::Publication;
+use crate::transport::{Link, Peer};
+
+/// Which of them the endpoint takes: what its broker offers to clients.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Offers {
+    pub(super) sockets: bool,
+    pub(super) events: bool,
+}
+
+impl Offers {
+    pub(super) fn new(connection_types: &[&str]) -> Self {
+        Self {
+            sockets: connection_types.contains(&"websocket"),
+            events: connection_types.contains(&"eventsource"),
+        }
+    }
+}
+
+/// Whether a GET asks for a WebSocket. The rest of its handshake is the connector's matter.
+pub(super) fn wants_socket(head: &RequestHead<'_>) -> bool {
+    head.minor_version > 0
+        && head.headers.list_has("upgrade", "websocket")
+        && head.headers.list_has("connection", "upgrade")
+}
+
+/// Whether a GET asks for a stream of events.
+pub(super) fn wants_events(head: &RequestHead<'_>) -> bool {
+    head.headers.list("accept").any(|range| {
+        let media = range.split(|byte| *byte == b';').next().unwrap_or(range);
+        media
+            .trim_ascii()
+            .eq_ignore_ascii_case(b"text/event-stream")
+    })
+}
+
+/// A stream of events that has been opened: what is written on its connection, until that ends.
+pub struct Events {
+    /// The tie to the session.
+    pub session: Attachment,
+    /// Header lines.
+    headers: Vec<u8>,
+}
+
+impl Events {
+    /// Appends the head of the response, and how long the client is to wait before it comes back.
+    /// The end of the connection is the end of the body.
+    pub fn write_head(&self, date: &str, out: &mut Vec<u8>) {
+        out.extend_from_slice(b"HTTP/1.1 200 OK\r\n");
+        out.extend_from_slice(&self.headers);
+        push_end(out, date, false, false);
+        out.extend_from_slice(RETRY);
+    }
+
+    /// Appends an event with messages.
+    pub fn write_messages<M: AsRef<Publication>>(messages: &[M], out: &mut Vec<u8>) {
+        out.extend_from_slice(b"data: [");
+        for (n, message) in messages.iter().enumerate() {
+            if n > 0 {
+                out.push(b',');
+            }
+            push_lines(message.as_ref().json(), out);
+        }
+        out.extend_from_slice(b"]\n\n");
+    }
+
+    /// Appends an event with what the client must get when its session ends so, if there is such.
+    pub fn write_notice(ended: Ended, out: &mut Vec<u8>) {
+        if let Some(notice) = ended.notice() {
+            out.extend_from_slice(b"data: [");
+            out.extend_from_slice(notice.as_bytes());
+            out.extend_from_slice(b"]\n\n");
+        }
+    }
+}
+
+/// JSON may have line breaks between its tokens; in an event each begins another line of data.
+fn push_lines(json: &[u8], out: &mut Vec<u8>) {
+    for (n, line) in json.split(|byte| matches!(byte, b'\n' | b'\r')).enumerate() {
+        if n > 0 {
+            out.extend_from_slice(b"\ndata: ");
+        }
+        out.extend_from_slice(line);
+    }
+}
+
+impl Site {
+    /// Opens the stream of events of a session.
+    pub(super) fn events(
+        &self,
+        client: &str,
+        peer: &Peer,
+        verdict: Verdict<'_>,
+        link: &Link,
+    ) -> Handled {
+        let opened = self.broker().open_stream(peer, client, link);
+        let mut response = match &opened {
+            Ok(_) => Response::new(200).header("Content-Type", "text/event-stream"),
+            Err(refused) => self.no_stream(*refused),
+        };
+        response.headers.extend_from_slice(NO_STORE_NO_SNIFF);
+        if let Some(origin) = verdict.echo() {
+            push_echo(&mut response.headers, origin);
+        }
+        match opened {
+            Ok(session) => Handled::Events(Box::new(Events {
+                session,
+                headers: response.headers,
+            })),
+            Err(_) => Handled::Done(response),
+        }
+    }
+
+    fn no_stream(&self, refused: NoStream) -> Response {
+        let status = match refused {
+            NoStream::Unknown => 404,
+            NoStream::Draining => 503,
+        };
+        self.count(status);
+        let mut response = Response::new(status);
+        push_header(&mut response.headers, "Content-Type", JSON_TYPE);
+        if status == 503 {
+            push_header(&mut response.headers, "Retry-After", RETRY_AFTER);
+        }
+        response.body = Body::Bytes(refused.array());
+        response
+    }
+}
+
+/// Milliseconds until a client opens the next stream when this one has ended.
+const RETRY: &[u8] = b"retry: 5000\n\n";
+
+/// Written from time to time where nothing else is, so that nobody on the way gives up the
+/// connection.
+pub const EVENTS_COMMENT: &[u8] = b":\n\n";
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::broker::BrokerConfig;
+    use crate::http::testing::{Lines, Seen, ask, handle, site, with_head};
+    use crate::http::{RequestHead, SiteConfig};
+    use crate::protocol::{ChannelName, Publisher};
+    use crate::transport::Transport;
+
+    const UPGRADE: [(&str, &str); 2] = [
+        ("Connection", "keep-alive, Upgrade"),
+        ("Upgrade", "WebSocket"),
+    ];
+    const EVENTS: (&str, &str) = ("Accept", "text/event-stream");
+
+    fn streaming() -> Site {
+        let broker = BrokerConfig {
+            connection_types: vec!["websocket", "eventsource", "long-polling"],
+            ..BrokerConfig::default()
+        };
+        let config = SiteConfig {
+            allowed_origins: vec!["http://app.example".to_owned()],
+            ..SiteConfig::default()
+        };
+        site(config, broker)
+    }
+
+    fn client(site: &Site) -> String {
+        let seen = ask(
+            site,
+            "POST",
+            "/cometd",
+            &[],
+            r#"{"channel":"/meta/handshake"}"#,
+        );
+        let (_, rest) = seen.body.split_once(r#""clientId":""#).unwrap();
+        rest[..26].to_owned()
+    }
+
+    #[test]
+    fn who_asks_for_a_socket() {
+        let table: [(Lines<'_>, bool); 5] = [
+            (&UPGRADE, true),
+            (
+                &[("Connection", "upgrade"), ("Upgrade", "h2c, websocket")],
+                true,
+            ),
+            (&UPGRADE[..1], false),
+            (&UPGRADE[1..], false),
+            (&[("Connection", "Upgrade"), ("Upgrade", "h2c")], false),
+        ];
+        for (lines, expected) in table {
+            with_head("GET", "/cometd", lines, |head| {
+                assert_eq!(wants_socket(&head), expected, "{lines:?}");
+                let old = RequestHead {
+                    minor_version: 0,
+                    ..head
+                };
+                assert!(!wants_socket(&old), "not in HTTP/1.0");
+            });
+        }
+    }
+
+    #[test]
+    fn who_asks_for_events() {
+        for (accept, expected) in [
+            ("text/event-stream", true),
+            ("application/json, Text/Event-Stream;q=0.9", true),
+            ("*/*", false),
+            ("text/html", false),
+            ("", false),
+        ] {
+            with_head("GET", "/x", &[("Accept", accept)], |head| {
+                assert_eq!(wants_events(&head), expected, "{accept}");
+            });
+        }
+    }
+
+    #[test]
+    fn sockets_are_for_own_and_allowed_pages() {
+        let site = streaming();
+        let with_origin = |origin| {
+            let lines = [UPGRADE[0], UPGRADE[1], ("Origin", origin)];
+            handle(&site, "GET", "/cometd", &lines, b"")
+        };
+        for origin in ["", "http://own.example", "http://app.example"] {
+            let Handled::Socket(peer) = with_origin(origin) else {
+                panic!("a socket for {origin:?}");
+            };
+            assert_eq!((peer.transport, peer.browser), (Transport::WebSocket, None));
+        }
+        for origin in ["null", "http://evil.example", "http://own.example:81"] {
+            let Handled::Done(response) = with_origin(origin) else {
+                panic!("no socket for {origin}");
+            };
+            assert_eq!(response.status, 403);
+        }
+        let found = ask(&site, "GET", "/cometd", &UPGRADE[1..], "");
+        assert_eq!(
+            (found.status, found.header("Allow")),
+            (405, Some("GET, POST, OPTIONS"))
+        );
+        let found = ask(&site, "GET", "/cometd", &UPGRADE, "body");
+        assert_eq!(found.status, 413);
+        assert_eq!(ask(&site, "GET", "/elsewhere", &UPGRADE, "").status, 404);
+    }
+
+    #[test]
+    fn where_they_are_not_offered_they_are_not_there() {
+        let site = site(SiteConfig::default(), BrokerConfig::default());
+        let path = format!("/cometd/{}", client(&site));
+        assert_eq!(ask(&site, "GET", "/cometd", &UPGRADE, "").status, 405);
+        assert_eq!(ask(&site, "GET", &path, &[EVENTS], "").status, 405);
+    }
+
+    #[test]
+    fn a_stream_has_a_head_and_its_session() {
+        let site = streaming();
+        let path = format!("/cometd/{}", client(&site));
+        let lines = [EVENTS, ("Origin", "http://app.example")];
+        let Handled::Events(events) = handle(&site, "GET", &path, &lines, b"") else {
+            panic!("a stream");
+        };
+        let mut head = Vec::new();
+        events.write_head("now", &mut head);
+        let head = String::from_utf8(head).unwrap();
+        for line in [
+            "HTTP/1.1 200 OK",
+            "Content-Type: text/event-stream",
+            "Cache-Control: no-store",
+            "X-Content-Type-Options: nosniff",
+            "Access-Control-Allow-Origin: http://app.example",
+            "Access-Control-Allow-Credentials: true",
+            "Connection: close",
+        ] {
+            assert!(head.contains(&format!("{line}\r\n")), "{line} in {head}");
+        }
+        assert!(!head.contains("Content-Length"));
+        assert!(head.ends_with("\r\n\r\nretry: 5000\n\n"));
+        let foreign = [EVENTS, ("Origin", "http://evil.example")];
+        assert_eq!(ask(&site, "GET", &path, &foreign, "").status, 403);
+    }
+
+    #[test]
+    fn a_stream_of_nobody() {
+        let site = streaming();
+        for path in ["/cometd/", "/cometd/nobody", "/cometd/a/b"] {
+            let found = ask(&site, "GET", path, &[EVENTS], "");
+            assert_eq!(found.status, 404, "{path}");
+            assert!(
+                found
+                    .header("Content-Type")
+                    .unwrap()
+                    .starts_with("application/json")
+            );
+            assert!(found.body.starts_with("[{") && found.body.contains("402::session_unknown"));
+        }
+        let path = format!("/cometd/{}", client(&site));
+        site.broker().drain(std::time::Duration::ZERO);
+        let found: Seen = ask(&site, "GET", &path, &[EVENTS], "");
+        assert_eq!(
+            (found.status, found.header("Retry-After")),
+            (503, Some("2"))
+        );
+        assert!(site.refusals().contains(&(404, 3)));
+    }
+
+    #[test]
+    fn line_breaks_in_messages_begin_lines_of_data() {
+        let channel = ChannelName::try_from("/a").unwrap();
+        let message = |data| Arc::new(Publication::new(&channel, data, Publisher::Nobody));
+        let mut out = Vec::new();
+        Events::write_messages(&[message("1"), message("[1,\n2,\r\n3]")], &mut out);
+        assert_eq!(
+            String::from_utf8(out).unwrap(),
+            "data: [{\"channel\":\"/a\",\"data\":1},{\"channel\":\"/a\",\"data\":[1,\n\
+             data: 2,\ndata: \ndata: 3]}]\n\n"
+        );
+    }
+}

@@ -1,0 +1,375 @@
+//! The client and the server, both through their public faces: every test on both connectors.
+#![cfg(feature = "client")]
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
+
+use std::net::SocketAddr;
+use std::sync::{Arc, mpsc};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use bayeux::broker::{Access, Action, Decision, Question, ServiceCall, ServiceReply};
+use bayeux::client::{Client, ClientBuilder, Error, Event, RecvError, State, Subscription};
+use bayeux::config::{Config, Connector};
+use bayeux::protocol::ClientId;
+use bayeux::{Server, ServerBuilder};
+use serde_json::{Value, json};
+
+/// Longer than anything takes here.
+const LONG: Duration = Duration::from_secs(20);
+
+macro_rules! on_both_connectors {
+    ($($name:ident)*) => {
+        mod native {
+            $(#[test] fn $name() { super::$name(super::Connector::Native); })*
+        }
+        mod tiny_http {
+            $(#[test] fn $name() { super::$name(super::Connector::TinyHttp); })*
+        }
+    };
+}
+
+on_both_connectors! {
+    messages_arrive_once_and_in_order
+    both_ways_in_order_when_connects_deliver
+    a_publisher_gets_its_own_copy
+    wildcards_deliver_one_copy_to_each_subscription
+    services_are_called
+    what_the_policy_denies_is_an_error_with_its_reason
+    a_restarted_server_is_found_again
+    the_server_can_dismiss_a_client
+    leaving_ends_the_session_at_once
+    many_clients_hear_each_other
+    cookies_satisfy_a_strict_server
+    a_reconnect_begins_a_new_session
+    an_overflowing_client_comes_back
+}
+
+fn config(connector: Connector) -> Config {
+    Config {
+        connector,
+        demo: Some(false),
+        ..Config::default()
+    }
+}
+
+fn builder(config: Config) -> ServerBuilder {
+    let any: SocketAddr = "127.0.0.1:0".parse().unwrap();
+    Server::builder().config(config).listen([any])
+}
+
+fn server(connector: Connector) -> Server {
+    builder(config(connector)).start().unwrap()
+}
+
+fn to(server: &Server) -> ClientBuilder {
+    let (first, longest) = (Duration::from_millis(20), Duration::from_millis(200));
+    Client::builder(&server.url())
+        .backoff(first, longest)
+        .network_timeout(Duration::from_secs(2))
+        .connect_timeout(LONG)
+}
+
+fn numbers(subscription: &Subscription, count: usize) -> Vec<u64> {
+    let next = |_| subscription.recv_timeout(LONG).unwrap().data().unwrap();
+    (0..count).map(next).collect()
+}
+
+fn eventually(what: &str, check: impl Fn() -> bool) {
+    let start = Instant::now();
+    while !check() {
+        assert!(start.elapsed() < LONG, "{what}");
+        thread::sleep(Duration::from_millis(5));
+    }
+}
+
+fn messages_arrive_once_and_in_order(connector: Connector) {
+    let server = server(connector);
+    let (from, to) = (
+        to(&server).connect().unwrap(),
+        to(&server).connect().unwrap(),
+    );
+    let subscription = to.subscribe("/numbers").unwrap();
+    let acks: Vec<_> = (0..1000u64)
+        .map(|n| from.publish_later("/numbers", &n).unwrap())
+        .collect();
+    assert!(acks.into_iter().all(|ack| ack.wait().is_ok()));
+    assert!(numbers(&subscription, 1000).into_iter().eq(0..1000));
+    assert!(subscription.is_empty());
+    assert_eq!(from.stats().failures + to.stats().failures, 0);
+}
+
+fn both_ways_in_order_when_connects_deliver(connector: Connector) {
+    let server = builder(Config {
+        meta_connect_deliver_only: true,
+        ..config(connector)
+    });
+    let server = server.start().unwrap();
+    let (left, right) = (
+        to(&server).connect().unwrap(),
+        to(&server).connect().unwrap(),
+    );
+    let (at_left, at_right) = (
+        left.subscribe("/to/left").unwrap(),
+        right.subscribe("/to/right").unwrap(),
+    );
+    for n in 0..1000u64 {
+        left.post("/to/right", &n).unwrap();
+        right.post("/to/left", &n).unwrap();
+    }
+    assert!(numbers(&at_left, 1000).into_iter().eq(0..1000));
+    assert!(numbers(&at_right, 1000).into_iter().eq(0..1000));
+}
+
+fn a_publisher_gets_its_own_copy(connector: Connector) {
+    let server = server(connector);
+    let client = to(&server).connect().unwrap();
+    let subscription = client.subscribe("/a").unwrap();
+    let raw = serde_json::value::RawValue::from_string("{ \"n\":1.50e0 }".into()).unwrap();
+    client.publish("/a", &raw).unwrap();
+    let message = subscription.recv_timeout(LONG).unwrap();
+    assert_eq!(message.data_json(), "{ \"n\":1.50e0 }");
+    assert_eq!(message.id(), None);
+}
+
+fn wildcards_deliver_one_copy_to_each_subscription(connector: Connector) {
+    let server = server(connector);
+    let client = to(&server).connect().unwrap();
+    let patterns = ["/a/b", "/a/*", "/a/**", "/**"];
+    let subscriptions = patterns.map(|pattern| client.subscribe(pattern).unwrap());
+    let second = client.subscribe("/a/b").unwrap();
+    assert_eq!(server.stats().broker.subscriptions, 4);
+    server.broker().publish("/a/b", &1).unwrap();
+    server.broker().publish("/a/c/d", &2).unwrap();
+    let all: Vec<_> = subscriptions.iter().map(|one| numbers(one, 1)[0]).collect();
+    assert_eq!(all, [1, 1, 1, 1]);
+    assert_eq!(numbers(&second, 1), [1]);
+    assert_eq!(numbers(&subscriptions[2], 1), [2]);
+    assert_eq!(numbers(&subscriptions[3], 1), [2]);
+    assert!(subscriptions.iter().all(Subscription::is_empty));
+    drop(subscriptions);
+    eventually("unsubscribed", || server.stats().broker.subscriptions == 1);
+    client.unsubscribe("/a/b").unwrap();
+    assert_eq!(server.stats().broker.subscriptions, 0);
+    assert_eq!(second.recv(), Err(RecvError::Ended(Error::Closed)));
+}
+
+fn services_are_called(connector: Connector) {
+    let double = |call: &ServiceCall<'_>| {
+        let number: i64 = serde_json::from_str(call.data).unwrap_or_default();
+        assert!(number >= 0, "the service panics");
+        Ok(vec![ServiceReply::data(&(number * 2))?])
+    };
+    let server = builder(config(connector))
+        .service("/service/double", Access::Sessions, double)
+        .start()
+        .unwrap();
+    let client = to(&server).connect().unwrap();
+    let seen = client.subscribe("/service/**").unwrap();
+    assert_eq!(server.stats().broker.subscriptions, 0);
+    let answer = client.call("/service/double", &21, LONG).unwrap();
+    assert_eq!(answer.data_json(), "42");
+    assert!(seen.is_empty(), "the call took it");
+    client.publish("/service/double", &4).unwrap();
+    assert_eq!(numbers(&seen, 1), [8]);
+    for (service, data, code) in [("/service/double", -1, 500), ("/service/none", 1, 404)] {
+        let Err(Error::Rejected(rejection)) = client.call(service, &data, LONG) else {
+            panic!("{service} answered")
+        };
+        assert_eq!(rejection.code(), Some(code));
+    }
+}
+
+fn what_the_policy_denies_is_an_error_with_its_reason(connector: Connector) {
+    let policy = |question: &Question<'_>| match question.action {
+        Action::Handshake if !question.ext.unwrap_or_default().contains("secret") => {
+            Decision::deny("who are you")
+        }
+        Action::Subscribe if question.subscriptions[0].as_str() == "/no" => Decision::deny("sub"),
+        Action::Publish if question.channel == "/no" => Decision::deny("pub"),
+        _ => Decision::Allow,
+    };
+    let server = builder(config(connector)).policy(policy).start().unwrap();
+    let reason = |error| match error {
+        Error::Rejected(rejection) => rejection.arguments().to_owned(),
+        other => panic!("{other:?}"),
+    };
+    let refused = to(&server).ext(&json!({"ticket": "guess"})).connect();
+    assert_eq!(reason(refused.unwrap_err()), "who are you");
+    let client = to(&server)
+        .credentials(|| Ok::<_, String>(json!({"ticket": "secret"})))
+        .connect()
+        .unwrap();
+    assert_eq!(reason(client.subscribe("/no").unwrap_err()), "sub");
+    assert_eq!(reason(client.publish("/no", &1).unwrap_err()), "pub");
+    client.subscribe("/yes").unwrap();
+    client.publish("/yes", &1).unwrap();
+}
+
+fn a_restarted_server_is_found_again(connector: Connector) {
+    let mut server = server(connector);
+    let address = server.local_addrs()[0];
+    let (events, seen) = mpsc::channel();
+    let client = to(&server)
+        .on_event(move |event| drop(events.send(event.clone())))
+        .connect()
+        .unwrap();
+    let subscription = client.subscribe("/a/**").unwrap();
+    for round in 0..3u64 {
+        server.shutdown(Duration::from_secs(5));
+        let queued = client.publish_later("/a/x", &round).unwrap();
+        server = Server::builder()
+            .config(config(connector))
+            .listen([address])
+            .start()
+            .unwrap();
+        let replaced = |event: Event| matches!(event, Event::SessionReplaced { .. });
+        let mut events = std::iter::from_fn(|| seen.recv_timeout(LONG).ok());
+        assert!(events.any(replaced));
+        // What was sent into the gap arrives, or its sender knows that it may not have.
+        let received = match queued.wait() {
+            Ok(_) => numbers(&subscription, 1) == [round],
+            Err(error) => matches!(
+                error,
+                Error::Unacknowledged(_) | Error::SessionLost | Error::Rejected(_)
+            ),
+        };
+        assert!(received, "round {round}");
+        client.wait_connected(LONG).unwrap();
+        client.publish("/a/y", &(round + 100)).unwrap();
+        assert_eq!(numbers(&subscription, 1), [round + 100]);
+    }
+    assert_eq!(client.stats().sessions, 4);
+}
+
+fn the_server_can_dismiss_a_client(connector: Connector) {
+    let server = server(connector);
+    let client = to(&server).connect().unwrap();
+    let subscription = client.subscribe("/a").unwrap();
+    // Between two connects it would only learn that its session is unknown, and make another.
+    eventually("held", || server.stats().broker.held == 1);
+    let id = ClientId::parse(&client.client_id().unwrap()).unwrap();
+    assert!(server.broker().disconnect(&id));
+    assert_eq!(
+        subscription.recv_timeout(LONG),
+        Err(RecvError::Ended(Error::Disconnected))
+    );
+    assert_eq!(client.state(), State::Closed);
+    assert_eq!(client.close_reason(), Some(Error::Disconnected));
+    assert_eq!(client.publish("/a", &1), Err(Error::Closed));
+}
+
+fn leaving_ends_the_session_at_once(connector: Connector) {
+    let server = server(connector);
+    let client = to(&server).connect().unwrap();
+    let local = server.local_client();
+    let inbox = local.subscribe_queue("/last").unwrap();
+    eventually("held", || server.stats().broker.held == 1);
+    client.post("/last", &"words").unwrap();
+    let start = Instant::now();
+    drop(client);
+    assert!(
+        start.elapsed() < Duration::from_secs(1),
+        "{:?}",
+        start.elapsed()
+    );
+    let stats = server.stats().broker;
+    assert_eq!((stats.sessions, stats.ended_disconnected), (0, 1));
+    assert!(local.recv_timeout(LONG).is_some());
+    drop(inbox);
+}
+
+fn many_clients_hear_each_other(connector: Connector) {
+    let server = server(connector);
+    // `tiny-http` starves connections beyond the first few of a burst.
+    let count = if connector == Connector::Native {
+        20
+    } else {
+        2
+    };
+    let clients: Vec<_> = (0..count).map(|_| to(&server).start().unwrap()).collect();
+    let (heard, hearing) = mpsc::channel();
+    let listening: Vec<_> = clients
+        .iter()
+        .map(|client| {
+            let heard = heard.clone();
+            let tell = move |message: &bayeux::client::Message| {
+                heard.send(message.data::<Value>().unwrap()).unwrap();
+            };
+            client.listen("/room", tell).unwrap()
+        })
+        .collect();
+    for (n, client) in clients.iter().enumerate() {
+        client.post("/room", &json!({"from": n})).unwrap();
+    }
+    let mut counts = vec![0; clients.len()];
+    for _ in 0..clients.len() * clients.len() {
+        let said = hearing.recv_timeout(LONG).unwrap();
+        counts[usize::try_from(said["from"].as_u64().unwrap()).unwrap()] += 1;
+    }
+    assert!(
+        counts.iter().all(|count| *count == clients.len()),
+        "{counts:?}"
+    );
+    drop(listening);
+    thread::scope(|scope| {
+        clients
+            .into_iter()
+            .for_each(|one| drop(scope.spawn(|| drop(one))))
+    });
+    assert_eq!(server.stats().broker.sessions, 0);
+}
+
+fn cookies_satisfy_a_strict_server(connector: Connector) {
+    let server = builder(Config {
+        require_browser_cookie: true,
+        ..config(connector)
+    });
+    let server = server.start().unwrap();
+    let client = to(&server).connect().unwrap();
+    let subscription = client.subscribe("/a").unwrap();
+    client.publish("/a", &7).unwrap();
+    assert_eq!(numbers(&subscription, 1), [7]);
+    assert_eq!(client.stats().failures, 0);
+}
+
+fn a_reconnect_begins_a_new_session(connector: Connector) {
+    let server = server(connector);
+    let client = to(&server).connect().unwrap();
+    let subscription = client.subscribe("/a").unwrap();
+    let before = client.client_id();
+    eventually("held", || server.stats().broker.held == 1);
+    client.reconnect();
+    eventually("a new session", || {
+        client.state() == State::Connected && client.client_id() != before
+    });
+    client.publish("/a", &1).unwrap();
+    assert_eq!(numbers(&subscription, 1), [1]);
+    assert_eq!(server.stats().broker.sessions, 1, "the old one is gone");
+}
+
+fn an_overflowing_client_comes_back(connector: Connector) {
+    let server = builder(Config {
+        max_queue_messages: 10,
+        ..config(connector)
+    });
+    let server = server.start().unwrap();
+    let client = Arc::new(to(&server).connect().unwrap());
+    let subscription = client.subscribe("/a").unwrap();
+    let local = server.local_client();
+    // More than fits the queue before the client can come back for it.
+    while server.stats().broker.ended_overflowed == 0 {
+        for n in 0..1000 {
+            local.publish("/a", &n).unwrap();
+        }
+    }
+    eventually("back again", || {
+        client.stats().sessions > 1 && client.state() == State::Connected
+    });
+    while subscription.try_recv().is_ok() {}
+    eventually("subscribed again", || {
+        server.stats().broker.subscriptions == 1
+    });
+    local.publish("/a", &"back").unwrap();
+    let last = subscription.recv_timeout(LONG).unwrap();
+    assert_eq!(last.data_json(), "\"back\"");
+}

@@ -78,30 +78,42 @@ fn run(kind: &Kind, scale: &Scale) -> Vec<String> {
     let peace = good.measured(scale.span);
     let before = program.metrics();
     let tally = Tally::new(scale.lenience);
+    let abused = abuse(kind, scale, &program, &good, &tally);
+    let during = program.metrics();
+    let mut faults = recovered(kind, &program, &before, scale);
+    let after = program.metrics();
+    if scale.tells {
+        // What an allocator keeps for later does not grow in a second round; what is lost does.
+        let again = Tally::new(scale.lenience);
+        abuse(kind, scale, &program, &good, &again);
+        faults.extend(recovered(kind, &program, &after, scale));
+        let resident = [&before, &during, &after, &program.metrics()].map(|m| m.resident);
+        report(kind, [&peace, &abused], &tally, [&before, &during, &after]);
+        report_memory(resident);
+    }
+    faults.extend(tally.faults());
+    faults.extend(good.stop());
+    let named = |fault: &String| format!("{}: {fault}", kind.name);
+    faults.iter().map(named).collect()
+}
+
+/// Lets the abusers do their worst; what the others felt.
+fn abuse(kind: &Kind, scale: &Scale, program: &Program, good: &Good, tally: &Tally) -> Latencies {
     let until = Instant::now() + scale.span;
-    let abused = std::thread::scope(|scope| {
+    let address = program.address;
+    std::thread::scope(|scope| {
         let abusers = scope.spawn(|| {
-            let (address, tally) = (program.address, &tally);
             (kind.run)(&Abuse {
                 address,
                 until,
                 scale,
                 tally,
-            });
+            })
         });
         let abused = good.measured(scale.span);
         abusers.join().expect("the abusers themselves do not fail");
         abused
-    });
-    let during = program.metrics();
-    let left = recovered(kind, &program, &before, scale);
-    let after = program.metrics();
-    let faults = [tally.faults(), left, good.stop()].concat();
-    if scale.tells {
-        report(kind, &peace, &abused, &tally, [&before, &during, &after]);
-    }
-    let named = |fault: &String| format!("{}: {fault}", kind.name);
-    faults.iter().map(named).collect()
+    })
 }
 
 /// Waits until the abusers' sessions and connections are gone; says what is left in the end.
@@ -127,8 +139,7 @@ fn recovered(kind: &Kind, program: &Program, before: &Metrics, scale: &Scale) ->
 
 fn report(
     kind: &Kind,
-    peace: &Latencies,
-    abused: &Latencies,
+    [peace, abused]: [&Latencies; 2],
     tally: &Tally,
     [before, during, after]: [&Metrics; 3],
 ) {
@@ -142,23 +153,19 @@ fn report(
         abused.p99_ms() / peace.p99_ms(),
     );
     println!("   abusers: {tally}");
-    println!(
-        "   memory: {:.1} MiB before, {:.1} during, {:.1} after ({:+.0} %)",
-        before.resident / MIB,
-        during.resident / MIB,
-        after.resident / MIB,
-        (after.resident / before.resident - 1.0) * 100.0,
-    );
-    println!(
-        "   sessions: {} before, {} during, {} after; connections: {}, {}, {}",
-        before.get("bayeux_sessions"),
-        during.get("bayeux_sessions"),
-        after.get("bayeux_sessions"),
-        before.get("bayeux_connections"),
-        during.get("bayeux_connections"),
-        after.get("bayeux_connections"),
-    );
+    for name in ["sessions", "connections"] {
+        let metric = format!("bayeux_{name}");
+        let [before, during, after] = [before, during, after].map(|m| m.get(&metric));
+        println!("   {name}: {before} before, {during} at the end of it, {after} after");
+    }
     println!("   counters: {}", after.told_since(before));
 }
 
-const MIB: f64 = 1_048_576.0;
+fn report_memory(resident: [f64; 4]) {
+    let [before, during, after, again] = resident.map(|bytes| bytes / 1_048_576.0);
+    println!(
+        "   memory: {before:.1} MiB before, {during:.1} at the end of it, {after:.1} after, \
+         {again:.1} after a second round ({:+.0} % of the first)",
+        (again / after - 1.0) * 100.0,
+    );
+}

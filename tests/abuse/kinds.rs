@@ -57,6 +57,11 @@ impl Scale {
         }
     }
 
+    /// A pause that the fewer clients make shorter.
+    fn shortened(&self, pause: Duration) -> Duration {
+        pause / u32::try_from(self.divisor).expect("a small number")
+    }
+
     pub(crate) fn few(&self, count: usize) -> usize {
         count.div_ceil(self.divisor)
     }
@@ -102,7 +107,7 @@ pub(crate) const KINDS: &[Kind] = &[
     },
     Kind {
         name: "readers",
-        about: "50 sessions that take messages of 200 KB, and stop reading",
+        about: "50 sessions that have 1 MB a second sent to them, and read nothing",
         flags: SLOW_PEERS,
         lifetime: Duration::from_secs(5),
         run: stopped_readers,
@@ -169,31 +174,45 @@ fn half_requests(abuse: &Abuse<'_>, count: usize) {
 /// Each publishes to itself, so that every request brings its message back, and reads nothing.
 /// Sooner or later the server can write no more, reads no more, and gives up.
 fn stopped_readers(abuse: &Abuse<'_>) {
-    let Abuse { address, tally, .. } = *abuse;
+    // Not the traffic is the abuse, but what waits to be read.
+    let pause = abuse.scale.shortened(Duration::from_millis(200));
     in_threads(abuse.scale.few(50), |n| {
-        let Some((mut rude, id)) = subscribed(address, &format!("/fat/{n}")) else {
-            return tally.fault("a reader that stops: no session".to_owned());
-        };
-        let data = "y".repeat(200_000);
-        let body = format!(r#"[{{"channel":"/fat/{n}","clientId":"{id}","data":"{data}"}}]"#);
-        let kind = "Content-Type: application/json\r\n";
-        let request = request_bytes("POST", "/cometd", kind, body.as_bytes());
-        // Until the buffers between the two are full.
-        let mut stuck = Instant::now();
-        while rude.send(&request, PATIENCE) {
-            stuck = Instant::now();
-            if stuck > abuse.until + PATIENCE {
-                return tally.fault("a reader that stops: never stuck".to_owned());
-            }
-        }
-        let took = stuck.elapsed();
-        let end = if took < PATIENCE {
-            End::Closed
-        } else {
-            End::Never
-        };
-        tally.note("a reader that stops", end, took, LIMIT);
+        while stopped_reader(abuse, n, pause) && !abuse.is_over() {}
     });
+}
+
+fn stopped_reader(abuse: &Abuse<'_>, n: usize, pause: Duration) -> bool {
+    let Some((mut rude, id)) = subscribed(abuse.address, &format!("/fat/{n}")) else {
+        abuse
+            .tally
+            .fault("a reader that stops: no session".to_owned());
+        return false;
+    };
+    rude.reads_little();
+    let data = "y".repeat(200_000);
+    let body = format!(r#"[{{"channel":"/fat/{n}","clientId":"{id}","data":"{data}"}}]"#);
+    let kind = "Content-Type: application/json\r\n";
+    let request = request_bytes("POST", "/cometd", kind, body.as_bytes());
+    // Until the buffers between the two are full.
+    let mut stuck = Instant::now();
+    while rude.send(&request, PATIENCE) {
+        stuck = Instant::now();
+        if stuck > abuse.until + PATIENCE {
+            abuse
+                .tally
+                .fault("a reader that stops: never stuck".to_owned());
+            return false;
+        }
+        std::thread::sleep(pause);
+    }
+    let took = stuck.elapsed();
+    let end = if took < PATIENCE {
+        End::Closed
+    } else {
+        End::Never
+    };
+    abuse.tally.note("a reader that stops", end, took, LIMIT);
+    true
 }
 
 /// A session with a subscription, on a connection that goes on.

@@ -108,6 +108,11 @@ impl Rude {
         })
     }
 
+    /// Makes the buffer small in which the kernel takes what is not read.
+    pub(crate) fn reads_little(&self) {
+        drop(socket2::SockRef::from(&self.stream).set_recv_buffer_size(4096));
+    }
+
     /// Sends; `false` when the server has closed or takes nothing for that long.
     pub(crate) fn send(&mut self, bytes: &[u8], patience: Duration) -> bool {
         self.stream.set_write_timeout(Some(patience)).is_ok()

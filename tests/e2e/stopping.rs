@@ -1,6 +1,6 @@
 //! Draining and stopping; many clients at a time.
 
-use std::net::TcpStream;
+use std::net::{TcpListener, TcpStream};
 use std::time::{Duration, Instant};
 
 use serde_json::json;
@@ -55,6 +55,7 @@ pub(crate) fn stopping_takes_no_longer_than_it_must(on: On) {
         connection.send("POST /cometd HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n[");
         connection
     };
+    let address = world.address;
     let begun = Instant::now();
     world.server.shutdown(Duration::from_secs(2));
     assert!(
@@ -62,19 +63,32 @@ pub(crate) fn stopping_takes_no_longer_than_it_must(on: On) {
         "{:?}",
         begun.elapsed()
     );
+    assert!(
+        TcpStream::connect(address).is_err(),
+        "nobody listens any more"
+    );
 }
 
 pub(crate) fn a_port_can_be_taken_again_at_once(on: On) {
-    let world = World::new(on);
-    let address = world.address;
+    let port = lasting_port();
+    let at_port = |config: &mut bayeux::config::Config| {
+        config.listen = vec![format!("127.0.0.1:{port}").parse().unwrap()];
+    };
+    let world = World::with(on, at_port);
     let mut connection = world.connection();
     connection.get("/");
     world.server.shutdown(Duration::from_secs(1));
-    let world = World::with(on, |config| {
-        config.listen = vec![address.to_string().parse().unwrap()];
-    });
-    assert_eq!(world.address, address);
-    world.client();
+    World::with(on, at_port).client();
+}
+
+/// A free port that no connection of another test is given while nobody listens on it.
+fn lasting_port() -> u16 {
+    // Below the range from which systems take the ports of outgoing connections.
+    let start = (std::process::id() % 1000) as u16 * 10 + 12_000;
+    let mut ports = start..start + 10_000;
+    ports
+        .find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok())
+        .expect("a free port")
 }
 
 pub(crate) fn a_thousand_connections_at_once(on: On) {

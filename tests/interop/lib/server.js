@@ -1,9 +1,10 @@
-// Starts, stops and restarts the program under test: the binary named by BAYEUX_BIN, on a port of
-// 127.0.0.1 that the system chooses and a restart keeps. With INTEROP_URL set, the tests talk to
-// a server that is already running there instead, and those that restart it are skipped.
+// Starts, stops and restarts the program under test: the binary named by BAYEUX_BIN, on a free
+// port of 127.0.0.1, which a restart keeps. With INTEROP_URL set, the tests talk to a server that
+// is already running there instead, and those that restart it are skipped.
 
 import { spawn } from "node:child_process";
 import { once } from "node:events";
+import net from "node:net";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
 
@@ -39,10 +40,10 @@ export class Server {
       return;
     }
     const binary = process.env.BAYEUX_BIN ?? path.join(root, "target", "debug", "bayeux");
+    this.#port ||= await lastingPort();
     const args = ["serve", "--listen", `127.0.0.1:${this.#port}`, ...this.#flags];
     this.#child = spawn(binary, args, { stdio: ["ignore", "ignore", "pipe"] });
     this.url = await this.#printedAddress(this.#child);
-    this.#port = new URL(this.url).port;
   }
 
   /** Sends the signal and waits for the end; after SIGTERM the exit status has to be 0. */
@@ -87,5 +88,23 @@ export class Server {
         }
       });
     });
+  }
+}
+
+/**
+ * A free port below the range from which systems take the ports of outgoing connections: one of
+ * those, perhaps a client's own attempt to reconnect, might else have it when the server is back.
+ */
+async function lastingPort() {
+  for (;;) {
+    const port = 12_000 + Math.floor(Math.random() * 20_000);
+    const probe = net.createServer();
+    const free = await new Promise((resolve) => {
+      probe.on("error", () => resolve(false));
+      probe.listen(port, "127.0.0.1", () => probe.close(() => resolve(true)));
+    });
+    if (free) {
+      return port;
+    }
   }
 }

@@ -1,6 +1,7 @@
 //! Draining and stopping; many clients at a time.
 
 use std::net::{TcpListener, TcpStream};
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
 use serde_json::json;
@@ -83,12 +84,13 @@ pub(crate) fn a_port_can_be_taken_again_at_once(on: On) {
 
 /// A free port that no connection of another test is given while nobody listens on it.
 fn lasting_port() -> u16 {
-    // Below the range from which systems take the ports of outgoing connections.
-    let start = (std::process::id() % 1000) as u16 * 10 + 12_000;
-    let mut ports = start..start + 10_000;
-    ports
-        .find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok())
-        .expect("a free port")
+    static TAKEN: AtomicU16 = AtomicU16::new(0);
+    // Below the range from which systems take the ports of outgoing connections, and different for
+    // each test and process.
+    let own = (std::process::id() % 1000) as u16 * 10;
+    let mut ports = std::iter::repeat_with(|| 12_000 + own + TAKEN.fetch_add(1, Ordering::Relaxed));
+    let is_free = |port: &u16| TcpListener::bind(("127.0.0.1", *port)).is_ok();
+    ports.find(is_free).expect("endless")
 }
 
 pub(crate) fn a_thousand_connections_at_once(on: On) {

@@ -159,6 +159,23 @@ fn threads_have_names() {
 }
 
 #[test]
+fn every_page_is_part_of_the_program() {
+    let all = sources();
+    let list = all
+        .iter()
+        .find(|s| s.path == "src/server/pages.rs")
+        .expect("the list of pages");
+    let mut broken = Broken::new("a page is not in the list of src/server/pages.rs");
+    for source in all.iter().filter(|s| s.below("htdocs")) {
+        let name = &source.path["htdocs/".len()..];
+        if !list.text.contains(&format!("\"{name}\"")) {
+            broken.at(source, 0, "");
+        }
+    }
+    broken.judge();
+}
+
+#[test]
 fn nothing_is_left_unfinished() {
     let calls = [
         concat!("todo", "!"),

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-/// A text file of the repository.
+/// A file of the repository.
 pub(crate) struct Source {
     /// From the root of the repository, with slashes.
     pub(crate) path: String,
@@ -28,7 +28,7 @@ impl Source {
     }
 }
 
-/// All text files below those folders and the files at the root, without what tools put there.
+/// All files of the repository, without what tools put there.
 pub(crate) fn sources() -> Vec<Source> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut found = Vec::new();
@@ -60,7 +60,8 @@ fn collect(root: &Path, folder: &Path, found: &mut Vec<Source>) {
 }
 
 fn read(root: &Path, path: &Path) -> Option<Source> {
-    let text = fs::read_to_string(path).ok()?;
+    // Pictures and the like have names, and lines that nobody judges.
+    let text = String::from_utf8_lossy(&fs::read(path).ok()?).into_owned();
     let relative = path.strip_prefix(root).expect("the walk started there");
     let path = relative
         .to_str()

@@ -18,6 +18,7 @@ use super::registry::Registry;
 use super::run::Run;
 use super::service::Services;
 use super::session::{Finish, Gone, Identity, Remains, Session, State};
+use super::stripes::Stripes;
 use super::table::Table;
 use super::ticker::Ticker;
 use super::wakes::Wakes;
@@ -53,18 +54,39 @@ pub(crate) struct Core {
 /// What the broker counts.
 #[derive(Default)]
 pub(crate) struct Counters {
-    pub(crate) received: Counter,
-    pub(crate) published: Counter,
-    pub(crate) queued: Counter,
+    pub(crate) busy_ones: Stripes<BusyCounters>,
     pub(crate) handshakes: Counter,
-    pub(crate) dropped_oldest: Counter,
-    pub(crate) dropped_newest: Counter,
     pub(crate) dropped_session: Counter,
     pub(crate) ended: [Counter; 5],
     pub(crate) refused_sessions: Counter,
     pub(crate) refused_holds: Counter,
     pub(crate) refused_draining: Counter,
     pub(crate) busy: Counter,
+}
+
+/// What changes with each message, or may do so.
+#[derive(Default)]
+pub(crate) struct BusyCounters {
+    pub(crate) received: Counter,
+    pub(crate) published: Counter,
+    pub(crate) queued: Counter,
+    pub(crate) dropped_oldest: Counter,
+    pub(crate) dropped_newest: Counter,
+}
+
+impl Counters {
+    /// Where the calling thread counts.
+    pub(crate) fn mine(&self) -> &BusyCounters {
+        self.busy_ones.mine()
+    }
+
+    /// One of the counters, of all threads together.
+    pub(crate) fn sum(&self, which: fn(&BusyCounters) -> &Counter) -> u64 {
+        self.busy_ones
+            .iter()
+            .map(|counters| which(counters).get())
+            .sum()
+    }
 }
 
 /// The publisher of a message and the session whose queue rides along in the publisher's response.
@@ -108,7 +130,7 @@ impl Core {
         sender: Sender,
         wakes: &mut Wakes,
     ) -> usize {
-        self.counters.published.one();
+        self.counters.mine().published.one();
         self.observers.tell(&self.servants, || Event::Published {
             publication: Arc::clone(item),
         });
@@ -190,14 +212,15 @@ impl Core {
 
     /// Books what a delivery did, outside of all locks.
     fn settle(self: &Arc<Self>, sums: Sums) {
-        self.counters.queued.add(sums.queued as u64);
-        self.counters.dropped_oldest.add(sums.dropped as u64);
-        self.counters.dropped_newest.add(sums.refused as u64);
-        let total = self.load.change(sums.queued_bytes, sums.dropped_bytes);
+        let counters = self.counters.mine();
+        counters.queued.add(sums.queued as u64);
+        counters.dropped_oldest.add(sums.dropped as u64);
+        counters.dropped_newest.add(sums.refused as u64);
+        let too_much = self.load.change(sums.queued_bytes, sums.dropped_bytes);
         for session in sums.overflowed {
             self.end(&session, Gone::Overflowed);
         }
-        if total > self.config.max_queued_total {
+        if too_much {
             self.relieve();
         }
     }

@@ -1,6 +1,7 @@
 //! What observers are told: six kinds of events, bounded, and never in the way of the server.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::RwLock;
 
@@ -79,6 +80,7 @@ const TURN: usize = 64;
 
 #[derive(Default)]
 pub(crate) struct Observers {
+    some: AtomicBool,
     list: RwLock<Arc<[Arc<Observer>]>>,
     /// Events that observers were too slow for.
     pub(crate) dropped: Counter,
@@ -92,17 +94,15 @@ impl Observers {
         });
         let mut list = self.list.write();
         *list = list.iter().cloned().chain([observer]).collect();
+        self.some.store(true, Ordering::Release);
     }
 
     /// Tells the observers, if there are any. Never blocks.
     pub(crate) fn tell(&self, pool: &Arc<Pool<Job>>, event: impl FnOnce() -> Event) {
-        let list = {
-            let list = self.list.read();
-            if list.is_empty() {
-                return;
-            }
-            Arc::clone(&list)
-        };
+        if !self.some.load(Ordering::Acquire) {
+            return;
+        }
+        let list = Arc::clone(&self.list.read());
         let event = event();
         for observer in list.iter() {
             match observer.inbox.push(event.clone()) {

@@ -9,22 +9,55 @@ use super::core::Core;
 use super::mailbox::Shared;
 use super::queue::Overflow;
 use super::session::{Gone, Session};
+use super::stripes::Stripes;
 
-/// Bytes in all queues together. Signed, because a message may leave on another thread before its
-/// arrival is booked.
-#[derive(Default)]
+/// Bytes in all queues together.
+///
+/// Each thread books into a stripe of its own, and adds all of them up only when it has let in so
+/// much that the sum may have come near the bound. So the bound is kept to one sixteenth.
 pub(crate) struct Load {
-    bytes: AtomicI64,
+    stripes: Stripes<Stripe>,
+    bound: usize,
+    /// What one stripe may let in between two looks at the sum.
+    unseen: i64,
     /// Held by the thread that makes room.
     relief: Mutex<()>,
 }
 
+#[derive(Default)]
+struct Stripe {
+    /// Bytes that arrived less bytes that left, here; often negative, since messages leave on
+    /// other threads than they came.
+    bytes: AtomicI64,
+    /// What has arrived since the last look at the sum.
+    unseen: AtomicI64,
+}
+
 impl Load {
-    /// Books a change; returns the bytes there are now.
-    pub(crate) fn change(&self, arrived: usize, left: usize) -> usize {
-        let change = as_i64(arrived) - as_i64(left);
-        let now = self.bytes.fetch_add(change, Ordering::Relaxed) + change;
-        usize::try_from(now).unwrap_or(0)
+    pub(crate) fn new(bound: usize) -> Self {
+        let stripes = Stripes::default();
+        Self {
+            unseen: as_i64(bound / ROOM / stripes.count()),
+            stripes,
+            bound,
+            relief: Mutex::default(),
+        }
+    }
+
+    /// Books a change; returns whether there is too much now.
+    pub(crate) fn change(&self, arrived: usize, left: usize) -> bool {
+        let (arrived, left) = (as_i64(arrived), as_i64(left));
+        let stripe = self.stripes.mine();
+        stripe.bytes.fetch_add(arrived - left, Ordering::Relaxed);
+        if arrived == 0 {
+            return false;
+        }
+        let unseen = stripe.unseen.fetch_add(arrived, Ordering::Relaxed) + arrived;
+        if unseen < self.unseen {
+            return false;
+        }
+        stripe.unseen.store(0, Ordering::Relaxed);
+        self.bytes() > self.bound
     }
 
     pub(crate) fn left(&self, bytes: usize) {
@@ -34,7 +67,11 @@ impl Load {
     }
 
     pub(crate) fn bytes(&self) -> usize {
-        usize::try_from(self.bytes.load(Ordering::Relaxed)).unwrap_or(0)
+        let stripes = self.stripes.iter();
+        let sum: i64 = stripes
+            .map(|stripe| stripe.bytes.load(Ordering::Relaxed))
+            .sum();
+        usize::try_from(sum).unwrap_or(0)
     }
 }
 
@@ -55,8 +92,8 @@ impl Core {
         let Some(_alone) = self.load.relief.try_lock() else {
             return;
         };
-        let bound = self.config.max_queued_total;
-        let goal = bound - bound / RELIEF;
+        let bound = self.load.bound;
+        let goal = bound - bound / ROOM;
         let mut queues = Vec::new();
         self.registry.for_each(|session| {
             let bytes = session.lock().waiting_bytes();
@@ -85,10 +122,10 @@ impl Core {
             Victim::Session(session) => session.lock().clear_waiting(),
             Victim::Local(local) => local.clear(),
         };
-        self.counters.dropped_oldest.add(messages as u64);
+        self.counters.mine().dropped_oldest.add(messages as u64);
         self.load.left(bytes);
     }
 }
 
-/// One part in so many of the bound is freed beyond it.
-const RELIEF: usize = 16;
+/// One part in so many of the bound: what is freed below it, and what it may be exceeded by.
+const ROOM: usize = 16;

@@ -224,12 +224,15 @@ impl Shared {
     /// Keeps a message for `recv_timeout`, bounded like the session's queue.
     fn keep(&self, core: &Core, inbox: &mut Queue, message: &Arc<Publication>) {
         let pushed = inbox.push(message, &core.local_queue);
-        core.counters.dropped_oldest.add(pushed.dropped as u64);
+        core.counters
+            .mine()
+            .dropped_oldest
+            .add(pushed.dropped as u64);
         core.load.left(pushed.dropped_bytes);
         if pushed.outcome == Outcome::Queued {
             self.arrived.notify_one();
         } else {
-            core.counters.dropped_newest.one();
+            core.counters.mine().dropped_newest.one();
             core.load.left(message.json().len());
         }
     }

@@ -14,6 +14,7 @@
 //! Each lock has its own private state, and none is held while another is taken, but for these:
 //! - a local client's mailbox before its session's `subscriptions` or state;
 //! - a session's `subscriptions` before the table, the session's state or the observers' inboxes;
+//! - in the table, a shard of the cache before the trie;
 //! - a session's state before the leaves: held counts and the ticker's calendar.
 //!
 //! Never the table and a session's state together, never two sessions. What a locked step brings
@@ -39,6 +40,7 @@ mod run;
 mod service;
 mod session;
 mod stream;
+mod stripes;
 mod subscriptions;
 mod table;
 mod ticker;

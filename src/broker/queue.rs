@@ -75,9 +75,63 @@ impl Pushed {
     }
 }
 
+/// Messages in order. The first one lies here and not on the heap: most queues never have a second.
+#[derive(Debug, Default)]
+struct Items {
+    first: Option<Arc<Publication>>,
+    rest: VecDeque<Arc<Publication>>,
+}
+
+impl Items {
+    fn len(&self) -> usize {
+        usize::from(self.first.is_some()) + self.rest.len()
+    }
+
+    fn iter(&self) -> impl Iterator<Item = &Arc<Publication>> {
+        self.first.iter().chain(&self.rest)
+    }
+
+    fn push_back(&mut self, item: Arc<Publication>) {
+        if self.first.is_none() {
+            self.first = Some(item);
+        } else {
+            self.rest.push_back(item);
+        }
+    }
+
+    fn pop_front(&mut self) -> Option<Arc<Publication>> {
+        std::mem::replace(&mut self.first, self.rest.pop_front())
+    }
+
+    fn remove(&mut self, at: usize) -> Option<Arc<Publication>> {
+        match at.checked_sub(1) {
+            None => self.pop_front(),
+            Some(at) => self.rest.remove(at),
+        }
+    }
+
+    /// Removes so many from the head.
+    fn skip(&mut self, count: usize) {
+        if count > 0 {
+            self.rest.drain(..count - 1);
+            self.pop_front();
+        }
+        if self.rest.is_empty() && self.rest.capacity() > KEPT_CAPACITY {
+            self.rest = VecDeque::new();
+        }
+    }
+
+    fn truncate(&mut self, count: usize) {
+        match count.checked_sub(1) {
+            None => *self = Self::default(),
+            Some(count) => self.rest.truncate(count),
+        }
+    }
+}
+
 #[derive(Debug, Default)]
 pub(crate) struct Queue {
-    items: VecDeque<Arc<Publication>>,
+    items: Items,
     bytes: usize,
     /// Messages at the head that are being written, and their bytes.
     in_flight: usize,
@@ -140,7 +194,7 @@ impl Queue {
     /// into `budget` bytes, but at least one. Only when nothing is in flight.
     pub(crate) fn take_off(&mut self, budget: usize, out: &mut Vec<Arc<Publication>>) {
         assert_eq!(self.in_flight, 0, "one flight at a time");
-        for item in &self.items {
+        for item in self.items.iter() {
             let size = item.json().len();
             // Each comes with a comma.
             let written = self.flight_bytes + size + self.in_flight + 1;
@@ -156,11 +210,8 @@ impl Queue {
     /// The flight arrived: its messages leave. Returns how many bytes they had.
     pub(crate) fn landed(&mut self) -> usize {
         let freed = std::mem::take(&mut self.flight_bytes);
-        self.items.drain(..std::mem::take(&mut self.in_flight));
+        self.items.skip(std::mem::take(&mut self.in_flight));
         self.bytes -= freed;
-        if self.items.is_empty() && self.items.capacity() > KEPT_CAPACITY {
-            self.items = VecDeque::new();
-        }
         self.check();
         freed
     }

@@ -110,7 +110,7 @@ pub(crate) fn execute(core: &Arc<Core>, call: Call<'_>) -> Executed {
 impl<'b> Run<'b> {
     fn new(core: &Arc<Core>, call: Call<'b>) -> Self {
         let messages = call.batch.messages;
-        core.counters.received.add(messages.len() as u64);
+        core.counters.mine().received.add(messages.len() as u64);
         Self {
             core: Arc::clone(core),
             peer: call.peer,

@@ -19,6 +19,11 @@ use crate::transport::{BrowserId, Link};
 
 /// A session's place in the world. Shared by the registry, the subscription table, and whoever
 /// answers it at the moment.
+///
+/// Its neighbours in memory are other sessions that other threads deliver to, so what changes with
+/// each message lies in the middle, and what rarely changes around it, in the order written here:
+/// threads do not fight for cache lines, and no memory is spent to keep them apart.
+#[repr(C)]
 pub(crate) struct Session {
     number: u64,
     identity: Identity,
@@ -105,32 +110,34 @@ pub enum Gone {
     Stopped,
 }
 
+/// What a publish looks at comes first, so that it is on few cache lines.
 #[derive(Default)]
+#[repr(C)]
 pub(crate) struct State {
-    queue: Queue,
-    /// The connection that is writing what the queue has in flight.
-    flight: Option<InFlight>,
-    flights: u64,
-    hold: Option<Hold>,
-    holds: u64,
-    /// A receiver that takes messages as they come: an in-process client, a socket, a stream.
-    stream: Option<Stream>,
-    streams: u64,
     /// Somebody was woken and has not come yet.
     woken: bool,
     /// Something has happened to a held connect since the receiver last looked.
     stirred: bool,
     /// Whether a connect has ever been answered or held.
     connected: bool,
+    gone: Option<Gone>,
+    /// A connect was held when it ended.
+    told: bool,
+    queue: Queue,
+    /// The connection that is writing what the queue has in flight.
+    flight: Option<InFlight>,
+    flights: u64,
+    /// A receiver that takes messages as they come: an in-process client, a socket, a stream.
+    stream: Option<Stream>,
+    streams: u64,
+    holds: u64,
+    hold: Option<Hold>,
     /// When it dies; never while a connect is held.
     expires: Option<Instant>,
     /// When the ticker will look at it.
     pub(crate) ticks_at: Option<Instant>,
     /// What the client was last told to do.
     pub(crate) advised: Option<Advice>,
-    gone: Option<Gone>,
-    /// A connect was held when it ended.
-    told: bool,
 }
 
 struct InFlight {

@@ -1,15 +1,21 @@
 //! The subscription table: who gets what is published on a channel.
 //!
 //! A trie by channel segment behind one mutex. The lists of receivers that publishes ask for are
-//! cached per channel until a matching subscription changes, so the lock is held for one look-up;
-//! a list is built in depth + receivers, however many other subscriptions there are.
+//! cached per channel until a matching subscription changes, so a publish costs one look-up; a
+//! list is built in depth + receivers, however many other subscriptions there are. The cache is in
+//! shards, so that threads that publish on different channels do not meet.
+//!
+//! A shard is locked before the trie, and kept locked while a list for it is built: so a list that
+//! a change of the trie makes wrong is in the cache before the change looks for it there.
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use parking_lot::Mutex;
 
 use super::session::Session;
+use super::stripes::Stripes;
 use super::trie::Trie;
 use crate::protocol::{ChannelName, Pattern, Tail};
 
@@ -18,16 +24,16 @@ pub(crate) type Receivers = Arc<[Arc<Session>]>;
 
 #[derive(Default)]
 pub(crate) struct Table {
-    state: Mutex<State>,
+    trie: Mutex<Trie>,
+    subscriptions: AtomicUsize,
+    shards: Stripes<Mutex<Cache>>,
 }
 
 #[derive(Default)]
-struct State {
-    root: Trie,
-    subscriptions: usize,
-    cache: HashMap<ChannelName, Receivers>,
-    /// Receivers in all cached lists together.
-    cached: usize,
+struct Cache {
+    lists: HashMap<ChannelName, Receivers>,
+    /// Receivers in all lists together.
+    receivers: usize,
 }
 
 /// Lists that are no longer right. They may be long, so they are dropped without the lock.
@@ -36,93 +42,106 @@ type Outdated = Vec<Receivers>;
 impl Table {
     /// Returns whether the subscription is new.
     pub(crate) fn insert(&self, pattern: &Pattern, session: &Arc<Session>) -> bool {
-        let mut state = self.state.lock();
-        let new = state.root.insert(pattern, session);
+        let new = self.trie.lock().insert(pattern, session);
         if new {
-            state.subscriptions += 1;
-            let outdated = state.forget(pattern);
-            drop(state);
-            drop(outdated);
+            self.subscriptions.fetch_add(1, Ordering::Relaxed);
+            self.forget(pattern);
         }
         new
     }
 
     /// Returns whether there was such a subscription.
     pub(crate) fn remove(&self, pattern: &Pattern, session: u64) -> bool {
-        let mut state = self.state.lock();
-        let removed = state.root.remove(pattern, session);
+        let removed = self.trie.lock().remove(pattern, session);
         if removed {
-            state.subscriptions -= 1;
-            let outdated = state.forget(pattern);
-            drop(state);
-            drop(outdated);
+            self.subscriptions.fetch_sub(1, Ordering::Relaxed);
+            self.forget(pattern);
         }
         removed
     }
 
     /// Everyone who gets what is published on the channel.
     pub(crate) fn receivers(&self, channel: &ChannelName) -> Receivers {
-        let mut state = self.state.lock();
-        if let Some(list) = state.cache.get(channel) {
+        let mut cache = self.shard(channel.as_str()).lock();
+        if let Some(list) = cache.lists.get(channel) {
             return Arc::clone(list);
         }
-        let list = state.root.matching(channel);
-        let outdated = state.remember(channel, &list);
-        drop(state);
+        let list = self.trie.lock().matching(channel);
+        let outdated = cache.remember(channel, &list);
+        drop(cache);
         drop(outdated);
         list
     }
 
     /// Subscriptions of all sessions together.
     pub(crate) fn len(&self) -> usize {
-        self.state.lock().subscriptions
-    }
-}
-
-impl State {
-    fn remember(&mut self, channel: &ChannelName, list: &Receivers) -> Outdated {
-        let full =
-            self.cache.len() >= CACHED_CHANNELS || self.cached + list.len() > CACHED_RECEIVERS;
-        let outdated = if full {
-            self.forget_all()
-        } else {
-            Outdated::new()
-        };
-        self.cached += list.len();
-        self.cache.insert(channel.clone(), Arc::clone(list));
-        outdated
+        self.subscriptions.load(Ordering::Relaxed)
     }
 
-    /// Forgets the lists that a change of this pattern makes wrong.
-    fn forget(&mut self, pattern: &Pattern) -> Outdated {
-        let mut outdated = Outdated::new();
+    /// Forgets the lists that a change of this pattern has made wrong.
+    fn forget(&self, pattern: &Pattern) {
         if pattern.tail() == Tail::Exact {
-            outdated.extend(self.cache.remove(pattern.as_str()));
-        } else if self.cache.len() > SEARCHED {
-            return self.forget_all();
-        } else {
-            self.cache.retain(|name, list| {
-                let matching = pattern.matches(name);
-                outdated.extend(matching.then(|| Arc::clone(list)));
-                !matching
-            });
+            let outdated = self.shard(pattern.as_str()).lock().remove(pattern.as_str());
+            return drop(outdated);
         }
-        self.cached -= outdated.iter().map(|list| list.len()).sum::<usize>();
-        outdated
+        for shard in self.shards.iter() {
+            let outdated = shard.lock().remove_matching(pattern);
+            drop(outdated);
+        }
     }
 
-    fn forget_all(&mut self) -> Outdated {
-        self.cached = 0;
-        self.cache.drain().map(|(_, list)| list).collect()
+    /// The cache for a channel. Names mostly differ at their ends.
+    fn shard(&self, channel: &str) -> &Mutex<Cache> {
+        let last = channel.bytes().rev().take(8);
+        let sum = last.fold(0_usize, |sum, byte| {
+            sum.wrapping_mul(31) + usize::from(byte)
+        });
+        self.shards.at(sum)
     }
 }
 
-/// Most channels whose receivers are remembered.
-const CACHED_CHANNELS: usize = 4096;
-/// Most receivers in all remembered lists together: 16 MiB of pointers.
-const CACHED_RECEIVERS: usize = 1 << 21;
+impl Cache {
+    fn remember(&mut self, channel: &ChannelName, list: &Receivers) -> Outdated {
+        let full = self.lists.len() >= CHANNELS || self.receivers + list.len() > RECEIVERS;
+        let outdated = if full { self.clear() } else { Outdated::new() };
+        self.receivers += list.len();
+        self.lists.insert(channel.clone(), Arc::clone(list));
+        outdated
+    }
+
+    fn remove(&mut self, channel: &str) -> Option<Receivers> {
+        let list = self.lists.remove(channel)?;
+        self.receivers -= list.len();
+        Some(list)
+    }
+
+    fn remove_matching(&mut self, pattern: &Pattern) -> Outdated {
+        if self.lists.len() > SEARCHED {
+            return self.clear();
+        }
+        let mut outdated = Outdated::new();
+        self.lists.retain(|name, list| {
+            let matching = pattern.matches(name);
+            outdated.extend(matching.then(|| Arc::clone(list)));
+            !matching
+        });
+        self.receivers -= outdated.iter().map(|list| list.len()).sum::<usize>();
+        outdated
+    }
+
+    fn clear(&mut self) -> Outdated {
+        self.receivers = 0;
+        self.lists.drain().map(|(_, list)| list).collect()
+    }
+}
+
+/// Most channels whose receivers are remembered in one shard; 4096 in all.
+const CHANNELS: usize = 256;
+/// Most receivers in all remembered lists of a shard together: 1 MiB of pointers. A longer list is
+/// alone there.
+const RECEIVERS: usize = 1 << 17;
 /// Among so many channels those that match a pattern are looked for; among more, all are forgotten.
-const SEARCHED: usize = 128;
+const SEARCHED: usize = 32;
 
 #[cfg(test)]
 mod tests {
@@ -217,9 +236,9 @@ mod tests {
         for (text, number) in model {
             assert!(table.remove(&pattern(text), number));
         }
-        let state = table.state.lock();
-        assert!(state.root.is_empty(), "no node is left behind");
-        assert_eq!(state.subscriptions, 0);
-        assert_eq!(state.cached, 0);
+        assert!(table.trie.lock().is_empty(), "no node is left behind");
+        for shard in table.shards.iter() {
+            assert_eq!(shard.lock().receivers, 0);
+        }
     }
 }

@@ -8,7 +8,7 @@ const TYPES = ["websocket", "long-polling", "callback-polling"];
 
 export class CometdClient {
   static name = "cometd";
-  static transports = ["long-polling", "callback-polling"];
+  static transports = ["long-polling", "callback-polling", "websocket"];
 
   #window;
   #client;

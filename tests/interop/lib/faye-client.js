@@ -1,5 +1,5 @@
-// The stock Faye client behind the interface that the tests use: its Node build for long-polling,
-// its browser build, in a context that is little more than a window, for callback-polling.
+// The stock Faye client behind the interface that the tests use: its Node build, and for
+// callback-polling its browser build, in a context that is little more than a window.
 
 import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
@@ -23,7 +23,7 @@ const AT_A_TIME = 10;
 
 export class FayeClient {
   static name = "faye";
-  static transports = ["long-polling", "callback-polling"];
+  static transports = ["long-polling", "callback-polling", "websocket"];
 
   #client;
 
@@ -33,7 +33,9 @@ export class FayeClient {
   constructor(url, transport) {
     const Faye = transport === "callback-polling" ? browserBuild(url) : require("faye");
     this.#client = new Faye.Client(url, { retry: RETRY_S });
-    TYPES.filter((type) => type !== transport).forEach((type) => this.#client.disable(type));
+    // Its handshake never takes a socket.
+    const used = transport === "websocket" ? ["long-polling", transport] : [transport];
+    TYPES.filter((type) => !used.includes(type)).forEach((type) => this.#client.disable(type));
     this.#client.disable("autodisconnect");
     this.#client.addExtension({
       incoming: (message, callback) => {

@@ -6,14 +6,20 @@ import { FayeClient } from "./faye-client.js";
 import { outside } from "./server.js";
 
 const connectors = outside ? ["outside"] : ["native", "tiny-http"];
-const transports = (process.env.INTEROP_TRANSPORTS ?? "long-polling callback-polling").split(" ");
+const transports = (
+  process.env.INTEROP_TRANSPORTS ?? "long-polling callback-polling websocket"
+).split(" ");
+/** What a connector's library cannot carry. */
+const missing = { "tiny-http": ["websocket"] };
 
-/** Each connector with each transport and the kinds of client that know it. */
+/** Each connector with each of its transports and the kinds of client that know it. */
 export const combinations = connectors.flatMap((connector) =>
-  transports.map((transport) => ({
-    connector,
-    transport,
-    kinds: [CometdClient, FayeClient].filter((kind) => kind.transports.includes(transport)),
-    title: `${connector}, ${transport}`,
-  })),
+  transports
+    .filter((transport) => !missing[connector]?.includes(transport))
+    .map((transport) => ({
+      connector,
+      transport,
+      kinds: [CometdClient, FayeClient].filter((kind) => kind.transports.includes(transport)),
+      title: `${connector}, ${transport}`,
+    })),
 );

@@ -174,7 +174,7 @@ impl Socket {
     pub(super) fn deadline(&self, limits: &Limits) -> Instant {
         let ping = match self.pinged {
             Some(at) => at + limits.ping_timeout,
-            None => self.heard + limits.ping_interval,
+            None => self.heard + self.patience(limits),
         };
         let message = self
             .decoder
@@ -201,10 +201,22 @@ impl Socket {
         } else {
             match self.pinged {
                 Some(at) if past(at, limits.ping_timeout) => Due::Silence,
-                None if past(self.heard, limits.ping_interval) => Due::Ping,
+                None if past(self.heard, self.patience(limits)) => Due::Ping,
                 _ => Due::Nothing,
             }
         }
+    }
+
+    /// How long nothing may be heard before there is a ping. While a connect is held it is a
+    /// little longer, since the two times are often the same, and the next connect spares the ping.
+    fn patience(&self, limits: &Limits) -> Duration {
+        let slack = limits.ping_interval / 8;
+        limits.ping_interval
+            + if self.pending.is_empty() {
+                Duration::ZERO
+            } else {
+                slack
+            }
     }
 
     /// Nothing of it is wanted any more.

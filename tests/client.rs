@@ -205,9 +205,25 @@ fn what_the_policy_denies_is_an_error_with_its_reason(connector: Connector) {
     client.publish("/yes", &1).unwrap();
 }
 
+/// An address that no outgoing connection is given while nobody listens there: below the range from
+/// which systems take such ports.
+fn lasting_address() -> SocketAddr {
+    let first = 22_000 + (std::process::id() % 1000) as u16 * 10;
+    let mut ports = (first..).map(|port| SocketAddr::from(([127, 0, 0, 1], port)));
+    ports
+        .find(|address| std::net::TcpListener::bind(address).is_ok())
+        .expect("one is free")
+}
+
 fn a_restarted_server_is_found_again(connector: Connector) {
-    let mut server = server(connector);
-    let address = server.local_addrs()[0];
+    let address = lasting_address();
+    let start = || {
+        builder(config(connector))
+            .listen([address])
+            .start()
+            .unwrap()
+    };
+    let mut server = start();
     let (events, seen) = mpsc::channel();
     let client = to(&server)
         .on_event(move |event| drop(events.send(event.clone())))
@@ -217,11 +233,7 @@ fn a_restarted_server_is_found_again(connector: Connector) {
     for round in 0..3u64 {
         server.shutdown(Duration::from_secs(5));
         let queued = client.publish_later("/a/x", &round).unwrap();
-        server = Server::builder()
-            .config(config(connector))
-            .listen([address])
-            .start()
-            .unwrap();
+        server = start();
         let replaced = |event: Event| matches!(event, Event::SessionReplaced { .. });
         let mut events = std::iter::from_fn(|| seen.recv_timeout(LONG).ok());
         assert!(events.any(replaced));

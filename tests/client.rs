@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -208,9 +209,11 @@ fn what_the_policy_denies_is_an_error_with_its_reason(connector: Connector) {
 /// An address that no outgoing connection is given while nobody listens there: below the range from
 /// which systems take such ports.
 fn lasting_address() -> SocketAddr {
+    static TAKEN: AtomicU16 = AtomicU16::new(0);
     let first = 22_000 + (std::process::id() % 1000) as u16 * 10;
-    let mut ports = (first..).map(|port| SocketAddr::from(([127, 0, 0, 1], port)));
-    ports
+    let next = || first + TAKEN.fetch_add(1, Ordering::Relaxed);
+    let mut addresses = std::iter::repeat_with(|| SocketAddr::from(([127, 0, 0, 1], next())));
+    addresses
         .find(|address| std::net::TcpListener::bind(address).is_ok())
         .expect("one is free")
 }

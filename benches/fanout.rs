@@ -53,47 +53,53 @@ impl Case {
             assert_eq!(self.broker.publish_encoded(&publication), RECEIVERS);
         }
     }
+}
 
-    /// Messages per second when so many threads publish.
-    fn rate(&self, channels: &[&str], messages: usize) -> f64 {
-        let barrier = Barrier::new(channels.len());
-        let run = &|channel: &&str| {
-            barrier.wait();
-            let begun = Instant::now();
-            self.publish(channel, messages);
-            (begun, Instant::now())
-        };
-        let spans: Vec<(Instant, Instant)> = std::thread::scope(|scope| {
-            let threads = channels
-                .iter()
-                .map(|channel| scope.spawn(move || run(channel)));
-            let threads: Vec<_> = threads.collect();
-            threads
-                .into_iter()
-                .map(|thread| thread.join().expect("no panic"))
-                .collect()
-        });
-        let begun = spans.iter().map(|span| span.0).min().expect("a thread");
-        let ended = spans.iter().map(|span| span.1).max().expect("a thread");
-        (channels.len() * messages) as f64 / (ended - begun).as_secs_f64()
-    }
+/// Messages per second when each of these is published on by a thread of its own.
+fn rate(threads: &[(&Case, &str)], messages: usize) -> f64 {
+    let barrier = Barrier::new(threads.len());
+    let run = &|case: &Case, channel: &str| {
+        barrier.wait();
+        let begun = Instant::now();
+        case.publish(channel, messages);
+        (begun, Instant::now())
+    };
+    let spans: Vec<(Instant, Instant)> = std::thread::scope(|scope| {
+        let spawn = |(case, channel)| scope.spawn(move || run(case, channel));
+        let running: Vec<_> = threads.iter().copied().map(spawn).collect();
+        running
+            .into_iter()
+            .map(|thread| thread.join().expect("no panic"))
+            .collect()
+    });
+    let begun = spans.iter().map(|span| span.0).min().expect("a thread");
+    let ended = spans.iter().map(|span| span.1).max().expect("a thread");
+    (threads.len() * messages) as f64 / (ended - begun).as_secs_f64()
 }
 
 fn main() {
-    let case = Case::new();
-    let (rounds, messages) = (size(31, 2), size(1000, 10));
-    case.publish("/fan/0", messages);
-    case.publish("/fan/1", messages);
-    let (mut ones, mut ratios) = (Vec::new(), Vec::new());
-    for _ in 0..rounds {
-        let one = case.rate(&["/fan/0"], messages);
-        let two = case.rate(&["/fan/0", "/fan/1"], messages);
-        ones.push(1e9 / (one * RECEIVERS as f64));
-        ratios.push(two / one);
+    let (case, other) = (Case::new(), Case::new());
+    let (rounds, messages) = (size(15, 2), size(20_000, 10));
+    let (mut ones, mut together, mut apart) = (Vec::new(), Vec::new(), Vec::new());
+    // The first round warms up.
+    for round in 0..=rounds {
+        let one = rate(&[(&case, "/fan/0")], messages);
+        let two = rate(&[(&case, "/fan/0"), (&case, "/fan/1")], messages);
+        // What the machine can do at this moment, when nothing at all is shared.
+        let best = rate(&[(&case, "/fan/0"), (&other, "/fan/1")], messages);
+        if round > 0 {
+            ones.push(1e9 / (one * RECEIVERS as f64));
+            together.push(two / one);
+            apart.push(best / one);
+        }
     }
     println!("{:.1} ns a delivery", median(ones));
-    ratios.sort_unstable_by(f64::total_cmp);
-    println!("two threads to one, all rounds: {ratios:.2?}");
-    let ratio = median(ratios);
-    goal("two threads to one", ratio, ratio >= 1.7);
+    let (together, apart) = (median(together), median(apart));
+    println!("two threads to one: {together:.2}; with a broker for each: {apart:.2}");
+    let ratio = 2.0 * together / apart;
+    goal(
+        "two threads to one, on a machine with two whole cores",
+        ratio,
+        ratio >= 1.7,
+    );
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::config::BrokerConfig;
 use super::events::{Client, Event, Observers};
-use super::held::HeldCounts;
+use super::held::{Browser, HeldCounts};
 use super::listeners::Listeners;
 use super::load::Load;
 use super::local::LocalError;
@@ -89,11 +89,25 @@ impl Counters {
     }
 }
 
-/// The publisher of a message and the session whose queue rides along in the publisher's response.
-#[derive(Clone, Copy, Default)]
+/// The publisher of a message and the session whose queue rides along in the publisher's response:
+/// where they are, to be recognised without being looked at.
+#[derive(Clone, Copy)]
 pub(crate) struct Sender {
-    pub(crate) publisher: Option<u64>,
-    pub(crate) rider: Option<u64>,
+    publisher: *const Session,
+    rider: *const Session,
+}
+
+impl Sender {
+    pub(crate) fn new(publisher: Option<&Arc<Session>>, rider: Option<&Arc<Session>>) -> Self {
+        Self {
+            publisher: publisher.map_or(std::ptr::null(), Arc::as_ptr),
+            rider: rider.map_or(std::ptr::null(), Arc::as_ptr),
+        }
+    }
+
+    pub(crate) fn nobody() -> Self {
+        Self::new(None, None)
+    }
 }
 
 impl Core {
@@ -117,7 +131,7 @@ impl Core {
             wrong_cookie: false,
         })?;
         let bound = self.config.require_browser_cookie && session.browser.is_some();
-        if bound && session.browser != browser {
+        if bound && session.browser != browser.map(Browser::from) {
             return Err(Unknown { wrong_cookie: true });
         }
         Ok(session)
@@ -135,13 +149,15 @@ impl Core {
             publication: Arc::clone(item),
         });
         let receivers = self.table.receivers(item.channel());
-        let silent = sender
-            .publisher
-            .filter(|_| !self.config.broadcast_to_publisher);
+        let silent = if self.config.broadcast_to_publisher {
+            std::ptr::null()
+        } else {
+            sender.publisher
+        };
         let mut sums = Sums::default();
         for session in receivers
             .iter()
-            .filter(|session| Some(session.number()) != silent)
+            .filter(|session| Arc::as_ptr(session) != silent)
         {
             self.deliver(item, session, sender.rider, wakes, &mut sums);
         }
@@ -159,7 +175,8 @@ impl Core {
         let session = self.registry.get(client).ok_or(LocalError::UnknownClient)?;
         let publication = Arc::new(publication);
         let (mut wakes, mut sums) = (Wakes::default(), Sums::default());
-        self.deliver(&publication, &session, None, &mut wakes, &mut sums);
+        let nobody = std::ptr::null();
+        self.deliver(&publication, &session, nobody, &mut wakes, &mut sums);
         let (queued, full) = (sums.queued == 1, sums.refused + sums.overflowed.len() > 0);
         self.settle(sums);
         wakes.send();
@@ -181,17 +198,18 @@ impl Core {
         &self,
         item: &Arc<Publication>,
         session: &Arc<Session>,
-        rider: Option<u64>,
+        rider: *const Session,
         wakes: &mut Wakes,
         sums: &mut Sums,
     ) {
-        let limits = match session.identity() {
-            Identity::Remote(_) => &self.config.queue,
-            Identity::Local(_) => &self.local_queue,
-        };
         let mut state = session.lock();
+        let limits = if state.is_local() {
+            &self.local_queue
+        } else {
+            &self.config.queue
+        };
         let pushed = state.push(item, limits);
-        if pushed.outcome == Outcome::Queued && Some(session.number()) != rider {
+        if pushed.outcome == Outcome::Queued && Arc::as_ptr(session) != rider {
             if let Some(link) = state.next_wake() {
                 wakes.add(link);
             }

@@ -200,9 +200,7 @@ impl Broker {
     /// Publishes what is encoded already; returns how many clients it was queued for.
     pub fn publish_encoded(&self, publication: &Arc<Publication>) -> usize {
         let mut wakes = Wakes::default();
-        let reached = self
-            .core
-            .fan_out(publication, Sender::default(), &mut wakes);
+        let reached = self.core.fan_out(publication, Sender::nobody(), &mut wakes);
         wakes.send();
         reached
     }

@@ -15,9 +15,19 @@ use crate::transport::BrowserId;
 
 #[derive(Default)]
 pub(crate) struct HeldCounts {
-    browsers: Mutex<HashMap<BrowserId, usize>>,
+    browsers: Mutex<HashMap<Browser, usize>>,
     addresses: Mutex<HashMap<IpAddr, usize>>,
     total: Gauge,
+}
+
+/// A browser's id in halves, which need no wide alignment in every session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Browser([u64; 2]);
+
+impl From<BrowserId> for Browser {
+    fn from(id: BrowserId) -> Self {
+        Self([(id.0 >> 64) as u64, id.0 as u64])
+    }
 }
 
 /// The bounds for one connect; `None` is no bound.
@@ -36,7 +46,7 @@ pub(crate) enum Full {
 /// A held connect's share of the counts.
 pub(crate) struct Place {
     counts: Arc<HeldCounts>,
-    browser: Option<BrowserId>,
+    browser: Option<Browser>,
     address: Option<IpAddr>,
 }
 
@@ -53,6 +63,7 @@ impl HeldCounts {
         limits: HeldLimits,
     ) -> Result<Place, Full> {
         let browser = browser.filter(|_| limits.per_browser.is_some());
+        let browser = browser.map(Browser::from);
         let address = limits.per_address.map(|_| address);
         if let (Some(id), Some(limit)) = (browser, limits.per_browser) {
             if !count(&self.browsers, id, limit) {

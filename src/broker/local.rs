@@ -125,10 +125,7 @@ impl LocalClient {
         let data = to_json(data)?;
         let publisher = Publisher::Local(self.id());
         let publication = Arc::new(Publication::new(&name, &data, publisher));
-        let sender = Sender {
-            publisher: Some(self.session.number()),
-            rider: None,
-        };
+        let sender = Sender::new(Some(&self.session), None);
         let mut wakes = Wakes::default();
         let reached = self.core.fan_out(&publication, sender, &mut wakes);
         wakes.send();

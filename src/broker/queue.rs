@@ -77,105 +77,113 @@ impl Pushed {
 
 /// Messages in order. The first one lies here and not on the heap: most queues never have a second.
 #[derive(Debug, Default)]
+#[repr(C)]
 struct Items {
     first: Option<Arc<Publication>>,
-    rest: VecDeque<Arc<Publication>>,
+    /// Empty when there is no first.
+    #[expect(clippy::box_collection, reason = "most of the time there is none")]
+    rest: Option<Box<VecDeque<Arc<Publication>>>>,
 }
 
 impl Items {
     fn len(&self) -> usize {
-        usize::from(self.first.is_some()) + self.rest.len()
+        usize::from(self.first.is_some()) + self.rest.as_ref().map_or(0, |rest| rest.len())
+    }
+
+    fn is_empty(&self) -> bool {
+        self.first.is_none()
     }
 
     fn iter(&self) -> impl Iterator<Item = &Arc<Publication>> {
-        self.first.iter().chain(&self.rest)
+        self.first
+            .iter()
+            .chain(self.rest.iter().flat_map(|rest| rest.iter()))
     }
 
     fn push_back(&mut self, item: Arc<Publication>) {
         if self.first.is_none() {
             self.first = Some(item);
         } else {
-            self.rest.push_back(item);
+            self.rest.get_or_insert_default().push_back(item);
         }
     }
 
     fn pop_front(&mut self) -> Option<Arc<Publication>> {
-        std::mem::replace(&mut self.first, self.rest.pop_front())
+        let second = self.rest.as_mut().and_then(|rest| rest.pop_front());
+        std::mem::replace(&mut self.first, second)
     }
 
     fn remove(&mut self, at: usize) -> Option<Arc<Publication>> {
         match at.checked_sub(1) {
             None => self.pop_front(),
-            Some(at) => self.rest.remove(at),
+            Some(at) => self.rest.as_mut()?.remove(at),
         }
     }
 
     /// Removes so many from the head.
     fn skip(&mut self, count: usize) {
+        if let (Some(rest), Some(count)) = (&mut self.rest, count.checked_sub(1)) {
+            rest.drain(..count);
+        }
         if count > 0 {
-            self.rest.drain(..count - 1);
             self.pop_front();
         }
-        if self.rest.is_empty() && self.rest.capacity() > KEPT_CAPACITY {
-            self.rest = VecDeque::new();
+        if self.is_empty()
+            && self
+                .rest
+                .as_ref()
+                .is_some_and(|r| r.capacity() > KEPT_CAPACITY)
+        {
+            self.rest = None;
         }
     }
 
     fn truncate(&mut self, count: usize) {
         match count.checked_sub(1) {
             None => *self = Self::default(),
-            Some(count) => self.rest.truncate(count),
+            Some(count) => self.rest.iter_mut().for_each(|rest| rest.truncate(count)),
         }
     }
 }
 
+/// Small, since every session has one: limits are kept below 4 GiB.
 #[derive(Debug, Default)]
+#[repr(C)]
 pub(crate) struct Queue {
     items: Items,
-    bytes: usize,
-    /// Messages at the head that are being written, and their bytes.
-    in_flight: usize,
-    flight_bytes: usize,
+    bytes: u32,
+    /// Messages at the head that are being written.
+    in_flight: u32,
 }
 
 impl Queue {
     pub(crate) fn push(&mut self, item: &Arc<Publication>, limits: &QueueLimits) -> Pushed {
         let size = item.json().len();
         let mut pushed = Pushed::alone(Outcome::Queued);
-        if !self.has_room(size, limits) {
+        if !fits(self.len(), self.bytes(), size, limits) {
             match limits.overflow {
                 Overflow::Disconnect => return Pushed::alone(Outcome::Overflowed),
                 Overflow::DropNewest => return Pushed::alone(Outcome::Refused),
-                Overflow::DropOldest if !self.can_make_room(size, limits) => {
-                    return Pushed::alone(Outcome::Refused);
-                }
                 Overflow::DropOldest => {}
             }
+            // What is being written cannot make room.
+            let (messages, bytes) = self.in_flight();
+            if !fits(messages, bytes, size, limits) {
+                return Pushed::alone(Outcome::Refused);
+            }
+            while !fits(self.len(), self.bytes(), size, limits) {
+                let old = self
+                    .items
+                    .remove(messages)
+                    .expect("without what waits there is room");
+                self.forget(old.json().len());
+                pushed.dropped += 1;
+                pushed.dropped_bytes += old.json().len();
+            }
         }
-        while !self.has_room(size, limits) {
-            let old = self.items.remove(self.in_flight);
-            let old = old.expect("without what waits there is room");
-            self.bytes -= old.json().len();
-            pushed.dropped += 1;
-            pushed.dropped_bytes += old.json().len();
-        }
-        self.bytes += size;
+        self.bytes += u32::try_from(size).expect("the limit is lower");
         self.items.push_back(Arc::clone(item));
         pushed
-    }
-
-    fn has_room(&self, size: usize, limits: &QueueLimits) -> bool {
-        self.items.len() < limits.messages && self.bytes + size <= limits.bytes
-    }
-
-    /// Whether there is room beside what is being written, which cannot be dropped.
-    fn can_make_room(&self, size: usize, limits: &QueueLimits) -> bool {
-        self.in_flight < limits.messages && self.flight_bytes + size <= limits.bytes
-    }
-
-    /// Messages that wait and are not being written.
-    pub(crate) fn waiting(&self) -> usize {
-        self.items.len() - self.in_flight
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -183,82 +191,102 @@ impl Queue {
     }
 
     pub(crate) fn bytes(&self) -> usize {
-        self.bytes
+        self.bytes as usize
     }
 
-    pub(crate) fn waiting_bytes(&self) -> usize {
-        self.bytes - self.flight_bytes
+    /// Whether messages wait, and none are being written.
+    pub(crate) fn is_ready(&self) -> bool {
+        self.in_flight == 0 && !self.items.is_empty()
+    }
+
+    /// Messages and bytes that are being written.
+    fn in_flight(&self) -> (usize, usize) {
+        let messages = self.in_flight as usize;
+        let bytes = self.items.iter().take(messages);
+        (messages, bytes.map(|item| item.json().len()).sum())
+    }
+
+    /// Messages and bytes that wait and are not being written.
+    pub(crate) fn waiting(&self) -> (usize, usize) {
+        let (messages, bytes) = self.in_flight();
+        (self.len() - messages, self.bytes() - bytes)
     }
 
     /// Marks messages from the head as in flight and copies their handles to `out`: as many as fit
     /// into `budget` bytes, but at least one. Only when nothing is in flight.
     pub(crate) fn take_off(&mut self, budget: usize, out: &mut Vec<Arc<Publication>>) {
         assert_eq!(self.in_flight, 0, "one flight at a time");
+        let mut size = 0;
         for item in self.items.iter() {
-            let size = item.json().len();
             // Each comes with a comma.
-            let written = self.flight_bytes + size + self.in_flight + 1;
-            if written > budget && self.in_flight > 0 {
+            size += item.json().len() + 1;
+            if size > budget && self.in_flight > 0 {
                 break;
             }
             self.in_flight += 1;
-            self.flight_bytes += size;
             out.push(Arc::clone(item));
         }
     }
 
     /// The flight arrived: its messages leave. Returns how many bytes they had.
     pub(crate) fn landed(&mut self) -> usize {
-        let freed = std::mem::take(&mut self.flight_bytes);
-        self.items.skip(std::mem::take(&mut self.in_flight));
-        self.bytes -= freed;
+        let (messages, bytes) = self.in_flight();
+        self.items.skip(messages);
+        self.in_flight = 0;
+        self.forget(bytes);
         self.check();
-        freed
+        bytes
     }
 
     /// The flight was lost: its messages wait again.
     pub(crate) fn returned(&mut self) {
         self.in_flight = 0;
-        self.flight_bytes = 0;
     }
 
     /// Takes out the oldest message for a receiver in this process.
     pub(crate) fn pop(&mut self) -> Option<Arc<Publication>> {
         debug_assert_eq!(self.in_flight, 0, "receivers in process have no flights");
         let item = self.items.pop_front()?;
-        self.bytes -= item.json().len();
+        self.forget(item.json().len());
         Some(item)
     }
 
     /// Drops what is not being written; returns how many messages and bytes were lost.
     pub(crate) fn clear_waiting(&mut self) -> (usize, usize) {
-        let lost = (self.waiting(), self.waiting_bytes());
-        self.items.truncate(self.in_flight);
-        self.bytes = self.flight_bytes;
+        let lost = self.waiting();
+        self.items.truncate(self.in_flight as usize);
+        self.forget(lost.1);
         self.check();
         lost
     }
 
     /// Empties the queue; returns how many messages waited in it, and the bytes of all of it.
     pub(crate) fn clear(&mut self) -> (usize, usize) {
-        let lost = (self.waiting(), self.bytes);
+        let lost = (self.waiting().0, self.bytes());
         *self = Self::default();
         lost
+    }
+
+    fn forget(&mut self, bytes: usize) {
+        self.bytes -= u32::try_from(bytes).expect("they were counted when they came");
     }
 
     fn check(&self) {
         let sum = |items: &mut dyn Iterator<Item = &Arc<Publication>>| -> usize {
             items.map(|item| item.json().len()).sum()
         };
-        debug_assert!(self.in_flight <= self.items.len());
-        debug_assert_eq!(self.bytes, sum(&mut self.items.iter()));
-        debug_assert_eq!(
-            self.flight_bytes,
-            sum(&mut self.items.iter().take(self.in_flight))
-        );
+        debug_assert!(self.in_flight().0 <= self.len());
+        debug_assert_eq!(self.bytes(), sum(&mut self.items.iter()));
     }
 }
 
+/// Whether one more finds room beside so many.
+fn fits(messages: usize, bytes: usize, size: usize, limits: &QueueLimits) -> bool {
+    messages < limits.messages.min(MOST) && bytes + size <= limits.bytes.min(MOST)
+}
+
+/// Sizes are kept in 32 bits.
+const MOST: usize = u32::MAX as usize;
 /// A queue that has been drained keeps room for so many messages at the most.
 const KEPT_CAPACITY: usize = 16;
 
@@ -295,9 +323,12 @@ mod tests {
         }
         let mut out = Vec::new();
         queue.take_off(112, &mut out);
-        assert_eq!((out.len(), queue.waiting(), queue.bytes()), (2, 1, 180));
+        assert_eq!(
+            (out.len(), queue.waiting(), queue.bytes()),
+            (2, (1, 70), 180)
+        );
         queue.returned();
-        assert_eq!(queue.waiting(), 3);
+        assert_eq!(queue.waiting(), (3, 180));
         out.clear();
         queue.take_off(111, &mut out);
         assert_eq!(out.len(), 1, "the comma counts");

@@ -356,10 +356,7 @@ impl<'b> Run<'b> {
 
     /// Who publishes, for the fan-out.
     pub(super) fn sender(&self, publisher: Option<&Arc<Session>>) -> Sender {
-        Sender {
-            publisher: publisher.map(|session| session.number()),
-            rider: self.rider.as_ref().map(|session| session.number()),
-        }
+        Sender::new(publisher, self.rider.as_ref())
     }
 }
 

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use parking_lot::{Mutex, MutexGuard};
 
-use super::held::Place;
+use super::held::{Browser, Place};
 use super::queue::{Outcome, Pushed, Queue, QueueLimits};
 use super::stream::Stream;
 use crate::protocol::{Advice, ClientId, LocalId, Pattern, Publication};
@@ -21,15 +21,15 @@ use crate::transport::{BrowserId, Link};
 /// answers it at the moment.
 ///
 /// Its neighbours in memory are other sessions that other threads deliver to, so what changes with
-/// each message lies in the middle, and what rarely changes around it, in the order written here:
-/// threads do not fight for cache lines, and no memory is spent to keep them apart.
-#[repr(C)]
+/// each message has a cache line of its own, with what rarely changes around it, in the order
+/// written here.
+#[repr(C, align(64))]
 pub(crate) struct Session {
     number: u64,
     identity: Identity,
     /// From the cookie at the handshake, or issued with its reply. None after a handshake over a
     /// socket that was opened without.
-    pub(crate) browser: Option<BrowserId>,
+    pub(crate) browser: Option<Browser>,
     /// The client asked for responses inside a comment.
     pub(crate) filtered: bool,
     /// Messages leave with connect replies only.
@@ -62,11 +62,12 @@ impl Session {
         Self {
             number,
             identity,
-            browser: settings.browser,
+            browser: settings.browser.map(Browser::from),
             filtered: settings.filtered,
             deliver_only: settings.deliver_only,
             subscriptions: Mutex::default(),
             state: Mutex::new(State {
+                local: matches!(identity, Identity::Local(_)),
                 expires,
                 ..State::default()
             }),
@@ -110,7 +111,6 @@ pub enum Gone {
     Stopped,
 }
 
-/// What a publish looks at comes first, so that it is on few cache lines.
 #[derive(Default)]
 #[repr(C)]
 pub(crate) struct State {
@@ -120,18 +120,23 @@ pub(crate) struct State {
     stirred: bool,
     /// Whether a connect has ever been answered or held.
     connected: bool,
-    gone: Option<Gone>,
     /// A connect was held when it ended.
     told: bool,
+    /// It is the session of a client in this process.
+    local: bool,
+    gone: Option<Gone>,
     queue: Queue,
+    /// Whom to wake when there are messages: the receiver if it takes them, else the held connect.
+    bell: Option<Link>,
+    // So far what a delivery needs: a cache line with the lock before it.
+    hold: Option<Hold>,
+    holds: u64,
     /// The connection that is writing what the queue has in flight.
     flight: Option<InFlight>,
     flights: u64,
     /// A receiver that takes messages as they come: an in-process client, a socket, a stream.
     stream: Option<Stream>,
     streams: u64,
-    holds: u64,
-    hold: Option<Hold>,
     /// When it dies; never while a connect is held.
     expires: Option<Instant>,
     /// When the ticker will look at it.
@@ -181,6 +186,10 @@ impl State {
         self.gone
     }
 
+    pub(crate) fn is_local(&self) -> bool {
+        self.local
+    }
+
     pub(crate) fn is_held(&self) -> bool {
         self.hold.is_some()
     }
@@ -202,16 +211,21 @@ impl State {
         if self.woken || !self.ready() {
             return None;
         }
-        let held = self.hold.as_ref().map(|hold| &hold.link);
-        let stream = self.stream.as_ref().filter(|stream| stream.delivers);
-        let link = stream.map(|stream| &stream.link).or(held)?;
+        let link = self.bell.as_ref()?;
         self.woken = true;
         Some(link)
     }
 
+    /// To be called whenever the held connect or the receiver has changed.
+    fn hang_bell(&mut self) {
+        let held = self.hold.as_ref().map(|hold| &hold.link);
+        let stream = self.stream.as_ref().filter(|stream| stream.delivers);
+        self.bell = stream.map(|stream| &stream.link).or(held).cloned();
+    }
+
     /// Whether messages wait that may be taken now.
     pub(crate) fn ready(&self) -> bool {
-        self.flight.is_none() && self.queue.waiting() > 0
+        self.queue.is_ready()
     }
 
     /// Holds a connect on this link, after any older one was superseded.
@@ -228,6 +242,7 @@ impl State {
             finish: None,
             _place: place,
         });
+        self.hang_bell();
         self.holds
     }
 
@@ -236,6 +251,7 @@ impl State {
         self.holds += 1;
         self.woken = false;
         let older = self.hold.take()?;
+        self.hang_bell();
         self.stirred = true;
         Some(older.link)
     }
@@ -280,6 +296,7 @@ impl State {
             .is_some_and(|current| current.number == hold);
         if mine {
             self.hold = None;
+            self.hang_bell();
             self.woken = false;
         }
         mine
@@ -373,7 +390,7 @@ impl State {
 
     /// Bytes that would be lost with what waits.
     pub(crate) fn waiting_bytes(&self) -> usize {
-        self.queue.waiting_bytes()
+        self.queue.waiting().1
     }
 
     /// Drops all messages that nobody is writing, for the bound on all queues together; returns how
@@ -393,6 +410,7 @@ impl State {
         self.told = self.hold.is_some();
         let held = self.hold.take().map(|hold| hold.link);
         let stream = self.stream.take().map(|stream| stream.link);
+        self.bell = None;
         Some(Remains {
             links: [held, stream],
             lost: self.queue.clear(),
@@ -462,3 +480,16 @@ pub(crate) enum Ticked {
 /// How long a session lives on, again and again, while a response to it is being written; the
 /// connection's write deadline ends that.
 const WRITING_GRACE: Duration = Duration::from_secs(1);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_delivery_needs_is_one_cache_line() {
+        let lock = size_of::<Mutex<State>>() - size_of::<State>();
+        assert_eq!(std::mem::offset_of!(Session, state) % 64, 0);
+        assert!(lock + std::mem::offset_of!(State, hold) <= 64);
+        assert!(size_of::<Session>() <= 512, "{}", size_of::<Session>());
+    }
+}

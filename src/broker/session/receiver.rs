@@ -24,6 +24,7 @@ impl State {
             kind,
             delivers,
         });
+        self.hang_bell();
         if self.is_kept_alive() {
             self.expires = None;
         }
@@ -33,13 +34,16 @@ impl State {
     /// From now on messages leave with connects. Returns the receiver until now, to be woken.
     pub(crate) fn take_back(&mut self) -> Option<Link> {
         self.woken = false;
-        self.stream.take().map(|older| older.link)
+        let older = self.stream.take()?;
+        self.hang_bell();
+        Some(older.link)
     }
 
     /// The receiver of that number has gone; returns of what kind it was, if it was the one at
     /// present.
     pub(crate) fn detach(&mut self, number: u64) -> Option<Kind> {
         let mine = self.stream.take_if(|stream| stream.number == number)?;
+        self.hang_bell();
         self.woken = false;
         Some(mine.kind)
     }

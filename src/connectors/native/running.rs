@@ -135,4 +135,8 @@ impl Outlet for ThreadOutlet {
     fn wake(&self, keys: &[u64]) {
         self.0.wake(keys);
     }
+
+    fn is_behind(&self) -> bool {
+        self.0.is_behind()
+    }
 }

@@ -42,8 +42,8 @@ pub struct NativeConfig {
     /// How long the peer may take to send anything after a ping; then the socket is cut. Default
     /// 10 s.
     pub ping_timeout: Duration,
-    /// Steps before a connection is served, and before TLS: the PROXY protocol of a trusted proxy, an
-    /// allow-list. They have `header_timeout` for all. Default none.
+    /// Steps before a connection is served, and before TLS: the PROXY protocol of a trusted proxy,
+    /// an allow-list. They have `header_timeout` for all. Default none.
     pub pre_connect: Vec<Arc<dyn PreConnect>>,
     /// Serves by TLS, with `header_timeout` for the handshake too. Default `None`: plain.
     #[cfg(feature = "tls")]

@@ -59,7 +59,11 @@ fn every_transport() {
     // Over a WebSocket another publishes, and gets the confirmation.
     let mut socket = Https::connect(&address);
     socket.upgrade();
-    socket.send_frame(r#"[{"channel":"/meta/handshake","version":"1.0","supportedConnectionTypes":["websocket"]}]"#);
+    socket.send_frame(
+        &json!([{"channel": "/meta/handshake", "version": "1.0",
+            "supportedConnectionTypes": ["websocket"]}])
+        .to_string(),
+    );
     let reply = socket.frame();
     let other = reply[0]["clientId"].clone();
     socket.send_frame(&json!([{"channel": "/a", "clientId": other, "data": 1}]).to_string());

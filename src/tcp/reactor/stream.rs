@@ -25,9 +25,9 @@ pub trait Layer: Send {
     /// Whether it holds bytes that the socket could take.
     fn wants_write(&self) -> bool;
 
-    /// About how many of the bytes that it took by `write` the socket has not taken: 0 only when the
-    /// socket has taken the last byte of what they were made into. Counts as waiting to be written;
-    /// the default says 1 while it [`wants_write`](Self::wants_write).
+    /// About how many of the bytes that it took by `write` the socket has not taken: 0 only when
+    /// the socket has taken the last byte of what they were made into. Counts as waiting to be
+    /// written; the default says 1 while it [`wants_write`](Self::wants_write).
     fn unsent(&self) -> usize {
         usize::from(self.wants_write())
     }

@@ -35,7 +35,8 @@ if (outside) {
 function exchange(transport) {
   let server;
   before(async () => {
-    const files = ["--tls-cert", `${certificates}server.pem`, "--tls-key", `${certificates}server.key`];
+    const pair = `${certificates}server`;
+    const files = ["--tls-cert", `${pair}.pem`, "--tls-key", `${pair}.key`];
     server = await Server.started("native", files);
     assert.match(server.url, /^https:/);
   });

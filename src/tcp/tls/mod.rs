@@ -3,12 +3,13 @@
 //! In scope: [`TlsAcceptor`] and [`TlsConnector`], steps before a connection is opened, for servers
 //! and for clients; [`TlsLayer`], what they put under the connection; reading certificates and
 //! keys. Out of scope: which certificates to trust and what to ask of the peer, which the
-//! configurations of [`rustls`] say; it is re-exported, so that they are of the version that is wanted here.
+//! configurations of [`rustls`] say; it is re-exported, so that they are of the
+//! version that is wanted here.
 //!
 //! The handshake has the deadline of all steps (`pre_connect_timeout`). Bytes that TLS holds and
 //! the kernel has not taken count as waiting: in `pending_write`, for the write deadline and
-//! for the drained callback. A peer that ends its stream without saying so (close_notify) has failed
-//! (`UnexpectedEof`), for its stream may have been cut short.
+//! for the drained callback. A peer that ends its stream without saying so (close_notify) has
+//! failed (`UnexpectedEof`), for its stream may have been cut short.
 //!
 //! ```no_run
 //! use std::path::Path;

@@ -24,6 +24,9 @@ pub enum StartError {
     },
     /// Threads or pollers cannot be started.
     System(io::Error),
+    /// The certificate or its key cannot be used.
+    #[cfg(feature = "tls")]
+    Tls(crate::tcp::tls::TlsError),
     /// The demo's services cannot be installed.
     Demo(LocalError),
 }
@@ -35,6 +38,8 @@ impl fmt::Display for StartError {
             Self::Site(error) => error.fmt(f),
             Self::Listen { address, source } => write!(f, "cannot listen on {address}: {source}"),
             Self::System(error) => write!(f, "the system refuses what a server needs: {error}"),
+            #[cfg(feature = "tls")]
+            Self::Tls(error) => error.fmt(f),
             Self::Demo(error) => write!(f, "the demo cannot be installed: {error}"),
         }
     }
@@ -47,6 +52,8 @@ impl std::error::Error for StartError {
             Self::Site(error) => Some(error),
             Self::Listen { source, .. } => Some(source),
             Self::System(error) => Some(error),
+            #[cfg(feature = "tls")]
+            Self::Tls(error) => Some(error),
             Self::Demo(error) => Some(error),
         }
     }

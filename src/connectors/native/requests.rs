@@ -182,7 +182,7 @@ impl Native {
             head: request_head(head),
             body,
             peer_ip: conn.peer_ip,
-            secure: false,
+            secure: self.shared.config.is_secure(),
         };
         let content = match self.shared.site.handle(&request, &link) {
             Handled::Done(response) => Content::Response(response),

@@ -22,6 +22,7 @@ const ON_SOCKETS: &[&str] = &[
     "tests/client_failures",
     "tests/client_support",
     "tests/e2e",
+    "tests/faults",
     "tests/interop",
     "tests/native_http",
     "tests/native_ws",

@@ -182,8 +182,8 @@ impl Shared {
 
     /// The library starts a thread for a connection when it sees none free. In a burst it sees some
     /// that are about to be taken, and the rest of the burst waits for these. A connection that
-    /// comes later gets a new thread, which then takes what waits. Tells whether a request is on its
-    /// way.
+    /// comes later gets a new thread, which then takes what waits. Tells whether a request is on
+    /// its way.
     fn nudge(&self) -> bool {
         let address = self.listener.local_addr();
         let stream = address.and_then(|at| TcpStream::connect_timeout(&at, ACCEPT_PAUSE));
@@ -398,7 +398,7 @@ mod tests {
         let shared = &listener.shared;
         let old = Arc::clone(&shared.server.lock());
         let (requests, _waiting) = bounded(1);
-        shared.replace_acceptor(&old, &io::Error::other("no files left"), &requests);
+        shared.replace_acceptor(&old, "no files left", &requests);
         assert!(!Arc::ptr_eq(&old, &shared.server.lock()));
         drop(old);
         // The receiver may still wait for the old one, whose acceptor may still take a connection.

@@ -113,8 +113,8 @@ impl<H: Handler> Context<'_, H> {
     }
 
     /// Puts a layer under the connection, for example TLS after STARTTLS. What was sent before goes
-    /// without it, however long the peer takes; what has come and was not decoded goes to the layer,
-    /// so that nothing of it is taken for something that came through it.
+    /// without it, however long the peer takes; what has come and was not decoded goes to the
+    /// layer, so that nothing of it is taken for something that came through it.
     ///
     /// # Errors
     /// There is a layer already, perhaps of a step before the connection was opened; it stays.

@@ -94,8 +94,8 @@ pub(super) fn feed<'a>(pieces: impl IntoIterator<Item = &'a [u8]>, max: usize) -
     (seen, Ok(()))
 }
 
-/// As [`feed`], and checks that the way the bytes are cut makes no difference: at every byte, but in
-/// the middle of a long stream, where it is payload, only here and there.
+/// As [`feed`], and checks that the way the bytes are cut makes no difference: at every byte, but
+/// in the middle of a long stream, where it is payload, only here and there.
 pub(super) fn decode(bytes: &[u8], max: usize) -> Outcome {
     let whole = feed([bytes], max);
     let len = bytes.len();

@@ -20,9 +20,12 @@ impl World {
     }
 
     fn with(options: Options) -> Self {
+        Self::over(options, vec![Via::LongPolling])
+    }
+
+    fn over(options: Options, ways: Vec<Via>) -> Self {
         let clock = ManualClock::new();
-        let types = vec!["long-polling"];
-        let mut machine = Machine::new(options, types, Ids::default(), clock.now(), 1);
+        let mut machine = Machine::new(options, ways, Ids::default(), clock.now(), 1);
         let listener = Listener(Arc::new(|_: &Event| ()));
         machine.dispatch().listeners.push(listener);
         Self { machine, clock }
@@ -48,7 +51,7 @@ impl World {
     /// The messages that the send lane sends now.
     fn sent(&mut self) -> Vec<Message> {
         match self.next(Lane::Send) {
-            Some(Work::Request { body, .. }) => wire::decode(body.as_bytes()).unwrap(),
+            Some(Work::Request(Request { body, .. })) => wire::decode(body.as_bytes()).unwrap(),
             _ => Vec::new(),
         }
     }
@@ -68,8 +71,8 @@ impl World {
     /// Lets a handshake or a connect succeed.
     fn poll(&mut self, client_id: &str) {
         let (id, channel) = match self.next(Lane::Poll).unwrap() {
-            Work::Handshake { id } => (id.to_string(), "/meta/handshake"),
-            Work::Request { body, .. } => {
+            Work::Handshake { id, .. } => (id.to_string(), "/meta/handshake"),
+            Work::Request(Request { body, .. }) => {
                 let connect = &wire::decode(body.as_bytes()).unwrap()[0];
                 (connect.id().unwrap().to_owned(), "/meta/connect")
             }
@@ -162,7 +165,7 @@ fn what_is_said_before_the_connection_leaves_in_order_with_the_first_batch() {
 fn the_connect_says_who_and_how() {
     let mut world = World::new();
     world.poll("c");
-    let Some(Work::Request { body, hold }) = world.next(Lane::Poll) else {
+    let Some(Work::Request(Request { body, hold, .. })) = world.next(Lane::Poll) else {
         panic!("no connect")
     };
     assert_eq!(
@@ -174,7 +177,7 @@ fn the_connect_says_who_and_how() {
     let reply = r#"[{"channel":"/meta/connect","id":"2","successful":true,
                     "advice":{"reconnect":"retry","interval":0,"timeout":25000}}]"#;
     world.answer(Lane::Poll, reply);
-    let Some(Work::Request { body, hold }) = world.next(Lane::Poll) else {
+    let Some(Work::Request(Request { body, hold, .. })) = world.next(Lane::Poll) else {
         panic!("no connect")
     };
     assert!(!body.contains("advice"));

@@ -135,7 +135,8 @@ impl ClientBuilder {
     }
 
     /// How long connecting, the upgrade to WebSocket, sending a request, waiting for its answer
-    /// (beyond what the server may hold a connect) and receiving it may take, each. 10 s by default.
+    /// (beyond what the server may hold a connect) and receiving it may take, each. 10 s by
+    /// default.
     pub fn network_timeout(mut self, timeout: Duration) -> Self {
         self.options.network_timeout = timeout;
         self
@@ -160,7 +161,8 @@ impl ClientBuilder {
         self
     }
 
-    /// The longest response, or message of a WebSocket, that is read, in bytes. 16 MiB by default.
+    /// The longest response, or message of a WebSocket, that is read, in bytes. 16 MiB by
+    /// default.
     pub fn max_response(mut self, bytes: u64) -> Self {
         self.options.max_response = bytes;
         self

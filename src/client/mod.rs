@@ -18,8 +18,8 @@
 //! not have got. Nothing it receives makes it panic.
 //!
 //! It uses a WebSocket where it can, and long-polling where a server or a proxy does not let one
-//! through ([`Transport::Auto`]): a handshake whose upgrade fails is repeated over HTTP at once. The
-//! client then stays with long-polling, until [`Handle::reconnect`].
+//! through ([`Transport::Auto`]): a handshake whose upgrade fails is repeated over HTTP at once.
+//! The client then stays with long-polling, until [`Handle::reconnect`].
 //!
 //! Messages of one publisher come in their order, with one exception: a client on long-polling that
 //! also sends gets messages on two connections, whose answers may overtake each other, unless the

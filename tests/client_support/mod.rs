@@ -208,7 +208,7 @@ impl Inner {
             if head.starts_with("get ") {
                 return Self::upgrade(this, reader, stream, &head);
             }
-            match this.respond(head, body) {
+            match this.respond(&head, body) {
                 Ok(body) if stream.write_all(this.response(&body).as_bytes()).is_ok() => {}
                 Ok(_) => return,
                 Err(bytes) => return drop(stream.write_all(&bytes)),
@@ -251,7 +251,7 @@ impl Inner {
             }
             let (this, writer, head) = (Arc::clone(this), Arc::clone(&writer), head.to_owned());
             thread::spawn(move || {
-                let answer = this.respond(head, String::from_utf8(payload).unwrap());
+                let answer = this.respond(&head, String::from_utf8(payload).unwrap());
                 let mut writer = writer.lock().unwrap();
                 let _ = match answer {
                     Ok(body) => writer.write_all(&frames::frame(0x81, body.as_bytes())),
@@ -263,7 +263,7 @@ impl Inner {
     }
 
     /// The body of the answer, or what is to be sent instead of one.
-    fn respond(&self, head: String, body: String) -> Result<String, Vec<u8>> {
+    fn respond(&self, head: &str, body: String) -> Result<String, Vec<u8>> {
         let request = Request {
             head: head.to_ascii_lowercase(),
             body,

@@ -349,4 +349,40 @@ fn random_answers_never_break_it() {
     }
 }
 
+#[test]
+fn a_refused_upgrade_is_no_failure_where_there_is_another_way() {
+    let mut world = World::over(Options::default(), vec![Via::WebSocket, Via::LongPolling]);
+    let offer = |world: &mut World| match world.next(Lane::Poll) {
+        Some(Work::Handshake { offer, .. }) => offer,
+        other => panic!("{other:?}"),
+    };
+    let refuse = |world: &mut World, failure: Failure| {
+        let now = world.clock.now();
+        let error = Error::Failed(failure);
+        world.machine.finish(now, Lane::Poll, Err(error), None);
+    };
+    let (why, retry_after) = ("HTTP status 404".to_owned(), None);
+    let refused = Failure::Upgrade { why, retry_after };
+    assert_eq!(offer(&mut world), [Via::WebSocket, Via::LongPolling]);
+    let start = world.clock.now();
+    refuse(&mut world, refused.clone());
+    assert_eq!(offer(&mut world), [Via::LongPolling]);
+    assert_eq!(world.clock.now(), start, "at once");
+    assert_eq!(world.machine.stats().failures, 0);
+    refuse(&mut world, Failure::Connect("refused".into()));
+    assert_eq!(offer(&mut world), [Via::WebSocket, Via::LongPolling]);
+    refuse(&mut world, refused.clone());
+    world.poll("c");
+    let Some(Work::Request(Request { body, via, .. })) = world.next(Lane::Poll) else {
+        panic!("no connect")
+    };
+    assert!(
+        body.contains(r#""connectionType":"long-polling""#),
+        "{body}"
+    );
+    assert_eq!(via, Via::LongPolling);
+    let fell_back = |event: &&Event| matches!(event, Event::FellBack { .. });
+    assert_eq!(world.events().iter().filter(fell_back).count(), 2);
+}
+
 mod subscriptions;

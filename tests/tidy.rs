@@ -21,6 +21,7 @@ const ON_SOCKETS: &[&str] = &[
     "tests/cli",
     "tests/client_failures",
     "tests/client_support",
+    "tests/client_websocket",
     "tests/e2e",
     "tests/interop",
     "tests/native_http",

@@ -5,9 +5,10 @@ use std::sync::Arc;
 use super::answer::AnswerStatus;
 use super::core::client_of;
 use super::events::Event;
+use super::flags::Flags;
 use super::held::{Full, HeldLimits, Place};
 use super::hold::{ConnectTerms, HeldConnect, SLOW_RETRY_MS};
-use super::policy::{Action, Decision, Principal, Question};
+use super::policy::{Action, Decision, Extra, Principal, Question};
 use super::run::{Run, Step, echo};
 use super::session::{Gone, Identity, Session, SessionSettings, State};
 use super::stream::{Attachment, Kind};
@@ -76,11 +77,28 @@ impl Run<'_> {
         session: Option<&Session>,
         subscriptions: &[Pattern],
     ) -> Result<(), Denied> {
+        let nobody = Flags::default();
+        let flags = session.map_or(&nobody, |session| &session.flags);
+        self.judged_with(flags, body, message, action, session, subscriptions)
+    }
+
+    /// Asks the policy, with these flags for it to look at and to change.
+    #[allow(clippy::too_many_arguments)] // what the question is made of
+    fn judged_with(
+        &self,
+        flags: &Flags,
+        body: &str,
+        message: &Message,
+        action: Action,
+        session: Option<&Session>,
+        subscriptions: &[Pattern],
+    ) -> Result<(), Denied> {
         let Some(policy) = &self.core.policy else {
             return Ok(());
         };
         let channel = super::run::channel_of(body, message);
-        let question = self.question(body, message, action, session, &channel, subscriptions);
+        let mut question = self.question(body, message, action, session, &channel, flags);
+        question.subscriptions = subscriptions;
         match guarded("the policy", || policy.judge(&question)) {
             Some(Decision::Allow) => Ok(()),
             Some(Decision::Deny { reason, advice }) => Err(Denied { reason, advice }),
@@ -94,11 +112,11 @@ impl Run<'_> {
     pub(super) fn question<'q>(
         &'q self,
         body: &'q str,
-        message: &Message,
+        message: &'q Message,
         action: Action,
         session: Option<&Session>,
         channel: &'q str,
-        subscriptions: &'q [Pattern],
+        flags: &'q Flags,
     ) -> Question<'q> {
         let id = session.and_then(Session::remote_id);
         Question {
@@ -106,10 +124,16 @@ impl Run<'_> {
             principal: id.map_or(Principal::Anonymous, |id| Principal::Session(*id)),
             peer: &self.peer,
             channel,
-            subscriptions,
+            subscriptions: &[],
             data: message.data.map(|span| span.of(body)),
             ext: message.ext.map(|span| span.of(body)),
             id: message.id.map(|span| span.of(body)),
+            connection_type: message.connection_type.as_deref(),
+            extra: Extra {
+                body,
+                fields: &message.extra,
+            },
+            flags,
         }
     }
 
@@ -169,7 +193,9 @@ impl Run<'_> {
                 .failure(self.handshake_out(), &error, Some(&none))
                 .finish();
         }
-        if let Err(denied) = self.permitted(body, message, Action::Handshake, None, &[]) {
+        let flags = Flags::default();
+        let judged = self.judged_with(&flags, body, message, Action::Handshake, None, &[]);
+        if let Err(denied) = judged {
             let error = error::handshake_denied(&denied.reason);
             let advice = denied.advice.unwrap_or(none);
             return reply_to
@@ -178,7 +204,7 @@ impl Run<'_> {
         }
         let ext = message.ext.map_or("{}", |span| span.of(body));
         let filtered = json::flag(ext, COMMENT_FILTERED);
-        let session = self.open_session(filtered);
+        let session = self.open_session(filtered, flags);
         let offered: Vec<&str> = self.core.config.connection_types.clone();
         let timeout_ms = self.core.config.timeout_ms();
         let advice = Advice::retry(self.core.config.interval_ms(None), timeout_ms);
@@ -198,7 +224,7 @@ impl Run<'_> {
         reply.finish();
     }
 
-    fn open_session(&mut self, filtered: bool) -> Arc<Session> {
+    fn open_session(&mut self, filtered: bool, flags: Flags) -> Arc<Session> {
         let core = Arc::clone(&self.core);
         let browser = self.peer.browser.or_else(|| self.issue_cookie());
         let settings = SessionSettings {
@@ -209,12 +235,9 @@ impl Run<'_> {
         let id = ClientId::random();
         let expires = core.clock.now() + core.config.first_lifetime();
         let number = core.registry.next_number();
-        let session = Arc::new(Session::new(
-            number,
-            Identity::Remote(id),
-            &settings,
-            Some(expires),
-        ));
+        let mut session = Session::new(number, Identity::Remote(id), &settings, Some(expires));
+        session.flags = flags;
+        let session = Arc::new(session);
         {
             let mut state = session.lock();
             let config = &core.config;

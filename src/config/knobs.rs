@@ -12,7 +12,7 @@ use super::machine;
 use super::number::{Count, Size, Time};
 use super::table::{Knob, knobs};
 use super::text::{File, Text, endpoint_path, index_name, origin};
-use super::words::{CallbackPolling, Connector, Overflow, TypeTimes, Word};
+use super::words::{CallbackPolling, Connector, EndingTypes, Overflow, TypeTimes, Word};
 
 const PATH: Text = Text {
     placeholder: "PATH",
@@ -103,6 +103,12 @@ knobs! {
         ///
         /// Stock clients expect it: a chat window shows what it sent when it comes back.
         broadcast_to_publisher: bool = Switch, default "true";
+
+        /// Shows receivers who published, as a field `sender` of the message.
+        ///
+        /// A public id that tells publishers apart: it is no credential, nobody can choose it, and
+        /// it is another one after a new handshake.
+        expose_sender: bool = Switch, default "false";
 
         /// Delivers messages with answers to connects only, never with other answers.
         ///
@@ -272,6 +278,12 @@ knobs! {
         directory_index: Vec<String> = List { each: INDEX, may_be_empty: true },
             default "index.html";
 
+        /// Media type of files with an ending, such as `wasm=application/wasm`.
+        ///
+        /// Before the built-in table, which knows the usual ones; the longest ending decides. What
+        /// has no type is sent as `application/octet-stream`.
+        mime: BTreeMap<String, String> = EndingTypes, default "none" from machine::nothing;
+
         /// How long files of a media type may be cached, such as `text/css=1h`.
         ///
         /// Sent as an `Expires` header. Other types have none: browsers then ask again whether
@@ -396,6 +408,7 @@ mod tests {
                 "https://x.example",
                 "x.html",
                 "text/css=7s",
+                "x=a/b",
                 "debug",
             ];
             let mut config = Config::default();

@@ -7,7 +7,10 @@ use std::sync::atomic::AtomicBool;
 use super::connector::Connector;
 use super::error::StartError;
 use super::{Parts, Server, pages};
-use crate::broker::{Access, Broker, BrokerConfig, Policy, QueueLimits, Service};
+use crate::broker::{
+    Access, Broker, BrokerConfig, Delivery, Event, Passage, Policy, Question, QueueLimits, Service,
+    Verdict,
+};
 use crate::clock::{Clock, SystemClock};
 use crate::config::{self, CallbackPolling, Config, ListenAddress};
 use crate::demo::Demo;
@@ -21,9 +24,10 @@ use crate::protocol::InvalidChannel;
 pub struct ServerBuilder {
     config: Config,
     policy: Option<Box<dyn Policy>>,
-    services: Vec<Install>,
+    installs: Vec<Install>,
 }
 
+/// What is put into the broker before the first client is there.
 type Install = Box<dyn FnOnce(&Broker) -> Result<(), InvalidChannel>>;
 
 impl ServerBuilder {
@@ -54,7 +58,55 @@ impl ServerBuilder {
     pub fn service(mut self, channel: &str, access: Access, service: impl Service) -> Self {
         let channel = channel.to_owned();
         let install = move |broker: &Broker| broker.add_service(&channel, access, service);
-        self.services.push(Box::new(install));
+        self.installs.push(Box::new(install));
+        self
+    }
+
+    /// The service of all channels below `/service/` that have none of their own.
+    #[must_use]
+    pub fn fallback_service(mut self, access: Access, service: impl Service) -> Self {
+        self.installs.push(Box::new(move |broker| {
+            broker.set_fallback_service(access, service);
+            Ok(())
+        }));
+        self
+    }
+
+    /// A listener that may veto what clients publish on matching channels, or send to matching
+    /// services; see [`Broker::add_listener`].
+    #[must_use]
+    pub fn listener(
+        mut self,
+        pattern: &str,
+        listener: impl Fn(&Question<'_>) -> Verdict + Send + Sync + 'static,
+    ) -> Self {
+        let pattern = pattern.to_owned();
+        let install = move |broker: &Broker| broker.add_listener(&pattern, listener);
+        self.installs.push(Box::new(install));
+        self
+    }
+
+    /// An observer that is told what happens; see [`Broker::add_observer`].
+    #[must_use]
+    pub fn observer(mut self, observer: impl Fn(&Event) + Send + Sync + 'static) -> Self {
+        self.installs.push(Box::new(move |broker| {
+            broker.add_observer(observer);
+            Ok(())
+        }));
+        self
+    }
+
+    /// The delivery filter, asked for each message and each receiver; see
+    /// [`Broker::set_delivery_filter`].
+    #[must_use]
+    pub fn delivery_filter(
+        mut self,
+        filter: impl Fn(&Delivery<'_>) -> Passage + Send + Sync + 'static,
+    ) -> Self {
+        self.installs.push(Box::new(move |broker| {
+            broker.set_delivery_filter(filter);
+            Ok(())
+        }));
         self
     }
 
@@ -68,9 +120,8 @@ impl ServerBuilder {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let broker = Broker::start(broker_config(config), Arc::clone(&clock), self.policy)
             .map_err(StartError::System)?;
-        for install in self.services {
-            let invalid = |_| crate::broker::LocalError::InvalidChannel("a service".to_owned());
-            install(&broker).map_err(|error| StartError::Demo(invalid(error)))?;
+        for install in self.installs {
+            install(&broker).map_err(|_| StartError::Channel)?;
         }
         let demo = match config.serves_demo() {
             true => Some(Demo::install(&broker).map_err(StartError::Demo)?),
@@ -130,6 +181,7 @@ fn broker_config(config: &Config) -> BrokerConfig {
         max_client_interval: config.max_client_interval,
         anonymous_publish: config.anonymous_publish,
         broadcast_to_publisher: config.broadcast_to_publisher,
+        expose_sender: config.expose_sender,
         meta_connect_deliver_only: config.meta_connect_deliver_only,
         require_browser_cookie: config.require_browser_cookie,
         queue: QueueLimits {
@@ -170,6 +222,7 @@ fn site_config(config: &Config) -> SiteConfig {
             &[]
         },
         directory_index: config.directory_index.clone(),
+        media_types: config.mime.clone().into_iter().collect(),
         expires: config
             .expires
             .iter()

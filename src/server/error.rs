@@ -24,6 +24,8 @@ pub enum StartError {
     },
     /// Threads or pollers cannot be started.
     System(io::Error),
+    /// The channel of a service, or the pattern of a listener, is none.
+    Channel,
     /// The demo's services cannot be installed.
     Demo(LocalError),
 }
@@ -35,6 +37,7 @@ impl fmt::Display for StartError {
             Self::Site(error) => error.fmt(f),
             Self::Listen { address, source } => write!(f, "cannot listen on {address}: {source}"),
             Self::System(error) => write!(f, "the system refuses what a server needs: {error}"),
+            Self::Channel => f.write_str("the channel of a service or listener is not valid"),
             Self::Demo(error) => write!(f, "the demo cannot be installed: {error}"),
         }
     }
@@ -47,6 +50,7 @@ impl std::error::Error for StartError {
             Self::Site(error) => Some(error),
             Self::Listen { source, .. } => Some(source),
             Self::System(error) => Some(error),
+            Self::Channel => None,
             Self::Demo(error) => Some(error),
         }
     }

@@ -234,8 +234,8 @@ fn pushing_to_one_client() {
     );
     let items = world.ask(&json!([connect(&a)]));
     assert_eq!(items[0], json!({"channel": "/service/late", "data": 1}));
-    assert!(world.broker.disconnect(&id));
-    assert!(!world.broker.disconnect(&id));
+    assert!(world.broker.disconnect(id));
+    assert!(!world.broker.disconnect(id));
     let channel = ChannelName::try_from("/x").unwrap();
     let message = Publication::new(&channel, "1", Publisher::Nobody);
     assert_eq!(

@@ -203,6 +203,11 @@ impl Broker {
         self.core.observers.add(Box::new(observer));
     }
 
+    /// Runs user code on a worker thread. When the broker is being dropped it is dropped instead.
+    pub(crate) fn run(&self, job: Job) {
+        drop(self.core.servants.submit(job));
+    }
+
     /// Opens a client in this process.
     pub fn local_client(&self) -> LocalClient {
         LocalClient::open(&self.core)

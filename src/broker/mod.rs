@@ -65,3 +65,4 @@ pub use run::Call;
 pub use service::{Access, Service, ServiceCall, ServiceError, ServiceReply};
 pub use session::Gone;
 pub use stream::{Attachment, Collected, Ended, NoStream};
+pub(crate) use work::guarded;

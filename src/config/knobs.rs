@@ -6,13 +6,14 @@ use std::time::Duration;
 
 use log::LevelFilter;
 
-use super::address::{Address, ListenAddress};
+use super::address::{Address, ListenAddress, Subnet};
 use super::kind::{Auto, Kind, List, Off, Switch, within};
 use super::machine;
 use super::number::{Count, Size, Time};
 use super::table::{Knob, knobs};
 use super::text::{File, Text, endpoint_path, index_name, origin};
 use super::words::{CallbackPolling, Connector, EndingTypes, Overflow, TypeTimes, Word};
+use crate::tcp::Network;
 
 const PATH: Text = Text {
     placeholder: "PATH",
@@ -49,6 +50,13 @@ knobs! {
         /// is small and portable, but its library has no time limits of its own and can be brought
         /// down by one request: for trusted networks only.
         connector: Connector = Word::<Connector>::KIND, default "native";
+
+        /// Address or network of a proxy that says for whom it asks, such as `10.0.0.0/8`.
+        ///
+        /// Of its requests `X-Forwarded-For`, `-Host` and `-Proto`, or else `Forwarded`, are
+        /// believed, read from the right past further trusted proxies. From nobody else.
+        trusted_proxy: Vec<Network> = List { each: Subnet, may_be_empty: true },
+            default "none" from machine::nothing;
 
         /// Allows the connector `tiny-http` on addresses that other machines can reach.
         ///
@@ -298,6 +306,11 @@ knobs! {
         /// On an address of its own, so that nobody outside sees it.
         ops_listen: Option<ListenAddress> = Off(Address), default "off";
 
+        /// File to which a line of JSON is appended for each request; `-` is standard output.
+        ///
+        /// Written by a thread of its own; when it does not keep up, lines are dropped and counted.
+        access_log: Option<PathBuf> = Off(FILE), default "off";
+
         /// The least important messages that are logged.
         log_level: LevelFilter = Word::<LevelFilter>::KIND, default "info";
 
@@ -396,6 +409,7 @@ mod tests {
             let form = knob.form();
             let samples = [
                 "[::1]:1",
+                "10.0.0.0/8",
                 "tiny-http",
                 "true",
                 "false",

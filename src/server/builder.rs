@@ -1,5 +1,7 @@
 //! From settings to a running server.
 
+use std::fs::OpenOptions;
+use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -14,9 +16,13 @@ use crate::broker::{
 use crate::clock::{Clock, SystemClock};
 use crate::config::{self, CallbackPolling, Config, ListenAddress};
 use crate::demo::Demo;
-use crate::http::{self, Site, SiteConfig};
+use crate::http::{
+    self, AccessLog, ContentHandler, HookedRequest, Mount, Response, Site, SiteConfig,
+    TrustedProxies,
+};
 use crate::ops::OpsListener;
 use crate::protocol::InvalidChannel;
+use crate::tcp::Network;
 
 /// Describes a server. Without anything said it listens where [`Config::default`] does, and serves
 /// the demo pages.
@@ -25,7 +31,12 @@ pub struct ServerBuilder {
     config: Config,
     policy: Option<Box<dyn Policy>>,
     installs: Vec<Install>,
+    content: Vec<Mount>,
+    hook: Option<Hook>,
+    access_log: Option<Box<dyn Write + Send>>,
 }
+
+type Hook = Box<dyn Fn(&HookedRequest, &mut Response) + Send + Sync>;
 
 /// What is put into the broker before the first client is there.
 type Install = Box<dyn FnOnce(&Broker) -> Result<(), InvalidChannel>>;
@@ -110,6 +121,33 @@ impl ServerBuilder {
         self
     }
 
+    /// A handler for a path outside the endpoint, or with a slash at its end for all below it: for
+    /// any method, with at most `max_body` bytes of body. It runs on worker threads and may block.
+    #[must_use]
+    pub fn content(mut self, path: &str, max_body: usize, handler: impl ContentHandler) -> Self {
+        self.content.push(Mount::new(path, max_body, handler));
+        self
+    }
+
+    /// A hook that sees every response, whatever the path, and may change it before it is sent; see
+    /// [`Site::with_hook`].
+    #[must_use]
+    pub fn response_hook(
+        mut self,
+        hook: impl Fn(&HookedRequest, &mut Response) + Send + Sync + 'static,
+    ) -> Self {
+        self.hook = Some(Box::new(hook));
+        self
+    }
+
+    /// Where the access log goes, instead of the file of the settings. The writer has a thread of
+    /// its own.
+    #[must_use]
+    pub fn access_log(mut self, writer: impl Write + Send + 'static) -> Self {
+        self.access_log = Some(Box::new(writer));
+        self
+    }
+
     /// Starts the server: it accepts connections when this returns.
     ///
     /// # Errors
@@ -127,8 +165,15 @@ impl ServerBuilder {
             true => Some(Demo::install(&broker).map_err(StartError::Demo)?),
             false => None,
         };
-        let site = Site::new(site_config(config), broker.clone(), Arc::clone(&clock))
+        let mut site = Site::new(site_config(config), broker.clone(), Arc::clone(&clock))
+            .and_then(|site| site.with_content(self.content))
             .map_err(StartError::Site)?;
+        if let Some(hook) = self.hook {
+            site = site.with_hook(hook);
+        }
+        if let Some(log) = access_log(self.access_log, config)? {
+            site = site.with_access_log(log);
+        }
         let site = Arc::new(site);
         let connector = Connector::start(config, &site, &clock)?;
         let addresses = connector.local_addrs();
@@ -152,6 +197,37 @@ impl ServerBuilder {
         }
         Ok(server)
     }
+}
+
+fn access_log(
+    given: Option<Box<dyn Write + Send>>,
+    config: &Config,
+) -> Result<Option<AccessLog>, StartError> {
+    let writer: Box<dyn Write + Send> = match (given, &config.access_log) {
+        (Some(writer), _) => writer,
+        (None, None) => return Ok(None),
+        (None, Some(path)) if path.as_os_str() == "-" => Box::new(io::stdout()),
+        (None, Some(path)) => {
+            let opened = OpenOptions::new().append(true).create(true).open(path);
+            let unable = |source| StartError::AccessLog {
+                path: path.clone(),
+                source,
+            };
+            Box::new(opened.map_err(unable)?)
+        }
+    };
+    AccessLog::start(writer)
+        .map(Some)
+        .map_err(StartError::System)
+}
+
+fn trusted_proxies(networks: &[Network]) -> Option<TrustedProxies> {
+    if networks.is_empty() {
+        return None;
+    }
+    let networks = networks.to_vec();
+    let trusted = move |ip| networks.iter().any(|network| network.contains(ip));
+    Some(TrustedProxies::new(trusted))
 }
 
 fn start_ops(address: &ListenAddress, parts: &Arc<Parts>) -> Result<OpsListener, StartError> {
@@ -222,6 +298,7 @@ fn site_config(config: &Config) -> SiteConfig {
             &[]
         },
         directory_index: config.directory_index.clone(),
+        trusted_proxies: trusted_proxies(&config.trusted_proxy),
         media_types: config.mime.clone().into_iter().collect(),
         expires: config
             .expires

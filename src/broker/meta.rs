@@ -3,16 +3,16 @@
 use std::sync::Arc;
 
 use super::answer::AnswerStatus;
+use super::asking::Denied;
 use super::core::client_of;
 use super::events::Event;
 use super::flags::Flags;
 use super::held::{Full, HeldLimits, Place};
 use super::hold::{ConnectTerms, HeldConnect, SLOW_RETRY_MS};
-use super::policy::{Action, Decision, Extra, Principal, Question};
+use super::policy::Action;
 use super::run::{Run, Step, echo};
 use super::session::{Gone, Identity, Session, SessionSettings, State};
 use super::stream::{Attachment, Kind};
-use super::work::guarded;
 use crate::protocol::{
     Advice, ClientId, ErrorText, Message, Pattern, ReplyTo, Target, error, json,
     parse_subscriptions,
@@ -23,12 +23,6 @@ use crate::transport::{BrowserId, Transport};
 pub(crate) struct Unknown {
     /// The session exists, but the cookie is not the one of its handshake.
     pub(crate) wrong_cookie: bool,
-}
-
-/// What the policy said, when it said no.
-pub(super) struct Denied {
-    pub(super) reason: String,
-    pub(super) advice: Option<Advice>,
 }
 
 impl Run<'_> {
@@ -66,75 +60,6 @@ impl Run<'_> {
             self.rider = Some(Arc::clone(&session));
         }
         Ok(session)
-    }
-
-    /// Asks the policy. Only on a thread that may run user code, or when there is no policy.
-    pub(super) fn permitted(
-        &self,
-        body: &str,
-        message: &Message,
-        action: Action,
-        session: Option<&Session>,
-        subscriptions: &[Pattern],
-    ) -> Result<(), Denied> {
-        let nobody = Flags::default();
-        let flags = session.map_or(&nobody, |session| &session.flags);
-        self.judged_with(flags, body, message, action, session, subscriptions)
-    }
-
-    /// Asks the policy, with these flags for it to look at and to change.
-    #[allow(clippy::too_many_arguments)] // what the question is made of
-    fn judged_with(
-        &self,
-        flags: &Flags,
-        body: &str,
-        message: &Message,
-        action: Action,
-        session: Option<&Session>,
-        subscriptions: &[Pattern],
-    ) -> Result<(), Denied> {
-        let Some(policy) = &self.core.policy else {
-            return Ok(());
-        };
-        let channel = super::run::channel_of(body, message);
-        let mut question = self.question(body, message, action, session, &channel, flags);
-        question.subscriptions = subscriptions;
-        match guarded("the policy", || policy.judge(&question)) {
-            Some(Decision::Allow) => Ok(()),
-            Some(Decision::Deny { reason, advice }) => Err(Denied { reason, advice }),
-            None => Err(Denied {
-                reason: String::new(),
-                advice: None,
-            }),
-        }
-    }
-
-    pub(super) fn question<'q>(
-        &'q self,
-        body: &'q str,
-        message: &'q Message,
-        action: Action,
-        session: Option<&Session>,
-        channel: &'q str,
-        flags: &'q Flags,
-    ) -> Question<'q> {
-        let id = session.and_then(Session::remote_id);
-        Question {
-            action,
-            principal: id.map_or(Principal::Anonymous, |id| Principal::Session(*id)),
-            peer: &self.peer,
-            channel,
-            subscriptions: &[],
-            data: message.data.map(|span| span.of(body)),
-            ext: message.ext.map(|span| span.of(body)),
-            id: message.id.map(|span| span.of(body)),
-            connection_type: message.connection_type.as_deref(),
-            extra: Extra {
-                body,
-                fields: &message.extra,
-            },
-            flags,
-        }
     }
 
     /// Replies that the message failed.

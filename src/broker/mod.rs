@@ -21,6 +21,7 @@
 //! about for others is collected as `wakes::Wakes` and done when no lock is held.
 
 mod answer;
+mod asking;
 mod behalf;
 mod config;
 mod core;

@@ -2,8 +2,9 @@
 //! static files.
 //!
 //! In scope: routing, methods, who may ask (origins, cookies), bodies and what becomes of answers,
-//! files, content handlers, the access log. Out of scope: sockets, framing and time limits (the connectors), and what the messages
-//! mean (the broker). Nothing here waits for anything but a file to be opened.
+//! files, content handlers, the access log. Out of scope: sockets, framing and time limits (the
+//! connectors), and what the messages mean (the broker). Nothing here waits for anything but a file
+//! to be opened.
 //!
 //! A connector parses a head, asks [`Site::wants_body`] if the body is still on its way, and gives
 //! the whole request to [`Site::handle`]; the messages of a socket it gives to [`Site::frame`]. It

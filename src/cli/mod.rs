@@ -10,6 +10,7 @@ mod arguments;
 mod check;
 mod failure;
 mod logging;
+mod memory;
 mod publish;
 mod remote;
 mod serve;

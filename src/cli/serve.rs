@@ -5,9 +5,9 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use clap::ArgMatches;
 
 use super::failure::{Failure, say};
-use super::logging;
 use super::settings::settings;
 use super::signals::Signals;
+use super::{logging, memory};
 use crate::config::Config;
 use crate::server::{Server, ServerBuilder};
 
@@ -27,6 +27,7 @@ pub(super) fn run_with(
     for warning in &loaded.warnings {
         log::warn!("{warning}");
     }
+    memory::give_back().map_err(|error| Failure::unable("memory", error))?;
     // Before anything is served, so that a stop is never mistaken for a crash.
     let signals = Signals::catch().map_err(|error| Failure::unable("signals", error))?;
     let deadline = config.shutdown_timeout;

@@ -21,7 +21,7 @@ const PIECE: usize = 64 << 10;
 const PIECES_PER_TURN: usize = 4;
 
 /// The buffer is given back when a response has made it larger than this.
-const KEPT_CAPACITY: usize = 1 << 20;
+const KEPT_CAPACITY: usize = 64 << 10;
 
 /// Writes responses for the connections of one thread, one connection at a time.
 pub(super) struct Sender {

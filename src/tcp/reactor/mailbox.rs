@@ -121,7 +121,11 @@ impl Mailbox {
         let mut state = self.state.lock();
         state.sleeping = false;
         state.nudged = false;
-        mem::swap(&mut state.arrivals, arrivals);
+        if arrivals.is_empty() {
+            mem::swap(&mut state.arrivals, arrivals);
+        } else {
+            arrivals.append(&mut state.arrivals);
+        }
         mem::swap(&mut state.commands, commands);
     }
 

@@ -36,7 +36,8 @@ pub(super) struct Thread<S: Service> {
     pub(super) draining: bool,
     /// How often the service was called.
     pub(super) calls: u64,
-    /// The service was called after `turn_ended`, so another turn must follow.
+    /// The service was called after `turn_ended`, or something was put off, so another turn must
+    /// follow at once.
     unfinished: bool,
     lists: Lists,
 }
@@ -115,7 +116,8 @@ impl<S: Service> Thread<S> {
 
     /// Everything of a turn that follows the events of the sockets.
     fn turn(&mut self, lists: &mut Lists) {
-        for arrival in lists.arrivals.drain(..) {
+        let few = lists.arrivals.len().min(AT_A_TIME);
+        for arrival in lists.arrivals.drain(..few) {
             self.arrive(arrival);
         }
         for command in lists.commands.drain(..) {
@@ -131,10 +133,13 @@ impl<S: Service> Thread<S> {
             self.continue_input(key);
         }
         self.wheel.expire(self.ctx.tick, &mut lists.due);
-        for slot in lists.due.drain(..) {
+        let few = lists.due.len().min(AT_A_TIME);
+        for slot in lists.due.drain(..few) {
             self.time_has_come(slot);
         }
         self.end_turn(&mut lists.touched);
+        // Who waits for the next turn must not wait for an event.
+        self.unfinished |= !lists.arrivals.is_empty() || !lists.due.is_empty();
     }
 
     fn end_turn(&mut self, touched: &mut Vec<u32>) {
@@ -196,7 +201,8 @@ impl<S: Service> Thread<S> {
     }
 
     fn end(mut self) {
-        for arrival in self.mailbox.end() {
+        let put_off = mem::take(&mut self.lists.arrivals);
+        for arrival in put_off.into_iter().chain(self.mailbox.end()) {
             drop(arrival);
             self.lose();
         }
@@ -211,3 +217,7 @@ impl<S: Service> Thread<S> {
         }
     }
 }
+
+/// New connections, and connections whose time has come, that are looked after in one turn: when
+/// thousands come or go together, the others are served in between.
+const AT_A_TIME: usize = 16;

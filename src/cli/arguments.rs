@@ -27,6 +27,13 @@ pub(super) fn program() -> Command {
         .subcommand(check)
 }
 
+/// A program that does nothing but serve.
+pub(super) fn server() -> Command {
+    with_settings(Command::new("server"))
+        .about("Serve until interrupted")
+        .after_help(AFTER_SETTINGS)
+}
+
 const AFTER_SETTINGS: &str = "\
 Each setting is also an environment variable (BAYEUX_MAX_BODY for --max-body) and a key of the \
 configuration file (max_body). A flag wins over the environment, that over the file, that over the \

@@ -166,14 +166,19 @@ fn a_username_and_a_password() {
         (json!({"username": "root", "password": "secret"}), wrong),
     ] {
         let reply = world.reply(&json!({"channel": "/meta/handshake", "ext": ext}));
-        assert_eq!((&reply["error"], reply.get("clientId")), (&json!(error), None));
+        assert_eq!(
+            (&reply["error"], reply.get("clientId")),
+            (&json!(error), None)
+        );
         assert_eq!(reply["advice"], json!({"reconnect": "none"}));
     }
     assert_eq!(world.broker.stats().sessions, 0);
     let ext = json!({"username": "admin", "password": "secret"});
     let reply = world.reply(&json!({"channel": "/meta/handshake", "ext": ext}));
     let id = id_of(reply["clientId"].as_str().unwrap());
-    let user = world.broker.with_flags(id, |flags| flags.get::<password::User>());
+    let user = world
+        .broker
+        .with_flags(id, |flags| flags.get::<password::User>());
     assert_eq!(user.flatten().unwrap().0, "admin");
 }
 

@@ -225,6 +225,7 @@ impl Simulation {
             .pick(&[None, None, Some(BrowserId(1)), Some(BrowserId(2))]);
         self.world.transport = transport;
         self.world.browser = browser;
+        self.world.fall_behind(self.rng.percent(30));
         let key = self.world.next_key;
         let sent = self.world.send(&Value::from(messages));
         let settled = self.world.settled(sent);

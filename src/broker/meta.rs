@@ -229,12 +229,23 @@ impl Run<'_> {
             .config
             .timeout(message.advice.and_then(|advice| advice.timeout));
         let wanted = self.alone && state.is_connected() && !timeout.is_zero() && !heartbeat;
-        let holds = wanted && !state.may_ride() && !self.core.is_draining();
-        match if holds { self.place() } else { Err(None) } {
+        let messages = state.may_ride();
+        let holds = wanted && !self.core.is_draining();
+        let place = if holds && !messages {
+            self.place()
+        } else if holds && self.link.outlet.is_behind() {
+            self.place().map_err(|_| None)
+        } else {
+            Err(None)
+        };
+        match place {
             Ok(place) => {
                 let until = self.core.clock.now() + timeout;
                 let number = state.hold(&self.link, until, place);
                 self.core.ticker.schedule(&session, &mut state);
+                if let Some(link) = state.next_wake() {
+                    self.wakes.add(link);
+                }
                 drop(state);
                 self.hold = Some(HeldConnect {
                     core: Arc::clone(&self.core),

@@ -42,6 +42,7 @@ default. Lists may be repeated or separated by commas.";
 fn publish() -> Command {
     Command::new("publish")
         .about("Publish one message")
+        .arg(transport())
         .arg(url())
         .arg(
             Arg::new("channel")
@@ -60,6 +61,7 @@ fn publish() -> Command {
 fn subscribe() -> Command {
     Command::new("subscribe")
         .about("Print messages, one line of JSON for each, until interrupted")
+        .arg(transport())
         .arg(url())
         .arg(
             Arg::new("channel")
@@ -71,8 +73,18 @@ fn subscribe() -> Command {
 }
 
 fn url() -> Arg {
-    let help = "The endpoint, such as http://127.0.0.1:8080/cometd";
+    let help = "The endpoint, such as http://127.0.0.1:8080/cometd, or with ws:";
     Arg::new("url").value_name("URL").required(true).help(help)
+}
+
+fn transport() -> Arg {
+    let help = "How to talk to the server; `auto` falls back from WebSocket to long-polling \
+                [default: websocket for ws: and wss:, else auto]";
+    Arg::new("transport")
+        .long("transport")
+        .value_name("TRANSPORT")
+        .value_parser(["auto", "long-polling", "websocket"])
+        .help(help)
 }
 
 /// The arguments of a command that reads a configuration.

@@ -70,6 +70,17 @@ knobs! {
         /// kind of message.
         path: String = PATH, default "/cometd";
 
+        /// File with the certificate for TLS (PEM), the chain up to the root behind it.
+        ///
+        /// With it all addresses are served by TLS. Read again at the signal SIGHUP, together with
+        /// the key, for the connections from then on.
+        #[cfg(feature = "tls")]
+        tls_cert: Option<PathBuf> = Off(FILE), default "off", native_only;
+
+        /// File with the private key of the certificate (PEM), not encrypted.
+        #[cfg(feature = "tls")]
+        tls_key: Option<PathBuf> = Off(FILE), default "off", native_only;
+
         /// How long a stop may take, from the first signal to the end of the process.
         ///
         /// Half of it is for answering the held connects, spread so that the clients do not all

@@ -8,6 +8,7 @@ use std::sync::atomic::AtomicBool;
 
 use super::connector::Connector;
 use super::error::StartError;
+use super::tls::Tls;
 use super::{Parts, Server, pages};
 use crate::broker::{
     Access, Broker, BrokerConfig, Delivery, Event, Passage, Policy, Question, QueueLimits, Service,
@@ -23,6 +24,8 @@ use crate::http::{
 use crate::ops::OpsListener;
 use crate::protocol::InvalidChannel;
 use crate::tcp::Network;
+#[cfg(feature = "tls")]
+use crate::tcp::tls::TlsAcceptor;
 
 /// Describes a server. Without anything said it listens where [`Config::default`] does, and serves
 /// the demo pages.
@@ -30,6 +33,8 @@ use crate::tcp::Network;
 pub struct ServerBuilder {
     config: Config,
     policy: Option<Box<dyn Policy>>,
+    #[cfg(feature = "tls")]
+    tls: Option<Arc<TlsAcceptor>>,
     installs: Vec<Install>,
     content: Vec<Mount>,
     hook: Option<Hook>,
@@ -148,6 +153,16 @@ impl ServerBuilder {
         self
     }
 
+    /// Serves by TLS as the acceptor says, instead of with the files of the settings. Whoever keeps
+    /// a clone of it can [replace](TlsAcceptor::replace) the certificate later. Only the connector
+    /// `native` can do it. Its protocols (ALPN) should be `http/1.1` or none.
+    #[cfg(feature = "tls")]
+    #[must_use]
+    pub fn tls(mut self, acceptor: Arc<TlsAcceptor>) -> Self {
+        self.tls = Some(acceptor);
+        self
+    }
+
     /// Starts the server: it accepts connections when this returns.
     ///
     /// # Errors
@@ -155,6 +170,10 @@ impl ServerBuilder {
     pub fn start(self) -> Result<Server, StartError> {
         let config = &self.config;
         config.check().map_err(StartError::Config)?;
+        #[cfg(feature = "tls")]
+        let tls = Tls::new(self.tls, config)?;
+        #[cfg(not(feature = "tls"))]
+        let tls = Tls;
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let broker = Broker::start(broker_config(config), Arc::clone(&clock), self.policy)
             .map_err(StartError::System)?;
@@ -175,7 +194,7 @@ impl ServerBuilder {
             site = site.with_access_log(log);
         }
         let site = Arc::new(site);
-        let connector = Connector::start(config, &site, &clock)?;
+        let connector = Connector::start(config, &tls, &site, &clock)?;
         let addresses = connector.local_addrs();
         let parts = Arc::new(Parts {
             broker,
@@ -191,6 +210,7 @@ impl ServerBuilder {
             _demo: demo,
             addresses,
             path: config.path.clone(),
+            tls,
         };
         if let Some(address) = &config.ops_listen {
             server.ops = Some(start_ops(address, &server.parts)?);

@@ -25,6 +25,9 @@ pub enum StartError {
     },
     /// Threads or pollers cannot be started.
     System(io::Error),
+    /// The certificate or its key cannot be used.
+    #[cfg(feature = "tls")]
+    Tls(crate::tcp::tls::TlsError),
     /// The access log cannot be opened.
     AccessLog {
         /// Its file.
@@ -45,6 +48,8 @@ impl fmt::Display for StartError {
             Self::Site(error) => error.fmt(f),
             Self::Listen { address, source } => write!(f, "cannot listen on {address}: {source}"),
             Self::System(error) => write!(f, "the system refuses what a server needs: {error}"),
+            #[cfg(feature = "tls")]
+            Self::Tls(error) => error.fmt(f),
             Self::AccessLog { path, source } => {
                 write!(f, "access log {}: {source}", path.display())
             }
@@ -61,6 +66,8 @@ impl std::error::Error for StartError {
             Self::Site(error) => Some(error),
             Self::Listen { source, .. } => Some(source),
             Self::System(error) => Some(error),
+            #[cfg(feature = "tls")]
+            Self::Tls(error) => Some(error),
             Self::AccessLog { source, .. } => Some(source),
             Self::Channel => None,
             Self::Demo(error) => Some(error),

@@ -184,7 +184,7 @@ impl Native {
             head: request_head(head),
             body,
             peer_ip: conn.peer_ip,
-            secure: false,
+            secure: self.shared.config.is_secure(),
         };
         let asked = self.shared.site.asked(Some(&request.head), conn.peer_ip);
         let content = match self.shared.site.handle(&request, &link) {

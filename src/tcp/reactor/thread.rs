@@ -48,6 +48,8 @@ struct Lists {
     arrivals: Vec<Arrival>,
     commands: Vec<Command>,
     wakes: Wakes,
+    /// How many of `wakes` have been looked after.
+    woken: usize,
     again: Vec<u64>,
     due: Vec<u32>,
     touched: Vec<u32>,
@@ -123,11 +125,7 @@ impl<S: Service> Thread<S> {
         for command in lists.commands.drain(..) {
             self.obey(&command);
         }
-        self.mailbox.take_wakes(&mut lists.wakes);
-        for key in lists.wakes.keys() {
-            self.on_open_connection(*key, |service, conn, io| service.woken(conn, io));
-        }
-        lists.wakes.clear();
+        let behind = self.wake_some(lists);
         mem::swap(&mut self.again, &mut lists.again);
         for key in lists.again.drain(..) {
             self.continue_input(key);
@@ -139,7 +137,27 @@ impl<S: Service> Thread<S> {
         }
         self.end_turn(&mut lists.touched);
         // Who waits for the next turn must not wait for an event.
-        self.unfinished |= !lists.arrivals.is_empty() || !lists.due.is_empty();
+        self.unfinished |= behind || !lists.arrivals.is_empty() || !lists.due.is_empty();
+    }
+
+    /// Looks after connections that were woken. Returns whether some are left for the next turn: in
+    /// between others are read, and what they send to those who still wait goes out with the rest.
+    fn wake_some(&mut self, lists: &mut Lists) -> bool {
+        for _ in 0..WAKES_AT_A_TIME {
+            if lists.woken == lists.wakes.keys().len() {
+                lists.wakes.clear();
+                lists.woken = 0;
+                self.mailbox.take_wakes(&mut lists.wakes);
+            }
+            let Some(&key) = lists.wakes.keys().get(lists.woken) else {
+                break;
+            };
+            lists.woken += 1;
+            self.on_open_connection(key, |service, conn, io| service.woken(conn, io));
+        }
+        let behind = lists.woken < lists.wakes.keys().len();
+        self.mailbox.announce_backlog(behind);
+        behind
     }
 
     fn end_turn(&mut self, touched: &mut Vec<u32>) {
@@ -221,3 +239,5 @@ impl<S: Service> Thread<S> {
 /// New connections, and connections whose time has come, that are looked after in one turn: when
 /// thousands come or go together, the others are served in between.
 const AT_A_TIME: usize = 16;
+/// The same for connections that were woken: a fan-out wakes all of its receivers together.
+const WAKES_AT_A_TIME: usize = 64;

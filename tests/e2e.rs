@@ -136,6 +136,7 @@ on_both_connectors! {
         a_line_for_every_request
     }
     originals {
+        channel_matching
         acls
         server_and_client
         services

@@ -1,0 +1,108 @@
+//! `bayeux call`.
+
+use std::time::{Duration, Instant};
+
+use crate::harness::{Running, output, text};
+
+#[test]
+fn the_answer_is_a_line_on_standard_output() {
+    let server = Running::start(&["--listen=127.0.0.1:0", "--demo"]);
+    let url = server.line("listening on ");
+    for transport in ["--transport=websocket", "--transport=long-polling"] {
+        let call = |flags: &[&str], json| {
+            let arguments = [&["call", transport], flags, &[&url, "/service/echo", json]];
+            output(&arguments.concat())
+        };
+        let answered = call(&[], "{\"a\" :\n 1.50}");
+        assert_eq!(answered.status.code(), Some(0));
+        assert_eq!(text(&answered.stdout), "{\"a\" :  1.50}\n");
+        assert_eq!(text(&answered.stderr), "");
+        let whole = text(&call(&["--json"], "7").stdout);
+        assert!(whole.contains(r#""channel":"/service/echo""#), "{whole}");
+        assert!(
+            whole.contains(r#""data":7"#) && whole.ends_with("}\n"),
+            "{whole}"
+        );
+    }
+}
+
+#[test]
+fn calls_that_fail_say_why() {
+    let server = Running::start(&["--listen=127.0.0.1:0"]);
+    let url = server.line("listening on ");
+    let nobody = "http://127.0.0.1:1/cometd";
+    for (flags, url, service, json, code, why) in [
+        (
+            &[][..],
+            &*url,
+            "/service/none",
+            "1",
+            1,
+            "404:/service/none:unknown_service",
+        ),
+        (&[], nobody, "/service/none", "1", 1, "no connection"),
+        (&[], nobody, "/none", "1", 2, "is no service channel"),
+        (&[], nobody, "none", "1", 2, "is no service channel"),
+        (&[], nobody, "/service/none", "word", 2, "did you mean"),
+        (
+            &["--timeout=5"],
+            nobody,
+            "/service/none",
+            "1",
+            2,
+            "did you mean `5s`",
+        ),
+    ] {
+        let failed = output(&[&["call"], flags, &[url, service, json]].concat());
+        let stderr = text(&failed.stderr);
+        assert_eq!(failed.status.code(), Some(code), "{stderr}");
+        assert!(stderr.contains(why), "{stderr}");
+        assert_eq!(text(&failed.stdout), "");
+    }
+}
+
+/// Just enough of a server for a call that nobody answers.
+#[test]
+fn without_an_answer_it_gives_up() {
+    use std::io::{BufRead, BufReader, Read, Write};
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/cometd", listener.local_addr().unwrap());
+    std::thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            std::thread::spawn(move || {
+                let mut reader = BufReader::new(stream.try_clone().unwrap());
+                loop {
+                    let mut head = String::new();
+                    while !head.ends_with("\r\n\r\n") {
+                        if reader.read_line(&mut head).unwrap_or(0) == 0 {
+                            return;
+                        }
+                    }
+                    let head = head.to_ascii_lowercase();
+                    let length = head.split("content-length: ").nth(1).unwrap();
+                    let length = length.lines().next().unwrap().parse().unwrap();
+                    let mut body = vec![0; length];
+                    reader.read_exact(&mut body).unwrap();
+                    let body: serde_json::Value = serde_json::from_slice(&body).unwrap();
+                    let reply = serde_json::json!([{
+                        "channel": body[0]["channel"], "id": body[0]["id"], "successful": true,
+                        "clientId": "c", "advice": {"interval": 5000},
+                    }]);
+                    let reply = reply.to_string();
+                    let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}", reply.len());
+                    let _ = (&stream).write_all(format!("{head}\r\n\r\n{reply}").as_bytes());
+                }
+            });
+        }
+    });
+    let start = Instant::now();
+    let arguments = ["call", "--transport=long-polling", "--timeout=200ms"];
+    let failed = output(&[&arguments[..], &[&url, "/service/mute", "1"]].concat());
+    assert_eq!(failed.status.code(), Some(1));
+    assert_eq!(text(&failed.stderr), "error: no reply in time\n");
+    assert!(
+        start.elapsed() < Duration::from_secs(5),
+        "{:?}",
+        start.elapsed()
+    );
+}

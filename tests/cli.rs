@@ -450,26 +450,24 @@ fn publishing_tells_what_is_wrong() {
 }
 
 #[test]
-fn headers_and_ext_reach_the_server() {
+fn debug_shows_the_traffic_without_secrets() {
     let server = Running::start(&["--listen=127.0.0.1:0"]);
     let url = server.line("listening on ");
-    let publish = [
-        "publish",
-        "--header=X-A: b",
-        "--ext",
-        "{\"a\":1}",
-        "--debug",
-    ];
-    let published = output(&[&publish[..], &[&url, "/a", "[1,2]"]].concat());
+    let publish = ["publish", "--ext", "{\"a\":\"secret\"}", "--debug"];
+    let published = output(&[&publish[..], &[&url, "/a", "\"secret\""]].concat());
     assert_eq!(published.status.code(), Some(0));
     let log = text(&published.stderr);
     for part in [
         ">>> websocket /meta/handshake id 1",
         "<<< websocket /meta/handshake id 1, successful",
-        ">>> websocket /a id 3, 5 bytes",
+        ">>> websocket /a id 3, 8 bytes",
     ] {
         assert!(log.contains(part), "{part}: {log}");
     }
+    assert!(
+        !log.contains("secret") && !log.contains("clientId"),
+        "{log}"
+    );
     for (flag, why) in [
         ("--header=nonsense", "is no header"),
         ("--ext=[", "is not JSON"),

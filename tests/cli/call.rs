@@ -1,6 +1,12 @@
 //! `bayeux call`.
 
+use std::io::{Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread;
 use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
 
 use crate::harness::{Running, output, text};
 
@@ -61,43 +67,56 @@ fn calls_that_fail_say_why() {
     }
 }
 
-/// Just enough of a server for a call that nobody answers.
-#[test]
-fn without_an_answer_it_gives_up() {
-    use std::io::{BufRead, BufReader, Read, Write};
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+/// Just enough of a server for a call that nobody answers. Tells the requests: head and body.
+fn mute_server() -> (String, Receiver<(String, Value)>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}/cometd", listener.local_addr().unwrap());
-    std::thread::spawn(move || {
+    let (tell, requests) = channel();
+    thread::spawn(move || {
         for stream in listener.incoming().flatten() {
-            std::thread::spawn(move || {
-                let mut reader = BufReader::new(stream.try_clone().unwrap());
-                loop {
-                    let mut head = String::new();
-                    while !head.ends_with("\r\n\r\n") {
-                        if reader.read_line(&mut head).unwrap_or(0) == 0 {
-                            return;
-                        }
-                    }
-                    let head = head.to_ascii_lowercase();
-                    let length = head.split("content-length: ").nth(1).unwrap();
-                    let length = length.lines().next().unwrap().parse().unwrap();
-                    let mut body = vec![0; length];
-                    reader.read_exact(&mut body).unwrap();
-                    let body: serde_json::Value = serde_json::from_slice(&body).unwrap();
-                    let reply = serde_json::json!([{
-                        "channel": body[0]["channel"], "id": body[0]["id"], "successful": true,
-                        "clientId": "c", "advice": {"interval": 5000},
-                    }]);
-                    let reply = reply.to_string();
-                    let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}", reply.len());
-                    let _ = (&stream).write_all(format!("{head}\r\n\r\n{reply}").as_bytes());
-                }
-            });
+            let tell = tell.clone();
+            thread::spawn(move || while acknowledge(&stream, &tell).is_some() {});
         }
     });
+    (url, requests)
+}
+
+fn acknowledge(mut stream: &TcpStream, tell: &Sender<(String, Value)>) -> Option<()> {
+    let mut head = String::new();
+    while !head.ends_with("\r\n\r\n") {
+        let mut byte = [0];
+        stream.read_exact(&mut byte).ok()?;
+        head.push(char::from(byte[0]));
+    }
+    let head = head.to_ascii_lowercase();
+    let length = head.split("content-length: ").nth(1)?;
+    let mut body = vec![0; length.lines().next()?.parse().ok()?];
+    stream.read_exact(&mut body).ok()?;
+    let body: Value = serde_json::from_slice(&body).ok()?;
+    let reply = json!([{
+        "channel": body[0]["channel"], "id": body[0]["id"], "successful": true,
+        "clientId": "c", "advice": {"interval": 5000},
+    }]);
+    let _ = tell.send((head, body[0].clone()));
+    let reply = reply.to_string();
+    let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}", reply.len());
+    stream
+        .write_all(format!("{head}\r\n\r\n{reply}").as_bytes())
+        .ok()
+}
+
+#[test]
+fn without_an_answer_it_gives_up() {
+    let (url, requests) = mute_server();
     let start = Instant::now();
-    let arguments = ["call", "--transport=long-polling", "--timeout=200ms"];
-    let failed = output(&[&arguments[..], &[&url, "/service/mute", "1"]].concat());
+    let flags = ["call", "--transport=long-polling", "--timeout=200ms"];
+    let who = [
+        "--header=X-Who: me",
+        "--header",
+        "X-Why:none",
+        "--ext={\"ticket\":7}",
+    ];
+    let failed = output(&[&flags[..], &who, &[&url, "/service/mute", "1"]].concat());
     assert_eq!(failed.status.code(), Some(1));
     assert_eq!(text(&failed.stderr), "error: no reply in time\n");
     assert!(
@@ -105,4 +124,10 @@ fn without_an_answer_it_gives_up() {
         "{:?}",
         start.elapsed()
     );
+    let (head, handshake) = requests.recv().unwrap();
+    assert!(
+        head.contains("x-who: me\r\n") && head.contains("x-why: none\r\n"),
+        "{head}"
+    );
+    assert_eq!(handshake["ext"], json!({"ticket": 7}));
 }

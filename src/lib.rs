@@ -29,6 +29,7 @@
 //!  transport              the seam between broker and connectors
 //!  protocol               channels, messages, replies; no threads, no clock
 //!
+//!  link                   messaging between processes, over tcp; stands alone with it
 //!  tcp                    stands alone: a general TCP server and client component
 //!  clock  counters        at the bottom, for everyone
 //! ```
@@ -48,6 +49,7 @@ pub mod connectors;
 pub mod counters;
 pub mod demo;
 pub mod http;
+pub mod link;
 pub mod ops;
 pub mod protocol;
 pub mod server;

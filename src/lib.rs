@@ -22,7 +22,8 @@
 //! ```text
 //!  cli                    the program: arguments, signals, the log
 //!  server  demo           everything wired together; what the demo pages need
-//!  config  ops  client    settings; health and metrics; the Bayeux client
+//!  config  bridge         settings; linked processes as part of the server
+//!  ops  client            health and metrics; the Bayeux client
 //!  connectors             native (HTTP/1.1 on tcp), tiny_http
 //!  http                   the endpoint and static files, without sockets
 //!  broker                 sessions, subscriptions, fan-out, services, policy
@@ -38,6 +39,7 @@
 //! HTTP words end in [`http`], and nothing is written to a connection but by its own thread. A
 //! publisher only queues and wakes.
 
+pub mod bridge;
 pub mod broker;
 #[cfg(feature = "cli")]
 pub mod cli;

@@ -1,5 +1,7 @@
 //! Peers that lie, flood, stutter and say nothing: refused or cut, and nobody else is affected.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by it")]
+
 mod link_support;
 
 use std::io::{Read, Write};
@@ -7,7 +9,7 @@ use std::net::TcpStream;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
-use bayeux::link::{Event, Fault, LinkEnd, Message, Methods, Node};
+use bayeux::link::{Event, LinkEnd, Message, Methods, Node};
 use link_support::{CHANGE, LONG, PING, PROOF, REFUSE, Raw, SECRET, config, eventually, linked};
 use serde_json::json;
 

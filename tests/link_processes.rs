@@ -1,5 +1,7 @@
 //! Real processes, killed and started again.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by it")]
+
 mod link_support;
 #[allow(dead_code, reason = "`main` is not used")]
 #[path = "../examples/link_time.rs"]

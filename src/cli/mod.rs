@@ -1,7 +1,7 @@
-//! The command line: `bayeux serve`, `publish`, `subscribe`, `check`.
+//! The command line: `bayeux serve`, `publish`, `subscribe`, `link`, `check`.
 //!
 //! In scope: arguments, signals, the log writer, exit codes, what is printed where. Out of scope:
-//! what the settings mean (`config`) and obeying them (`server`, `client`).
+//! what the settings mean (`config`) and obeying them (`server`, `client`, `link`).
 //!
 //! Exit codes: 0 done; 1 it could not be done; 2 it was called or configured wrongly. Results go
 //! to standard output, everything else to standard error.
@@ -9,6 +9,7 @@
 mod arguments;
 mod check;
 mod failure;
+mod link;
 mod logging;
 mod publish;
 mod remote;
@@ -30,6 +31,7 @@ pub fn main() -> ExitCode {
         Some(("serve", matches)) => serve::run(matches),
         Some(("publish", matches)) => publish::run(matches),
         Some(("subscribe", matches)) => subscribe::run(matches),
+        Some(("link", matches)) => link::run(matches),
         Some(("check", matches)) => check::run(matches),
         Some((other, _)) => unreachable!("because {other} is no subcommand of the table"),
     };

@@ -22,7 +22,7 @@ pub(super) fn run(matches: &ArgMatches) -> Result<(), Failure> {
 }
 
 /// The data, which is sent as it was typed.
-fn data(text: &str) -> Result<&RawValue, Failure> {
+pub(super) fn data(text: &str) -> Result<&RawValue, Failure> {
     serde_json::from_str(text).map_err(|error| {
         // A shell takes the quotes away, so a word is the most frequent mistake.
         let quoted = format!("'\"{text}\"'");

@@ -39,6 +39,9 @@ fn announce(config: &Config, server: &Server) {
     for address in server.local_addrs() {
         say(format_args!("listening on http://{address}{}", config.path));
     }
+    if let Some(address) = server.link_addr() {
+        say(format_args!("links on {address}"));
+    }
     if let Some(address) = server.ops_addr() {
         say(format_args!("metrics on http://{address}/metrics"));
     }

@@ -6,7 +6,8 @@ use std::sync::atomic::AtomicBool;
 
 use super::connector::Connector;
 use super::error::StartError;
-use super::{Parts, Server, pages};
+use super::linked::Linked;
+use super::{Parts, Server, linked, pages};
 use crate::broker::{Access, Broker, BrokerConfig, Policy, QueueLimits, Service};
 use crate::clock::{Clock, SystemClock};
 use crate::config::{self, CallbackPolling, Config, ListenAddress};
@@ -66,7 +67,9 @@ impl ServerBuilder {
         let config = &self.config;
         config.check().map_err(StartError::Config)?;
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-        let broker = Broker::start(broker_config(config), Arc::clone(&clock), self.policy)
+        let node = linked::node(config)?;
+        let policy = linked::policy(config, node.as_ref(), self.policy);
+        let broker = Broker::start(broker_config(config), Arc::clone(&clock), policy)
             .map_err(StartError::System)?;
         for install in self.services {
             let invalid = |_| crate::broker::LocalError::InvalidChannel("a service".to_owned());
@@ -89,15 +92,21 @@ impl ServerBuilder {
             connector: parking_lot::Mutex::new(Some(connector)),
             draining: AtomicBool::new(false),
         });
+        let broker = parts.broker.clone();
         let mut server = Server {
             parts,
             ops: None,
+            linked: None,
             _demo: demo,
             addresses,
             path: config.path.clone(),
         };
         if let Some(address) = &config.ops_listen {
             server.ops = Some(start_ops(address, &server.parts)?);
+        }
+        // Last, so that nobody is let in before there is something to take part in.
+        if let (Some(node), Some(address)) = (node, &config.link) {
+            server.linked = Some(Linked::start(node, address, &broker)?);
         }
         Ok(server)
     }

@@ -24,6 +24,8 @@ pub enum StartError {
     },
     /// Threads or pollers cannot be started.
     System(io::Error),
+    /// Linked processes cannot be let in: the key, or the start of the node.
+    Link(String),
     /// The demo's services cannot be installed.
     Demo(LocalError),
 }
@@ -35,6 +37,7 @@ impl fmt::Display for StartError {
             Self::Site(error) => error.fmt(f),
             Self::Listen { address, source } => write!(f, "cannot listen on {address}: {source}"),
             Self::System(error) => write!(f, "the system refuses what a server needs: {error}"),
+            Self::Link(why) => write!(f, "no processes can be linked: {why}"),
             Self::Demo(error) => write!(f, "the demo cannot be installed: {error}"),
         }
     }
@@ -47,6 +50,7 @@ impl std::error::Error for StartError {
             Self::Site(error) => Some(error),
             Self::Listen { source, .. } => Some(source),
             Self::System(error) => Some(error),
+            Self::Link(_) => None,
             Self::Demo(error) => Some(error),
         }
     }

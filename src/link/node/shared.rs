@@ -155,6 +155,12 @@ impl Shared {
         self.observers.lock().clone()
     }
 
+    /// They may hold handles, and so keep this alive.
+    pub(super) fn forget_observers(&self) {
+        let observers = std::mem::take(&mut *self.observers.lock());
+        drop(observers);
+    }
+
     pub(super) fn now(&self) -> Instant {
         self.clock.now()
     }

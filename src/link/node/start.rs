@@ -188,6 +188,7 @@ impl Node {
         if let Some(threads) = parts.threads.take() {
             threads.end(shared, left());
         }
+        shared.forget_observers();
         unconfirmed
     }
 

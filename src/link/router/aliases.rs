@@ -111,7 +111,7 @@ impl Router {
         };
         export.active = true;
         let shared = export.shared;
-        self.announce(|change| drop(change.add.insert(alias.to_string(), shared)));
+        self.announce(|change| change.add.extend([(alias.to_string(), shared)]));
         self.add_owner(alias, self.me);
     }
 

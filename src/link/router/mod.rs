@@ -171,10 +171,6 @@ impl Router {
         }
     }
 
-    pub(crate) fn id(&self) -> NodeId {
-        self.me
-    }
-
     /// Figures since the start.
     pub(crate) fn stats(&self) -> Stats {
         Stats {

@@ -8,8 +8,9 @@ use std::sync::atomic::AtomicBool;
 
 use super::connector::Connector;
 use super::error::StartError;
+use super::linked::Linked;
 use super::tls::Tls;
-use super::{Parts, Server, pages};
+use super::{Parts, Server, linked, pages};
 use crate::broker::{
     Access, Broker, BrokerConfig, Delivery, Event, Passage, Policy, Question, QueueLimits, Service,
     Verdict,
@@ -175,7 +176,9 @@ impl ServerBuilder {
         #[cfg(not(feature = "tls"))]
         let tls = Tls;
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-        let broker = Broker::start(broker_config(config), Arc::clone(&clock), self.policy)
+        let node = linked::node(config)?;
+        let policy = linked::policy(config, node.as_ref(), self.policy);
+        let broker = Broker::start(broker_config(config), Arc::clone(&clock), policy)
             .map_err(StartError::System)?;
         for install in self.installs {
             install(&broker).map_err(|_| StartError::Channel)?;
@@ -204,9 +207,11 @@ impl ServerBuilder {
             connector: parking_lot::Mutex::new(Some(connector)),
             draining: AtomicBool::new(false),
         });
+        let broker = parts.broker.clone();
         let mut server = Server {
             parts,
             ops: None,
+            linked: None,
             _demo: demo,
             addresses,
             path: config.path.clone(),
@@ -214,6 +219,10 @@ impl ServerBuilder {
         };
         if let Some(address) = &config.ops_listen {
             server.ops = Some(start_ops(address, &server.parts)?);
+        }
+        // Last, so that nobody is let in before there is something to take part in.
+        if let (Some(node), Some(address)) = (node, &config.link) {
+            server.linked = Some(Linked::start(node, address, &broker)?);
         }
         Ok(server)
     }

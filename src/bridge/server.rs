@@ -103,7 +103,7 @@ fn methods(guests: &Arc<Guests>) -> Methods {
             pushing
                 .guest(message)?
                 .client
-                .push(&id, &channel, &data)
+                .push(id, &channel, &data)
                 .map_err(Fault::failed)
         })
 }

@@ -26,7 +26,7 @@
 //!  connectors             native (HTTP/1.1 on tcp), tiny_http
 //!  http                   the endpoint and static files, without sockets
 //!  broker                 sessions, subscriptions, fan-out, services, policy
-//!  transport              the seam between broker and connectors
+//!  transport  extensions  the seam between broker and connectors; what rides in `ext`
 //!  protocol               channels, messages, replies; no threads, no clock
 //!
 //!  tcp                    stands alone: a general TCP server and client component
@@ -47,6 +47,7 @@ pub mod config;
 pub mod connectors;
 pub mod counters;
 pub mod demo;
+pub mod extensions;
 pub mod http;
 pub mod ops;
 pub mod protocol;

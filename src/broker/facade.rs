@@ -15,7 +15,7 @@ use super::listeners::Listeners;
 use super::load::Load;
 use super::local::{LocalClient, LocalError, to_json};
 use super::mailbox::Locals;
-use super::policy::{Policy, Question, Verdict};
+use super::policy::{Judge, Policy, Question, Verdict};
 use super::queue::Overflow;
 use super::registry::Registry;
 use super::run::{Call, Run, execute, judge};
@@ -83,7 +83,7 @@ impl Broker {
             locals: Locals::default(),
             local_queue,
             counters: Counters::default(),
-            policy,
+            policy: policy.map(Judge::new),
             listeners: Listeners::default(),
             observers: Observers::default(),
             services: Services::default(),

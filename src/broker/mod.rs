@@ -24,6 +24,7 @@ mod answer;
 mod config;
 mod core;
 mod events;
+mod extend;
 mod facade;
 mod held;
 mod hold;

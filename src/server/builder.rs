@@ -10,7 +10,8 @@ use super::{Parts, Server, pages};
 use crate::broker::{Access, Broker, BrokerConfig, Policy, QueueLimits, Service};
 use crate::clock::{Clock, SystemClock};
 use crate::config::{self, CallbackPolling, Config, ListenAddress};
-use crate::demo::Demo;
+use crate::demo::{self, Demo, OwnPrivateChannel};
+use crate::extensions::Extensions;
 use crate::http::{self, Site, SiteConfig};
 use crate::ops::OpsListener;
 use crate::protocol::InvalidChannel;
@@ -66,7 +67,11 @@ impl ServerBuilder {
         let config = &self.config;
         config.check().map_err(StartError::Config)?;
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-        let broker = Broker::start(broker_config(config), Arc::clone(&clock), self.policy)
+        let policy = match self.policy {
+            None if config.serves_demo() => Some(Box::new(OwnPrivateChannel) as Box<dyn Policy>),
+            policy => policy,
+        };
+        let broker = Broker::start(broker_config(config), Arc::clone(&clock), policy)
             .map_err(StartError::System)?;
         for install in self.services {
             let invalid = |_| crate::broker::LocalError::InvalidChannel("a service".to_owned());
@@ -146,9 +151,29 @@ fn broker_config(config: &Config) -> BrokerConfig {
         max_subscriptions: config.max_subscriptions,
         max_held_per_ip: config.max_held_per_ip,
         max_sessions_per_browser: config.max_sessions_per_browser,
+        extensions: extensions(config),
         connection_types: types,
         workers: config.workers.div_ceil(2),
     }
+}
+
+/// How long files may be cached: what the settings say, and where there are none but the demo's
+/// files, its times.
+fn expires(config: &Config) -> Vec<http::Expiry> {
+    let alone = config.serves_demo() && config.document_root.is_none();
+    let demo = demo::EXPIRES.iter().filter(|_| alone);
+    let demo = demo.filter(|(media_type, _)| !config.expires.contains_key(*media_type));
+    let set = config.expires.iter();
+    let set = set.map(|(media_type, age)| http::Expiry::new(media_type, *age));
+    set.chain(demo.map(|(media_type, age)| http::Expiry::new(*media_type, *age)))
+        .collect()
+}
+
+fn extensions(config: &Config) -> Extensions {
+    let mut extensions = Extensions::default();
+    // A page of the demo shows the server's time.
+    extensions.timesync = config.timesync || config.serves_demo();
+    extensions
 }
 
 fn site_config(config: &Config) -> SiteConfig {
@@ -170,11 +195,7 @@ fn site_config(config: &Config) -> SiteConfig {
             &[]
         },
         directory_index: config.directory_index.clone(),
-        expires: config
-            .expires
-            .iter()
-            .map(|(media_type, age)| http::Expiry::new(media_type, *age))
-            .collect(),
+        expires: expires(config),
         ..SiteConfig::default()
     }
 }

@@ -5,8 +5,8 @@
  * of scope: the elements (board.js).
  *
  * The server numbers all moves, and the highest number wins. It is asked for all places when a
- * connection begins, and once in a while; what is heard in between comes on top. Of a magnet whose
- * move by us is still on its way, moves of others are not shown: ours will be the later one.
+ * connection begins, and once in a while; what is heard in between comes on top. Of a magnet that is
+ * in our hand, or whose move by us has not come back yet, moves of others wait: ours may be later.
  */
 
 const SERVICE = "/service/magnets";
@@ -27,6 +27,8 @@ export class Magnets {
   #waiting = new Map();
   /** How many of our moves have been told and not yet come back, by magnet. */
   #underWay = new Map();
+  /** Places by others that are not shown because of ours, with their numbers, by magnet. */
+  #passedOver = new Map();
   #sending = false;
   /** What is heard while the server is asked. @type {object[]|null} */
   #since = null;
@@ -49,6 +51,7 @@ export class Magnets {
     client.addEventListener("state", ({detail}) => {
       if (detail.state === "connected") {
         this.#underWay.clear();
+        this.#passedOver.clear();
         this.#ask();
         this.#send();
       }
@@ -85,7 +88,12 @@ export class Magnets {
     } catch (error) {
       this.#count(id, -1);
       this.#report(error);
-      this.#ask();
+      if (!error.isTemporary) {
+        this.#ask();
+      } else if (!this.#waiting.has(id)) {
+        // It may have arrived; to tell it again does no harm.
+        this.#waiting.set(id, place);
+      }
     }
   }
 
@@ -100,6 +108,10 @@ export class Magnets {
 
   #hear(data) {
     this.#since?.push(data);
+    this.#apply(data);
+  }
+
+  #apply(data) {
     if (data?.tidy === true) {
       for (let id = 0; id < this.#board.size; id += 1) {
         this.#place(id, undefined, data.n);
@@ -110,14 +122,26 @@ export class Magnets {
   }
 
   #heardOf({id, x, y, n, held, by}) {
-    if (!isPlace({x, y}) || !(n > (this.#known.get(id) ?? 0))) {
+    if (!isPlace({x, y})) {
       return;
     }
     if (by === this.#by) {
-      this.#count(id, -1);
-      this.#known.set(id, n);
-    } else if (this.#place(id, {x, y}, n)) {
+      this.#cameBack(id, n);
+    } else if (n > (this.#known.get(id) ?? 0) && this.#place(id, {x, y}, n)) {
       this.#board.mark(id, held === true);
+    }
+  }
+
+  /** A move of ours has come back; what came ahead of it, on another way, may yet be later. */
+  #cameBack(id, n) {
+    this.#count(id, -1);
+    this.#known.set(id, Math.max(n, this.#known.get(id) ?? 0));
+    const other = this.#passedOver.get(id);
+    if (other && !this.#isOurs(id)) {
+      this.#passedOver.delete(id);
+      if (other.n > n) {
+        this.#place(id, other.place, other.n);
+      }
     }
   }
 
@@ -125,8 +149,10 @@ export class Magnets {
   #place(id, place, n) {
     this.#known.set(id, n);
     if (this.#isOurs(id)) {
+      this.#passedOver.set(id, {place, n});
       return false;
     }
+    this.#passedOver.delete(id);
     if (place) {
       this.#board.put(id, place);
     } else {
@@ -138,17 +164,22 @@ export class Magnets {
   async #ask() {
     clearTimeout(this.#timer);
     this.#timer = setTimeout(() => this.#ask(), EVERY);
-    if (this.#since || this.#client.state !== "connected") {
+    if (this.#client.state !== "connected") {
       return;
     }
     const since = [];
     this.#since = since;
     try {
-      this.#showAll(await this.#client.call(SERVICE, {}), since);
+      const answer = await this.#client.call(SERVICE, {});
+      // Unless it was asked again meanwhile.
+      if (this.#since === since) {
+        this.#showAll(answer, since);
+      }
     } catch (error) {
-      this.#report(error);
-    } finally {
-      this.#since = null;
+      if (this.#since === since) {
+        this.#since = null;
+        this.#report(error);
+      }
     }
   }
 
@@ -163,7 +194,9 @@ export class Magnets {
       }
     }
     this.#since = null;
-    since.filter(({n}) => n > answer?.n).forEach((data) => data.by !== this.#by && this.#hear(data));
+    // Also what came back of our own: the answer is from before that.
+    const later = since.filter((data) => data?.n > answer?.n);
+    later.forEach((data) => this.#apply({...data, by: null}));
   }
 }
 

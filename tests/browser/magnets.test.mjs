@@ -68,6 +68,8 @@ class Window {
   /** Takes a magnet with the mouse, and moves it there. */
   async drag(word, x, y) {
     const {mouse} = this.page;
+    await this.magnet(word).evaluate((element) => (
+      Promise.all(element.getAnimations().map(({finished}) => finished))));
     const box = await this.magnet(word).boundingBox();
     await mouse.move(box.x + box.width / 2, box.y + box.height / 2);
     await mouse.down();
@@ -111,14 +113,29 @@ for (const [transport, prepare] of [["websocket", undefined], ["long-polling", w
       const ann = await Window.open({prepare});
       const bob = await Window.open({prepare});
       await ann.drag("moon", 0.2, 0.2);
+      await bob.sees("moon", await ann.place("moon"));
       await bob.drag("moon", 0.8, 0.3);
       // Whoever holds a magnet sees it in the own hand, not in the other's.
       assert.notDeepEqual(await ann.place("moon"), await bob.place("moon"));
+      const zoe = await Window.open({prepare});
       await bob.drop();
+      await zoe.sees("moon", await bob.place("moon"));
       await ann.drop();
       const place = await ann.place("moon");
       await bob.sees("moon", place);
+      await zoe.sees("moon", place);
       assert.deepEqual(await ann.place("moon"), place);
+      // Whichever of two at the same time is the last: all agree.
+      await ann.drag("moon", 0.4, 0.1);
+      await bob.drag("sea", 0.1, 0.1);
+      await bob.drop();
+      await bob.drag("moon", 0.6, 0.4);
+      await Promise.all([ann.drop(), bob.drop()]);
+      let places;
+      await until(() => `all agree, and not ${places.join(" / ")}`, async () => {
+        places = await Promise.all([ann, bob, zoe].map((window) => window.place("moon")));
+        return new Set(places.map(String)).size === 1;
+      });
     });
   });
 }

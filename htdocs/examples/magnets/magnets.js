@@ -5,9 +5,9 @@ import {Magnets} from "../../js/magnets.js";
 import {connectPage, explain} from "../../js/page.js";
 
 const WORDS = [
-  "the", "a", "and", "is", "in", "on", "of", "to", "I", "you", "we", "not", "moon", "sea", "bird",
-  "river", "night", "bread", "song", "sleeps", "sings", "dreams", "runs", "slow", "bright", "old",
-  "wild", "under", "over", "s", "ing", "?", "!",
+  "the", "a", "and", "is", "in", "of", "to", "I", "you", "not", "moon", "sea", "bird", "river",
+  "night", "bread", "sleeps", "sings", "dreams", "slow", "bright", "old", "wild", "under", "over",
+  "s", "ing", "?",
 ];
 
 const problem = document.querySelector("#problem");

@@ -14,7 +14,8 @@ let count = 0;
 let isMeasuring = false;
 
 function timeOf(moment) {
-  return moment.toLocaleTimeString([], {hour: "2-digit", minute: "2-digit", second: "2-digit"});
+  const two = (number) => String(number).padStart(2, "0");
+  return [moment.getHours(), moment.getMinutes(), moment.getSeconds()].map(two).join(":");
 }
 
 function milliseconds(number, sign = "") {

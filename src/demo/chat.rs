@@ -104,6 +104,12 @@ impl Room {
         members
     }
 
+    fn enter(&mut self, client: ClientId, user: String) {
+        if self.names.len() < MEMBERS {
+            self.names.insert(client, user);
+        }
+    }
+
     fn hear(&mut self, message: &Publication) {
         let Publisher::Remote(client) = message.publisher() else {
             return;
@@ -113,11 +119,7 @@ impl Room {
         };
         let user: Option<String> = line.user.map(|user| user.chars().take(NAME).collect());
         match (user, line.chat) {
-            (Some(user), _) if line.join => {
-                if self.names.len() < MEMBERS {
-                    self.names.insert(*client, user);
-                }
-            }
+            (Some(user), _) if line.join => self.enter(*client, user),
             _ if line.leave => {
                 self.names.remove(client);
             }

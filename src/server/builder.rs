@@ -165,15 +165,15 @@ fn expires(config: &Config) -> Vec<http::Expiry> {
     let demo = demo.filter(|(media_type, _)| !config.expires.contains_key(*media_type));
     let set = config.expires.iter();
     let set = set.map(|(media_type, age)| http::Expiry::new(media_type, *age));
-    set.chain(demo.map(|(media_type, age)| http::Expiry::new(*media_type, *age)))
+    set.chain(demo.map(|(media_type, age)| http::Expiry::new(media_type, *age)))
         .collect()
 }
 
 fn extensions(config: &Config) -> Extensions {
-    let mut extensions = Extensions::default();
-    // A page of the demo shows the server's time.
-    extensions.timesync = config.timesync || config.serves_demo();
-    extensions
+    Extensions {
+        // A page of the demo shows the server's time.
+        timesync: config.timesync || config.serves_demo(),
+    }
 }
 
 fn site_config(config: &Config) -> SiteConfig {

@@ -105,11 +105,11 @@ export class Board extends EventTarget {
     }
     const {element} = this.#magnets[id];
     const box = element.getBoundingClientRect();
-    this.#held = {id, pointer: event.pointerId, dx: event.clientX - box.x, dy: event.clientY - box.y};
-    element.setPointerCapture(event.pointerId);
+    const {pointerId: pointer, clientX, clientY} = event;
+    this.#held = {id, pointer, dx: clientX - box.x, dy: clientY - box.y};
+    element.setPointerCapture(pointer);
     element.classList.add("held");
     this.mark(id, false);
-    // A press that does not move a magnet leaves it where it is.
   }
 
   #drag(event) {

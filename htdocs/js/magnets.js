@@ -5,8 +5,9 @@
  * of scope: the elements (board.js).
  *
  * The server numbers all moves, and the highest number wins. It is asked for all places when a
- * connection begins, and once in a while; what is heard in between comes on top. Of a magnet that is
- * in our hand, or whose move by us has not come back yet, moves of others wait: ours may be later.
+ * connection begins, and once in a while; what is heard in between comes on top. Of a magnet that
+ * is in our hand, or whose move by us has not come back yet, moves of others wait: ours may be
+ * later.
  */
 
 const SERVICE = "/service/magnets";

@@ -42,8 +42,8 @@ function show() {
   const {offset, lag, samples} = timesync;
   part("offset").textContent = milliseconds(offset, "+");
   part("lag").textContent = milliseconds(lag);
-  const words = offset < 0 ? "the server is behind this device" : "the server is ahead of this device";
-  part("meaning").textContent = words;
+  const where = offset < 0 ? "behind" : "ahead of";
+  part("meaning").textContent = `the server is ${where} this device`;
   part("samples").replaceChildren(...samples.map((sample, at) => make("tr", "",
     make("th", "", String(count - samples.length + at + 1)),
     make("td", "", milliseconds(sample.offset, "+")), make("td", "", milliseconds(sample.lag)),

@@ -3,8 +3,12 @@
 #![cfg(all(feature = "cli", unix))]
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+#[path = "cli/call.rs"]
+mod call;
 #[path = "cli/harness.rs"]
 mod harness;
+#[path = "cli/shell.rs"]
+mod shell;
 
 use std::net::TcpStream;
 use std::process::Command;
@@ -380,6 +384,37 @@ fn what_is_published_comes_to_subscribers_as_lines() {
 }
 
 #[test]
+fn clients_take_the_transport_that_they_are_told() {
+    let server = Running::start(&["--listen=127.0.0.1:0", "--ops-listen=127.0.0.1:0"]);
+    let url = server.line("listening on ");
+    let metrics = server.line("metrics on ");
+    let socket = url.replace("http:", "ws:");
+    // A socket is the only connection; polling has one more, for what is sent.
+    for (url, flags, connections) in [
+        (&url, &["--transport=long-polling"][..], 2),
+        (&url, &["--transport", "websocket"], 1),
+        (&url, &[], 1),
+        (&socket, &[], 1),
+    ] {
+        let mut subscriber =
+            Running::start(&[&["subscribe"], flags, &[url.as_str(), "/cli/a"]].concat());
+        let lines = subscriber.output();
+        subscriber.line("subscribed to ");
+        wait_for_number(&metrics, &format!("bayeux_connections {connections}"));
+        let publish = [&["publish"], flags, &[url.as_str(), "/cli/a", "1"]].concat();
+        assert_eq!(output(&publish).status.code(), Some(0));
+        assert!(lines.recv_timeout(PATIENCE).unwrap().contains("/cli/a"));
+        subscriber.signal("TERM");
+        assert_eq!(subscriber.wait().code(), Some(0));
+        wait_for_number(&metrics, "bayeux_connections 0");
+    }
+    let wrong = output(&["publish", "--transport=long-polling", &socket, "/a", "1"]);
+    assert_eq!(wrong.status.code(), Some(2));
+    let wrong = output(&["publish", "--transport=carrier-pigeon", &url, "/a", "1"]);
+    assert_eq!(wrong.status.code(), Some(2));
+}
+
+#[test]
 fn a_subscriber_that_nobody_reads_ends() {
     let server = Running::start(&["--listen=127.0.0.1:0"]);
     let url = server.line("listening on ");
@@ -411,6 +446,35 @@ fn publishing_tells_what_is_wrong() {
         let stderr = text(&output.stderr);
         assert_eq!(output.status.code(), Some(code), "{stderr}");
         assert!(stderr.contains(part), "{stderr}");
+    }
+}
+
+#[test]
+fn debug_shows_the_traffic_without_secrets() {
+    let server = Running::start(&["--listen=127.0.0.1:0"]);
+    let url = server.line("listening on ");
+    let publish = ["publish", "--ext", "{\"a\":\"secret\"}", "--debug"];
+    let published = output(&[&publish[..], &[&url, "/a", "\"secret\""]].concat());
+    assert_eq!(published.status.code(), Some(0));
+    let log = text(&published.stderr);
+    for part in [
+        ">>> websocket /meta/handshake id 1",
+        "<<< websocket /meta/handshake id 1, successful",
+        ">>> websocket /a id 3, 8 bytes",
+    ] {
+        assert!(log.contains(part), "{part}: {log}");
+    }
+    assert!(
+        !log.contains("secret") && !log.contains("clientId"),
+        "{log}"
+    );
+    for (flag, why) in [
+        ("--header=nonsense", "is no header"),
+        ("--ext=[", "is not JSON"),
+    ] {
+        let wrong = output(&["publish", flag, &url, "/a", "1"]);
+        assert_eq!(wrong.status.code(), Some(2));
+        assert!(text(&wrong.stderr).contains(why));
     }
 }
 

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::queue::QueueLimits;
+use crate::extensions::Extensions;
 
 /// How sessions live and what they may use. Plain data; the broker copies it at the start.
 #[derive(Clone, Debug)]
@@ -20,6 +21,8 @@ pub struct BrokerConfig {
     pub anonymous_publish: bool,
     /// Whether a publisher that is subscribed gets its own messages. Default true.
     pub broadcast_to_publisher: bool,
+    /// Whether receivers see a public id of the publisher, as `sender`. Default false.
+    pub expose_sender: bool,
     /// Whether messages leave with connect replies only. Default false.
     pub meta_connect_deliver_only: bool,
     /// Whether a session is found only with the browser cookie of its handshake. Default false,
@@ -38,6 +41,8 @@ pub struct BrokerConfig {
     /// Most held connects of one browser; beyond it connects are answered at once with the advice
     /// to poll slowly. Default 1.
     pub max_sessions_per_browser: Option<usize>,
+    /// The protocol extensions that are on. Default none.
+    pub extensions: Extensions,
     /// The connection types in handshake replies, best first.
     pub connection_types: Vec<&'static str>,
     /// Threads that run user code, for each of the two pools. Default 2.
@@ -53,6 +58,7 @@ impl Default for BrokerConfig {
             max_client_interval: Duration::from_secs(60),
             anonymous_publish: false,
             broadcast_to_publisher: true,
+            expose_sender: false,
             meta_connect_deliver_only: false,
             require_browser_cookie: false,
             queue: QueueLimits::default(),
@@ -61,6 +67,7 @@ impl Default for BrokerConfig {
             max_subscriptions: 1000,
             max_held_per_ip: None,
             max_sessions_per_browser: Some(1),
+            extensions: Extensions::default(),
             connection_types: vec![
                 "long-polling",
                 "cross-origin-long-polling",

@@ -3,15 +3,16 @@
 use std::sync::Arc;
 
 use super::answer::AnswerStatus;
+use super::asking::Denied;
 use super::core::client_of;
 use super::events::Event;
+use super::flags::Flags;
 use super::held::{Full, HeldLimits, Place};
 use super::hold::{ConnectTerms, HeldConnect, SLOW_RETRY_MS};
-use super::policy::{Action, Decision, Principal, Question};
+use super::policy::Action;
 use super::run::{Run, Step, echo};
 use super::session::{Gone, Identity, Session, SessionSettings, State};
 use super::stream::{Attachment, Kind};
-use super::work::guarded;
 use crate::protocol::{
     Advice, ClientId, ErrorText, Message, Pattern, ReplyTo, Target, error, json,
     parse_subscriptions,
@@ -22,12 +23,6 @@ use crate::transport::{BrowserId, Transport};
 pub(crate) struct Unknown {
     /// The session exists, but the cookie is not the one of its handshake.
     pub(crate) wrong_cookie: bool,
-}
-
-/// What the policy said, when it said no.
-pub(super) struct Denied {
-    pub(super) reason: String,
-    pub(super) advice: Option<Advice>,
 }
 
 impl Run<'_> {
@@ -65,52 +60,6 @@ impl Run<'_> {
             self.rider = Some(Arc::clone(&session));
         }
         Ok(session)
-    }
-
-    /// Asks the policy. Only on a thread that may run user code, or when there is no policy.
-    pub(super) fn permitted(
-        &self,
-        body: &str,
-        message: &Message,
-        action: Action,
-        session: Option<&Session>,
-        subscriptions: &[Pattern],
-    ) -> Result<(), Denied> {
-        let Some(policy) = &self.core.policy else {
-            return Ok(());
-        };
-        let channel = super::run::channel_of(body, message);
-        let question = self.question(body, message, action, session, &channel, subscriptions);
-        match guarded("the policy", || policy.judge(&question)) {
-            Some(Decision::Allow) => Ok(()),
-            Some(Decision::Deny { reason, advice }) => Err(Denied { reason, advice }),
-            None => Err(Denied {
-                reason: String::new(),
-                advice: None,
-            }),
-        }
-    }
-
-    pub(super) fn question<'q>(
-        &'q self,
-        body: &'q str,
-        message: &Message,
-        action: Action,
-        session: Option<&Session>,
-        channel: &'q str,
-        subscriptions: &'q [Pattern],
-    ) -> Question<'q> {
-        let id = session.and_then(Session::remote_id);
-        Question {
-            action,
-            principal: id.map_or(Principal::Anonymous, |id| Principal::Session(*id)),
-            peer: &self.peer,
-            channel,
-            subscriptions,
-            data: message.data.map(|span| span.of(body)),
-            ext: message.ext.map(|span| span.of(body)),
-            id: message.id.map(|span| span.of(body)),
-        }
     }
 
     /// Replies that the message failed.
@@ -169,7 +118,9 @@ impl Run<'_> {
                 .failure(self.handshake_out(), &error, Some(&none))
                 .finish();
         }
-        if let Err(denied) = self.permitted(body, message, Action::Handshake, None, &[]) {
+        let flags = Flags::default();
+        let judged = self.judged_with(&flags, body, message, Action::Handshake, None, &[]);
+        if let Err(denied) = judged {
             let error = error::handshake_denied(&denied.reason);
             let advice = denied.advice.unwrap_or(none);
             return reply_to
@@ -178,12 +129,12 @@ impl Run<'_> {
         }
         let ext = message.ext.map_or("{}", |span| span.of(body));
         let filtered = json::flag(ext, COMMENT_FILTERED);
-        let session = self.open_session(filtered);
+        let session = self.open_session(filtered, flags);
         let offered: Vec<&str> = self.core.config.connection_types.clone();
         let timeout_ms = self.core.config.timeout_ms();
         let advice = Advice::retry(self.core.config.interval_ms(None), timeout_ms);
         let client_id = session.remote_id().map(ClientId::as_str);
-        let mut reply = ReplyTo {
+        let reply = ReplyTo {
             client_id,
             ..reply_to
         }
@@ -192,13 +143,14 @@ impl Run<'_> {
         .string("minimumVersion", "1.0")
         .strings("supportedConnectionTypes", &offered)
         .advice(&advice);
-        if filtered {
-            reply = reply.ext("{\"json-comment-filtered\":true}");
-        }
         reply.finish();
+        if filtered {
+            self.ext
+                .extend_from_slice(b"\"json-comment-filtered\":true");
+        }
     }
 
-    fn open_session(&mut self, filtered: bool) -> Arc<Session> {
+    fn open_session(&mut self, filtered: bool, flags: Flags) -> Arc<Session> {
         let core = Arc::clone(&self.core);
         let browser = self.peer.browser.or_else(|| self.issue_cookie());
         let settings = SessionSettings {
@@ -209,12 +161,9 @@ impl Run<'_> {
         let id = ClientId::random();
         let expires = core.clock.now() + core.config.first_lifetime();
         let number = core.registry.next_number();
-        let session = Arc::new(Session::new(
-            number,
-            Identity::Remote(id),
-            &settings,
-            Some(expires),
-        ));
+        let mut session = Session::new(number, Identity::Remote(id), &settings, Some(expires));
+        session.flags = flags;
+        let session = Arc::new(session);
         {
             let mut state = session.lock();
             let config = &core.config;
@@ -275,6 +224,7 @@ impl Run<'_> {
             interval_ms: message.advice.and_then(|advice| advice.interval),
             advise: !state.is_connected() || message.advice.is_some(),
             heartbeat,
+            heard: None,
         };
         let timeout = self
             .core
@@ -455,6 +405,10 @@ impl Run<'_> {
     fn unknown_meta(&mut self, body: &str, message: &Message) {
         if self.find(message).is_err() {
             return self.fail_unknown(body, message);
+        }
+        let channel = super::run::channel_of(body, message);
+        if self.core.config.extensions.knows(&channel) {
+            return echo(body, message).success(&mut self.replies).finish();
         }
         let error = error::channel_create_denied(DENIED);
         self.fail(body, message, &error, None);

@@ -1,24 +1,30 @@
-//! The command line: `bayeux serve`, `publish`, `subscribe`, `check`.
+//! The command line: `bayeux serve`, `publish`, `subscribe`, `call`, `shell`, `link`, `check`.
 //!
 //! In scope: arguments, signals, the log writer, exit codes, what is printed where. Out of scope:
-//! what the settings mean (`config`) and obeying them (`server`, `client`).
+//! what the settings mean (`config`) and obeying them (`server`, `client`, `link`).
 //!
 //! Exit codes: 0 done; 1 it could not be done; 2 it was called or configured wrongly. Results go
 //! to standard output, everything else to standard error.
 
 mod arguments;
+mod call;
 mod check;
 mod failure;
+mod input;
+mod link;
 mod logging;
 mod memory;
 mod publish;
 mod remote;
 mod serve;
 mod settings;
+mod shell;
 mod signals;
 mod subscribe;
 
 use std::process::ExitCode;
+
+use crate::server::ServerBuilder;
 
 /// Runs the program with the arguments and the environment of the process.
 pub fn main() -> ExitCode {
@@ -31,9 +37,26 @@ pub fn main() -> ExitCode {
         Some(("serve", matches)) => serve::run(matches),
         Some(("publish", matches)) => publish::run(matches),
         Some(("subscribe", matches)) => subscribe::run(matches),
+        Some(("call", matches)) => call::run(matches),
+        Some(("shell", matches)) => shell::run(matches),
+        Some(("link", matches)) => link::run(matches),
         Some(("check", matches)) => check::run(matches),
         Some((other, _)) => unreachable!("because {other} is no subcommand of the table"),
     };
+    ended(done)
+}
+
+/// Serves like `bayeux serve`, with the same settings from the arguments, the environment and the
+/// file, a server to which `add` has added services, a policy and the like. For programs of their
+/// own around the library.
+pub fn serve(add: impl FnOnce(ServerBuilder) -> ServerBuilder) -> ExitCode {
+    match arguments::server().try_get_matches() {
+        Ok(matches) => ended(serve::run_with(&matches, add)),
+        Err(error) => failure::usage(&error),
+    }
+}
+
+fn ended(done: Result<(), failure::Failure>) -> ExitCode {
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => failure.report(),

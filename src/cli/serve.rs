@@ -9,10 +9,18 @@ use super::settings::settings;
 use super::signals::{Signal, Signals};
 use super::{logging, memory};
 use crate::config::Config;
-use crate::server::Server;
+use crate::server::{Server, ServerBuilder};
 
 /// Serves until a signal comes, then drains and stops.
 pub(super) fn run(matches: &ArgMatches) -> Result<(), Failure> {
+    run_with(matches, |builder| builder)
+}
+
+/// As `run`, with a server to which something was added.
+pub(super) fn run_with(
+    matches: &ArgMatches,
+    add: impl FnOnce(ServerBuilder) -> ServerBuilder,
+) -> Result<(), Failure> {
     let loaded = settings(matches)?;
     let config = loaded.config;
     logging::install(&config)?;
@@ -24,7 +32,7 @@ pub(super) fn run(matches: &ArgMatches) -> Result<(), Failure> {
     let mut signals =
         Signals::catch(reloads(&config)).map_err(|error| Failure::unable("signals", error))?;
     let deadline = config.shutdown_timeout;
-    let server = Server::builder().config(config.clone()).start();
+    let server = add(Server::builder().config(config.clone())).start();
     let server = server.map_err(|error| Failure::Unable(error.to_string()))?;
     announce(&config, &server);
     while let Signal::Reload = wait(&mut signals)? {
@@ -71,6 +79,9 @@ fn announce(config: &Config, server: &Server) {
             "listening on {scheme}://{address}{}",
             config.path
         ));
+    }
+    if let Some(address) = server.link_addr() {
+        say(format_args!("links on {address}"));
     }
     if let Some(address) = server.ops_addr() {
         say(format_args!("metrics on http://{address}/metrics"));

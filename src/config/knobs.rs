@@ -6,13 +6,14 @@ use std::time::Duration;
 
 use log::LevelFilter;
 
-use super::address::{Address, ListenAddress};
+use super::address::{Address, ListenAddress, Subnet};
 use super::kind::{Auto, Kind, List, Off, Switch, within};
 use super::machine;
 use super::number::{Count, Size, Time};
 use super::table::{Knob, knobs};
-use super::text::{File, Text, endpoint_path, index_name, origin};
-use super::words::{CallbackPolling, Connector, Overflow, TypeTimes, Word};
+use super::text::{File, Text, alias, endpoint_path, index_name, origin};
+use super::words::{CallbackPolling, Connector, EndingTypes, Overflow, TypeTimes, Word};
+use crate::tcp::Network;
 
 const PATH: Text = Text {
     placeholder: "PATH",
@@ -28,6 +29,11 @@ const INDEX: Text = Text {
     placeholder: "NAME",
     spelling: "",
     read: index_name,
+};
+const ALIAS: Text = Text {
+    placeholder: "ALIAS",
+    spelling: "",
+    read: alias,
 };
 const FILE: File = File {
     placeholder: "FILE",
@@ -49,6 +55,13 @@ knobs! {
         /// is small and portable, but its library has no time limits of its own and can be brought
         /// down by one request: for trusted networks only.
         connector: Connector = Word::<Connector>::KIND, default "native";
+
+        /// Address or network of a proxy that says for whom it asks, such as `10.0.0.0/8`.
+        ///
+        /// Of its requests `X-Forwarded-For`, `-Host` and `-Proto`, or else `Forwarded`, are
+        /// believed, read from the right past further trusted proxies. From nobody else.
+        trusted_proxy: Vec<Network> = List { each: Subnet, may_be_empty: true },
+            default "none" from machine::nothing;
 
         /// Allows the connector `tiny-http` on addresses that other machines can reach.
         ///
@@ -115,11 +128,22 @@ knobs! {
         /// Stock clients expect it: a chat window shows what it sent when it comes back.
         broadcast_to_publisher: bool = Switch, default "true";
 
+        /// Shows receivers who published, as a field `sender` of the message.
+        ///
+        /// A public id that tells publishers apart: it is no credential, nobody can choose it, and
+        /// it is another one after a new handshake.
+        expose_sender: bool = Switch, default "false";
+
         /// Delivers messages with answers to connects only, never with other answers.
         ///
         /// For clients that cannot cope with messages elsewhere. Costs the shortest way for what
         /// a request itself causes.
         meta_connect_deliver_only: bool = Switch, default "false";
+
+        /// Tells clients the time: the extension `timesync`, with `/meta/ping`.
+        ///
+        /// In the forms of CometD and of Dojo. Always on with the demo, one page of which needs it.
+        timesync: bool = Switch, default "false";
     }
 
     "Sessions and queues" {
@@ -283,6 +307,12 @@ knobs! {
         directory_index: Vec<String> = List { each: INDEX, may_be_empty: true },
             default "index.html";
 
+        /// Media type of files with an ending, such as `wasm=application/wasm`.
+        ///
+        /// Before the built-in table, which knows the usual ones; the longest ending decides. What
+        /// has no type is sent as `application/octet-stream`.
+        mime: BTreeMap<String, String> = EndingTypes, default "none" from machine::nothing;
+
         /// How long files of a media type may be cached, such as `text/css=1h`.
         ///
         /// Sent as an `Expires` header. Other types have none: browsers then ask again whether
@@ -291,11 +321,34 @@ knobs! {
             default "none" from machine::nothing;
     }
 
+    "Linked processes" {
+        /// Address at which other processes link with the server.
+        ///
+        /// They can subscribe, publish, push to one client, handle services and decide what
+        /// clients may do. Nothing is encrypted: use it on networks that can be trusted.
+        link: Option<ListenAddress> = Off(Address), default "off";
+
+        /// File with the key that linked processes share with the server.
+        ///
+        /// At least 16 bytes, white space around them not counted; best are 32 random bytes.
+        link_key_file: Option<PathBuf> = Off(FILE), default "off";
+
+        /// Alias of the linked process that decides what clients may do.
+        ///
+        /// It is asked about every message. While it is away, everything is denied.
+        link_authoriser: Option<String> = Off(ALIAS), default "off";
+    }
+
     "Operations" {
         /// Address for `/healthz`, `/readyz` and `/metrics`; of this machine only.
         ///
         /// On an address of its own, so that nobody outside sees it.
         ops_listen: Option<ListenAddress> = Off(Address), default "off";
+
+        /// File to which a line of JSON is appended for each request; `-` is standard output.
+        ///
+        /// Written by a thread of its own; when it does not keep up, lines are dropped and counted.
+        access_log: Option<PathBuf> = Off(FILE), default "off";
 
         /// The least important messages that are logged.
         log_level: LevelFilter = Word::<LevelFilter>::KIND, default "info";
@@ -395,6 +448,7 @@ mod tests {
             let form = knob.form();
             let samples = [
                 "[::1]:1",
+                "10.0.0.0/8",
                 "tiny-http",
                 "true",
                 "false",
@@ -407,6 +461,7 @@ mod tests {
                 "https://x.example",
                 "x.html",
                 "text/css=7s",
+                "x=a/b",
                 "debug",
             ];
             let mut config = Config::default();

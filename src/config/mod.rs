@@ -47,6 +47,7 @@ pub use kind::Form;
 pub use knobs::{Config, KNOBS};
 pub use layers::{Loaded, Setting, load};
 pub use machine::raise_file_limit;
+pub use number::duration;
 pub use origin::{Entry, Origin, Problem};
 pub use table::Knob;
 pub use words::{CallbackPolling, Connector, Overflow};

@@ -87,6 +87,14 @@ impl Kind for Time {
     }
 }
 
+/// Reads a length of time as the settings do: `30s`, `1.5s`, `500ms`.
+///
+/// # Errors
+/// A text for the user: what is wrong with it, and what was probably meant.
+pub fn duration(text: &str) -> Result<Duration, String> {
+    Time.parse(text)
+}
+
 /// A number of bytes: `65536`, `64KiB`, `1.5MiB`.
 pub(super) struct Size;
 

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::io;
+use std::path::PathBuf;
 
 use crate::broker::LocalError;
 use crate::config::ConfigError;
@@ -27,6 +28,17 @@ pub enum StartError {
     /// The certificate or its key cannot be used.
     #[cfg(feature = "tls")]
     Tls(crate::tcp::tls::TlsError),
+    /// The access log cannot be opened.
+    AccessLog {
+        /// Its file.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// The channel of a service, or the pattern of a listener, is none.
+    Channel,
+    /// Linked processes cannot be let in: the key, or the start of the node.
+    Link(String),
     /// The demo's services cannot be installed.
     Demo(LocalError),
 }
@@ -40,6 +52,11 @@ impl fmt::Display for StartError {
             Self::System(error) => write!(f, "the system refuses what a server needs: {error}"),
             #[cfg(feature = "tls")]
             Self::Tls(error) => error.fmt(f),
+            Self::AccessLog { path, source } => {
+                write!(f, "access log {}: {source}", path.display())
+            }
+            Self::Channel => f.write_str("the channel of a service or listener is not valid"),
+            Self::Link(why) => write!(f, "no processes can be linked: {why}"),
             Self::Demo(error) => write!(f, "the demo cannot be installed: {error}"),
         }
     }
@@ -54,6 +71,9 @@ impl std::error::Error for StartError {
             Self::System(error) => Some(error),
             #[cfg(feature = "tls")]
             Self::Tls(error) => Some(error),
+            Self::AccessLog { source, .. } => Some(source),
+            Self::Channel => None,
+            Self::Link(_) => None,
             Self::Demo(error) => Some(error),
         }
     }

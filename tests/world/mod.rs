@@ -293,6 +293,24 @@ impl World {
         )
     }
 
+    /// All that waits for a client, taken with a connect that does not.
+    pub fn reply_all(&mut self, client: &str) -> Vec<Value> {
+        let mut connect = connect(client);
+        connect["advice"] = json!({"timeout": 0});
+        self.ask(&json!([connect]))
+    }
+
+    /// Waits for what other threads do.
+    pub fn until(&self, holds: impl Fn() -> bool) {
+        for _ in 0..PATIENCE {
+            if holds() {
+                return;
+            }
+            std::thread::park_timeout(Duration::from_micros(200));
+        }
+        panic!("it never came to that");
+    }
+
     pub fn publish(&mut self, client: &str, channel: &str, data: &Value) -> Vec<Value> {
         self.ask(&json!([{"channel": channel, "clientId": client, "id": "p", "data": data}]))
     }

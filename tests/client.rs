@@ -295,7 +295,7 @@ fn the_server_can_dismiss_a_client(place: Place) {
     // Between two connects it would only learn that its session is unknown, and make another.
     eventually("held", || server.stats().broker.held == 1);
     let id = ClientId::parse(&client.client_id().unwrap()).unwrap();
-    assert!(server.broker().disconnect(&id));
+    assert!(server.broker().disconnect(id));
     assert_eq!(
         subscription.recv_timeout(LONG),
         Err(RecvError::Ended(Error::Disconnected))

@@ -31,6 +31,7 @@ const ON_SOCKETS: &[&str] = &[
     "tests/tcp_reactor",
     "tests/tcp_stress",
     "tests/client",
+    "tests/tls",
 ];
 /// Most lines of a file of tests.
 const TEST_LENGTH: usize = 700;

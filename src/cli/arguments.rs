@@ -29,6 +29,13 @@ pub(super) fn program() -> Command {
         .subcommand(check)
 }
 
+/// A program that does nothing but serve.
+pub(super) fn server() -> Command {
+    with_settings(Command::new("server"))
+        .about("Serve until interrupted")
+        .after_help(AFTER_SETTINGS)
+}
+
 const AFTER_SETTINGS: &str = "\
 Each setting is also an environment variable (BAYEUX_MAX_BODY for --max-body) and a key of the \
 configuration file (max_body). A flag wins over the environment, that over the file, that over the \
@@ -135,7 +142,7 @@ fn timeout() -> Arg {
 }
 
 /// The options of every command that talks to a server.
-fn remote() -> [Arg; 4] {
+fn remote() -> Vec<Arg> {
     let transport = Arg::new("transport")
         .long("transport")
         .value_name("TRANSPORT")
@@ -157,7 +164,19 @@ fn remote() -> [Arg; 4] {
         .long("debug")
         .action(ArgAction::SetTrue)
         .help("Show on standard error which messages come and go");
-    [transport, header, ext, debug]
+    #[cfg(feature = "client-tls")]
+    let ca = Arg::new("ca")
+        .long("ca")
+        .value_name("FILE")
+        .help("Root certificates (PEM) to check the server's against [default: Mozilla's]");
+    vec![
+        transport,
+        header,
+        ext,
+        #[cfg(feature = "client-tls")]
+        ca,
+        debug,
+    ]
 }
 
 /// The arguments of a command that reads a configuration.

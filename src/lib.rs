@@ -22,13 +22,15 @@
 //! ```text
 //!  cli                    the program: arguments, signals, the log
 //!  server  demo           everything wired together; what the demo pages need
-//!  config  ops  client    settings; health and metrics; the Bayeux client
+//!  config  bridge         settings; linked processes as part of the server
+//!  ops  client            health and metrics; the Bayeux client
 //!  connectors             native (HTTP/1.1 on tcp), tiny_http
 //!  http                   the endpoint and static files, without sockets
 //!  broker                 sessions, subscriptions, fan-out, services, policy
-//!  transport              the seam between broker and connectors
+//!  transport  extensions  the seam between broker and connectors; what rides in `ext`
 //!  protocol               channels, messages, replies; no threads, no clock
 //!
+//!  link                   messaging between processes, over tcp; stands alone with it
 //!  tcp                    stands alone: a general TCP server and client component
 //!  clock  counters        at the bottom, for everyone
 //! ```
@@ -37,6 +39,7 @@
 //! HTTP words end in [`http`], and nothing is written to a connection but by its own thread. A
 //! publisher only queues and wakes.
 
+pub mod bridge;
 pub mod broker;
 #[cfg(feature = "cli")]
 pub mod cli;
@@ -47,7 +50,9 @@ pub mod config;
 pub mod connectors;
 pub mod counters;
 pub mod demo;
+pub mod extensions;
 pub mod http;
+pub mod link;
 pub mod ops;
 pub mod protocol;
 pub mod server;

@@ -3,6 +3,7 @@
 use clap::{Arg, ArgAction, Command};
 
 use crate::config::{KNOBS, Knob};
+use crate::link::DEFAULT_ADDRESS;
 
 /// Name of the argument for the configuration file.
 pub(super) const CONFIG: &str = "config";
@@ -26,6 +27,7 @@ pub(super) fn program() -> Command {
         .subcommand(subscribe())
         .subcommand(call())
         .subcommand(shell())
+        .subcommand(link())
         .subcommand(check)
 }
 
@@ -71,6 +73,57 @@ fn subscribe() -> Command {
                 .required(true)
                 .num_args(1..)
                 .help("Channels and patterns, such as /chat/demo or /chat/**"),
+        )
+}
+
+fn link() -> Command {
+    let aliases = Command::new("aliases").about("List what can be posted to, and who exports it");
+    let post = message(Command::new("post")).about("Post a message and wait until it is handled");
+    let call = message(Command::new("call")).about("Call and print the answer");
+    let commands = [aliases, post, call].map(|command| {
+        command
+            .arg(
+                Arg::new("address")
+                    .long("address")
+                    .value_name("ADDRESS")
+                    .default_value(DEFAULT_ADDRESS)
+                    .help("A node that listens, such as `bayeux serve --link`"),
+            )
+            .arg(
+                Arg::new("key-file")
+                    .long("key-file")
+                    .value_name("FILE")
+                    .required(true)
+                    .help("The key that all nodes share, at least 16 bytes"),
+            )
+    });
+    Command::new("link")
+        .about("Post to and call linked processes")
+        .subcommand_required(true)
+        .arg_required_else_help(true)
+        .subcommands(commands)
+}
+
+/// The arguments of a command that sends a message to a linked process.
+fn message(command: Command) -> Command {
+    let required = |name: &'static str, value: &'static str, help: &'static str| {
+        Arg::new(name).value_name(value).required(true).help(help)
+    };
+    command
+        .arg(required("alias", "ALIAS", "Such as adder, or node/adder"))
+        .arg(required("event", "EVENT", "What it is about"))
+        .arg(
+            Arg::new("json")
+                .value_name("JSON")
+                .default_value("null")
+                .help("The arguments"),
+        )
+        .arg(
+            Arg::new("timeout")
+                .long("timeout")
+                .value_name("DURATION")
+                .default_value("10s")
+                .help("How long it may take"),
         )
 }
 

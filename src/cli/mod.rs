@@ -1,7 +1,7 @@
-//! The command line: `bayeux serve`, `publish`, `subscribe`, `call`, `shell`, `check`.
+//! The command line: `bayeux serve`, `publish`, `subscribe`, `call`, `shell`, `link`, `check`.
 //!
 //! In scope: arguments, signals, the log writer, exit codes, what is printed where. Out of scope:
-//! what the settings mean (`config`) and obeying them (`server`, `client`).
+//! what the settings mean (`config`) and obeying them (`server`, `client`, `link`).
 //!
 //! Exit codes: 0 done; 1 it could not be done; 2 it was called or configured wrongly. Results go
 //! to standard output, everything else to standard error.
@@ -11,6 +11,7 @@ mod call;
 mod check;
 mod failure;
 mod input;
+mod link;
 mod logging;
 mod memory;
 mod publish;
@@ -38,6 +39,7 @@ pub fn main() -> ExitCode {
         Some(("subscribe", matches)) => subscribe::run(matches),
         Some(("call", matches)) => call::run(matches),
         Some(("shell", matches)) => shell::run(matches),
+        Some(("link", matches)) => link::run(matches),
         Some(("check", matches)) => check::run(matches),
         Some((other, _)) => unreachable!("because {other} is no subcommand of the table"),
     };

@@ -80,6 +80,9 @@ fn announce(config: &Config, server: &Server) {
             config.path
         ));
     }
+    if let Some(address) = server.link_addr() {
+        say(format_args!("links on {address}"));
+    }
     if let Some(address) = server.ops_addr() {
         say(format_args!("metrics on http://{address}/metrics"));
     }

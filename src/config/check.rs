@@ -80,6 +80,8 @@ const RULES: &[Rule] = &[
     cookies_need_known_origins,
     tiny_http_stays_inside,
     operations_stay_inside,
+    links_have_a_key,
+    authorisers_are_linked,
     clients_pause,
     body_fits,
     message_fits,
@@ -136,6 +138,26 @@ fn operations_stay_inside(config: &Config) -> Option<(&'static str, String)> {
         .to_owned();
     let message = format!("{address} is no loopback address; did you mean `127.0.0.1:{port}`?");
     Some(("ops_listen", message))
+}
+
+fn links_have_a_key(config: &Config) -> Option<(&'static str, String)> {
+    let missing = config.link.is_some() && config.link_key_file.is_none();
+    missing.then(|| {
+        (
+            "link",
+            "needs link_key_file, the key of those who may link".to_owned(),
+        )
+    })
+}
+
+fn authorisers_are_linked(config: &Config) -> Option<(&'static str, String)> {
+    let missing = config.link_authoriser.is_some() && config.link.is_none();
+    missing.then(|| {
+        (
+            "link_authoriser",
+            "needs link, the address to link with".to_owned(),
+        )
+    })
 }
 
 fn clients_pause(config: &Config) -> Option<(&'static str, String)> {

@@ -11,7 +11,7 @@ use super::kind::{Auto, Kind, List, Off, Switch, within};
 use super::machine;
 use super::number::{Count, Size, Time};
 use super::table::{Knob, knobs};
-use super::text::{File, Text, endpoint_path, index_name, origin};
+use super::text::{File, Text, alias, endpoint_path, index_name, origin};
 use super::words::{CallbackPolling, Connector, EndingTypes, Overflow, TypeTimes, Word};
 use crate::tcp::Network;
 
@@ -29,6 +29,11 @@ const INDEX: Text = Text {
     placeholder: "NAME",
     spelling: "",
     read: index_name,
+};
+const ALIAS: Text = Text {
+    placeholder: "ALIAS",
+    spelling: "",
+    read: alias,
 };
 const FILE: File = File {
     placeholder: "FILE",
@@ -134,6 +139,11 @@ knobs! {
         /// For clients that cannot cope with messages elsewhere. Costs the shortest way for what
         /// a request itself causes.
         meta_connect_deliver_only: bool = Switch, default "false";
+
+        /// Tells clients the time: the extension `timesync`, with `/meta/ping`.
+        ///
+        /// In the forms of CometD and of Dojo. Always on with the demo, one page of which needs it.
+        timesync: bool = Switch, default "false";
     }
 
     "Sessions and queues" {
@@ -309,6 +319,24 @@ knobs! {
         /// their copy is still good.
         expires: BTreeMap<String, Duration> = TypeTimes, within "0s to 366d",
             default "none" from machine::nothing;
+    }
+
+    "Linked processes" {
+        /// Address at which other processes link with the server.
+        ///
+        /// They can subscribe, publish, push to one client, handle services and decide what
+        /// clients may do. Nothing is encrypted: use it on networks that can be trusted.
+        link: Option<ListenAddress> = Off(Address), default "off";
+
+        /// File with the key that linked processes share with the server.
+        ///
+        /// At least 16 bytes, white space around them not counted; best are 32 random bytes.
+        link_key_file: Option<PathBuf> = Off(FILE), default "off";
+
+        /// Alias of the linked process that decides what clients may do.
+        ///
+        /// It is asked about every message. While it is away, everything is denied.
+        link_authoriser: Option<String> = Off(ALIAS), default "off";
     }
 
     "Operations" {

@@ -112,6 +112,17 @@ pub(super) fn origin(text: &str) -> Result<String, String> {
     }
 }
 
+/// An alias of a linked process.
+pub(super) fn alias(text: &str) -> Result<String, String> {
+    let wrong = |c: char| c.is_whitespace() || c.is_control();
+    if text.is_empty() || text.starts_with('_') || text.len() > 128 || text.contains(wrong) {
+        return Err(format!(
+            "`{text}` is no alias: up to 128 characters, no spaces, no `_` first"
+        ));
+    }
+    Ok(text.to_owned())
+}
+
 /// The name of an index file.
 pub(super) fn index_name(text: &str) -> Result<String, String> {
     if text.contains(['/', '\\']) || text.starts_with('.') {

@@ -8,15 +8,17 @@ use std::sync::atomic::AtomicBool;
 
 use super::connector::Connector;
 use super::error::StartError;
+use super::linked::Linked;
 use super::tls::Tls;
-use super::{Parts, Server, pages};
+use super::{Parts, Server, linked, pages};
 use crate::broker::{
     Access, Broker, BrokerConfig, Delivery, Event, Passage, Policy, Question, QueueLimits, Service,
     Verdict,
 };
 use crate::clock::{Clock, SystemClock};
 use crate::config::{self, CallbackPolling, Config, ListenAddress};
-use crate::demo::Demo;
+use crate::demo::{self, Demo, OwnPrivateChannel};
+use crate::extensions::Extensions;
 use crate::http::{
     self, AccessLog, ContentHandler, HookedRequest, Mount, Response, Site, SiteConfig,
     TrustedProxies,
@@ -175,7 +177,13 @@ impl ServerBuilder {
         #[cfg(not(feature = "tls"))]
         let tls = Tls;
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-        let broker = Broker::start(broker_config(config), Arc::clone(&clock), self.policy)
+        let node = linked::node(config)?;
+        let policy = match self.policy {
+            None if config.serves_demo() => Some(Box::new(OwnPrivateChannel) as Box<dyn Policy>),
+            policy => policy,
+        };
+        let policy = linked::policy(config, node.as_ref(), policy);
+        let broker = Broker::start(broker_config(config), Arc::clone(&clock), policy)
             .map_err(StartError::System)?;
         for install in self.installs {
             install(&broker).map_err(|_| StartError::Channel)?;
@@ -204,9 +212,11 @@ impl ServerBuilder {
             connector: parking_lot::Mutex::new(Some(connector)),
             draining: AtomicBool::new(false),
         });
+        let broker = parts.broker.clone();
         let mut server = Server {
             parts,
             ops: None,
+            linked: None,
             _demo: demo,
             addresses,
             path: config.path.clone(),
@@ -214,6 +224,10 @@ impl ServerBuilder {
         };
         if let Some(address) = &config.ops_listen {
             server.ops = Some(start_ops(address, &server.parts)?);
+        }
+        // Last, so that nobody is let in before there is something to take part in.
+        if let (Some(node), Some(address)) = (node, &config.link) {
+            server.linked = Some(Linked::start(node, address, &broker)?);
         }
         Ok(server)
     }
@@ -294,8 +308,28 @@ fn broker_config(config: &Config) -> BrokerConfig {
         max_subscriptions: config.max_subscriptions,
         max_held_per_ip: config.max_held_per_ip,
         max_sessions_per_browser: config.max_sessions_per_browser,
+        extensions: extensions(config),
         connection_types: types,
         workers: config.workers.div_ceil(2),
+    }
+}
+
+/// How long files may be cached: what the settings say, and where there are none but the demo's
+/// files, its times.
+fn expires(config: &Config) -> Vec<http::Expiry> {
+    let alone = config.serves_demo() && config.document_root.is_none();
+    let demo = demo::EXPIRES.iter().filter(|_| alone);
+    let demo = demo.filter(|(media_type, _)| !config.expires.contains_key(*media_type));
+    let set = config.expires.iter();
+    let set = set.map(|(media_type, age)| http::Expiry::new(media_type, *age));
+    set.chain(demo.map(|(media_type, age)| http::Expiry::new(media_type, *age)))
+        .collect()
+}
+
+fn extensions(config: &Config) -> Extensions {
+    Extensions {
+        // A page of the demo shows the server's time.
+        timesync: config.timesync || config.serves_demo(),
     }
 }
 
@@ -320,11 +354,7 @@ fn site_config(config: &Config) -> SiteConfig {
         directory_index: config.directory_index.clone(),
         trusted_proxies: trusted_proxies(&config.trusted_proxy),
         media_types: config.mime.clone().into_iter().collect(),
-        expires: config
-            .expires
-            .iter()
-            .map(|(media_type, age)| http::Expiry::new(media_type, *age))
-            .collect(),
+        expires: expires(config),
         ..SiteConfig::default()
     }
 }

@@ -37,6 +37,8 @@ pub enum StartError {
     },
     /// The channel of a service, or the pattern of a listener, is none.
     Channel,
+    /// Linked processes cannot be let in: the key, or the start of the node.
+    Link(String),
     /// The demo's services cannot be installed.
     Demo(LocalError),
 }
@@ -54,6 +56,7 @@ impl fmt::Display for StartError {
                 write!(f, "access log {}: {source}", path.display())
             }
             Self::Channel => f.write_str("the channel of a service or listener is not valid"),
+            Self::Link(why) => write!(f, "no processes can be linked: {why}"),
             Self::Demo(error) => write!(f, "the demo cannot be installed: {error}"),
         }
     }
@@ -70,6 +73,7 @@ impl std::error::Error for StartError {
             Self::Tls(error) => Some(error),
             Self::AccessLog { source, .. } => Some(source),
             Self::Channel => None,
+            Self::Link(_) => None,
             Self::Demo(error) => Some(error),
         }
     }

@@ -6,6 +6,7 @@
 mod builder;
 mod connector;
 mod error;
+mod linked;
 mod pages;
 mod stats;
 mod tls;
@@ -18,18 +19,21 @@ use std::time::{Duration, Instant};
 pub use self::builder::ServerBuilder;
 use self::connector::Connector;
 pub use self::error::StartError;
+use self::linked::Linked;
 pub use self::stats::ServerStats;
 use self::tls::Tls;
 use crate::broker::{Broker, LocalClient};
 use crate::clock::Clock;
 use crate::demo::Demo;
 use crate::http::Site;
+use crate::link::Node;
 use crate::ops::{OpsListener, Snapshot};
 
 /// A running server. Dropping it stops it at once; [`shutdown`](Self::shutdown) lets it finish.
 pub struct Server {
     parts: Arc<Parts>,
     ops: Option<OpsListener>,
+    linked: Option<Linked>,
     _demo: Option<Demo>,
     addresses: Vec<SocketAddr>,
     path: String,
@@ -86,6 +90,17 @@ impl Server {
         self.ops.as_ref().map(OpsListener::local_addr)
     }
 
+    /// The address at which other processes link, if they may.
+    pub fn link_addr(&self) -> Option<SocketAddr> {
+        self.linked.as_ref().map(Linked::address)
+    }
+
+    /// The server as a node among linked processes, if they may link: to export more, and to post
+    /// to them.
+    pub fn link_node(&self) -> Option<&Node> {
+        self.linked.as_ref().map(Linked::node)
+    }
+
     /// The broker: services, listeners, observers, publishing.
     pub fn broker(&self) -> &Broker {
         &self.parts.broker
@@ -122,6 +137,10 @@ impl Server {
         if let Some(connector) = connector {
             connector.stop(left);
         }
+        if let Some(linked) = self.linked.take() {
+            let left = deadline.saturating_sub(self.parts.clock.now() - begun);
+            linked.stop(left.min(LINK_GRACE));
+        }
         if let Some(ops) = self.ops.take() {
             let left = deadline.saturating_sub(self.parts.clock.now() - begun);
             ops.stop(left.min(OPS_GRACE));
@@ -145,5 +164,7 @@ impl crate::ops::Source for Parts {
     }
 }
 
+/// What was accepted from linked processes is handled by now, or never will be.
+const LINK_GRACE: Duration = Duration::from_millis(500);
 /// The operations listener has nobody to wait for.
 const OPS_GRACE: Duration = Duration::from_millis(500);

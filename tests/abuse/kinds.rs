@@ -184,7 +184,9 @@ fn half_requests(abuse: &Abuse<'_>, count: usize) {
 fn stopped_readers(abuse: &Abuse<'_>) {
     // Not the traffic is the abuse, but what waits to be read.
     let pause = abuse.scale.shortened(Duration::from_millis(200));
-    in_threads(abuse.scale.few(50), |n| {
+    let count = abuse.scale.few(50);
+    in_threads(count, |n| {
+        std::thread::sleep(pause.mul_f64(n as f64 / count as f64));
         while stopped_reader(abuse, n, pause) && !abuse.is_over() {}
     });
 }

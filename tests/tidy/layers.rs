@@ -4,23 +4,35 @@
 const LAYERS: [&[&str]; 9] = [
     &["clock", "counters"],
     &["protocol", "tcp"],
-    &["transport"],
-    &["broker", "extensions"],
+    &["transport", "extensions"],
+    &["broker"],
     &["http", "demo"],
     &["connectors", "link", "client", "ops"],
-    &["config"],
+    &["config", "bridge"],
     &["server"],
     &["cli"],
 ];
 
 /// What a module may name although a lower layer would not do, and what it may not although it
 /// would.
-const NOT: [(&str, &[&str]); 3] = [
+const NOT: [(&str, &[&str]); 4] = [
     // No clock, no threads, no counters: bytes in, bytes out.
     ("protocol", &["clock", "counters"]),
     // The way up from sockets to sessions leads through `connectors`.
     ("broker", &["tcp"]),
     ("http", &["tcp"]),
+    // Stands alone with `tcp`; `bridge` brings it together with the server.
+    (
+        "link",
+        &[
+            "protocol",
+            "transport",
+            "broker",
+            "extensions",
+            "http",
+            "demo",
+        ],
+    ),
 ];
 
 /// What the file at `path` below `src` names and must not, with the line, from zero. `bare` is its

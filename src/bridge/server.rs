@@ -1,0 +1,243 @@
+//! The server's side: what it exports, and what it does with the aliases of others.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use serde::Serialize;
+use serde_json::value::RawValue;
+
+use super::ALIAS;
+use super::policy::raw;
+use super::service::{LinkedService, channel_of};
+use crate::broker::{Access, Broker, LocalClient, LocalSubscription, WeakBroker};
+use crate::link::{
+    Absent, Event, Export, ExportError, Fault, FaultKind, Full, Handle, Message, Methods, NodeId,
+    PostOptions,
+};
+use crate::protocol::{ClientId, Publication};
+
+/// How long a message waits for room on its way to a linked process. Meanwhile the next ones wait in
+/// the queue of its local client, which drops the oldest when it is full.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// A server that linked processes take part in. Dropping it ends that.
+#[derive(Debug)]
+pub struct Bridge {
+    _export: Export,
+    guests: Arc<Guests>,
+}
+
+/// Local clients in the name of linked processes: one for each alias of a node.
+struct Guests {
+    node: Handle,
+    broker: WeakBroker,
+    clients: Mutex<HashMap<Name, Arc<Guest>>>,
+}
+
+type Name = (NodeId, Box<str>);
+
+struct Guest {
+    subscriptions: Mutex<HashMap<String, LocalSubscription>>,
+    client: LocalClient,
+}
+
+impl std::fmt::Debug for Guests {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Guests({})", self.clients.lock().len())
+    }
+}
+
+impl Bridge {
+    /// Begins to serve the processes that are linked with the node. It does not keep the broker.
+    ///
+    /// # Errors
+    /// If the alias is taken.
+    pub fn install(broker: &Broker, node: &Handle) -> Result<Self, ExportError> {
+        let guests = Arc::new(Guests {
+            node: node.clone(),
+            broker: broker.downgrade(),
+            clients: Mutex::default(),
+        });
+        let watching = Arc::clone(&guests);
+        node.observe(move |event| watching.watch(event));
+        let export = node.export(ALIAS, methods(&guests))?;
+        // Those that were there before.
+        for alias in node.aliases() {
+            guests.add_service(&alias.alias);
+        }
+        Ok(Self {
+            _export: export,
+            guests,
+        })
+    }
+}
+
+impl Drop for Bridge {
+    fn drop(&mut self) {
+        let guests = std::mem::take(&mut *self.guests.clients.lock());
+        drop(guests);
+    }
+}
+
+fn methods(guests: &Arc<Guests>) -> Methods {
+    let [subscribing, unsubscribing, publishing, pushing] = [(); 4].map(|()| Arc::clone(guests));
+    Methods::new()
+        .on("subscribe", move |message| subscribing.subscribe(message))
+        .on("unsubscribe", move |message| {
+            unsubscribing.unsubscribe(message)
+        })
+        .on("publish", move |message| {
+            let (channel, data): (String, Box<RawValue>) = message.args()?;
+            publishing
+                .guest(message)?
+                .client
+                .publish(&channel, &data)
+                .map_err(Fault::failed)
+        })
+        .on("push", move |message| {
+            let (id, channel, data): (String, String, Box<RawValue>) = message.args()?;
+            let id = ClientId::parse(&id)
+                .ok_or_else(|| Fault::new(FaultKind::InvalidArgs, "no client id"))?;
+            pushing
+                .guest(message)?
+                .client
+                .push(id, &channel, &data)
+                .map_err(Fault::failed)
+        })
+}
+
+/// What a subscriber gets; see [`Remote::subscribe`](super::Remote::subscribe).
+#[derive(Serialize)]
+struct Delivered<'a> {
+    subscription: &'a str,
+    channel: &'a str,
+    data: Option<&'a RawValue>,
+}
+
+impl Guests {
+    fn name(message: &Message) -> Name {
+        let sender = message.sender();
+        (sender.node, sender.alias.unwrap_or_default())
+    }
+
+    /// The local client in the name of the sender.
+    fn guest(&self, message: &Message) -> Result<Arc<Guest>, Fault> {
+        let name = Self::name(message);
+        if let Some(guest) = self.clients.lock().get(&name) {
+            return Ok(Arc::clone(guest));
+        }
+        let broker = self
+            .broker
+            .upgrade()
+            .ok_or_else(|| Fault::failed("the server stops"))?;
+        let subscriptions = Mutex::default();
+        let guest = Arc::new(Guest {
+            subscriptions,
+            client: broker.local_client(),
+        });
+        // Without an alias nobody could tell when it is over: it is used once.
+        if name.1.is_empty() {
+            return Ok(guest);
+        }
+        let address = address(&name);
+        let guest = Arc::clone(self.clients.lock().entry(name.clone()).or_insert(guest));
+        // The alias may be gone already, and its end have been told.
+        if !self.node.wait_for(&address, Duration::ZERO) {
+            self.remove(&name);
+            return Err(Fault::new(
+                FaultKind::Denied,
+                "the sender does not export its alias",
+            ));
+        }
+        Ok(guest)
+    }
+
+    fn subscribe(&self, message: &Message) -> Result<(), Fault> {
+        let pattern: String = message.args()?;
+        let name = Self::name(message);
+        if name.1.is_empty() {
+            return Err(Fault::new(
+                FaultKind::Denied,
+                "subscribe in the name of an alias",
+            ));
+        }
+        let guest = self.guest(message)?;
+        let (node, to, subscription) = (self.node.clone(), address(&name), pattern.clone());
+        let deliver = move |publication: &Arc<Publication>| {
+            let delivered = Delivered {
+                subscription: &subscription,
+                channel: publication.channel().as_str(),
+                data: raw(Some(publication.data())),
+            };
+            let options = PostOptions {
+                absent: Absent::Fail,
+                full: Full::Block(PATIENCE),
+            };
+            if let Err(error) = node.post_with(options, &to, "message", &delivered) {
+                log::warn!("a message for {to} is lost: {error}");
+            }
+        };
+        let new = guest
+            .client
+            .subscribe(&pattern, deliver)
+            .map_err(Fault::failed)?;
+        let old = guest.subscriptions.lock().insert(pattern, new);
+        drop(old);
+        Ok(())
+    }
+
+    fn unsubscribe(&self, message: &Message) -> Result<bool, Fault> {
+        let pattern: String = message.args()?;
+        let guest = self.clients.lock().get(&Self::name(message)).cloned();
+        let old = guest.and_then(|guest| guest.subscriptions.lock().remove(&pattern));
+        Ok(old.is_some())
+    }
+
+    fn watch(&self, event: &Event) {
+        match event {
+            Event::AliasAdded { alias, .. } => self.add_service(alias),
+            Event::AliasRemoved { alias, owner } => {
+                self.remove(&(*owner, alias.as_ref().into()));
+                self.remove_service(alias);
+            }
+            _ => {}
+        }
+    }
+
+    fn remove(&self, name: &Name) {
+        let guest = self.clients.lock().remove(name);
+        drop(guest);
+    }
+
+    fn add_service(&self, alias: &str) {
+        let (Some(channel), Some(broker)) = (channel_of(alias), self.broker.upgrade()) else {
+            return;
+        };
+        let service = LinkedService {
+            node: self.node.clone(),
+            alias: alias.to_owned(),
+        };
+        if broker
+            .add_service(&channel, Access::Sessions, service)
+            .is_err()
+        {
+            log::warn!("{alias} cannot handle {channel}: this is no name of a channel");
+        }
+    }
+
+    /// Others may share it.
+    fn remove_service(&self, alias: &str) {
+        let (Some(channel), Some(broker)) = (channel_of(alias), self.broker.upgrade()) else {
+            return;
+        };
+        if !self.node.wait_for(alias, Duration::ZERO) {
+            broker.remove_service(&channel);
+        }
+    }
+}
+
+fn address((node, alias): &Name) -> String {
+    format!("{node}/{alias}")
+}

@@ -1,0 +1,141 @@
+//! `bayeux link`: looks at linked processes, posts to them and calls them.
+
+use std::io::{self, Write};
+use std::path::Path;
+use std::time::Duration;
+
+use clap::ArgMatches;
+use crossbeam_channel::Receiver;
+use serde_json::Value;
+use serde_json::value::RawValue;
+
+use super::failure::Failure;
+use super::input;
+use super::remote::argument;
+use crate::config::duration;
+use crate::link::{CallError, Config, Event, Key, KeyError, LinkEnd, Node, PostError};
+
+/// How long the first link may take: somebody is waiting at a terminal.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// When nothing has been heard for so long, everything has been told.
+const QUIET: Duration = Duration::from_millis(150);
+/// For the last words to the peer.
+const GRACE: Duration = Duration::from_secs(1);
+
+/// Links this process with the one at the address, does one thing and leaves.
+pub(super) fn run(matches: &ArgMatches) -> Result<(), Failure> {
+    let Some((what, matches)) = matches.subcommand() else {
+        unreachable!("because the parser asks for a subcommand");
+    };
+    let (node, events) = connect(matches)?;
+    let done = match what {
+        "aliases" => aliases(&node, &events),
+        "post" => post(&node, matches),
+        _ => call(&node, matches),
+    };
+    node.shutdown(GRACE);
+    done
+}
+
+fn connect(matches: &ArgMatches) -> Result<(Node, Receiver<Event>), Failure> {
+    let file = argument(matches, "key-file");
+    let key = Key::from_file(Path::new(file)).map_err(|error| match error {
+        KeyError::TooShort { .. } => Failure::Wrong(vec![format!("{file}: {error}")]),
+        error => Failure::unable(file, error),
+    })?;
+    let address = argument(matches, "address");
+    let node = Node::start(Config::new(key)).map_err(|error| Failure::unable("link", error))?;
+    let (seen, events) = crossbeam_channel::unbounded();
+    node.observe(move |event| drop(seen.send(event.clone())));
+    node.connect(address)
+        .map_err(|error| Failure::unable(address, error))?;
+    let mut last = None;
+    let until = crossbeam_channel::after(CONNECT_TIMEOUT);
+    loop {
+        crossbeam_channel::select! {
+            recv(events) -> event => match event {
+                Ok(Event::NodeUp { .. }) => return Ok((node, events)),
+                Ok(Event::LinkFailed { reason, .. }) => match reason {
+                    LinkEnd::Connection(_) => last = Some(reason),
+                    // Trying again would bring the same.
+                    reason => return Err(Failure::unable(address, reason)),
+                },
+                _ => {}
+            },
+            recv(until) -> _ => {
+                let why = last.map_or_else(|| "no link in time".to_owned(), |end| end.to_string());
+                return Err(Failure::unable(address, why));
+            }
+        }
+    }
+}
+
+/// One line for each alias: its name, and the node that exports it.
+fn aliases(node: &Node, events: &Receiver<Event>) -> Result<(), Failure> {
+    while events.recv_timeout(QUIET).is_ok() {}
+    for alias in node.aliases() {
+        print(format_args!(
+            "{}\t{}\t{}",
+            alias.alias, alias.owner_name, alias.owner
+        ))?;
+    }
+    Ok(())
+}
+
+fn post(node: &Node, matches: &ArgMatches) -> Result<(), Failure> {
+    let (alias, event, args) = message(matches)?;
+    let timeout = timeout(matches)?;
+    find(node, alias, timeout)?;
+    node.post(alias, event, args)
+        .map_err(|error| failure(error.into()))?;
+    if node.flush(timeout) {
+        Ok(())
+    } else {
+        Err(Failure::Unable(format!(
+            "{alias} has not confirmed it in time"
+        )))
+    }
+}
+
+fn call(node: &Node, matches: &ArgMatches) -> Result<(), Failure> {
+    let (alias, event, args) = message(matches)?;
+    let timeout = timeout(matches)?;
+    find(node, alias, timeout)?;
+    let value: Value = node.call(alias, event, args, timeout).map_err(failure)?;
+    print(format_args!("{value}"))
+}
+
+fn find(node: &Node, alias: &str, timeout: Duration) -> Result<(), Failure> {
+    if node.wait_for(alias, timeout.min(CONNECT_TIMEOUT)) {
+        return Ok(());
+    }
+    Err(Failure::unable(alias, PostError::UnknownAlias))
+}
+
+fn message(matches: &ArgMatches) -> Result<(&str, &str, &RawValue), Failure> {
+    let args = input::json(argument(matches, "json")).map_err(Failure::wrong)?;
+    Ok((argument(matches, "alias"), argument(matches, "event"), args))
+}
+
+fn timeout(matches: &ArgMatches) -> Result<Duration, Failure> {
+    let text = argument(matches, "timeout");
+    duration(text).map_err(|error| Failure::Wrong(vec![format!("--timeout: {error}")]))
+}
+
+fn failure(error: CallError) -> Failure {
+    match error {
+        CallError::NotSent(PostError::Name(_) | PostError::TooLarge { .. }) => {
+            Failure::Wrong(vec![error.to_string()])
+        }
+        error => Failure::Unable(error.to_string()),
+    }
+}
+
+fn print(line: std::fmt::Arguments<'_>) -> Result<(), Failure> {
+    match writeln!(io::stdout(), "{line}") {
+        // Whoever closed it has seen enough.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        Err(error) => Err(Failure::unable("standard output", error)),
+        Ok(()) => Ok(()),
+    }
+}

@@ -1,0 +1,167 @@
+//! The knobs of a node.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::key::{Key, Keys};
+use crate::tcp::client::Backoff;
+use crate::tcp::reactor::PreConnect;
+
+/// Where nodes listen and connect to, unless told otherwise.
+pub const DEFAULT_ADDRESS: &str = "127.0.0.1:2021";
+
+/// How a [`Node`](super::Node) runs. Make one with [`Config::new`] and change what differs.
+#[derive(Clone)]
+pub struct Config {
+    /// What the node is called. Default: `node-` and a random number. Should tell it from others,
+    /// since messages can be addressed to `name/alias`.
+    pub name: Option<String>,
+    /// Who is let in.
+    pub keys: Keys,
+    /// What the node can do beyond the protocol, for [`Peer::features`](super::Peer::features).
+    pub features: Vec<String>,
+    /// Sizes and times.
+    pub limits: Limits,
+    /// Threads that run handlers. Default: twice the cores, at least 4. So many handlers that block
+    /// at the same time hold up the others.
+    pub workers: usize,
+    /// I/O threads of each listener, and of all outgoing links together. Default 1.
+    pub io_threads: usize,
+    /// Connections at a time per listener; further ones wait in the backlog. Default 10,000.
+    pub max_connections: usize,
+    /// Waits between attempts to connect. Default: 500 ms, doubled up to 30 s, half of it random.
+    pub backoff: Backoff,
+    /// Steps that accepted connections go through before anything is said, such as an allow-list
+    /// or a layer of TLS. Default none.
+    pub accept_steps: Vec<Arc<dyn PreConnect>>,
+    /// The same for connections that are made from here.
+    pub connect_steps: Vec<Arc<dyn PreConnect>>,
+}
+
+impl Config {
+    /// Everything as by default, and one key for all peers.
+    pub fn new(key: Key) -> Self {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        Self {
+            name: None,
+            keys: Keys::common(key),
+            features: Vec::new(),
+            limits: Limits::default(),
+            workers: (2 * cores).max(4),
+            io_threads: 1,
+            max_connections: 10_000,
+            backoff: Backoff::default(),
+            accept_steps: Vec::new(),
+            connect_steps: Vec::new(),
+        }
+    }
+
+    /// As [`new`](Self::new), with a name.
+    pub fn named(name: &str, key: Key) -> Self {
+        Self {
+            name: Some(name.to_owned()),
+            ..Self::new(key)
+        }
+    }
+}
+
+impl fmt::Debug for Config {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Config")
+            .field("name", &self.name)
+            .field("features", &self.features)
+            .field("limits", &self.limits)
+            .field("workers", &self.workers)
+            .field("io_threads", &self.io_threads)
+            .field("max_connections", &self.max_connections)
+            .field("backoff", &self.backoff)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Sizes and times of a node.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// Longest message, event and arguments together, in bytes. Default 256 KiB.
+    pub max_message: usize,
+    /// Messages to one alias of one node that may be under way or wait. Default 4096.
+    pub outbox_messages: usize,
+    /// Bytes of messages to one alias of one node that may wait. Default 4 MiB.
+    pub outbox_bytes: usize,
+    /// Messages that may wait for one handler of this node. Default 16,384; senders are slowed down
+    /// from half of it.
+    pub inbox_messages: usize,
+    /// Bytes that may wait for one handler. Default 64 MiB.
+    pub inbox_bytes: usize,
+    /// Messages that one sender may have under way to one handler of this node. Default 1024.
+    pub window: u64,
+    /// Messages to all aliases that nobody exports yet. Default 4096.
+    pub parked_messages: usize,
+    /// Their bytes. Default 4 MiB.
+    pub parked_bytes: usize,
+    /// Bytes that may wait for one link. Default 16 MiB. What is passed on for others is dropped at
+    /// half of it, and sent again by its origin; at all of it the link is cut.
+    pub link_buffer: usize,
+    /// Aliases that this node may export. Default 2000.
+    pub max_exports: usize,
+    /// Other nodes that are known at a time. Default 10,000.
+    pub max_nodes: usize,
+    /// Calls that wait for their answer. Default 65,536.
+    pub max_calls: usize,
+    /// How many nodes a message may go over. Default 32.
+    pub max_hops: u8,
+    /// Events that wait for observers; what is too much for them is dropped and counted. Default
+    /// 65,536.
+    pub max_events: usize,
+    /// How long a peer may take for hello and proof. Default 15 s.
+    pub hello_timeout: Duration,
+    /// Ask whether the peer is there when nothing has come for so long. Default 15 s.
+    pub ping_interval: Duration,
+    /// How long it may take to answer. Default 15 s.
+    pub ping_timeout: Duration,
+    /// How long messages to a node that cannot be reached wait for its return. Default 30 s.
+    pub outbox_time: Duration,
+    /// After so long without progress the receiver is asked what has arrived. Default 1 s; doubled
+    /// up to 8 times that.
+    pub probe_after: Duration,
+    /// How long a receipt may wait for others to go with it. Default 10 ms.
+    pub receipt_delay: Duration,
+    /// How long a node that cannot be reached is remembered. Default 120 s.
+    pub forget_after: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            max_message: 256 << 10,
+            outbox_messages: 4096,
+            outbox_bytes: 4 << 20,
+            inbox_messages: 16_384,
+            inbox_bytes: 64 << 20,
+            window: 1024,
+            parked_messages: 4096,
+            parked_bytes: 4 << 20,
+            link_buffer: 16 << 20,
+            max_exports: 2000,
+            max_nodes: 10_000,
+            max_calls: 65_536,
+            max_hops: 32,
+            max_events: 65_536,
+            hello_timeout: Duration::from_secs(15),
+            ping_interval: Duration::from_secs(15),
+            ping_timeout: Duration::from_secs(15),
+            outbox_time: Duration::from_secs(30),
+            probe_after: Duration::from_secs(1),
+            receipt_delay: Duration::from_millis(10),
+            forget_after: Duration::from_secs(120),
+        }
+    }
+}
+
+impl Limits {
+    /// Longest frame that is taken: a message with its header, or what a node says of itself.
+    pub(crate) fn max_frame(&self) -> usize {
+        (self.max_message + 1024).max(1 << 20)
+    }
+}

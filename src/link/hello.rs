@@ -1,0 +1,292 @@
+//! The first exchange on a connection: who are you, and do you know the key? Without sockets.
+//!
+//! ```text
+//!   connector                      listener
+//!      hello  ------------------->           (both are sent at once)
+//!             <-------------------   hello
+//!      proof  ------------------->           checks it; only who knows the key learns more
+//!             <-------------------   proof
+//! ```
+
+use super::error::LinkEnd;
+use super::key::{Hellos, Keys, Role};
+use super::wire::{self, Frame, Hello};
+use super::{NodeId, names};
+
+/// Who is at the other end of a link.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Peer {
+    /// Its node.
+    pub id: NodeId,
+    /// The name it gave, which it has proved to be allowed to.
+    pub name: String,
+    /// The version that is spoken on the link.
+    pub version: u16,
+    /// What both ends can do beyond that.
+    pub features: Vec<String>,
+    /// Whether the connection was made from here.
+    pub outgoing: bool,
+    /// Longest frame that it takes.
+    pub(crate) max_frame: usize,
+}
+
+/// This node, as it introduces itself.
+#[derive(Clone, Debug)]
+pub(crate) struct Own {
+    pub(crate) id: NodeId,
+    pub(crate) name: String,
+    pub(crate) max_frame: u32,
+    pub(crate) features: Vec<String>,
+    pub(crate) keys: Keys,
+}
+
+/// A connection on its way to become a link.
+pub(crate) struct Handshake {
+    role: Role,
+    own: Hello,
+    /// As sent, without the length.
+    own_bytes: Vec<u8>,
+    keys: Keys,
+    peer: Option<Introduced>,
+}
+
+struct Introduced {
+    hello: Vec<u8>,
+    peer: Peer,
+}
+
+/// What a frame of the peer has led to.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Progress {
+    /// More is to come. The bytes are to be sent.
+    Send(Vec<u8>),
+    /// The link is there, once the bytes are sent.
+    Done(Vec<u8>, Peer),
+}
+
+impl Handshake {
+    /// `nonce` must not have been used before.
+    pub(crate) fn new(role: Role, own: &Own, nonce: [u8; 32]) -> Self {
+        let hello = Hello::new(
+            own.id,
+            &own.name,
+            nonce,
+            own.max_frame,
+            own.features.clone(),
+        );
+        let mut own_bytes = encoded(&Frame::Hello(hello.clone()));
+        own_bytes.drain(..wire::PREFIX);
+        Self {
+            role,
+            own: hello,
+            own_bytes,
+            keys: own.keys.clone(),
+            peer: None,
+        }
+    }
+
+    /// The first bytes to send.
+    pub(crate) fn hello(&self) -> Vec<u8> {
+        encoded(&Frame::Hello(self.own.clone()))
+    }
+
+    /// Takes a frame, without its length.
+    pub(crate) fn frame(&mut self, bytes: &[u8]) -> Result<Progress, LinkEnd> {
+        let frame = wire::decode(bytes).map_err(|error| LinkEnd::Protocol(error.to_string()))?;
+        match (frame, self.peer.take()) {
+            (Frame::Hello(hello), None) => self.introduced(hello, bytes),
+            (Frame::Proof(proof), Some(introduced)) => self.proved(&proof, introduced),
+            (Frame::Bye(bye), _) => Err(LinkEnd::Bye(bye.reason)),
+            _ => Err(LinkEnd::Protocol(
+                "something else than a hello and a proof".into(),
+            )),
+        }
+    }
+
+    fn introduced(&mut self, hello: Hello, bytes: &[u8]) -> Result<Progress, LinkEnd> {
+        if hello.protocol != wire::MAGIC {
+            return Err(LinkEnd::Protocol("another protocol".into()));
+        }
+        let (theirs, ours) = (hello.versions, self.own.versions);
+        let version = theirs.1.min(ours.1);
+        if version < theirs.0.max(ours.0) {
+            return Err(LinkEnd::Version { theirs });
+        }
+        if hello.node == self.own.node || hello.nonce == self.own.nonce {
+            return Err(LinkEnd::Myself);
+        }
+        names::check(&hello.name).map_err(|error| LinkEnd::Protocol(error.to_string()))?;
+        let mut features = hello.features;
+        features.retain(|feature| self.own.features.contains(feature));
+        let peer = Peer {
+            id: hello.node,
+            name: hello.name,
+            version,
+            features,
+            outgoing: self.role == Role::Connector,
+            max_frame: usize::try_from(hello.max_frame).unwrap_or(usize::MAX),
+        };
+        let introduced = Introduced {
+            hello: bytes.to_vec(),
+            peer,
+        };
+        // The listener says nothing that depends on the key before it has been convinced.
+        let answer = match self.role {
+            Role::Connector => self.prove(&introduced)?,
+            Role::Listener => Vec::new(),
+        };
+        self.peer = Some(introduced);
+        Ok(Progress::Send(answer))
+    }
+
+    fn proved(&self, proof: &[u8; 32], introduced: Introduced) -> Result<Progress, LinkEnd> {
+        let key = self.keys.of(&introduced.peer.name).ok_or(LinkEnd::Denied)?;
+        let prover = self.role.other();
+        if !key.verify(prover, self.hellos(&introduced.hello), proof) {
+            return Err(LinkEnd::Denied);
+        }
+        let answer = match self.role {
+            Role::Connector => Vec::new(),
+            Role::Listener => self.prove(&introduced)?,
+        };
+        Ok(Progress::Done(answer, introduced.peer))
+    }
+
+    fn prove(&self, introduced: &Introduced) -> Result<Vec<u8>, LinkEnd> {
+        let key = self.keys.of(&introduced.peer.name).ok_or(LinkEnd::Denied)?;
+        let proof = key.prove(self.role, self.hellos(&introduced.hello));
+        Ok(encoded(&Frame::Proof(proof)))
+    }
+
+    fn hellos<'a>(&'a self, theirs: &'a [u8]) -> Hellos<'a> {
+        let (connector, listener) = match self.role {
+            Role::Connector => (self.own_bytes.as_slice(), theirs),
+            Role::Listener => (theirs, self.own_bytes.as_slice()),
+        };
+        Hellos {
+            connector,
+            listener,
+        }
+    }
+}
+
+fn encoded(frame: &Frame<'_>) -> Vec<u8> {
+    let mut out = Vec::new();
+    wire::encode(frame, &mut out);
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::link::Key;
+
+    fn own(id: u8, key: &[u8]) -> Own {
+        Own {
+            id: NodeId::from_bytes([id; 16]),
+            name: format!("n{id}"),
+            max_frame: 1 << 20,
+            features: vec![format!("only-{id}"), "both".into()],
+            keys: Keys::common(Key::new(key).unwrap()),
+        }
+    }
+
+    const KEY: &[u8] = b"0123456789abcdef";
+
+    /// The frames of `bytes`, without their lengths.
+    fn frame(bytes: &[u8]) -> &[u8] {
+        &bytes[wire::PREFIX..]
+    }
+
+    fn sent(progress: Result<Progress, LinkEnd>) -> Vec<u8> {
+        match progress {
+            Ok(Progress::Send(bytes)) => bytes,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn both_are_convinced() {
+        let mut a = Handshake::new(Role::Connector, &own(1, KEY), [1; 32]);
+        let mut b = Handshake::new(Role::Listener, &own(2, KEY), [2; 32]);
+        let proof = sent(a.frame(frame(&b.hello())));
+        assert!(sent(b.frame(frame(&a.hello()))).is_empty());
+        let Ok(Progress::Done(answer, peer)) = b.frame(frame(&proof)) else {
+            panic!("the listener is convinced")
+        };
+        assert_eq!(
+            (peer.id, &*peer.name, peer.outgoing),
+            (own(1, KEY).id, "n1", false)
+        );
+        assert_eq!((peer.version, peer.features), (1, vec!["both".to_owned()]));
+        let Ok(Progress::Done(rest, peer)) = a.frame(frame(&answer)) else {
+            panic!("the connector is convinced")
+        };
+        assert!(rest.is_empty() && peer.outgoing && peer.name == "n2");
+    }
+
+    #[test]
+    fn another_key_is_refused() {
+        let mut a = Handshake::new(Role::Connector, &own(1, b"another key of 16"), [1; 32]);
+        let mut b = Handshake::new(Role::Listener, &own(2, KEY), [2; 32]);
+        let proof = sent(a.frame(frame(&b.hello())));
+        sent(b.frame(frame(&a.hello())));
+        assert_eq!(b.frame(frame(&proof)), Err(LinkEnd::Denied));
+    }
+
+    #[test]
+    fn what_was_recorded_convinces_nobody_again() {
+        let mut a = Handshake::new(Role::Connector, &own(1, KEY), [1; 32]);
+        let b = Handshake::new(Role::Listener, &own(2, KEY), [2; 32]);
+        let (hello, proof) = (a.hello(), sent(a.frame(frame(&b.hello()))));
+        // The same bytes, sent to the same node, which has another nonce by now.
+        let mut later = Handshake::new(Role::Listener, &own(2, KEY), [3; 32]);
+        sent(later.frame(frame(&hello)));
+        assert_eq!(later.frame(frame(&proof)), Err(LinkEnd::Denied));
+        // Its own words, sent back to it.
+        let mut mirrored = Handshake::new(Role::Connector, &own(1, KEY), [1; 32]);
+        assert_eq!(mirrored.frame(frame(&hello)), Err(LinkEnd::Myself));
+        let mut c = Handshake::new(Role::Listener, &own(3, KEY), [3; 32]);
+        sent(c.frame(frame(&hello)));
+        let own_proof = c
+            .keys
+            .of("n1")
+            .unwrap()
+            .prove(Role::Listener, c.hellos(frame(&hello)));
+        let reflected = encoded(&Frame::Proof(own_proof));
+        assert_eq!(c.frame(frame(&reflected)), Err(LinkEnd::Denied));
+    }
+
+    #[test]
+    fn nonsense_is_refused() {
+        let start = || Handshake::new(Role::Listener, &own(2, KEY), [2; 32]);
+        let hello = |change: fn(&mut Hello)| {
+            let mut hello = Hello::new(own(1, KEY).id, "n1", [1; 32], 9, Vec::new());
+            change(&mut hello);
+            encoded(&Frame::Hello(hello))
+        };
+        let theirs = (2, 9);
+        for (bytes, end) in [
+            (hello(|h| h.versions = (2, 9)), LinkEnd::Version { theirs }),
+            (
+                hello(|h| h.protocol = "x".into()),
+                LinkEnd::Protocol("another protocol".into()),
+            ),
+        ] {
+            assert_eq!(start().frame(frame(&bytes)), Err(end));
+        }
+        let protocol = |end| matches!(end, Err(LinkEnd::Protocol(_)));
+        assert!(protocol(
+            start().frame(frame(&hello(|h| h.name = "_x".into())))
+        ));
+        assert!(protocol(start().frame(b"")));
+        assert!(protocol(
+            start().frame(frame(&encoded(&Frame::Proof([0; 32]))))
+        ));
+        assert!(protocol(start().frame(frame(&encoded(&Frame::Ping(1))))));
+        let mut twice = start();
+        sent(twice.frame(frame(&hello(|_| {}))));
+        assert!(protocol(twice.frame(frame(&hello(|_| {})))));
+    }
+}

@@ -1,0 +1,260 @@
+//! A message as its handler gets it, and how it is answered.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::Arc;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::node::{Handle, Shared};
+use super::router::Delivery;
+use super::{Fault, FaultKind, NodeId, PostError};
+
+/// Gets the messages to an alias of this node: one after the other, in the order of each sender, on
+/// a worker thread. It may block, and holds up nobody but those who wait for the same alias. A panic
+/// is answered with [`FaultKind::Panic`].
+pub trait Handler: Send + Sync + 'static {
+    /// Handles one message. A call that is not answered here, nor by its [`Reply`] later, fails with
+    /// [`FaultKind::NoAnswer`].
+    fn handle(&self, message: Message);
+}
+
+impl<F> Handler for F
+where
+    F: Fn(Message) + Send + Sync + 'static,
+{
+    fn handle(&self, message: Message) {
+        self(message);
+    }
+}
+
+/// Who has sent a message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sender {
+    /// The node it comes from.
+    pub node: NodeId,
+    /// The name of that node. A neighbour has proved it; of others a neighbour says so.
+    pub name: Arc<str>,
+    /// The alias in whose name it was sent, if any.
+    pub alias: Option<Box<str>>,
+}
+
+/// A post or a call.
+pub struct Message {
+    alias: Arc<str>,
+    delivery: Delivery,
+    reply: Option<Reply>,
+    shared: Arc<Shared>,
+}
+
+impl Message {
+    pub(crate) fn new(shared: &Arc<Shared>, alias: &Arc<str>, delivery: Delivery) -> Self {
+        let reply = delivery.call.map(|id| Reply {
+            shared: Arc::clone(shared),
+            to: delivery.from,
+            id: Some(id),
+        });
+        Self {
+            alias: Arc::clone(alias),
+            delivery,
+            reply,
+            shared: Arc::clone(shared),
+        }
+    }
+
+    /// The alias that it was sent to.
+    pub fn alias(&self) -> &str {
+        &self.alias
+    }
+
+    /// What it is about.
+    pub fn event(&self) -> &str {
+        &self.delivery.event
+    }
+
+    /// The arguments.
+    ///
+    /// # Errors
+    /// [`FaultKind::InvalidArgs`] if they are not of that type.
+    pub fn args<T: DeserializeOwned>(&self) -> Result<T, Fault> {
+        serde_json::from_str(&self.delivery.args)
+            .map_err(|error| Fault::new(FaultKind::InvalidArgs, error.to_string()))
+    }
+
+    /// The arguments as they came; not yet known to be JSON.
+    pub fn raw_args(&self) -> &str {
+        &self.delivery.args
+    }
+
+    /// Who has sent it.
+    pub fn sender(&self) -> Sender {
+        let alias = Some(&self.delivery.sender).filter(|alias| !alias.is_empty());
+        Sender {
+            node: self.delivery.from,
+            name: Arc::clone(&self.delivery.from_name),
+            alias: alias.cloned(),
+        }
+    }
+
+    /// Whether the sender waits for an answer.
+    pub fn is_call(&self) -> bool {
+        self.delivery.call.is_some()
+    }
+
+    /// The node it was delivered by, posting in the name of the alias.
+    pub fn node(&self) -> Handle {
+        Handle::new(&self.shared, &self.alias)
+    }
+
+    /// Posts to the sender, at the alias in whose name it has posted.
+    ///
+    /// # Errors
+    /// [`PostError::UnknownAlias`] if it named none; else as [`Handle::post`].
+    pub fn post_back(&self, event: &str, args: &impl Serialize) -> Result<(), PostError> {
+        let sender = self.sender();
+        let alias = sender.alias.ok_or(PostError::UnknownAlias)?;
+        self.node()
+            .post(&format!("{}/{alias}", sender.node), event, args)
+    }
+
+    /// Answers with a result. A post is only told of a failure, as [`Event::Rejected`].
+    ///
+    /// [`Event::Rejected`]: super::Event::Rejected
+    pub fn finish(mut self, result: Result<impl Serialize, Fault>) {
+        let result = result.and_then(|value| {
+            serde_json::to_string(&value).map_err(|error| Fault::failed(error.to_string()))
+        });
+        match (self.reply.take(), result) {
+            (Some(reply), result) => reply.send(result),
+            (None, Err(fault)) => {
+                let (alias, delivery) = (&self.alias, &self.delivery);
+                self.shared
+                    .with(|router| router.reject(alias, delivery, fault));
+            }
+            (None, Ok(_)) => {}
+        }
+    }
+
+    /// The means to answer a call later, from any thread. `None`: nobody waits.
+    pub fn take_reply(&mut self) -> Option<Reply> {
+        self.reply.take()
+    }
+}
+
+impl fmt::Debug for Message {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Message")
+            .field("alias", &self.alias)
+            .field("event", &self.delivery.event)
+            .field("args", &self.delivery.args)
+            .field("sender", &self.sender())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Answers one call. Dropped, it says [`FaultKind::NoAnswer`], or [`FaultKind::Panic`] if that is
+/// why.
+pub struct Reply {
+    shared: Arc<Shared>,
+    to: NodeId,
+    id: Option<u64>,
+}
+
+impl Reply {
+    /// Answers.
+    pub fn answer(self, result: Result<impl Serialize, Fault>) {
+        let result = result.and_then(|value| {
+            serde_json::to_string(&value).map_err(|error| Fault::failed(error.to_string()))
+        });
+        self.send(result);
+    }
+
+    fn send(mut self, result: Result<String, Fault>) {
+        if let Some(id) = self.id.take() {
+            let result = self.fitting(result.map(String::into_boxed_str));
+            let to = self.to;
+            self.shared.with(|router| router.answer(to, id, &result));
+        }
+    }
+
+    /// An answer is bounded as any message is.
+    fn fitting(&self, result: Result<Box<str>, Fault>) -> Result<Box<str>, Fault> {
+        let max = self.shared.max_message();
+        let too_large = |length| Fault::new(FaultKind::TooLarge, format!("{length} of {max}"));
+        result.and_then(|value| match value.len() {
+            length if length > max => Err(too_large(length)),
+            _ => Ok(value),
+        })
+    }
+}
+
+impl Drop for Reply {
+    fn drop(&mut self) {
+        if let Some(id) = self.id.take() {
+            let kind = match std::thread::panicking() {
+                true => FaultKind::Panic,
+                false => FaultKind::NoAnswer,
+            };
+            let (to, fault) = (self.to, Err(Fault::new(kind, "")));
+            self.shared.with(|router| router.answer(to, id, &fault));
+        }
+    }
+}
+
+impl fmt::Debug for Reply {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Reply")
+            .field("to", &self.to)
+            .finish_non_exhaustive()
+    }
+}
+
+type Method = Box<dyn Fn(&Message) -> Result<String, Fault> + Send + Sync>;
+
+/// A handler with a function for each event. What it does not know is answered with
+/// [`FaultKind::UnknownEvent`].
+#[derive(Default)]
+pub struct Methods(HashMap<String, Method>);
+
+impl Methods {
+    /// Knows no event yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// What to do on an event. The result is the answer to a call, and nothing to a post.
+    #[must_use]
+    pub fn on<T, F>(mut self, event: &str, method: F) -> Self
+    where
+        T: Serialize,
+        F: Fn(&Message) -> Result<T, Fault> + Send + Sync + 'static,
+    {
+        let run = move |message: &Message| {
+            let value = method(message)?;
+            serde_json::to_string(&value).map_err(|error| Fault::failed(error.to_string()))
+        };
+        self.0.insert(event.to_owned(), Box::new(run));
+        self
+    }
+}
+
+impl Handler for Methods {
+    fn handle(&self, mut message: Message) {
+        let result = match self.0.get(message.event()) {
+            Some(method) => method(&message),
+            None => Err(Fault::new(FaultKind::UnknownEvent, message.event())),
+        };
+        match (message.take_reply(), result) {
+            (Some(reply), result) => reply.send(result),
+            (None, Err(fault)) => message.finish(Err::<(), Fault>(fault)),
+            (None, Ok(_)) => {}
+        }
+    }
+}
+
+impl fmt::Debug for Methods {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.0.keys()).finish()
+    }
+}

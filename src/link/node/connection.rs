@@ -1,0 +1,230 @@
+//! A connection of `tcp`: greeting, frames in, frames out.
+
+use std::sync::Arc;
+
+use super::shared::Shared;
+use crate::link::error::LinkEnd;
+use crate::link::hello::{Handshake, Progress};
+use crate::link::key::Role;
+use crate::link::wire::{self, Bye, Frame};
+use crate::link::{Event, LinkId};
+use crate::tcp::client::{ConnectError, Retry};
+use crate::tcp::codec::{Bytes, DecodeError, Endian, LengthDelimited};
+use crate::tcp::reactor::CloseReason;
+use crate::tcp::{ClientHandler, Context, Handler};
+
+/// What a connection is told by others.
+pub(crate) enum Order {
+    /// The router has output for it.
+    Flush,
+    /// It is to end, for that reason.
+    Close(LinkEnd),
+}
+
+/// Runs one connection, or those of an outgoing link that follow each other.
+pub(super) struct LinkConnection {
+    shared: Arc<Shared>,
+    role: Role,
+    /// Whom it has called, or who has called.
+    address: String,
+    phase: Phase,
+    /// Why it is being closed, if it was this end that decided so.
+    end: Option<LinkEnd>,
+}
+
+enum Phase {
+    Closed,
+    Greeting(Box<Handshake>),
+    Up(LinkId),
+}
+
+/// The timer for hello and proof.
+const HELLO: u32 = 0;
+/// Bytes that may wait for the kernel before more is taken from the router.
+const AHEAD: usize = 256 << 10;
+
+impl LinkConnection {
+    pub(super) fn new(shared: &Arc<Shared>, role: Role, address: String) -> Self {
+        Self {
+            shared: Arc::clone(shared),
+            role,
+            address,
+            phase: Phase::Closed,
+            end: None,
+        }
+    }
+
+    fn greeted(&mut self, frame: &[u8], ctx: &mut Context<'_, Self>) {
+        let Phase::Greeting(handshake) = &mut self.phase else {
+            return;
+        };
+        match handshake.frame(frame) {
+            Ok(Progress::Send(bytes)) => {
+                if !bytes.is_empty() {
+                    send(ctx, &bytes);
+                }
+            }
+            Ok(Progress::Done(bytes, peer)) => {
+                if !bytes.is_empty() {
+                    send(ctx, &bytes);
+                }
+                ctx.cancel_timer(HELLO);
+                ctx.set_decoder(decoder(self.shared.limits.max_frame()));
+                let link = self.shared.add_link(ctx.connection());
+                self.phase = Phase::Up(link);
+                self.shared.with(|router| router.link_up(link, peer));
+                self.flush(ctx);
+            }
+            Err(end) => self.close(end, ctx),
+        }
+    }
+
+    /// Gives what the router has for the peer to the kernel.
+    fn flush(&mut self, ctx: &mut Context<'_, Self>) {
+        let Phase::Up(link) = self.phase else {
+            return;
+        };
+        if ctx.pending() >= AHEAD {
+            return ctx.notify_when_flushed();
+        }
+        let output = self.shared.with(|router| router.take_output(link));
+        if !output.is_empty() {
+            send(ctx, &output);
+        }
+    }
+
+    /// Ends the connection, and says why.
+    fn close(&mut self, end: LinkEnd, ctx: &mut Context<'_, Self>) {
+        if !matches!(end, LinkEnd::Bye(_) | LinkEnd::Silent | LinkEnd::Overflow) {
+            let reason = match &end {
+                LinkEnd::Closed => "shut down".to_owned(),
+                end => end.to_string(),
+            };
+            let mut bye = Vec::new();
+            wire::encode(&Frame::Bye(Bye { reason }), &mut bye);
+            send(ctx, &bye);
+        }
+        let gentle = !matches!(end, LinkEnd::Silent | LinkEnd::Overflow);
+        self.end.get_or_insert(end);
+        if gentle {
+            ctx.shutdown();
+        } else {
+            ctx.abort();
+        }
+    }
+
+    fn ended(&mut self, reason: CloseReason) {
+        let end = self.end.take().unwrap_or(LinkEnd::Connection(reason));
+        match std::mem::replace(&mut self.phase, Phase::Closed) {
+            Phase::Up(link) => {
+                self.shared.remove_link(link);
+                self.shared.with(|router| router.link_down(link, end));
+            }
+            Phase::Greeting(_) => self.failed(end),
+            Phase::Closed => {}
+        }
+    }
+
+    fn failed(&self, reason: LinkEnd) {
+        let address = self.address.clone();
+        self.shared
+            .with(|router| router.tell(|| Event::LinkFailed { address, reason }));
+    }
+
+    fn again(&self) -> Retry {
+        match self.shared.with(|router| router.is_stopped()) {
+            true => Retry::Never,
+            false => Retry::Backoff,
+        }
+    }
+}
+
+fn decoder(max: usize) -> LengthDelimited {
+    LengthDelimited::new(wire::PREFIX, Endian::Big, max)
+}
+
+fn send(ctx: &mut Context<'_, LinkConnection>, bytes: &[u8]) {
+    // The write buffer holds all that the router may have; a closed connection needs nothing.
+    if let Err(error) = ctx.send_bytes(bytes) {
+        log::debug!("a link did not take its output: {error}");
+    }
+}
+
+impl Handler for LinkConnection {
+    type Decoder = LengthDelimited;
+    type Encoder = Bytes;
+    type Message = Order;
+
+    fn codec(&mut self) -> (LengthDelimited, Bytes) {
+        (decoder(wire::MAX_EARLY), Bytes)
+    }
+
+    fn connected(&mut self, ctx: &mut Context<'_, Self>) {
+        let mut nonce = [0; 32];
+        if getrandom::fill(&mut nonce).is_err() {
+            // Without a nonce nobody could be told from a recording.
+            return ctx.abort();
+        }
+        let handshake = Handshake::new(self.role, &self.shared.own, nonce);
+        send(ctx, &handshake.hello());
+        ctx.set_timer(HELLO, self.shared.limits.hello_timeout);
+        self.phase = Phase::Greeting(Box::new(handshake));
+        self.end = None;
+    }
+
+    fn input(&mut self, frame: Vec<u8>, ctx: &mut Context<'_, Self>) {
+        match self.phase {
+            Phase::Up(link) => {
+                if let Err(end) = self.shared.with(|router| router.frame(link, &frame)) {
+                    self.close(end, ctx);
+                }
+            }
+            _ => self.greeted(&frame, ctx),
+        }
+    }
+
+    fn invalid_input(&mut self, error: DecodeError, ctx: &mut Context<'_, Self>) {
+        self.close(LinkEnd::Protocol(error.to_string()), ctx);
+    }
+
+    fn message(&mut self, order: Order, ctx: &mut Context<'_, Self>) {
+        match order {
+            Order::Flush => self.flush(ctx),
+            Order::Close(end) => {
+                self.flush(ctx);
+                self.close(end, ctx);
+            }
+        }
+    }
+
+    fn timer(&mut self, _timer: u32, ctx: &mut Context<'_, Self>) {
+        self.close(LinkEnd::NoHello, ctx);
+    }
+
+    fn flushed(&mut self, ctx: &mut Context<'_, Self>) {
+        self.flush(ctx);
+    }
+
+    fn stopping(&mut self, ctx: &mut Context<'_, Self>) {
+        self.flush(ctx);
+        self.close(LinkEnd::Closed, ctx);
+    }
+
+    fn disconnected(&mut self, reason: CloseReason) {
+        self.ended(reason);
+    }
+}
+
+impl ClientHandler for LinkConnection {
+    fn connect_failed(&mut self, error: &ConnectError) -> Retry {
+        self.failed(match error {
+            ConnectError::Failed { reason, .. } => LinkEnd::Connection(*reason),
+            error => LinkEnd::Resolve(error.to_string()),
+        });
+        self.again()
+    }
+
+    fn after_disconnect(&mut self, _reason: CloseReason) -> Retry {
+        self.again()
+    }
+}

@@ -1,0 +1,415 @@
+//! What a program does with its node: posting, calling, exporting, looking around.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::Receiver;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::shared::Shared;
+use crate::link::router::{Answer, Request, Router};
+use crate::link::{CallError, Event, ExportError, Handler, NodeId, PostError, Stats, names};
+
+/// What to do with a message to an alias that nobody exports.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Absent {
+    /// Fail with [`PostError::UnknownAlias`].
+    Fail,
+    /// Keep it until somebody does, at most for `Limits::outbox_time`, or the time of the call.
+    #[default]
+    Keep,
+}
+
+/// What to do when too much waits for the receiver.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Full {
+    /// Fail with [`PostError::Full`].
+    Fail,
+    /// Wait until there is room, at most for so long.
+    Block(Duration),
+}
+
+/// How patient a post or call is. The default keeps what has no receiver yet, and waits for room
+/// for up to 10 s.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PostOptions {
+    /// If nobody exports the alias.
+    pub absent: Absent,
+    /// If too much waits.
+    pub full: Full,
+}
+
+impl Default for PostOptions {
+    fn default() -> Self {
+        Self {
+            absent: Absent::Keep,
+            full: Full::Block(Duration::from_secs(10)),
+        }
+    }
+}
+
+impl PostOptions {
+    /// Fails rather than waits.
+    pub const AT_ONCE: Self = Self {
+        absent: Absent::Fail,
+        full: Full::Fail,
+    };
+}
+
+/// An alias and who exports it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Alias {
+    /// The alias.
+    pub alias: Arc<str>,
+    /// The node that exports it.
+    pub owner: NodeId,
+    /// What that node is called.
+    pub owner_name: Arc<str>,
+}
+
+/// A node, for any thread; clones are the same node. It does not keep the node running.
+///
+/// Messages go to an alias, or to `node/alias` with the name or id of a node. Whether that is this
+/// process, a neighbour or behind others makes no difference.
+#[derive(Clone)]
+pub struct Handle {
+    shared: Arc<Shared>,
+    /// In whose name it posts.
+    sender: Arc<str>,
+}
+
+impl Handle {
+    pub(crate) fn new(shared: &Arc<Shared>, sender: &str) -> Self {
+        Self {
+            shared: Arc::clone(shared),
+            sender: sender.into(),
+        }
+    }
+
+    pub(super) fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+
+    /// The id of this node.
+    pub fn id(&self) -> NodeId {
+        self.shared.own.id
+    }
+
+    /// What it is called.
+    pub fn name(&self) -> &str {
+        &self.shared.own.name
+    }
+
+    /// Makes a handler reachable from everywhere under an alias, from now on and announced at once.
+    /// See [`Methods`](crate::link::Methods) for a handler with several events.
+    ///
+    /// # Errors
+    /// See [`ExportError`]; in particular if somebody exports the alias.
+    pub fn export(&self, alias: &str, handler: impl Handler) -> Result<Export, ExportError> {
+        self.export_as(alias, false, handler)
+    }
+
+    /// As [`export`](Self::export), but other nodes may export the same alias in the same way; each
+    /// message goes to one of them, in turn.
+    ///
+    /// # Errors
+    /// As [`export`](Self::export).
+    pub fn export_shared(&self, alias: &str, handler: impl Handler) -> Result<Export, ExportError> {
+        self.export_as(alias, true, handler)
+    }
+
+    fn export_as(
+        &self,
+        alias: &str,
+        shared: bool,
+        handler: impl Handler,
+    ) -> Result<Export, ExportError> {
+        let token = self
+            .shared
+            .with(|router| router.export(alias, shared, Arc::new(handler)))?;
+        Ok(Export {
+            node: Self::new(&self.shared, alias),
+            token,
+            kept: false,
+        })
+    }
+
+    /// Posts a message. `Ok` means that it was accepted, in order; what becomes of it then is told
+    /// by [`Event::Undelivered`] and [`Event::Rejected`], if it is not handled. Blocks while too
+    /// much waits for the receiver, for up to 10 s; see [`post_with`](Self::post_with).
+    ///
+    /// # Errors
+    /// See [`PostError`]; nothing was sent then.
+    pub fn post(
+        &self,
+        address: &str,
+        event: &str,
+        args: &(impl Serialize + ?Sized),
+    ) -> Result<(), PostError> {
+        self.post_with(PostOptions::default(), address, event, args)
+    }
+
+    /// As [`post`](Self::post), with more or less patience.
+    ///
+    /// # Errors
+    /// See [`PostError`]; nothing was sent then.
+    pub fn post_with(
+        &self,
+        options: PostOptions,
+        address: &str,
+        event: &str,
+        args: &(impl Serialize + ?Sized),
+    ) -> Result<(), PostError> {
+        let args = to_json(args)?;
+        let request = self.request(address, event, &args)?;
+        let keep = options.absent == Absent::Keep;
+        self.patiently(options.full, |router| router.post(&request, keep))
+    }
+
+    /// Posts a message to everybody who exports the alias. Never blocks. Returns how many it was
+    /// accepted for.
+    ///
+    /// # Errors
+    /// See [`PostError`]; it is no error if nobody exports the alias.
+    pub fn broadcast(
+        &self,
+        alias: &str,
+        event: &str,
+        args: &(impl Serialize + ?Sized),
+    ) -> Result<usize, PostError> {
+        let args = to_json(args)?;
+        let request = self.request(alias, event, &args)?;
+        self.shared.with(|router| router.broadcast(&request))
+    }
+
+    /// Calls and waits for the answer. Fails at once if nobody exports the alias.
+    ///
+    /// # Errors
+    /// See [`CallError`].
+    pub fn call<T: DeserializeOwned>(
+        &self,
+        address: &str,
+        event: &str,
+        args: &(impl Serialize + ?Sized),
+        timeout: Duration,
+    ) -> Result<T, CallError> {
+        let options = PostOptions {
+            absent: Absent::Fail,
+            full: Full::Block(timeout),
+        };
+        self.start_call(options, address, event, args, timeout)?
+            .wait()
+    }
+
+    /// Begins a call without waiting for its answer.
+    ///
+    /// # Errors
+    /// If it is not sent.
+    pub fn start_call(
+        &self,
+        options: PostOptions,
+        address: &str,
+        event: &str,
+        args: &(impl Serialize + ?Sized),
+        timeout: Duration,
+    ) -> Result<Call, CallError> {
+        let args = to_json(args)?;
+        let request = self.request(address, event, &args)?;
+        let keep = options.absent == Absent::Keep;
+        let (waiter, answer) = crossbeam_channel::bounded(1);
+        let begin = |router: &mut Router| router.call(&request, timeout, keep, waiter.clone());
+        let id = self.patiently(options.full, begin)?;
+        Ok(Call {
+            shared: Arc::clone(&self.shared),
+            id,
+            answer,
+            done: false,
+        })
+    }
+
+    fn request<'a>(
+        &'a self,
+        address: &'a str,
+        event: &'a str,
+        args: &'a str,
+    ) -> Result<Request<'a>, PostError> {
+        let (node, alias) = names::split(address)?;
+        names::check(event)?;
+        Ok(Request {
+            node,
+            alias,
+            sender: &self.sender,
+            event,
+            args,
+        })
+    }
+
+    fn patiently<T>(
+        &self,
+        full: Full,
+        mut attempt: impl FnMut(&mut Router) -> Result<T, PostError>,
+    ) -> Result<T, PostError> {
+        let mut until: Option<Instant> = None;
+        loop {
+            let (result, changes) = self.shared.with_changes(&mut attempt);
+            let (Err(PostError::Full), Full::Block(patience)) = (&result, full) else {
+                return result;
+            };
+            let until = *until.get_or_insert_with(|| self.shared.now() + patience);
+            if !self.shared.wait(changes, until) {
+                return result;
+            }
+        }
+    }
+
+    /// Waits until somebody exports the alias (or `node/alias`), at most for so long. Whether
+    /// somebody does.
+    pub fn wait_for(&self, address: &str, timeout: Duration) -> bool {
+        let Ok((node, alias)) = names::split(address) else {
+            return false;
+        };
+        let is_there = |router: &mut Router| {
+            let owners = router.owners_of(alias);
+            let named = |owner: &NodeId| {
+                node.is_none_or(|node| {
+                    *router.name_of(*owner) == *node || owner.to_string() == node
+                })
+            };
+            owners.iter().any(named)
+        };
+        self.until(timeout, is_there)
+    }
+
+    /// Waits until everything that was accepted has been handled, or given up, at most for so long.
+    /// Whether it has.
+    pub fn flush(&self, timeout: Duration) -> bool {
+        self.until(timeout, |router| router.unconfirmed() == 0)
+    }
+
+    fn until(&self, timeout: Duration, is_so: impl Fn(&mut Router) -> bool) -> bool {
+        let deadline = self.shared.now() + timeout;
+        loop {
+            let (so, changes) = self.shared.with_changes(&is_so);
+            if so || !self.shared.wait(changes, deadline) {
+                return so;
+            }
+        }
+    }
+
+    /// All aliases that can be posted to, of this node and of others.
+    pub fn aliases(&self) -> Vec<Alias> {
+        let all = self.shared.with(|router| router.aliases());
+        let alias = |(alias, owner, owner_name)| Alias {
+            alias,
+            owner,
+            owner_name,
+        };
+        all.into_iter().map(alias).collect()
+    }
+
+    /// The nodes that can be reached, with their names, nearest first.
+    pub fn nodes(&self) -> Vec<(NodeId, Arc<str>)> {
+        self.shared.with(|router| router.reachable())
+    }
+
+    /// Tells the observer what happens from now on, in order, on a worker thread. It may block; what
+    /// it is much too slow for is dropped and counted.
+    pub fn observe(&self, observer: impl Fn(&Event) + Send + Sync + 'static) {
+        self.shared.add_observer(Arc::new(observer));
+    }
+
+    /// Figures.
+    pub fn stats(&self) -> Stats {
+        self.shared.with(|router| router.stats())
+    }
+}
+
+impl fmt::Debug for Handle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Handle")
+            .field("id", &self.id())
+            .field("name", &self.name())
+            .field("sender", &self.sender)
+            .finish_non_exhaustive()
+    }
+}
+
+fn to_json(args: &(impl Serialize + ?Sized)) -> Result<String, PostError> {
+    serde_json::to_string(args).map_err(|error| PostError::Args(error.to_string()))
+}
+
+/// What is exported under an alias. Dropping it ends the export, and everybody is told.
+#[must_use = "dropping an export ends it"]
+#[derive(Debug)]
+pub struct Export {
+    node: Handle,
+    token: u64,
+    kept: bool,
+}
+
+impl Export {
+    /// The node, posting in the name of the alias: receivers see it as the sender.
+    pub fn node(&self) -> &Handle {
+        &self.node
+    }
+
+    /// Keeps the export for as long as the node runs.
+    pub fn keep(mut self) {
+        self.kept = true;
+    }
+}
+
+impl Drop for Export {
+    fn drop(&mut self) {
+        if !self.kept {
+            let (alias, token) = (&self.node.sender, self.token);
+            self.node
+                .shared
+                .with(|router| router.unexport(alias, token));
+        }
+    }
+}
+
+/// A call whose answer has not come. Dropping it gives the call up; what was not sent is withdrawn.
+#[must_use = "dropping a call gives it up"]
+pub struct Call {
+    shared: Arc<Shared>,
+    id: u64,
+    answer: Receiver<Answer>,
+    done: bool,
+}
+
+impl Call {
+    /// Waits for the answer, for as long as the time of the call.
+    ///
+    /// # Errors
+    /// See [`CallError`].
+    pub fn wait<T: DeserializeOwned>(mut self) -> Result<T, CallError> {
+        // The router answers every call, in time; it is gone only with the node.
+        let answer = self.answer.recv().unwrap_or(Err(CallError::Stopped));
+        self.done = true;
+        let value = answer?;
+        serde_json::from_str(&value).map_err(|error| CallError::Answer(error.to_string()))
+    }
+
+    /// Gives it up: the answer is not waited for, and what was not sent is not sent.
+    pub fn cancel(self) {}
+}
+
+impl Drop for Call {
+    fn drop(&mut self) {
+        if !self.done {
+            self.shared.with(|router| router.cancel(self.id));
+        }
+    }
+}
+
+impl fmt::Debug for Call {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Call")
+            .field("id", &self.id)
+            .finish_non_exhaustive()
+    }
+}

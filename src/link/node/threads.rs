@@ -1,0 +1,142 @@
+//! Threads: workers run handlers and observers, the ticker watches the time.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::thread::{Builder, JoinHandle};
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, Sender};
+
+use super::shared::Shared;
+use crate::link::message::Message;
+
+/// What a worker does. There is at most one of the first kind per alias, and one of the second.
+pub(super) enum Job {
+    /// Gives an alias its messages.
+    Run(Arc<str>),
+    /// Tells observers what has happened.
+    Observe,
+    /// No more.
+    End,
+}
+
+/// Messages that are handled for one alias before others have their turn.
+const PER_TURN: usize = 64;
+
+/// The threads of a node.
+pub(super) struct Threads {
+    workers: usize,
+    all: Vec<JoinHandle<()>>,
+    /// Closed when the last thread has ended.
+    alive: Receiver<()>,
+}
+
+impl Threads {
+    pub(super) fn start(
+        shared: &Arc<Shared>,
+        workers: usize,
+        jobs: &Receiver<Job>,
+    ) -> std::io::Result<Self> {
+        let (life, alive) = crossbeam_channel::bounded(0);
+        let workers = workers.max(1);
+        let mut threads = Self {
+            workers,
+            all: Vec::new(),
+            alive,
+        };
+        for n in 0..workers {
+            let (worker, jobs, life) = (Arc::clone(shared), jobs.clone(), life.clone());
+            let run = move || work(&worker, &jobs, &life);
+            threads.add(shared, format!("link-worker-{n}"), run)?;
+        }
+        let (ticker, last) = (Arc::clone(shared), life);
+        let run = move || {
+            ticker.tick_until_end();
+            drop(last);
+        };
+        threads.add(shared, "link-ticker".to_owned(), run)?;
+        Ok(threads)
+    }
+
+    fn add(
+        &mut self,
+        shared: &Shared,
+        name: String,
+        run: impl FnOnce() + Send + 'static,
+    ) -> std::io::Result<()> {
+        match Builder::new().name(name).spawn(run) {
+            Ok(thread) => self.all.push(thread),
+            Err(error) => {
+                self.tell(shared);
+                return Err(error);
+            }
+        }
+        Ok(())
+    }
+
+    fn tell(&self, shared: &Shared) {
+        for _ in 0..self.workers {
+            shared.job(Job::End);
+        }
+        shared.end();
+    }
+
+    /// Ends them. A handler that does not return in time is left to itself.
+    pub(super) fn end(self, shared: &Shared, grace: Duration) {
+        self.tell(shared);
+        // Nothing is ever sent: this waits until all have gone.
+        let gone = self.alive.recv_timeout(grace);
+        if gone == Err(crossbeam_channel::RecvTimeoutError::Timeout) {
+            log::warn!("a handler of a link's node did not return in time");
+            return;
+        }
+        for thread in self.all {
+            if thread.thread().id() != std::thread::current().id() && thread.join().is_err() {
+                log::error!("a thread of a link's node panicked");
+            }
+        }
+    }
+}
+
+fn work(shared: &Arc<Shared>, jobs: &Receiver<Job>, _life: &Sender<()>) {
+    for job in jobs {
+        match job {
+            Job::Run(alias) => run(shared, &alias),
+            Job::Observe => observe(shared),
+            Job::End => return,
+        }
+    }
+}
+
+fn run(shared: &Arc<Shared>, alias: &Arc<str>) {
+    for _ in 0..PER_TURN {
+        let Some((handler, delivery)) = shared.with(|router| router.next_delivery(alias)) else {
+            return;
+        };
+        let (from, epoch) = (delivery.from, delivery.epoch);
+        let message = Message::new(shared, alias, delivery);
+        guarded("a handler of a link", || handler.handle(message));
+        drop(handler);
+        shared.with(|router| router.finished(alias, from, epoch));
+    }
+    shared.job(Job::Run(Arc::clone(alias)));
+}
+
+fn observe(shared: &Shared) {
+    let observers = shared.observers();
+    for _ in 0..PER_TURN {
+        let Some(event) = shared.with(|router| router.events().next()) else {
+            return;
+        };
+        for observer in &observers {
+            guarded("an observer of a link", || observer(&event));
+        }
+    }
+    shared.job(Job::Observe);
+}
+
+fn guarded(what: &str, call: impl FnOnce()) {
+    if catch_unwind(AssertUnwindSafe(call)).is_err() {
+        log::error!("{what} panicked");
+    }
+}

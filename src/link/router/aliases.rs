@@ -1,0 +1,327 @@
+//! Who owns an alias: exports of this node, those of others, and two owners of one name.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::Router;
+use super::timers::Timer;
+use crate::link::message::Handler;
+use crate::link::{Event, ExportError, Fault, FaultKind, NodeId, names};
+
+/// What this node exports under an alias.
+pub(super) struct Export {
+    pub(super) handler: Arc<dyn Handler>,
+    /// Others may export the same, and messages are spread over all.
+    pub(super) shared: bool,
+    /// Announced; otherwise the alias belongs to somebody else, and this waits.
+    pub(super) active: bool,
+    /// Tells an export from an earlier one of the same alias.
+    pub(super) token: u64,
+    pub(super) inbox: VecDeque<Delivery>,
+    pub(super) bytes: usize,
+    /// A worker empties the inbox, or was asked to.
+    pub(super) running: bool,
+}
+
+/// A message for a handler of this node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Delivery {
+    pub(crate) from: NodeId,
+    pub(crate) from_name: Arc<str>,
+    /// The sender's alias, which may be empty.
+    pub(crate) sender: Box<str>,
+    pub(crate) event: Box<str>,
+    pub(crate) args: Box<str>,
+    /// The call that is to be answered.
+    pub(crate) call: Option<u64>,
+    pub(crate) expires: Option<Instant>,
+    /// Of the stream it came by.
+    pub(crate) epoch: u32,
+}
+
+impl Delivery {
+    /// What it counts for in an inbox.
+    pub(super) fn size(&self) -> usize {
+        self.args.len() + self.event.len() + self.sender.len()
+    }
+}
+
+impl Router {
+    /// Exports an alias; returns what names this export.
+    pub(crate) fn export(
+        &mut self,
+        alias: &str,
+        shared: bool,
+        handler: Arc<dyn Handler>,
+    ) -> Result<u64, ExportError> {
+        names::check(alias)?;
+        if self.stopped {
+            return Err(ExportError::Stopped);
+        }
+        if self.exports.contains_key(alias) {
+            return Err(ExportError::Taken { owner: self.me });
+        }
+        if let Some(owner) = self.conflict(alias, self.me, shared) {
+            return Err(ExportError::Taken { owner });
+        }
+        let max = self.limits.max_exports;
+        if self.exports.len() >= max {
+            return Err(ExportError::TooMany { max });
+        }
+        let token = self.count();
+        let export = Export {
+            handler,
+            shared,
+            active: false,
+            token,
+            inbox: VecDeque::new(),
+            bytes: 0,
+            running: false,
+        };
+        let alias: Arc<str> = alias.into();
+        self.exports.insert(Arc::clone(&alias), export);
+        self.activate(&alias);
+        Ok(token)
+    }
+
+    /// Ends an export. What waits for its handler is rejected. Whether it was there.
+    pub(crate) fn unexport(&mut self, alias: &str, token: u64) -> bool {
+        if self
+            .exports
+            .get(alias)
+            .is_none_or(|export| export.token != token)
+        {
+            return false;
+        }
+        let Some((alias, export)) = self.exports.remove_entry(alias) else {
+            return false;
+        };
+        if export.active {
+            self.announce(|change| change.drop.push(alias.to_string()));
+            self.remove_owner(&alias, self.me);
+        }
+        self.reject_all(&alias, export.inbox);
+        true
+    }
+
+    fn activate(&mut self, alias: &Arc<str>) {
+        let Some(export) = self.exports.get_mut(alias) else {
+            return;
+        };
+        export.active = true;
+        let shared = export.shared;
+        self.announce(|change| change.add.extend([(alias.to_string(), shared)]));
+        self.add_owner(alias, self.me);
+    }
+
+    /// Gives way to another owner until the alias is free.
+    fn stand_by(&mut self, alias: &Arc<str>, owner: NodeId) {
+        let Some(export) = self.exports.get_mut(alias).filter(|export| export.active) else {
+            return;
+        };
+        export.active = false;
+        export.bytes = 0;
+        let inbox = std::mem::take(&mut export.inbox);
+        self.announce(|change| change.drop.push(alias.to_string()));
+        self.remove_owner(alias, self.me);
+        self.reject_all(alias, inbox);
+        self.tell(|| Event::AliasRefused {
+            alias: Arc::clone(alias),
+            owner,
+        });
+        self.timers.set(
+            Timer::Claim(Arc::clone(alias)),
+            self.now + self.claim_delay(),
+        );
+    }
+
+    fn reject_all(&mut self, alias: &Arc<str>, inbox: VecDeque<Delivery>) {
+        for delivery in inbox {
+            let fault = Fault::new(FaultKind::UnknownAlias, "");
+            self.reject(alias, &delivery, fault);
+            self.consumed(&(delivery.from, Arc::clone(alias)), delivery.epoch);
+        }
+    }
+
+    /// A neighbour says that an alias of this node belongs to another.
+    pub(super) fn refused(&mut self, alias: &str, owner: NodeId) {
+        if let Some((alias, _)) = self.exports.get_key_value(alias) {
+            let alias = Arc::clone(alias);
+            self.stand_by(&alias, owner);
+        }
+    }
+
+    /// The time to take an alias that has become free, if it still is. Nodes that stand by for the
+    /// same one have different delays.
+    pub(super) fn claim(&mut self, alias: &Arc<str>) {
+        let Some(export) = self.exports.get(alias).filter(|export| !export.active) else {
+            return;
+        };
+        if self.conflict(alias, self.me, export.shared).is_none() {
+            self.activate(alias);
+        }
+    }
+
+    fn claim_delay(&self) -> Duration {
+        CLAIM_STEP * (u32::from(self.me.as_bytes()[15]) % 64 + 1)
+    }
+
+    /// Another owner that does not go together with this claim.
+    pub(super) fn conflict(&self, alias: &str, claimant: NodeId, shared: bool) -> Option<NodeId> {
+        let owners = self.owners.get(alias)?;
+        if owners.contains(&claimant) {
+            return None;
+        }
+        let clash = |owner: &&NodeId| !(shared && self.shares(**owner, alias));
+        owners.iter().find(clash).copied()
+    }
+
+    fn shares(&self, owner: NodeId, alias: &str) -> bool {
+        if owner == self.me {
+            return self.exports.get(alias).is_some_and(|export| export.shared);
+        }
+        let entry = self.nodes.get(&owner);
+        entry
+            .and_then(|entry| entry.aliases.get(alias))
+            .is_some_and(|shared| *shared)
+    }
+
+    pub(super) fn add_owner(&mut self, alias: &Arc<str>, owner: NodeId) {
+        let owners = self.owners.entry(Arc::clone(alias)).or_default();
+        if owners.contains(&owner) {
+            return;
+        }
+        owners.push(owner);
+        self.effects.changed = true;
+        self.tell(|| Event::AliasAdded {
+            alias: Arc::clone(alias),
+            owner,
+        });
+        if owner < self.me && self.exports.get(alias).is_some_and(|export| export.active) {
+            let shared = self.shares(self.me, alias) && self.shares(owner, alias);
+            if !shared {
+                self.stand_by(alias, owner);
+            }
+        }
+        self.unpark(alias, owner);
+    }
+
+    pub(super) fn remove_owner(&mut self, alias: &Arc<str>, owner: NodeId) {
+        let Some(owners) = self.owners.get_mut(alias) else {
+            return;
+        };
+        let before = owners.len();
+        owners.retain(|other| *other != owner);
+        let (removed, empty) = (owners.len() < before, owners.is_empty());
+        if empty {
+            self.owners.remove(alias);
+        }
+        if removed {
+            self.effects.changed = true;
+            self.tell(|| Event::AliasRemoved {
+                alias: Arc::clone(alias),
+                owner,
+            });
+        }
+        if self.exports.get(alias).is_some_and(|export| !export.active) {
+            self.timers.set(
+                Timer::Claim(Arc::clone(alias)),
+                self.now + self.claim_delay(),
+            );
+        }
+    }
+
+    /// Which node gets a message for the alias: of several that share it, each in turn.
+    pub(super) fn resolve(&mut self, node: Option<&str>, alias: &str) -> Option<NodeId> {
+        let turn = self.counter;
+        let owners = self.owners.get(alias)?;
+        if let Some(node) = node {
+            let named = |owner: &&NodeId| self.is_called(**owner, node);
+            return owners.iter().find(named).copied();
+        }
+        if owners.len() < 2 || !owners.iter().all(|owner| self.shares(*owner, alias)) {
+            return owners.first().copied();
+        }
+        let chosen = usize::try_from(turn).unwrap_or(0) % owners.len();
+        let owner = owners[chosen];
+        self.counter += 1;
+        Some(owner)
+    }
+
+    fn is_called(&self, node: NodeId, name: &str) -> bool {
+        *self.name_of(node) == *name || node.to_string() == name
+    }
+
+    /// Everybody who exports the alias.
+    pub(crate) fn owners_of(&self, alias: &str) -> Vec<NodeId> {
+        self.owners.get(alias).cloned().unwrap_or_default()
+    }
+
+    /// All aliases and their owners.
+    pub(crate) fn aliases(&self) -> Vec<(Arc<str>, NodeId, Arc<str>)> {
+        let each = self.owners.iter().flat_map(|(alias, owners)| {
+            owners
+                .iter()
+                .map(|owner| (Arc::clone(alias), *owner, self.name_of(*owner)))
+        });
+        each.collect()
+    }
+
+    /// Puts a message before its handler. `false`: there is no room.
+    pub(super) fn deliver(&mut self, alias: &Arc<str>, delivery: Delivery) -> bool {
+        let (messages, bytes) = (self.limits.inbox_messages, self.limits.inbox_bytes);
+        let Some(export) = self.exports.get_mut(alias).filter(|export| export.active) else {
+            self.reject(alias, &delivery, Fault::new(FaultKind::UnknownAlias, ""));
+            self.consumed(&(delivery.from, Arc::clone(alias)), delivery.epoch);
+            return true;
+        };
+        let size = delivery.size();
+        let full = export.inbox.len() >= messages || export.bytes + size > bytes;
+        if full && !export.inbox.is_empty() {
+            return false;
+        }
+        export.bytes += size;
+        export.inbox.push_back(delivery);
+        if !std::mem::replace(&mut export.running, true) {
+            self.effects.run.push(Arc::clone(alias));
+        }
+        true
+    }
+
+    /// The next message for the handler of an alias. After `None` the worker is done with it.
+    pub(crate) fn next_delivery(&mut self, alias: &str) -> Option<(Arc<dyn Handler>, Delivery)> {
+        loop {
+            let (alias, export) = self.exports.get_key_value(alias)?;
+            let (alias, handler) = (Arc::clone(alias), Arc::clone(&export.handler));
+            let export = self.exports.get_mut(&alias)?;
+            let Some(delivery) = export.inbox.pop_front() else {
+                export.running = false;
+                return None;
+            };
+            export.bytes -= delivery.size();
+            if delivery.expires.is_some_and(|at| at <= self.now) {
+                self.reject(&alias, &delivery, Fault::new(FaultKind::Expired, ""));
+                self.consumed(&(delivery.from, alias), delivery.epoch);
+                continue;
+            }
+            self.stats.delivered += 1;
+            return Some((handler, delivery));
+        }
+    }
+
+    /// The handler has returned.
+    pub(crate) fn finished(&mut self, alias: &str, from: NodeId, epoch: u32) {
+        self.consumed(&(from, alias.into()), epoch);
+    }
+
+    /// Whether an inbox is at least half full, so that senders should hold back.
+    pub(super) fn is_crowded(&self, alias: &str) -> bool {
+        self.exports.get(alias).is_some_and(|export| {
+            export.inbox.len() >= self.limits.inbox_messages / 2
+                || export.bytes >= self.limits.inbox_bytes / 2
+        })
+    }
+}
+
+const CLAIM_STEP: Duration = Duration::from_millis(5);

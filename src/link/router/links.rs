@@ -1,0 +1,227 @@
+//! Links: they come, carry frames, fall silent and go.
+
+use std::collections::VecDeque;
+use std::time::Instant;
+
+use super::timers::Timer;
+use super::{Router, StreamKey};
+use crate::link::error::LinkEnd;
+use crate::link::hello::Peer;
+use crate::link::wire::{self, Body, Frame, Want};
+use crate::link::{Event, LinkId, NodeId};
+
+pub(super) struct LinkEntry {
+    pub(super) peer: Peer,
+    /// Frames for the kernel.
+    pub(super) out: Vec<u8>,
+    /// The shell was told that there are some.
+    woken: bool,
+    /// Streams that have more for this link than it may hold.
+    pub(super) waiting: VecDeque<StreamKey>,
+    heard: Instant,
+    pinged: bool,
+    /// It is being closed; nothing more is sent.
+    cut: bool,
+}
+
+impl LinkEntry {
+    /// Bytes of this node's own messages that a link holds; the rest waits in the streams.
+    pub(super) const OWN: usize = 256 << 10;
+
+    pub(super) fn has_room(&self) -> bool {
+        self.out.len() < Self::OWN
+    }
+}
+
+impl Router {
+    /// A link was made. The newest one to a node is used from now on.
+    pub(crate) fn link_up(&mut self, link: LinkId, peer: Peer) {
+        let id = peer.id;
+        self.tell(|| Event::LinkUp {
+            link,
+            peer: peer.clone(),
+        });
+        let entry = LinkEntry {
+            peer,
+            out: Vec::new(),
+            woken: false,
+            waiting: VecDeque::new(),
+            heard: self.now,
+            pinged: false,
+            cut: false,
+        };
+        let is_new = !self.peers.contains_key(&id);
+        if is_new {
+            // Those who are linked already; the new peer gets the whole below.
+            self.announce(|change| change.met.push(id));
+        }
+        self.links.insert(link, entry);
+        self.peers.entry(id).or_default().push(link);
+        self.timers
+            .set(Timer::Ping(link), self.now + self.limits.ping_interval);
+        self.send_snapshot(link);
+        let risen = self.recompute();
+        self.pass_on_risen(&risen, link);
+        self.probe_via(id);
+        self.effects.changed = true;
+    }
+
+    /// A link has ended.
+    pub(crate) fn link_down(&mut self, link: LinkId, reason: LinkEnd) {
+        let Some(entry) = self.links.remove(&link) else {
+            return;
+        };
+        self.timers.cancel(Timer::Ping(link));
+        let id = entry.peer.id;
+        let peer = entry.peer;
+        self.tell(|| Event::LinkDown { link, peer, reason });
+        for key in entry.waiting {
+            if let Some(stream) = self.outbound.get_mut(&key) {
+                stream.waiting = false;
+            }
+        }
+        let Some(links) = self.peers.get_mut(&id) else {
+            return;
+        };
+        let was_used = links.last() == Some(&link);
+        links.retain(|other| *other != link);
+        match links.last().copied() {
+            Some(next) if was_used => {
+                self.send_snapshot(next);
+                self.probe_via(id);
+            }
+            Some(_) => {}
+            None => {
+                self.peers.remove(&id);
+                self.announce(|change| change.lost.push(id));
+                let risen = self.recompute();
+                self.pass_on_risen(&risen, link);
+                // What was believed from itself only may be out of date.
+                let want = Frame::Want(Want { origin: id });
+                self.send_to_all(&want, |_| true);
+            }
+        }
+        self.effects.changed = true;
+    }
+
+    /// A frame has come, without its length. An error is the peer's fault, and the link's end.
+    pub(crate) fn frame(&mut self, link: LinkId, bytes: &[u8]) -> Result<(), LinkEnd> {
+        let Some(entry) = self.links.get_mut(&link) else {
+            return Ok(());
+        };
+        entry.heard = self.now;
+        entry.pinged = false;
+        self.stats.frames_in += 1;
+        let frame = wire::decode(bytes).map_err(|error| LinkEnd::Protocol(error.to_string()))?;
+        match frame {
+            Frame::Routed(routed) if routed.to == self.me => {
+                if !self.may_come_from(routed.from, link) {
+                    self.stats.frames_dropped += 1;
+                    return Ok(());
+                }
+                match routed.body {
+                    Body::Data { seq, payload } => self.data(&routed, seq, &payload),
+                    Body::Ack(ack) => self.receipt(&routed, ack),
+                    Body::Probe => self.probed(&routed),
+                }
+            }
+            Frame::Routed(routed) => self.forward(link, &routed, bytes),
+            Frame::State(state) => return self.state(link, state),
+            Frame::Change(change) => return self.change(link, change),
+            Frame::Want(want) => self.wanted(link, want.origin),
+            Frame::Refuse(refuse) => self.refused(&refuse.alias, refuse.owner),
+            Frame::Ping(token) => self.send(link, &Frame::Pong(token)),
+            Frame::Pong(_) => {}
+            Frame::Bye(bye) => return Err(LinkEnd::Bye(bye.reason)),
+            Frame::Hello(_) | Frame::Proof(_) => {
+                return Err(LinkEnd::Protocol("a second hello".into()));
+            }
+        }
+        Ok(())
+    }
+
+    /// The frames for a link so far. Then the streams that had to wait go on.
+    pub(crate) fn take_output(&mut self, link: LinkId) -> Vec<u8> {
+        let Some(entry) = self.links.get_mut(&link) else {
+            return Vec::new();
+        };
+        entry.woken = false;
+        let out = std::mem::take(&mut entry.out);
+        let waiting = std::mem::take(&mut entry.waiting);
+        for key in waiting {
+            if let Some(stream) = self.outbound.get_mut(&key) {
+                stream.waiting = false;
+            }
+            self.transmit(&key);
+        }
+        out
+    }
+
+    /// Appends a frame to the output of a link.
+    pub(super) fn send(&mut self, link: LinkId, frame: &Frame<'_>) {
+        if let Some(entry) = self.links.get_mut(&link).filter(|entry| !entry.cut) {
+            wire::encode(frame, &mut entry.out);
+            self.written(link);
+        }
+    }
+
+    /// To every neighbour, once each, that the filter lets pass.
+    pub(super) fn send_to_all(&mut self, frame: &Frame<'_>, filter: impl Fn(NodeId) -> bool) {
+        let chosen = self.peers.iter().filter(|(peer, _)| filter(**peer));
+        let links: Vec<LinkId> = chosen
+            .filter_map(|(_, links)| links.last().copied())
+            .collect();
+        for link in links {
+            self.send(link, frame);
+        }
+    }
+
+    /// After something was appended to a link's output.
+    pub(super) fn written(&mut self, link: LinkId) {
+        let Some(entry) = self.links.get_mut(&link) else {
+            return;
+        };
+        self.stats.frames_out += 1;
+        if !std::mem::replace(&mut entry.woken, true) {
+            self.effects.wake.push(link);
+        }
+        if entry.out.len() > self.limits.link_buffer && !entry.cut {
+            self.cut(link, LinkEnd::Overflow);
+        }
+    }
+
+    pub(super) fn cut(&mut self, link: LinkId, reason: LinkEnd) {
+        if let Some(entry) = self.links.get_mut(&link) {
+            entry.cut = true;
+            entry.out = Vec::new();
+            self.effects.cut.push((link, reason));
+        }
+    }
+
+    /// The link that is used to a node, if it can be reached.
+    pub(super) fn link_to(&self, node: NodeId) -> Option<LinkId> {
+        let neighbour = self.ways.get(&node)?;
+        self.peers.get(neighbour)?.last().copied()
+    }
+
+    pub(super) fn peer_of(&self, link: LinkId) -> Option<NodeId> {
+        Some(self.links.get(&link)?.peer.id)
+    }
+
+    pub(super) fn link_is_silent(&mut self, link: LinkId) {
+        let Some(entry) = self.links.get_mut(&link) else {
+            return;
+        };
+        let quiet = self.now.saturating_duration_since(entry.heard);
+        let (interval, timeout) = (self.limits.ping_interval, self.limits.ping_timeout);
+        if quiet < interval {
+            let at = entry.heard + interval;
+            return self.timers.set(Timer::Ping(link), at);
+        }
+        if std::mem::replace(&mut entry.pinged, true) {
+            return self.cut(link, LinkEnd::Silent);
+        }
+        self.send(link, &Frame::Ping(link.0));
+        self.timers.set(Timer::Ping(link), self.now + timeout);
+    }
+}

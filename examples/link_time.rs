@@ -13,7 +13,12 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use bayeux::link::{Config, Event, Fault, Key, Message, Methods, Node};
 
 /// Runs one of the two until it is killed.
-pub fn run(role: &str, address: &str, key: Key, every: Duration) -> Result<(), Box<dyn Error>> {
+pub(crate) fn run(
+    role: &str,
+    address: &str,
+    key: Key,
+    every: Duration,
+) -> Result<(), Box<dyn Error>> {
     let node = Node::start(Config::named(role, key))?;
     node.observe(|event| match event {
         Event::LinkUp { peer, .. } => println!("linked with {}", peer.name),

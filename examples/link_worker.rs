@@ -14,7 +14,7 @@ use bayeux::link::{Config, Event, Key, Node};
 use serde_json::json;
 
 /// Works until it is killed.
-pub fn run(address: &str, key: Key, authoriser: Option<&str>) -> Result<(), Box<dyn Error>> {
+pub(crate) fn run(address: &str, key: Key, authoriser: Option<&str>) -> Result<(), Box<dyn Error>> {
     let node = Node::start(Config::named("worker", key))?;
     node.observe(|event| {
         if let Event::LinkUp { .. } | Event::LinkDown { .. } | Event::LinkFailed { .. } = event {

@@ -28,6 +28,7 @@ mod refusals;
 #[path = "abuse/wire.rs"]
 mod wire;
 
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use good::{Good, Latencies};
@@ -76,19 +77,21 @@ fn run(kind: &Kind, scale: &Scale) -> Vec<String> {
     let good = Good::start(program.address, scale.few(GOOD));
     good.measured(scale.span.min(Duration::from_secs(2)));
     let peace = good.measured(scale.span);
+    let beside = scale.tells.then(|| elsewhere(kind, scale, &good));
     let before = program.metrics();
     let tally = Tally::new(scale.lenience);
-    let abused = abuse(kind, scale, &program, &good, &tally);
+    let abused = abuse(kind, scale, program.address, &good, &tally);
     let during = program.metrics();
     let mut faults = recovered(kind, &program, &before, scale);
     let after = program.metrics();
     if scale.tells {
         // What an allocator keeps for later does not grow in a second round; what is lost does.
         let again = Tally::new(scale.lenience);
-        abuse(kind, scale, &program, &good, &again);
+        abuse(kind, scale, program.address, &good, &again);
         faults.extend(recovered(kind, &program, &after, scale));
         let resident = [&before, &during, &after, &program.metrics()].map(|m| m.resident);
-        report(kind, [&peace, &abused], &tally, [&before, &during, &after]);
+        report(kind, &tally, [&before, &during, &after]);
+        report_latencies(&peace, &abused, beside.as_ref());
         report_memory(resident);
     }
     faults.extend(tally.faults());
@@ -97,10 +100,17 @@ fn run(kind: &Kind, scale: &Scale) -> Vec<String> {
     faults.iter().map(named).collect()
 }
 
+/// What the others feel when the abusers turn to another server on the same machine: that much of
+/// it is the machine's.
+fn elsewhere(kind: &Kind, scale: &Scale, good: &Good) -> Latencies {
+    let neighbour = Program::start(kind.flags);
+    let tally = Tally::new(scale.lenience);
+    abuse(kind, scale, neighbour.address, good, &tally)
+}
+
 /// Lets the abusers do their worst; what the others felt.
-fn abuse(kind: &Kind, scale: &Scale, program: &Program, good: &Good, tally: &Tally) -> Latencies {
+fn abuse(kind: &Kind, scale: &Scale, address: SocketAddr, good: &Good, tally: &Tally) -> Latencies {
     let until = Instant::now() + scale.span;
-    let address = program.address;
     std::thread::scope(|scope| {
         let abusers = scope.spawn(|| {
             (kind.run)(&Abuse {
@@ -137,14 +147,8 @@ fn recovered(kind: &Kind, program: &Program, before: &Metrics, scale: &Scale) ->
     faults
 }
 
-fn report(
-    kind: &Kind,
-    [peace, abused]: [&Latencies; 2],
-    tally: &Tally,
-    [before, during, after]: [&Metrics; 3],
-) {
-    println!("\n== {}: {}", kind.name, kind.about);
-    println!(
+fn report_latencies(peace: &Latencies, abused: &Latencies, beside: Option<&Latencies>) {
+    let mut line = format!(
         "   others: p99 {:.2} ms in peace ({}), {:.2} ms with abuse ({}), ratio {:.2}",
         peace.p99_ms(),
         peace.count(),
@@ -152,6 +156,18 @@ fn report(
         abused.count(),
         abused.p99_ms() / peace.p99_ms(),
     );
+    if let Some(beside) = beside {
+        let other = beside.p99_ms();
+        line += &format!(
+            "; {other:.2} ms with abuse of another server here, ratio to that {:.2}",
+            abused.p99_ms() / other,
+        );
+    }
+    println!("{line}");
+}
+
+fn report(kind: &Kind, tally: &Tally, [before, during, after]: [&Metrics; 3]) {
+    println!("\n== {}: {}", kind.name, kind.about);
     println!("   abusers: {tally}");
     for name in ["sessions", "connections"] {
         let metric = format!("bayeux_{name}");

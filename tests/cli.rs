@@ -380,6 +380,37 @@ fn what_is_published_comes_to_subscribers_as_lines() {
 }
 
 #[test]
+fn clients_take_the_transport_that_they_are_told() {
+    let server = Running::start(&["--listen=127.0.0.1:0", "--ops-listen=127.0.0.1:0"]);
+    let url = server.line("listening on ");
+    let metrics = server.line("metrics on ");
+    let socket = url.replace("http:", "ws:");
+    // A socket is the only connection; polling has one more, for what is sent.
+    for (url, flags, connections) in [
+        (&url, &["--transport=long-polling"][..], 2),
+        (&url, &["--transport", "websocket"], 1),
+        (&url, &[], 1),
+        (&socket, &[], 1),
+    ] {
+        let mut subscriber =
+            Running::start(&[&["subscribe"], flags, &[url.as_str(), "/cli/a"]].concat());
+        let lines = subscriber.output();
+        subscriber.line("subscribed to ");
+        wait_for_number(&metrics, &format!("bayeux_connections {connections}"));
+        let publish = [&["publish"], flags, &[url.as_str(), "/cli/a", "1"]].concat();
+        assert_eq!(output(&publish).status.code(), Some(0));
+        assert!(lines.recv_timeout(PATIENCE).unwrap().contains("/cli/a"));
+        subscriber.signal("TERM");
+        assert_eq!(subscriber.wait().code(), Some(0));
+        wait_for_number(&metrics, "bayeux_connections 0");
+    }
+    let wrong = output(&["publish", "--transport=long-polling", &socket, "/a", "1"]);
+    assert_eq!(wrong.status.code(), Some(2));
+    let wrong = output(&["publish", "--transport=carrier-pigeon", &url, "/a", "1"]);
+    assert_eq!(wrong.status.code(), Some(2));
+}
+
+#[test]
 fn a_subscriber_that_nobody_reads_ends() {
     let server = Running::start(&["--listen=127.0.0.1:0"]);
     let url = server.line("listening on ");

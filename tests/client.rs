@@ -1,4 +1,5 @@
-//! The client and the server, both through their public faces: every test on both connectors.
+//! The client and the server, both through their public faces: every test on both connectors, and
+//! over each transport that they have.
 #![cfg(feature = "client")]
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
@@ -9,7 +10,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use bayeux::broker::{Access, Action, Decision, Question, ServiceCall, ServiceReply};
-use bayeux::client::{Client, ClientBuilder, Error, Event, RecvError, State, Subscription};
+use bayeux::client::{
+    Client, ClientBuilder, Error, Event, RecvError, State, Subscription, Transport,
+};
 use bayeux::config::{Config, Connector};
 use bayeux::protocol::ClientId;
 use bayeux::{Server, ServerBuilder};
@@ -18,18 +21,49 @@ use serde_json::{Value, json};
 /// Longer than anything takes here.
 const LONG: Duration = Duration::from_secs(20);
 
-macro_rules! on_both_connectors {
+macro_rules! everywhere {
     ($($name:ident)*) => {
-        mod native {
-            $(#[test] fn $name() { super::$name(super::Connector::Native); })*
+        mod native_long_polling {
+            $(#[test] fn $name() { super::$name(super::NATIVE_LONG_POLLING); })*
         }
-        mod tiny_http {
-            $(#[test] fn $name() { super::$name(super::Connector::TinyHttp); })*
+        mod native_websocket {
+            $(#[test] fn $name() { super::$name(super::NATIVE_WEBSOCKET); })*
+        }
+        mod tiny_http_long_polling {
+            $(#[test] fn $name() { super::$name(super::TINY_HTTP_LONG_POLLING); })*
+        }
+        mod tiny_http_falling_back {
+            $(#[test] fn $name() { super::$name(super::TINY_HTTP_FALLING_BACK); })*
         }
     };
 }
 
-on_both_connectors! {
+/// Where a test takes place: the server's connector, and the transport that the client is told.
+#[derive(Clone, Copy, Debug)]
+struct Place {
+    connector: Connector,
+    transport: Transport,
+}
+
+const NATIVE_LONG_POLLING: Place = Place {
+    connector: Connector::Native,
+    transport: Transport::LongPolling,
+};
+const NATIVE_WEBSOCKET: Place = Place {
+    connector: Connector::Native,
+    transport: Transport::WebSocket,
+};
+const TINY_HTTP_LONG_POLLING: Place = Place {
+    connector: Connector::TinyHttp,
+    transport: Transport::LongPolling,
+};
+/// It has no WebSocket, which the client has to find out.
+const TINY_HTTP_FALLING_BACK: Place = Place {
+    connector: Connector::TinyHttp,
+    transport: Transport::Auto,
+};
+
+everywhere! {
     messages_arrive_once_and_in_order
     both_ways_in_order_when_connects_deliver
     a_publisher_gets_its_own_copy
@@ -45,9 +79,9 @@ on_both_connectors! {
     an_overflowing_client_comes_back
 }
 
-fn config(connector: Connector) -> Config {
+fn config(place: Place) -> Config {
     Config {
-        connector,
+        connector: place.connector,
         demo: Some(false),
         ..Config::default()
     }
@@ -58,13 +92,14 @@ fn builder(config: Config) -> ServerBuilder {
     Server::builder().config(config).listen([any])
 }
 
-fn server(connector: Connector) -> Server {
-    builder(config(connector)).start().unwrap()
+fn server(place: Place) -> Server {
+    builder(config(place)).start().unwrap()
 }
 
-fn to(server: &Server) -> ClientBuilder {
+fn to(place: Place, server: &Server) -> ClientBuilder {
     let (first, longest) = (Duration::from_millis(20), Duration::from_millis(200));
     Client::builder(&server.url())
+        .transport(place.transport)
         .backoff(first, longest)
         .network_timeout(Duration::from_secs(2))
         .connect_timeout(LONG)
@@ -83,11 +118,11 @@ fn eventually(what: &str, check: impl Fn() -> bool) {
     }
 }
 
-fn messages_arrive_once_and_in_order(connector: Connector) {
-    let server = server(connector);
+fn messages_arrive_once_and_in_order(place: Place) {
+    let server = server(place);
     let (from, to) = (
-        to(&server).connect().unwrap(),
-        to(&server).connect().unwrap(),
+        to(place, &server).connect().unwrap(),
+        to(place, &server).connect().unwrap(),
     );
     let subscription = to.subscribe("/numbers").unwrap();
     let acks: Vec<_> = (0..1000u64)
@@ -99,15 +134,15 @@ fn messages_arrive_once_and_in_order(connector: Connector) {
     assert_eq!(from.stats().failures + to.stats().failures, 0);
 }
 
-fn both_ways_in_order_when_connects_deliver(connector: Connector) {
+fn both_ways_in_order_when_connects_deliver(place: Place) {
     let server = builder(Config {
         meta_connect_deliver_only: true,
-        ..config(connector)
+        ..config(place)
     });
     let server = server.start().unwrap();
     let (left, right) = (
-        to(&server).connect().unwrap(),
-        to(&server).connect().unwrap(),
+        to(place, &server).connect().unwrap(),
+        to(place, &server).connect().unwrap(),
     );
     let (at_left, at_right) = (
         left.subscribe("/to/left").unwrap(),
@@ -121,9 +156,9 @@ fn both_ways_in_order_when_connects_deliver(connector: Connector) {
     assert!(numbers(&at_right, 1000).into_iter().eq(0..1000));
 }
 
-fn a_publisher_gets_its_own_copy(connector: Connector) {
-    let server = server(connector);
-    let client = to(&server).connect().unwrap();
+fn a_publisher_gets_its_own_copy(place: Place) {
+    let server = server(place);
+    let client = to(place, &server).connect().unwrap();
     let subscription = client.subscribe("/a").unwrap();
     let raw = serde_json::value::RawValue::from_string("{ \"n\":1.50e0 }".into()).unwrap();
     client.publish("/a", &raw).unwrap();
@@ -132,9 +167,9 @@ fn a_publisher_gets_its_own_copy(connector: Connector) {
     assert_eq!(message.id(), None);
 }
 
-fn wildcards_deliver_one_copy_to_each_subscription(connector: Connector) {
-    let server = server(connector);
-    let client = to(&server).connect().unwrap();
+fn wildcards_deliver_one_copy_to_each_subscription(place: Place) {
+    let server = server(place);
+    let client = to(place, &server).connect().unwrap();
     let patterns = ["/a/b", "/a/*", "/a/**", "/**"];
     let subscriptions = patterns.map(|pattern| client.subscribe(pattern).unwrap());
     let second = client.subscribe("/a/b").unwrap();
@@ -154,17 +189,17 @@ fn wildcards_deliver_one_copy_to_each_subscription(connector: Connector) {
     assert_eq!(second.recv(), Err(RecvError::Ended(Error::Closed)));
 }
 
-fn services_are_called(connector: Connector) {
+fn services_are_called(place: Place) {
     let double = |call: &ServiceCall<'_>| {
         let number: i64 = serde_json::from_str(call.data).unwrap_or_default();
         assert!(number >= 0, "the service panics");
         Ok(vec![ServiceReply::data(&(number * 2))?])
     };
-    let server = builder(config(connector))
+    let server = builder(config(place))
         .service("/service/double", Access::Sessions, double)
         .start()
         .unwrap();
-    let client = to(&server).connect().unwrap();
+    let client = to(place, &server).connect().unwrap();
     let seen = client.subscribe("/service/**").unwrap();
     assert_eq!(server.stats().broker.subscriptions, 0);
     let answer = client.call("/service/double", &21, LONG).unwrap();
@@ -180,7 +215,7 @@ fn services_are_called(connector: Connector) {
     }
 }
 
-fn what_the_policy_denies_is_an_error_with_its_reason(connector: Connector) {
+fn what_the_policy_denies_is_an_error_with_its_reason(place: Place) {
     let policy = |question: &Question<'_>| match question.action {
         Action::Handshake if !question.ext.unwrap_or_default().contains("secret") => {
             Decision::deny("who are you")
@@ -189,14 +224,16 @@ fn what_the_policy_denies_is_an_error_with_its_reason(connector: Connector) {
         Action::Publish if question.channel == "/no" => Decision::deny("pub"),
         _ => Decision::Allow,
     };
-    let server = builder(config(connector)).policy(policy).start().unwrap();
+    let server = builder(config(place)).policy(policy).start().unwrap();
     let reason = |error| match error {
         Error::Rejected(rejection) => rejection.arguments().to_owned(),
         other => panic!("{other:?}"),
     };
-    let refused = to(&server).ext(&json!({"ticket": "guess"})).connect();
+    let refused = to(place, &server)
+        .ext(&json!({"ticket": "guess"}))
+        .connect();
     assert_eq!(reason(refused.unwrap_err()), "who are you");
-    let client = to(&server)
+    let client = to(place, &server)
         .credentials(|| Ok::<_, String>(json!({"ticket": "secret"})))
         .connect()
         .unwrap();
@@ -218,17 +255,12 @@ fn lasting_address() -> SocketAddr {
         .expect("one is free")
 }
 
-fn a_restarted_server_is_found_again(connector: Connector) {
+fn a_restarted_server_is_found_again(place: Place) {
     let address = lasting_address();
-    let start = || {
-        builder(config(connector))
-            .listen([address])
-            .start()
-            .unwrap()
-    };
+    let start = || builder(config(place)).listen([address]).start().unwrap();
     let mut server = start();
     let (events, seen) = mpsc::channel();
-    let client = to(&server)
+    let client = to(place, &server)
         .on_event(move |event| drop(events.send(event.clone())))
         .connect()
         .unwrap();
@@ -256,14 +288,14 @@ fn a_restarted_server_is_found_again(connector: Connector) {
     assert_eq!(client.stats().sessions, 4);
 }
 
-fn the_server_can_dismiss_a_client(connector: Connector) {
-    let server = server(connector);
-    let client = to(&server).connect().unwrap();
+fn the_server_can_dismiss_a_client(place: Place) {
+    let server = server(place);
+    let client = to(place, &server).connect().unwrap();
     let subscription = client.subscribe("/a").unwrap();
     // Between two connects it would only learn that its session is unknown, and make another.
     eventually("held", || server.stats().broker.held == 1);
     let id = ClientId::parse(&client.client_id().unwrap()).unwrap();
-    assert!(server.broker().disconnect(&id));
+    assert!(server.broker().disconnect(id));
     assert_eq!(
         subscription.recv_timeout(LONG),
         Err(RecvError::Ended(Error::Disconnected))
@@ -273,9 +305,9 @@ fn the_server_can_dismiss_a_client(connector: Connector) {
     assert_eq!(client.publish("/a", &1), Err(Error::Closed));
 }
 
-fn leaving_ends_the_session_at_once(connector: Connector) {
-    let server = server(connector);
-    let client = to(&server).connect().unwrap();
+fn leaving_ends_the_session_at_once(place: Place) {
+    let server = server(place);
+    let client = to(place, &server).connect().unwrap();
     let local = server.local_client();
     let inbox = local.subscribe_queue("/last").unwrap();
     eventually("held", || server.stats().broker.held == 1);
@@ -293,15 +325,17 @@ fn leaving_ends_the_session_at_once(connector: Connector) {
     drop(inbox);
 }
 
-fn many_clients_hear_each_other(connector: Connector) {
-    let server = server(connector);
+fn many_clients_hear_each_other(place: Place) {
+    let server = server(place);
     // `tiny-http` starves connections beyond the first few of a burst.
-    let count = if connector == Connector::Native {
+    let count = if place.connector == Connector::Native {
         20
     } else {
         2
     };
-    let clients: Vec<_> = (0..count).map(|_| to(&server).start().unwrap()).collect();
+    let clients: Vec<_> = (0..count)
+        .map(|_| to(place, &server).start().unwrap())
+        .collect();
     let (heard, hearing) = mpsc::channel();
     let listening: Vec<_> = clients
         .iter()
@@ -334,22 +368,22 @@ fn many_clients_hear_each_other(connector: Connector) {
     assert_eq!(server.stats().broker.sessions, 0);
 }
 
-fn cookies_satisfy_a_strict_server(connector: Connector) {
+fn cookies_satisfy_a_strict_server(place: Place) {
     let server = builder(Config {
         require_browser_cookie: true,
-        ..config(connector)
+        ..config(place)
     });
     let server = server.start().unwrap();
-    let client = to(&server).connect().unwrap();
+    let client = to(place, &server).connect().unwrap();
     let subscription = client.subscribe("/a").unwrap();
     client.publish("/a", &7).unwrap();
     assert_eq!(numbers(&subscription, 1), [7]);
     assert_eq!(client.stats().failures, 0);
 }
 
-fn a_reconnect_begins_a_new_session(connector: Connector) {
-    let server = server(connector);
-    let client = to(&server).connect().unwrap();
+fn a_reconnect_begins_a_new_session(place: Place) {
+    let server = server(place);
+    let client = to(place, &server).connect().unwrap();
     let subscription = client.subscribe("/a").unwrap();
     let before = client.client_id();
     eventually("held", || server.stats().broker.held == 1);
@@ -362,13 +396,13 @@ fn a_reconnect_begins_a_new_session(connector: Connector) {
     assert_eq!(server.stats().broker.sessions, 1, "the old one is gone");
 }
 
-fn an_overflowing_client_comes_back(connector: Connector) {
+fn an_overflowing_client_comes_back(place: Place) {
     let server = builder(Config {
         max_queue_messages: 10,
-        ..config(connector)
+        ..config(place)
     });
     let server = server.start().unwrap();
-    let client = Arc::new(to(&server).connect().unwrap());
+    let client = Arc::new(to(place, &server).connect().unwrap());
     let subscription = client.subscribe("/a").unwrap();
     let local = server.local_client();
     // More than fits the queue before the client can come back for it.

@@ -11,12 +11,18 @@ mod browsers;
 mod connects;
 #[path = "e2e/delivery.rs"]
 mod delivery;
+#[path = "e2e/embedding.rs"]
+mod embedding;
 #[path = "e2e/files.rs"]
 mod files;
 #[path = "e2e/harness.rs"]
 mod harness;
 #[path = "e2e/http.rs"]
 mod http;
+#[path = "e2e/originals.rs"]
+mod originals;
+#[path = "e2e/proxies.rs"]
+mod proxies;
 #[path = "e2e/requests.rs"]
 mod requests;
 #[path = "e2e/slowness.rs"]
@@ -110,6 +116,47 @@ on_both_connectors! {
         parts_of_files
         demo_pages_are_built_in
     }
+    embedding {
+        content_by_path_and_any_method
+        bodies_of_content_are_bounded
+        content_that_fails
+        a_slow_handler_delays_nobody_but_its_caller
+        the_hook_sees_every_response
+        a_hook_that_fails
+        messages_survive_the_hook
+        types_by_ending
+        a_late_answer_of_a_service
+    }
+    proxies {
+        nobody_is_believed_by_default
+        a_trusted_proxy_is_believed
+        a_limit_per_address_counts_the_client
+        secure_behind_a_proxy
+        pages_of_the_reported_host_are_own
+        a_line_for_every_request
+    }
+    originals {
+        acls
+        server_and_client
+        services
+        errors_are_delivered
+        one_request_does_not_end_the_server
+        ids_are_no_secrets_of_others
+        an_empty_id_is_nobody
+        services_ask_for_session_and_policy
+        what_is_denied_is_not_done
+        files_outside_are_out_of_reach
+        the_limit_of_held_connects_is_exact
+        companions_wait_for_nothing
+        a_second_connect_keeps_the_session
+        messages_outlive_a_lost_connect
+        the_first_connect_returns_at_once
+        the_id_zero_comes_back
+        stopping_with_held_connects_twice
+        every_answer_has_a_length
+        a_repeated_subscribe_is_harmless
+        a_callback_filters_deliveries
+    }
     stopping {
         every_held_connect_is_answered
         stopping_takes_no_longer_than_it_must
@@ -122,6 +169,9 @@ tiny_http_cannot! {
         a_request_behind_a_held_connect_waits_its_turn: "its library reads on behind a request",
         a_body_is_asked_for_when_it_is_wanted: "its library answers `Expect` itself",
         smuggled_requests_are_refused: "its library judges heads, and leniently",
+    }
+    proxies {
+        upgrades_and_streams_are_logged: "it has neither sockets nor streams of events",
     }
     connects {
         a_peer_that_leaves_is_noticed: "its library shows no closed connection",

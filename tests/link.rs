@@ -314,7 +314,9 @@ fn work_is_spread_over_those_that_share_it() {
     let workers: Vec<Node> = counts.iter().map(|_| linked("worker", &address)).collect();
     for (worker, count) in workers.iter().zip(&counts) {
         let count = Arc::clone(count);
-        let work = move |_: Message| drop(count.fetch_add(1, Ordering::Relaxed));
+        let work = move |_: Message| {
+            count.fetch_add(1, Ordering::Relaxed);
+        };
         worker.export_shared("work", work).unwrap().keep();
     }
     eventually("both are there", || hub.aliases().len() == 2);

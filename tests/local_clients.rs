@@ -227,19 +227,19 @@ fn pushing_to_one_client() {
     let bot = world.broker.local_client();
     let a = world.open();
     let id = ClientId::parse(&a).unwrap();
-    assert_eq!(bot.push(&id, "/service/late", &1), Ok(()));
+    assert_eq!(bot.push(id, "/service/late", &1), Ok(()));
     assert_eq!(
-        bot.push(&id, "/service/late", &2),
+        bot.push(id, "/service/late", &2),
         Err(LocalError::QueueFull)
     );
     let items = world.ask(&json!([connect(&a)]));
     assert_eq!(items[0], json!({"channel": "/service/late", "data": 1}));
-    assert!(world.broker.disconnect(&id));
-    assert!(!world.broker.disconnect(&id));
+    assert!(world.broker.disconnect(id));
+    assert!(!world.broker.disconnect(id));
     let channel = ChannelName::try_from("/x").unwrap();
     let message = Publication::new(&channel, "1", Publisher::Nobody);
     assert_eq!(
-        world.broker.push(&id, message),
+        world.broker.push(id, message),
         Err(LocalError::UnknownClient)
     );
 }

@@ -40,6 +40,33 @@ fn a_publish_ends_a_hold_with_the_message_before_the_reply() {
     );
 }
 
+/// While others wait for their turn, whoever comes back for messages lines up, and takes with it
+/// what arrives until then. Where it must not be held it is answered at once.
+#[test]
+fn a_connect_lines_up_behind_others_that_were_woken() {
+    let mut world = world();
+    world.browser = Some(BrowserId(1));
+    let (a, b) = (world.open(), world.open());
+    world.subscribe(&a, &json!("/x"));
+    world.publish(&b, "/x", &json!(1));
+    world.fall_behind(true);
+    let late = world.send(&json!([connect(&a)])).err().unwrap();
+    world.publish(&b, "/x", &json!(2));
+    let items = world.answer(late).written();
+    assert_eq!(data_of(&items), [json!(1), json!(2)]);
+    assert_eq!(world.broker.stats().held, 0);
+
+    world.fall_behind(false);
+    let other = world.hold(&connect(&b));
+    world.publish(&b, "/x", &json!(3));
+    world.fall_behind(true);
+    let items = world.send(&json!([connect(&a)])).ok().unwrap().written();
+    assert_eq!(data_of(&items), [json!(3)], "its browser holds another");
+    assert_eq!(items[1].get("advice"), None);
+    world.fall_behind(false);
+    world.leave(other);
+}
+
 #[test]
 fn a_hold_ends_at_its_timeout_and_carries_no_advice() {
     let mut world = world();

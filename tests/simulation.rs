@@ -225,6 +225,7 @@ impl Simulation {
             .pick(&[None, None, Some(BrowserId(1)), Some(BrowserId(2))]);
         self.world.transport = transport;
         self.world.browser = browser;
+        self.world.fall_behind(self.rng.percent(30));
         let key = self.world.next_key;
         let sent = self.world.send(&Value::from(messages));
         let settled = self.world.settled(sent);
@@ -367,7 +368,7 @@ impl Simulation {
         }
         let id = ClientId::parse(&name).expect("the id of a session");
         if self.rng.percent(30) {
-            assert!(self.world.broker.disconnect(&id));
+            assert!(self.world.broker.disconnect(id));
             self.model.end(&name, Gone::Dismissed);
             return;
         }
@@ -375,7 +376,7 @@ impl Simulation {
         let channel = ChannelName::try_from("/service/push").expect("a channel");
         let data = sent.json["data"].to_string();
         let publication = Publication::new(&channel, &data, Publisher::Nobody);
-        let pushed = self.world.broker.push(&id, publication);
+        let pushed = self.world.broker.push(id, publication);
         assert_eq!(pushed.is_ok(), self.model.push(&name, &sent));
     }
 

@@ -268,7 +268,7 @@ fn how_a_socket_hears_of_the_end() {
 
     let (mut socket, client) = world.open_socket();
     socket.hold(&mut world, &connect(&client));
-    assert!(world.broker.disconnect(&client_id(&client)));
+    assert!(world.broker.disconnect(client_id(&client)));
     let ended = socket.pushes(&mut world).unwrap_err();
     assert_eq!((ended, ended.notice()), (gone(Gone::Dismissed, true), None));
     let answers = socket.answers();
@@ -279,7 +279,7 @@ fn how_a_socket_hears_of_the_end() {
     assert_eq!(answers[1]["advice"]["reconnect"], "none");
 
     let (mut socket, client) = world.open_socket();
-    assert!(world.broker.disconnect(&client_id(&client)));
+    assert!(world.broker.disconnect(client_id(&client)));
     let ended = socket.pushes(&mut world).unwrap_err();
     let notice: Value = serde_json::from_str(ended.notice().unwrap()).unwrap();
     assert_eq!(

@@ -21,6 +21,7 @@ const ON_SOCKETS: &[&str] = &[
     "tests/cli",
     "tests/client_failures",
     "tests/client_support",
+    "tests/client_websocket",
     "tests/e2e",
     "tests/interop",
     "tests/link",
@@ -35,6 +36,7 @@ const ON_SOCKETS: &[&str] = &[
     "tests/tcp_reactor",
     "tests/tcp_stress",
     "tests/client",
+    "tests/tls",
 ];
 /// Most lines of a file of tests.
 const TEST_LENGTH: usize = 700;

@@ -27,6 +27,16 @@ pub enum AnswerStatus {
     Unavailable,
 }
 
+impl AnswerStatus {
+    /// The status of HTTP.
+    pub fn code(self) -> u16 {
+        match self {
+            Self::Ok => 200,
+            Self::Unavailable => 503,
+        }
+    }
+}
+
 /// Everything one response or frame says.
 pub struct Answer {
     /// How it went as a whole.

@@ -20,6 +20,8 @@ pub struct BrokerConfig {
     pub anonymous_publish: bool,
     /// Whether a publisher that is subscribed gets its own messages. Default true.
     pub broadcast_to_publisher: bool,
+    /// Whether receivers see a public id of the publisher, as `sender`. Default false.
+    pub expose_sender: bool,
     /// Whether messages leave with connect replies only. Default false.
     pub meta_connect_deliver_only: bool,
     /// Whether a session is found only with the browser cookie of its handshake. Default false,
@@ -53,6 +55,7 @@ impl Default for BrokerConfig {
             max_client_interval: Duration::from_secs(60),
             anonymous_publish: false,
             broadcast_to_publisher: true,
+            expose_sender: false,
             meta_connect_deliver_only: false,
             require_browser_cookie: false,
             queue: QueueLimits::default(),

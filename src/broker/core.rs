@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::config::BrokerConfig;
 use super::events::{Client, Event, Observers};
+use super::filter::{self, Filter, Filters};
 use super::held::{Browser, HeldCounts};
 use super::listeners::Listeners;
 use super::load::Load;
@@ -13,6 +14,7 @@ use super::local::LocalError;
 use super::mailbox::Locals;
 use super::meta::Unknown;
 use super::policy::Policy;
+use super::public_id::PublicIds;
 use super::queue::{Outcome, QueueLimits};
 use super::registry::Registry;
 use super::run::Run;
@@ -25,7 +27,7 @@ use super::wakes::Wakes;
 use super::work::{Job, Pool};
 use crate::clock::Clock;
 use crate::counters::Counter;
-use crate::protocol::{ClientId, Publication};
+use crate::protocol::{ChannelName, ClientId, Draft, Publication, Publisher};
 use crate::transport::BrowserId;
 
 pub(crate) struct Core {
@@ -43,7 +45,10 @@ pub(crate) struct Core {
     pub(crate) policy: Option<Box<dyn Policy>>,
     pub(crate) listeners: Listeners,
     pub(crate) observers: Observers,
+    pub(crate) filters: Filters,
     pub(crate) services: Services,
+    /// Makes public ids of publishers, where they are shown.
+    pub(crate) senders: Option<PublicIds>,
     /// Policy and listeners.
     pub(crate) judges: Pool<Box<Run<'static>>>,
     /// Services, local callbacks and observers.
@@ -113,7 +118,7 @@ impl Sender {
 impl Core {
     /// Whether user code must see messages before they are executed.
     pub(crate) fn judging(&self) -> bool {
-        self.policy.is_some() || self.listeners.any()
+        self.policy.is_some() || self.listeners.any() || self.filters.any()
     }
 
     pub(crate) fn is_draining(&self) -> bool {
@@ -155,28 +160,74 @@ impl Core {
             sender.publisher
         };
         let mut sums = Sums::default();
+        let filter = self.filters.get();
+        let filter = filter.as_deref();
         for session in receivers
             .iter()
             .filter(|session| Arc::as_ptr(session) != silent)
         {
-            self.deliver(item, session, sender.rider, wakes, &mut sums);
+            self.filtered(filter, item, session, sender.rider, wakes, &mut sums);
         }
         let reached = sums.queued;
         self.settle(sums);
         reached
     }
 
-    /// Queues a message for one remote client.
+    /// The session of a client, remote or local.
+    pub(crate) fn session_of(&self, client: Client) -> Option<Arc<Session>> {
+        match client {
+            Client::Remote(id) => self.registry.get(&id),
+            Client::Local(id) => self.locals.session(id),
+        }
+    }
+
+    /// The public id of a publisher, if those are shown.
+    pub(crate) fn public_id(&self, session: &Session) -> Option<String> {
+        let senders = self.senders.as_ref()?;
+        Some(senders.of(session.number()))
+    }
+
+    /// A message published by that session.
+    pub(crate) fn publication_of(
+        &self,
+        session: &Session,
+        channel: &ChannelName,
+        data: &str,
+    ) -> Arc<Publication> {
+        let publisher = match session.identity() {
+            Identity::Remote(id) => Publisher::Remote(id),
+            Identity::Local(id) => Publisher::Local(id),
+        };
+        let sender = self.public_id(session);
+        let draft = Draft {
+            data: Some(data),
+            sender: sender.as_deref(),
+            publisher,
+            ..Draft::new(channel)
+        };
+        Arc::new(draft.build())
+    }
+
+    /// Queues a message for one client.
     pub(crate) fn push(
         self: &Arc<Self>,
-        client: &ClientId,
+        client: Client,
         publication: Publication,
     ) -> Result<(), LocalError> {
-        let session = self.registry.get(client).ok_or(LocalError::UnknownClient)?;
+        let session = self.session_of(client).ok_or(LocalError::UnknownClient)?;
         let publication = Arc::new(publication);
         let (mut wakes, mut sums) = (Wakes::default(), Sums::default());
         let nobody = std::ptr::null();
-        self.deliver(&publication, &session, nobody, &mut wakes, &mut sums);
+        let filter = self.filters.get();
+        let filter = filter.as_deref();
+        self.filtered(
+            filter,
+            &publication,
+            &session,
+            nobody,
+            &mut wakes,
+            &mut sums,
+        );
         let (queued, full) = (sums.queued == 1, sums.refused + sums.overflowed.len() > 0);
         self.settle(sums);
         wakes.send();
@@ -184,14 +235,34 @@ impl Core {
             return Err(LocalError::QueueFull);
         }
         if !queued {
-            return Err(LocalError::UnknownClient);
+            return Err(match filter {
+                Some(_) if session.lock().gone().is_none() => LocalError::Filtered,
+                _ => LocalError::UnknownClient,
+            });
         }
-        let client = Client::Remote(*client);
         self.observers.tell(&self.servants, || Event::Pushed {
             client,
             publication,
         });
         Ok(())
+    }
+
+    /// Delivers what the filter lets through. With no lock held: the filter is user code.
+    fn filtered(
+        &self,
+        filter: Option<&Filter>,
+        item: &Arc<Publication>,
+        session: &Arc<Session>,
+        rider: *const Session,
+        wakes: &mut Wakes,
+        sums: &mut Sums,
+    ) {
+        let Some(filter) = filter else {
+            return self.deliver(item, session, rider, wakes, sums);
+        };
+        if let Some(item) = filter::apply(filter, session, item) {
+            self.deliver(&item, session, rider, wakes, sums);
+        }
     }
 
     fn deliver(

@@ -20,6 +20,24 @@ pub enum Client {
     Local(LocalId),
 }
 
+impl From<ClientId> for Client {
+    fn from(id: ClientId) -> Self {
+        Self::Remote(id)
+    }
+}
+
+impl From<&ClientId> for Client {
+    fn from(id: &ClientId) -> Self {
+        Self::Remote(*id)
+    }
+}
+
+impl From<LocalId> for Client {
+    fn from(id: LocalId) -> Self {
+        Self::Local(id)
+    }
+}
+
 /// Something that happened.
 #[derive(Clone, Debug)]
 #[non_exhaustive]

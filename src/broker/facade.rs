@@ -10,12 +10,14 @@ use super::answer::Executed;
 use super::config::BrokerConfig;
 use super::core::{Core, Counters, Sender};
 use super::events::{Event, Observers};
+use super::filter::{Delivery, Filters, Passage};
 use super::held::HeldCounts;
 use super::listeners::Listeners;
 use super::load::Load;
-use super::local::{LocalClient, LocalError, to_json};
+use super::local::{LocalClient, LocalError, broadcast, to_json};
 use super::mailbox::Locals;
 use super::policy::{Policy, Question, Verdict};
+use super::public_id::PublicIds;
 use super::queue::Overflow;
 use super::registry::Registry;
 use super::run::{Call, Run, execute, judge};
@@ -27,15 +29,13 @@ use super::ticker::{Ticker, TickerThread, tick};
 use super::wakes::Wakes;
 use super::work::{Job, Pool};
 use crate::clock::Clock;
-use crate::protocol::{
-    ChannelKind, ChannelName, ClientId, InvalidChannel, Pattern, Publication, Publisher,
-};
+use crate::protocol::{ChannelKind, ChannelName, InvalidChannel, Pattern, Publication, Publisher};
 use crate::transport::{Link, Peer};
 
 /// A handle to the broker; clones share it. It lives until the last handle is gone.
 #[derive(Clone)]
 pub struct Broker {
-    core: Arc<Core>,
+    pub(super) core: Arc<Core>,
     _ticker: Option<Arc<TickerThread>>,
 }
 
@@ -74,6 +74,10 @@ impl Broker {
         if local_queue.overflow == Overflow::Disconnect {
             local_queue.overflow = Overflow::DropOldest;
         }
+        let senders = match config.expose_sender {
+            true => Some(PublicIds::new().map_err(std::io::Error::other)?),
+            false => None,
+        };
         let core = Core {
             registry: Arc::new(Registry::new(config.max_sessions)),
             table: Table::default(),
@@ -86,6 +90,8 @@ impl Broker {
             policy,
             listeners: Listeners::default(),
             observers: Observers::default(),
+            filters: Filters::default(),
+            senders,
             services: Services::default(),
             judges,
             servants: Arc::new(servants),
@@ -154,6 +160,12 @@ impl Broker {
         Ok(())
     }
 
+    /// Sets the service of all channels below `/service/` that have none of their own; without it
+    /// they are unknown. It has no name, so nobody can ask for it by one.
+    pub fn set_fallback_service(&self, access: Access, service: impl Service) {
+        self.core.services.set_fallback(Box::new(service), access);
+    }
+
     /// Removes a service; calls that it has begun go on. Whether there was one.
     pub fn remove_service(&self, channel: &str) -> bool {
         ChannelName::try_from(channel).is_ok_and(|name| self.core.services.remove(&name))
@@ -174,10 +186,26 @@ impl Broker {
         Ok(())
     }
 
+    /// Sets the delivery filter: it is asked for each message and each receiver, remote or local,
+    /// and may drop or replace that receiver's copy. It runs on a worker thread, or on the thread
+    /// that publishes or pushes in this process; may block, and then holds up the publisher. A
+    /// panic drops the copy. To be set before the first client is there.
+    pub fn set_delivery_filter(
+        &self,
+        filter: impl Fn(&Delivery<'_>) -> Passage + Send + Sync + 'static,
+    ) {
+        self.core.filters.set(Arc::new(filter));
+    }
+
     /// Tells the observer what happens, in order, on a worker thread. It cannot hold up anything:
     /// events that it is too slow for are dropped and counted.
     pub fn add_observer(&self, observer: impl Fn(&Event) + Send + Sync + 'static) {
         self.core.observers.add(Box::new(observer));
+    }
+
+    /// Runs user code on a worker thread. When the broker is being dropped it is dropped instead.
+    pub(crate) fn run(&self, job: Job) {
+        drop(self.core.servants.submit(job));
     }
 
     /// Opens a client in this process.
@@ -190,9 +218,7 @@ impl Broker {
     /// # Errors
     /// If the channel is no broadcast channel, or the data cannot be written as JSON.
     pub fn publish(&self, channel: &str, data: &impl Serialize) -> Result<usize, LocalError> {
-        let name = ChannelName::try_from(channel).ok();
-        let name = name.filter(|name| name.kind() == ChannelKind::Broadcast);
-        let name = name.ok_or_else(|| LocalError::InvalidChannel(channel.to_owned()))?;
+        let name = broadcast(channel)?;
         let publication = Publication::new(&name, &to_json(data)?, Publisher::Nobody);
         Ok(self.publish_encoded(&Arc::new(publication)))
     }
@@ -203,20 +229,6 @@ impl Broker {
         let reached = self.core.fan_out(publication, Sender::nobody(), &mut wakes);
         wakes.send();
         reached
-    }
-
-    /// Sends a message to one remote client, whatever it is subscribed to.
-    ///
-    /// # Errors
-    /// If there is no such session, or its queue is full.
-    pub fn push(&self, client: &ClientId, publication: Publication) -> Result<(), LocalError> {
-        self.core.push(client, publication)
-    }
-
-    /// Ends the session of a remote client, which is told so. Whether there was one.
-    pub fn disconnect(&self, client: &ClientId) -> bool {
-        let session = self.core.registry.get(client);
-        session.is_some_and(|session| self.core.end(&session, Gone::Dismissed))
     }
 
     /// Refuses new requests from now on and answers every held connect, spread over the time given.

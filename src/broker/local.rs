@@ -7,14 +7,12 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::core::{Core, Sender, client_of};
-use super::events::Event;
-use super::mailbox::{Callback, Shared};
+use super::events::{Client, Event};
+use super::mailbox::{Goes, Shared};
 use super::session::{Gone, Identity, Session, SessionSettings};
 use super::stream::Kind;
 use super::wakes::Wakes;
-use crate::protocol::{
-    ChannelKind, ChannelName, ClientId, LocalId, Pattern, Publication, Publisher,
-};
+use crate::protocol::{ChannelKind, ChannelName, LocalId, Pattern, Publication, Publisher};
 use crate::transport::Link;
 
 /// A client in this process. It has no handshake, never expires, and is asked no policy. Its id
@@ -36,6 +34,10 @@ pub enum LocalError {
     UnknownClient,
     /// The receiver's queue was full.
     QueueFull,
+    /// The client has as many subscriptions as it may.
+    TooManySubscriptions,
+    /// The delivery filter dropped it.
+    Filtered,
 }
 
 impl fmt::Display for LocalError {
@@ -45,6 +47,8 @@ impl fmt::Display for LocalError {
             Self::InvalidData(why) => write!(f, "invalid data: {why}"),
             Self::UnknownClient => f.write_str("no such client"),
             Self::QueueFull => f.write_str("the client's queue is full"),
+            Self::TooManySubscriptions => f.write_str("the client has too many subscriptions"),
+            Self::Filtered => f.write_str("the delivery filter dropped it"),
         }
     }
 }
@@ -103,12 +107,18 @@ impl LocalClient {
         pattern: &str,
         callback: impl FnMut(&Arc<Publication>) + Send + 'static,
     ) -> Result<LocalSubscription, LocalError> {
-        self.record(pattern, Some(Box::new(callback)))
+        self.record(pattern, Goes::callback(callback))
     }
 
     /// Subscribes for [`recv_timeout`](Self::recv_timeout).
     pub fn subscribe_queue(&self, pattern: &str) -> Result<LocalSubscription, LocalError> {
-        self.record(pattern, None)
+        self.record(pattern, Goes::Queue)
+    }
+
+    /// Subscribes without receiving: the subscription is recorded, counted and told to observers
+    /// like any other, and what arrives for it alone is dropped.
+    pub fn subscribe_silently(&self, pattern: &str) -> Result<LocalSubscription, LocalError> {
+        self.record(pattern, Goes::Nowhere)
     }
 
     /// Waits for the next message of a subscription without callback. Blocks at the most so long.
@@ -123,8 +133,7 @@ impl LocalClient {
     pub fn publish(&self, channel: &str, data: &impl Serialize) -> Result<usize, LocalError> {
         let name = broadcast(channel)?;
         let data = to_json(data)?;
-        let publisher = Publisher::Local(self.id());
-        let publication = Arc::new(Publication::new(&name, &data, publisher));
+        let publication = self.core.publication_of(&self.session, &name, &data);
         let sender = Sender::new(Some(&self.session), None);
         let mut wakes = Wakes::default();
         let reached = self.core.fan_out(&publication, sender, &mut wakes);
@@ -132,10 +141,10 @@ impl LocalClient {
         Ok(reached)
     }
 
-    /// Sends a message to one remote client, whatever it is subscribed to.
+    /// Sends a message to one client, whatever it is subscribed to.
     pub fn push(
         &self,
-        client: &ClientId,
+        client: impl Into<Client>,
         channel: &str,
         data: &impl Serialize,
     ) -> Result<(), LocalError> {
@@ -143,20 +152,16 @@ impl LocalClient {
             .map_err(|_| LocalError::InvalidChannel(channel.to_owned()))?;
         let data = to_json(data)?;
         let publication = Publication::new(&name, &data, Publisher::Local(self.id()));
-        self.core.push(client, publication)
+        self.core.push(client.into(), publication)
     }
 
-    fn record(
-        &self,
-        pattern: &str,
-        callback: Option<Callback>,
-    ) -> Result<LocalSubscription, LocalError> {
+    fn record(&self, pattern: &str, goes: Goes) -> Result<LocalSubscription, LocalError> {
         let invalid = || LocalError::InvalidChannel(pattern.to_owned());
         let pattern = Pattern::try_from(pattern).map_err(|_| invalid())?;
         if pattern.kind() != ChannelKind::Broadcast {
             return Err(invalid());
         }
-        let token = self.shared.add(pattern.clone(), callback, || {
+        let token = self.shared.add(pattern.clone(), goes, || {
             // Fails only for a client that was dropped, and this one is not.
             drop(self.core.subscribe(&self.session, &[pattern]));
         });
@@ -198,7 +203,7 @@ impl Drop for LocalSubscription {
     }
 }
 
-fn broadcast(channel: &str) -> Result<ChannelName, LocalError> {
+pub(crate) fn broadcast(channel: &str) -> Result<ChannelName, LocalError> {
     let name = ChannelName::try_from(channel).ok();
     name.filter(|name| name.kind() == ChannelKind::Broadcast)
         .ok_or_else(|| LocalError::InvalidChannel(channel.to_owned()))

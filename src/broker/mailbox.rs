@@ -13,7 +13,7 @@ use super::core::Core;
 use super::queue::{Outcome, Queue};
 use super::session::Session;
 use super::work::guarded;
-use crate::protocol::{Pattern, Publication, Tail};
+use crate::protocol::{ChannelName, LocalId, Pattern, Publication, Tail};
 use crate::transport::Outlet;
 
 pub(crate) type Callback = Box<dyn FnMut(&Arc<Publication>) + Send>;
@@ -22,8 +22,41 @@ struct Entry {
     /// Of a subscription; never used again.
     token: u64,
     pattern: Pattern,
-    /// Without one, messages go to `recv_timeout`.
-    callback: Option<Arc<Mutex<Callback>>>,
+    goes: Goes,
+}
+
+/// Where the messages of a subscription go.
+#[derive(Clone)]
+pub(crate) enum Goes {
+    /// To a function.
+    Callback(Arc<Mutex<Callback>>),
+    /// To `recv_timeout`.
+    Queue,
+    /// Nobody wants them.
+    Nowhere,
+}
+
+impl Goes {
+    pub(crate) fn callback(callback: impl FnMut(&Arc<Publication>) + Send + 'static) -> Self {
+        Self::Callback(Arc::new(Mutex::new(Box::new(callback))))
+    }
+}
+
+impl Mailbox {
+    /// Where a message goes: to the most specific subscription that wants it, or, if it was pushed
+    /// past all subscriptions, to `recv_timeout`.
+    fn way(&self, channel: &ChannelName) -> Goes {
+        let matching = || {
+            let entries = self.entries.iter();
+            entries.filter(|entry| entry.pattern.matches(channel))
+        };
+        let wanted = matching().filter(|entry| !matches!(entry.goes, Goes::Nowhere));
+        match wanted.max_by_key(|entry| specificity(&entry.pattern)) {
+            Some(entry) => entry.goes.clone(),
+            None if matching().next().is_some() => Goes::Nowhere,
+            None => Goes::Queue,
+        }
+    }
 }
 
 /// What a client is subscribed to, and what waits for `recv_timeout`. Its lock is held from taking
@@ -60,6 +93,12 @@ impl Locals {
         self.list.lock().remove(&number);
     }
 
+    /// The session of a client in this process.
+    pub(crate) fn session(&self, id: LocalId) -> Option<Arc<Session>> {
+        let shared = self.list.lock().get(&id.0)?.upgrade()?;
+        shared.session.upgrade()
+    }
+
     pub(crate) fn for_each(&self, mut visit: impl FnMut(&Arc<Shared>)) {
         let list: Vec<_> = self
             .list
@@ -77,7 +116,8 @@ impl Outlet for Shared {
             return;
         };
         let mut mailbox = self.mailbox.lock();
-        if mailbox.entries.iter().any(|entry| entry.callback.is_some()) {
+        let calls = |entry: &Entry| matches!(entry.goes, Goes::Callback(_));
+        if mailbox.entries.iter().any(calls) {
             drop(mailbox);
             if !self.scheduled.swap(true, Ordering::AcqRel) {
                 self.schedule();
@@ -85,7 +125,12 @@ impl Outlet for Shared {
             return;
         }
         while let Some(message) = self.take() {
-            self.keep(&core, &mut mailbox.inbox, &message);
+            match mailbox.way(message.channel()) {
+                Goes::Nowhere => core.load.left(message.json().len()),
+                Goes::Queue | Goes::Callback(_) => {
+                    self.keep(&core, &mut mailbox.inbox, &message);
+                }
+            }
         }
     }
 }
@@ -103,20 +148,14 @@ impl Shared {
     }
 
     /// Adds a subscription and calls `record`, with nothing being delivered in between.
-    pub(crate) fn add(
-        &self,
-        pattern: Pattern,
-        callback: Option<Callback>,
-        record: impl FnOnce(),
-    ) -> u64 {
-        let callback = callback.map(|callback| Arc::new(Mutex::new(callback)));
+    pub(crate) fn add(&self, pattern: Pattern, goes: Goes, record: impl FnOnce()) -> u64 {
         let mut mailbox = self.mailbox.lock();
         mailbox.tokens += 1;
         let token = mailbox.tokens;
         mailbox.entries.push(Entry {
             token,
             pattern,
-            callback,
+            goes,
         });
         record();
         token
@@ -205,14 +244,16 @@ impl Shared {
         let Some(message) = self.take() else {
             return false;
         };
-        let matching = mailbox
-            .entries
-            .iter()
-            .filter(|entry| entry.pattern.matches(message.channel()));
-        let best = matching.max_by_key(|entry| specificity(&entry.pattern));
-        let Some(callback) = best.and_then(|entry| entry.callback.clone()) else {
-            self.keep(&core, &mut mailbox.inbox, &message);
-            return true;
+        let callback = match mailbox.way(message.channel()) {
+            Goes::Callback(callback) => callback,
+            Goes::Queue => {
+                self.keep(&core, &mut mailbox.inbox, &message);
+                return true;
+            }
+            Goes::Nowhere => {
+                core.load.left(message.json().len());
+                return true;
+            }
         };
         drop(mailbox);
         core.load.left(message.json().len());

@@ -3,15 +3,16 @@
 use std::sync::Arc;
 
 use super::answer::AnswerStatus;
+use super::asking::Denied;
 use super::core::client_of;
 use super::events::Event;
+use super::flags::Flags;
 use super::held::{Full, HeldLimits, Place};
 use super::hold::{ConnectTerms, HeldConnect, SLOW_RETRY_MS};
-use super::policy::{Action, Decision, Principal, Question};
+use super::policy::Action;
 use super::run::{Run, Step, echo};
 use super::session::{Gone, Identity, Session, SessionSettings, State};
 use super::stream::{Attachment, Kind};
-use super::work::guarded;
 use crate::protocol::{
     Advice, ClientId, ErrorText, Message, Pattern, ReplyTo, Target, error, json,
     parse_subscriptions,
@@ -22,12 +23,6 @@ use crate::transport::{BrowserId, Transport};
 pub(crate) struct Unknown {
     /// The session exists, but the cookie is not the one of its handshake.
     pub(crate) wrong_cookie: bool,
-}
-
-/// What the policy said, when it said no.
-pub(super) struct Denied {
-    pub(super) reason: String,
-    pub(super) advice: Option<Advice>,
 }
 
 impl Run<'_> {
@@ -65,52 +60,6 @@ impl Run<'_> {
             self.rider = Some(Arc::clone(&session));
         }
         Ok(session)
-    }
-
-    /// Asks the policy. Only on a thread that may run user code, or when there is no policy.
-    pub(super) fn permitted(
-        &self,
-        body: &str,
-        message: &Message,
-        action: Action,
-        session: Option<&Session>,
-        subscriptions: &[Pattern],
-    ) -> Result<(), Denied> {
-        let Some(policy) = &self.core.policy else {
-            return Ok(());
-        };
-        let channel = super::run::channel_of(body, message);
-        let question = self.question(body, message, action, session, &channel, subscriptions);
-        match guarded("the policy", || policy.judge(&question)) {
-            Some(Decision::Allow) => Ok(()),
-            Some(Decision::Deny { reason, advice }) => Err(Denied { reason, advice }),
-            None => Err(Denied {
-                reason: String::new(),
-                advice: None,
-            }),
-        }
-    }
-
-    pub(super) fn question<'q>(
-        &'q self,
-        body: &'q str,
-        message: &Message,
-        action: Action,
-        session: Option<&Session>,
-        channel: &'q str,
-        subscriptions: &'q [Pattern],
-    ) -> Question<'q> {
-        let id = session.and_then(Session::remote_id);
-        Question {
-            action,
-            principal: id.map_or(Principal::Anonymous, |id| Principal::Session(*id)),
-            peer: &self.peer,
-            channel,
-            subscriptions,
-            data: message.data.map(|span| span.of(body)),
-            ext: message.ext.map(|span| span.of(body)),
-            id: message.id.map(|span| span.of(body)),
-        }
     }
 
     /// Replies that the message failed.
@@ -169,7 +118,9 @@ impl Run<'_> {
                 .failure(self.handshake_out(), &error, Some(&none))
                 .finish();
         }
-        if let Err(denied) = self.permitted(body, message, Action::Handshake, None, &[]) {
+        let flags = Flags::default();
+        let judged = self.judged_with(&flags, body, message, Action::Handshake, None, &[]);
+        if let Err(denied) = judged {
             let error = error::handshake_denied(&denied.reason);
             let advice = denied.advice.unwrap_or(none);
             return reply_to
@@ -178,7 +129,7 @@ impl Run<'_> {
         }
         let ext = message.ext.map_or("{}", |span| span.of(body));
         let filtered = json::flag(ext, COMMENT_FILTERED);
-        let session = self.open_session(filtered);
+        let session = self.open_session(filtered, flags);
         let offered: Vec<&str> = self.core.config.connection_types.clone();
         let timeout_ms = self.core.config.timeout_ms();
         let advice = Advice::retry(self.core.config.interval_ms(None), timeout_ms);
@@ -198,7 +149,7 @@ impl Run<'_> {
         reply.finish();
     }
 
-    fn open_session(&mut self, filtered: bool) -> Arc<Session> {
+    fn open_session(&mut self, filtered: bool, flags: Flags) -> Arc<Session> {
         let core = Arc::clone(&self.core);
         let browser = self.peer.browser.or_else(|| self.issue_cookie());
         let settings = SessionSettings {
@@ -209,12 +160,9 @@ impl Run<'_> {
         let id = ClientId::random();
         let expires = core.clock.now() + core.config.first_lifetime();
         let number = core.registry.next_number();
-        let session = Arc::new(Session::new(
-            number,
-            Identity::Remote(id),
-            &settings,
-            Some(expires),
-        ));
+        let mut session = Session::new(number, Identity::Remote(id), &settings, Some(expires));
+        session.flags = flags;
+        let session = Arc::new(session);
         {
             let mut state = session.lock();
             let config = &core.config;
@@ -281,12 +229,23 @@ impl Run<'_> {
             .config
             .timeout(message.advice.and_then(|advice| advice.timeout));
         let wanted = self.alone && state.is_connected() && !timeout.is_zero() && !heartbeat;
-        let holds = wanted && !state.may_ride() && !self.core.is_draining();
-        match if holds { self.place() } else { Err(None) } {
+        let messages = state.may_ride();
+        let holds = wanted && !self.core.is_draining();
+        let place = if holds && !messages {
+            self.place()
+        } else if holds && self.link.outlet.is_behind() {
+            self.place().map_err(|_| None)
+        } else {
+            Err(None)
+        };
+        match place {
             Ok(place) => {
                 let until = self.core.clock.now() + timeout;
                 let number = state.hold(&self.link, until, place);
                 self.core.ticker.schedule(&session, &mut state);
+                if let Some(link) = state.next_wake() {
+                    self.wakes.add(link);
+                }
                 drop(state);
                 self.hold = Some(HeldConnect {
                     core: Arc::clone(&self.core),

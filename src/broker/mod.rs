@@ -21,10 +21,14 @@
 //! about for others is collected as `wakes::Wakes` and done when no lock is held.
 
 mod answer;
+mod asking;
+mod behalf;
 mod config;
 mod core;
 mod events;
 mod facade;
+mod filter;
+mod flags;
 mod held;
 mod hold;
 mod listeners;
@@ -33,6 +37,7 @@ mod local;
 mod mailbox;
 mod meta;
 mod policy;
+mod public_id;
 mod publish;
 mod queue;
 mod registry;
@@ -52,10 +57,13 @@ pub use answer::{Answer, AnswerStatus, Exchange, Executed, Flight};
 pub use config::BrokerConfig;
 pub use events::{Client, Event};
 pub use facade::{Broker, BrokerStats, WeakBroker};
+pub use filter::{Delivery, Passage};
+pub use flags::Flags;
 pub use local::{LocalClient, LocalError, LocalSubscription};
-pub use policy::{Action, Decision, Policy, Principal, Question, Verdict};
+pub use policy::{Action, Decision, Extra, Policy, Principal, Question, Verdict};
 pub use queue::{Overflow, QueueLimits};
 pub use run::Call;
 pub use service::{Access, Service, ServiceCall, ServiceError, ServiceReply};
 pub use session::Gone;
 pub use stream::{Attachment, Collected, Ended, NoStream};
+pub(crate) use work::guarded;

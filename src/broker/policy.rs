@@ -1,6 +1,9 @@
 //! Who may do what: one question for every kind of message.
 
-use crate::protocol::{Advice, ClientId, Pattern};
+use std::fmt;
+
+use super::flags::Flags;
+use crate::protocol::{Advice, ClientId, Field, Pattern};
 use crate::transport::Peer;
 
 /// Decides about every message of remote clients.
@@ -40,6 +43,13 @@ pub enum Action {
     Call,
 }
 
+impl Action {
+    /// Whether it is about a session, not a message for others: all but publishing and calling.
+    pub fn is_meta(self) -> bool {
+        !matches!(self, Self::Publish | Self::Call)
+    }
+}
+
 /// Who asks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Principal {
@@ -50,7 +60,6 @@ pub enum Principal {
 }
 
 /// One message, as the policy sees it.
-#[derive(Debug)]
 pub struct Question<'a> {
     /// What is to be done.
     pub action: Action,
@@ -68,6 +77,51 @@ pub struct Question<'a> {
     pub ext: Option<&'a str>,
     /// The message's `id`, raw JSON.
     pub id: Option<&'a str>,
+    /// The `connectionType` of a connect.
+    pub connection_type: Option<&'a str>,
+    /// The message's fields that Bayeux does not define.
+    pub extra: Extra<'a>,
+    /// What hooks remember about the client. Those set while a handshake is judged become the
+    /// session's if it is allowed; those of a client without session are forgotten at once.
+    pub flags: &'a Flags,
+}
+
+/// Without what may be secret: `ext` has credentials, `data` is for the receivers.
+impl fmt::Debug for Question<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Question")
+            .field("action", &self.action)
+            .field("principal", &self.principal)
+            .field("peer", &self.peer)
+            .field("channel", &self.channel)
+            .field("subscriptions", &self.subscriptions)
+            .field("id", &self.id)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Fields of a message that Bayeux does not define.
+#[derive(Clone, Copy)]
+pub struct Extra<'a> {
+    pub(super) body: &'a str,
+    pub(super) fields: &'a [Field],
+}
+
+impl<'a> Extra<'a> {
+    /// The value of the first field of that name, raw JSON.
+    pub fn get(&self, name: &str) -> Option<&'a str> {
+        let mut all = self.iter();
+        all.find(|(key, _)| key == name).map(|(_, value)| value)
+    }
+
+    /// Names and values (raw JSON), in the order they came.
+    pub fn iter(&self) -> impl Iterator<Item = (String, &'a str)> + use<'a> {
+        let Self { body, fields } = *self;
+        fields.iter().filter_map(move |field| {
+            let name = serde_json::from_str(field.key.of(body)).ok()?;
+            Some((name, field.value.of(body)))
+        })
+    }
 }
 
 /// The answer.

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::flags::Flags;
 use super::policy::{Action, Verdict};
 use super::run::{Run, Step, echo};
 use super::service::{Access, ServiceCall, ServiceEntry, ServiceReply};
@@ -27,7 +28,9 @@ impl Run<'_> {
         }
         let id = sender.and_then(Session::remote_id);
         let publisher = id.map_or(Publisher::Nobody, |id| Publisher::Remote(*id));
-        let publication = Publication::from_message(body, message, channel, publisher, None);
+        let shown = sender.and_then(|session| self.core.public_id(session));
+        let shown = shown.as_deref();
+        let publication = Publication::from_message(body, message, channel, publisher, shown);
         let sender = self.sender(session.as_ref());
         self.core
             .fan_out(&Arc::new(publication), sender, &mut self.wakes);
@@ -76,7 +79,10 @@ impl Run<'_> {
             return false;
         }
         if self.core.listeners.any() {
-            let question = self.question(body, message, action, session, channel.as_str(), &[]);
+            let nobody = Flags::default();
+            let flags = session.map_or(&nobody, |session| &session.flags);
+            let name = channel.as_str();
+            let question = self.question(body, message, action, session, name, flags);
             if self.core.listeners.judge(channel, &question) == Verdict::Veto {
                 self.fail(body, message, &error::message_deleted(), None);
                 return false;
@@ -96,9 +102,13 @@ impl Run<'_> {
         if caller.is_none() && entry.access == Access::Sessions {
             return self.fail_unknown(body, message);
         }
+        let nobody = Flags::default();
         let call = ServiceCall {
             channel,
-            client: caller.and_then(|session| session.remote_id().copied()),
+            flags: caller.as_ref().map_or(&nobody, |session| &session.flags),
+            client: caller
+                .as_ref()
+                .and_then(|session| session.remote_id().copied()),
             peer: &self.peer,
             data: message.data.map_or("null", |span| span.of(body)),
             ext: message.ext.map(|span| span.of(body)),

@@ -7,13 +7,13 @@ use std::sync::Arc;
 use parking_lot::RwLock;
 use serde::Serialize;
 
+use super::flags::Flags;
 use super::run::Run;
 use super::work::Inbox;
 use crate::protocol::{ChannelName, ClientId};
 use crate::transport::Peer;
 
 /// A message to a service.
-#[derive(Debug)]
 pub struct ServiceCall<'a> {
     /// The channel, below `/service/`.
     pub channel: &'a ChannelName,
@@ -21,12 +21,26 @@ pub struct ServiceCall<'a> {
     pub client: Option<ClientId>,
     /// Where the message came from.
     pub peer: &'a Peer,
+    /// What hooks remember about the caller.
+    pub flags: &'a Flags,
     /// `data`, raw JSON; `null` if there was none.
     pub data: &'a str,
     /// `ext`, raw JSON.
     pub ext: Option<&'a str>,
     /// `id`, raw JSON.
     pub id: Option<&'a str>,
+}
+
+/// Without what may be secret: `ext` and `data`.
+impl fmt::Debug for ServiceCall<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ServiceCall")
+            .field("channel", &self.channel)
+            .field("client", &self.client)
+            .field("peer", &self.peer)
+            .field("id", &self.id)
+            .finish_non_exhaustive()
+    }
 }
 
 /// A message for the caller alone: any fields but `clientId`. What is missing of `channel` and `id`
@@ -113,20 +127,33 @@ pub(crate) struct ServiceEntry {
     pub(crate) inbox: Inbox<Run<'static>>,
 }
 
+impl ServiceEntry {
+    fn new(handler: Box<dyn Service>, access: Access) -> Arc<Self> {
+        Arc::new(Self {
+            handler,
+            access,
+            inbox: Inbox::new(INBOX),
+        })
+    }
+}
+
 #[derive(Default)]
 pub(crate) struct Services {
     entries: RwLock<HashMap<ChannelName, Arc<ServiceEntry>>>,
+    /// For channels without a service of their own. Has no name, so nobody can ask for it.
+    fallback: RwLock<Option<Arc<ServiceEntry>>>,
 }
 
 impl Services {
     /// Adds or replaces a service.
     pub(crate) fn set(&self, channel: ChannelName, handler: Box<dyn Service>, access: Access) {
-        let entry = ServiceEntry {
-            handler,
-            access,
-            inbox: Inbox::new(INBOX),
-        };
-        self.entries.write().insert(channel, Arc::new(entry));
+        let entry = ServiceEntry::new(handler, access);
+        self.entries.write().insert(channel, entry);
+    }
+
+    /// Sets the service of all channels that have none.
+    pub(crate) fn set_fallback(&self, handler: Box<dyn Service>, access: Access) {
+        *self.fallback.write() = Some(ServiceEntry::new(handler, access));
     }
 
     pub(crate) fn remove(&self, channel: &ChannelName) -> bool {
@@ -134,6 +161,7 @@ impl Services {
     }
 
     pub(crate) fn get(&self, channel: &ChannelName) -> Option<Arc<ServiceEntry>> {
-        self.entries.read().get(channel).cloned()
+        let found = self.entries.read().get(channel).cloned();
+        found.or_else(|| self.fallback.read().clone())
     }
 }

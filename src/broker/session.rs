@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use parking_lot::{Mutex, MutexGuard};
 
+use super::flags::Flags;
 use super::held::{Browser, Place};
 use super::queue::{Outcome, Pushed, Queue, QueueLimits};
 use super::stream::Stream;
@@ -38,6 +39,8 @@ pub(crate) struct Session {
     /// taken together with `state`.
     pub(crate) subscriptions: Mutex<HashSet<Pattern>>,
     state: Mutex<State>,
+    /// What hooks remember about the client.
+    pub(crate) flags: Flags,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,6 +74,7 @@ impl Session {
                 expires,
                 ..State::default()
             }),
+            flags: Flags::default(),
         }
     }
 

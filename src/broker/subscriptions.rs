@@ -47,9 +47,14 @@ impl Core {
         Ok(())
     }
 
-    /// Removes those that are there.
-    pub(crate) fn unsubscribe(self: &Arc<Self>, session: &Arc<Session>, patterns: &[Pattern]) {
+    /// Removes those that are there; returns how many.
+    pub(crate) fn unsubscribe(
+        self: &Arc<Self>,
+        session: &Arc<Session>,
+        patterns: &[Pattern],
+    ) -> usize {
         let mut subscriptions = session.subscriptions.lock();
+        let before = subscriptions.len();
         for pattern in patterns {
             if subscriptions.remove(pattern) {
                 self.table.remove(pattern, session.number());
@@ -59,5 +64,6 @@ impl Core {
                     .tell(&self.servants, || Event::Unsubscribed { client, pattern });
             }
         }
+        before - subscriptions.len()
     }
 }

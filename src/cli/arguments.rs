@@ -29,6 +29,13 @@ pub(super) fn program() -> Command {
         .subcommand(check)
 }
 
+/// A program that does nothing but serve.
+pub(super) fn server() -> Command {
+    with_settings(Command::new("server"))
+        .about("Serve until interrupted")
+        .after_help(AFTER_SETTINGS)
+}
+
 const AFTER_SETTINGS: &str = "\
 Each setting is also an environment variable (BAYEUX_MAX_BODY for --max-body) and a key of the \
 configuration file (max_body). A flag wins over the environment, that over the file, that over the \
@@ -37,6 +44,7 @@ default. Lists may be repeated or separated by commas.";
 fn publish() -> Command {
     Command::new("publish")
         .about("Publish one message")
+        .arg(transport())
         .arg(url())
         .arg(
             Arg::new("channel")
@@ -55,6 +63,7 @@ fn publish() -> Command {
 fn subscribe() -> Command {
     Command::new("subscribe")
         .about("Print messages, one line of JSON for each, until interrupted")
+        .arg(transport())
         .arg(url())
         .arg(
             Arg::new("channel")
@@ -117,8 +126,18 @@ fn message(command: Command) -> Command {
 }
 
 fn url() -> Arg {
-    let help = "The endpoint, such as http://127.0.0.1:8080/cometd";
+    let help = "The endpoint, such as http://127.0.0.1:8080/cometd, or with ws:";
     Arg::new("url").value_name("URL").required(true).help(help)
+}
+
+fn transport() -> Arg {
+    let help = "How to talk to the server; `auto` falls back from WebSocket to long-polling \
+                [default: websocket for ws: and wss:, else auto]";
+    Arg::new("transport")
+        .long("transport")
+        .value_name("TRANSPORT")
+        .value_parser(["auto", "long-polling", "websocket"])
+        .help(help)
 }
 
 /// The arguments of a command that reads a configuration.

@@ -55,7 +55,8 @@ pub(super) fn usage(error: &clap::Error) -> ExitCode {
     }
 }
 
-/// A line on standard error; a closed one is no reason to stop.
+/// A line on standard error, in one write, so that whoever reads along never gets a part of it. A
+/// closed one is no reason to stop.
 pub(super) fn say(line: impl Display) {
-    let _ = writeln!(io::stderr(), "{line}");
+    let _ = io::stderr().write_all(format!("{line}\n").as_bytes());
 }

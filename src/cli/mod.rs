@@ -11,6 +11,7 @@ mod check;
 mod failure;
 mod link;
 mod logging;
+mod memory;
 mod publish;
 mod remote;
 mod serve;
@@ -19,6 +20,8 @@ mod signals;
 mod subscribe;
 
 use std::process::ExitCode;
+
+use crate::server::ServerBuilder;
 
 /// Runs the program with the arguments and the environment of the process.
 pub fn main() -> ExitCode {
@@ -35,6 +38,20 @@ pub fn main() -> ExitCode {
         Some(("check", matches)) => check::run(matches),
         Some((other, _)) => unreachable!("because {other} is no subcommand of the table"),
     };
+    ended(done)
+}
+
+/// Serves like `bayeux serve`, with the same settings from the arguments, the environment and the
+/// file, a server to which `add` has added services, a policy and the like. For programs of their
+/// own around the library.
+pub fn serve(add: impl FnOnce(ServerBuilder) -> ServerBuilder) -> ExitCode {
+    match arguments::server().try_get_matches() {
+        Ok(matches) => ended(serve::run_with(&matches, add)),
+        Err(error) => failure::usage(&error),
+    }
+}
+
+fn ended(done: Result<(), failure::Failure>) -> ExitCode {
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => failure.report(),

@@ -5,7 +5,7 @@ use std::time::Duration;
 use clap::ArgMatches;
 
 use super::failure::{Failure, say};
-use crate::client::{Client, ClientBuilder, Error, Event};
+use crate::client::{Client, ClientBuilder, Error, Event, Transport};
 
 /// How long a server may be away at the start: somebody is waiting at a terminal.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -16,11 +16,24 @@ const BACKOFF: (Duration, Duration) = (Duration::from_millis(500), Duration::fro
 
 /// A client to be, that tells on standard error what goes wrong.
 pub(super) fn client(matches: &ArgMatches) -> ClientBuilder {
-    Client::builder(argument(matches, "url"))
+    let builder = Client::builder(argument(matches, "url"));
+    let builder = match transport(matches) {
+        Some(transport) => builder.transport(transport),
+        None => builder,
+    };
+    builder
         .connect_timeout(CONNECT_TIMEOUT)
         .reply_timeout(REPLY_TIMEOUT)
         .backoff(BACKOFF.0, BACKOFF.1)
         .on_event(tell)
+}
+
+fn transport(matches: &ArgMatches) -> Option<Transport> {
+    Some(match matches.get_one::<String>("transport")?.as_str() {
+        "long-polling" => Transport::LongPolling,
+        "websocket" => Transport::WebSocket,
+        _ => Transport::Auto,
+    })
 }
 
 fn tell(event: &Event) {

@@ -5,39 +5,80 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use clap::ArgMatches;
 
 use super::failure::{Failure, say};
-use super::logging;
 use super::settings::settings;
-use super::signals::Signals;
+use super::signals::{Signal, Signals};
+use super::{logging, memory};
 use crate::config::Config;
-use crate::server::Server;
+use crate::server::{Server, ServerBuilder};
 
 /// Serves until a signal comes, then drains and stops.
 pub(super) fn run(matches: &ArgMatches) -> Result<(), Failure> {
+    run_with(matches, |builder| builder)
+}
+
+/// As `run`, with a server to which something was added.
+pub(super) fn run_with(
+    matches: &ArgMatches,
+    add: impl FnOnce(ServerBuilder) -> ServerBuilder,
+) -> Result<(), Failure> {
     let loaded = settings(matches)?;
     let config = loaded.config;
     logging::install(&config)?;
     for warning in &loaded.warnings {
         log::warn!("{warning}");
     }
+    memory::give_back().map_err(|error| Failure::unable("memory", error))?;
     // Before anything is served, so that a stop is never mistaken for a crash.
-    let signals = Signals::catch().map_err(|error| Failure::unable("signals", error))?;
+    let mut signals =
+        Signals::catch(reloads(&config)).map_err(|error| Failure::unable("signals", error))?;
     let deadline = config.shutdown_timeout;
-    let server = Server::builder().config(config.clone()).start();
+    let server = add(Server::builder().config(config.clone())).start();
     let server = server.map_err(|error| Failure::Unable(error.to_string()))?;
     announce(&config, &server);
-    signals
-        .wait()
-        .map_err(|error| Failure::unable("signals", error))?;
+    while let Signal::Reload = wait(&mut signals)? {
+        reload(&server);
+    }
     log::info!("stopping; a second signal ends the process at once");
     server.shutdown(deadline);
     log::info!("stopped");
     Ok(())
 }
 
+fn wait(signals: &mut Signals) -> Result<Signal, Failure> {
+    let signal = signals.wait();
+    signal.map_err(|error| Failure::unable("signals", error))
+}
+
+/// Whether there is anything to read again at SIGHUP; if not, it ends the process as ever.
+#[cfg(feature = "tls")]
+fn reloads(config: &Config) -> bool {
+    config.tls_cert.is_some()
+}
+
+#[cfg(not(feature = "tls"))]
+fn reloads(_config: &Config) -> bool {
+    false
+}
+
+#[cfg(feature = "tls")]
+fn reload(server: &Server) {
+    match server.reload_tls() {
+        Ok(()) => log::info!("certificate and key read again"),
+        Err(error) => log::error!("certificate and key stay as they were: {error}"),
+    }
+}
+
+#[cfg(not(feature = "tls"))]
+fn reload(_server: &Server) {}
+
 /// Tells where the server is, once it accepts connections.
 fn announce(config: &Config, server: &Server) {
     for address in server.local_addrs() {
-        say(format_args!("listening on http://{address}{}", config.path));
+        let scheme = server.scheme();
+        say(format_args!(
+            "listening on {scheme}://{address}{}",
+            config.path
+        ));
     }
     if let Some(address) = server.link_addr() {
         say(format_args!("links on {address}"));
@@ -47,7 +88,8 @@ fn announce(config: &Config, server: &Server) {
     }
     if let (true, Some(&address)) = (config.serves_demo(), server.local_addrs().first()) {
         say(format_args!(
-            "open http://{}/ in a browser for the demo pages",
+            "open {}://{}/ in a browser for the demo pages",
+            server.scheme(),
             from_here(address)
         ));
     }

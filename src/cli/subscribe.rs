@@ -91,7 +91,7 @@ fn print(message: &Message) -> io::Result<()> {
 
 fn wait_for_signal(ends: Sender<End>) -> Result<(), Failure> {
     let unable = |error| Failure::unable("signals", error);
-    let signals = Signals::catch().map_err(unable)?;
+    let mut signals = Signals::catch(false).map_err(unable)?;
     let wait = move || {
         let _ = signals.wait();
         let _ = ends.send(End::Interrupted);

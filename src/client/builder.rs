@@ -7,15 +7,20 @@ use std::time::Duration;
 use serde::Serialize;
 use ureq::http::{HeaderName, HeaderValue};
 
+use super::carriers::Carriers;
 use super::client::Client;
 use super::dispatch::Listener;
+use super::endpoint::Endpoint;
 use super::error::Error;
 use super::event::Event;
 use super::long_polling::LongPolling;
 use super::message::Message;
 use super::options::Options;
+use super::peer::Peer;
 use super::registry::{Callback, Sink};
 use super::shared::{Credentials, Shared};
+use super::transport::Transport;
+use super::websocket::WebSocket;
 use super::wire::{self, Ext};
 use crate::clock::{Clock, SystemClock};
 use crate::protocol::Pattern;
@@ -26,6 +31,7 @@ type Provider = Box<dyn Fn() -> Result<Ext, Error> + Send + Sync>;
 #[must_use]
 pub struct ClientBuilder {
     url: String,
+    transport: Option<Transport>,
     options: Options,
     headers: Vec<(HeaderName, HeaderValue)>,
     ext: Ext,
@@ -39,6 +45,7 @@ impl ClientBuilder {
     pub(crate) fn new(url: &str) -> Self {
         Self {
             url: url.into(),
+            transport: None,
             options: Options::default(),
             headers: Vec::new(),
             ext: Ext::new(),
@@ -47,6 +54,13 @@ impl ClientBuilder {
             callbacks: Vec::new(),
             problem: None,
         }
+    }
+
+    /// How to talk to the server. By default the URL says it: `ws` and `wss` mean
+    /// [`Transport::WebSocket`], `http` and `https` [`Transport::Auto`].
+    pub fn transport(mut self, transport: Transport) -> Self {
+        self.transport = Some(transport);
+        self
     }
 
     /// Members for the `ext` of every handshake.
@@ -73,7 +87,8 @@ impl ClientBuilder {
         self
     }
 
-    /// A header for every HTTP request, such as `Authorization`.
+    /// A header for every HTTP request, the one that becomes a WebSocket included; such as
+    /// `Authorization`.
     pub fn header(mut self, name: &str, value: &str) -> Self {
         match (HeaderName::try_from(name), HeaderValue::try_from(value)) {
             (Ok(name), Ok(value)) => self.headers.push((name, value)),
@@ -119,8 +134,9 @@ impl ClientBuilder {
         self
     }
 
-    /// How long connecting, sending a request, waiting for its answer (beyond what the server may
-    /// hold a connect) and receiving it may take, each. 10 s by default.
+    /// How long connecting, the upgrade to WebSocket, sending a request, waiting for its answer
+    /// (beyond what the server may hold a connect) and receiving it may take, each. 10 s by
+    /// default.
     pub fn network_timeout(mut self, timeout: Duration) -> Self {
         self.options.network_timeout = timeout;
         self
@@ -145,7 +161,8 @@ impl ClientBuilder {
         self
     }
 
-    /// The longest response that is read, in bytes. 16 MiB by default.
+    /// The longest response, or message of a WebSocket, that is read, in bytes. 16 MiB by
+    /// default.
     pub fn max_response(mut self, bytes: u64) -> Self {
         self.options.max_response = bytes;
         self
@@ -194,12 +211,18 @@ impl ClientBuilder {
         }
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let headers = std::mem::take(&mut self.headers);
-        let transport = LongPolling::new(&self.url, headers, &self.options, Arc::clone(&clock))?;
+        let (endpoint, transport) = Endpoint::new(&self.url, self.transport)?;
+        let peer = Peer::new(endpoint, headers, &self.options, Arc::clone(&clock));
+        let peer = Arc::new(peer);
+        let carriers = Carriers {
+            websocket: WebSocket::new(Arc::clone(&peer), &self.options)?,
+            long_polling: LongPolling::new(peer),
+        };
         // Without a random generator clients come back together, which is no reason not to start.
         let seed = getrandom::u64().unwrap_or_default();
         let credentials = handshake_ext(self.ext, self.provider, self.options.acknowledged);
-        let transport = Box::new(transport);
-        let shared = Shared::new(self.options, transport, credentials, clock, seed);
+        let (carriers, ways) = (Box::new(carriers), transport.ways());
+        let shared = Shared::new(self.options, carriers, ways, credentials, clock, seed);
         shared.update(|machine, _| {
             machine.dispatch().listeners.extend(self.listeners);
             for (pattern, sink) in self.callbacks {

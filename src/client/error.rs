@@ -64,6 +64,20 @@ pub struct Rejection {
 pub enum Failure {
     /// No connection came about, so nothing was sent.
     Connect(String),
+    /// There was a connection, but it did not become a WebSocket; no message was sent.
+    Upgrade {
+        /// What came instead: an HTTP status, say.
+        why: String,
+        /// From the header `Retry-After`.
+        retry_after: Option<Duration>,
+    },
+    /// The server closed the WebSocket.
+    Closed {
+        /// The code, as in RFC 6455 section 7.4; `None` if it gave none.
+        code: Option<u16>,
+        /// Its reason; may be empty.
+        reason: String,
+    },
     /// The connection broke.
     Io(io::ErrorKind, String),
     /// No answer in time.
@@ -84,7 +98,7 @@ pub enum Failure {
     },
     /// The answer came, but no reply to this message was in it.
     NoReply,
-    /// The HTTP library refused: a malformed head, for example.
+    /// Malformed HTTP, or malformed frames.
     Protocol(String),
 }
 
@@ -126,12 +140,12 @@ impl Failure {
     /// Whether it is certain that the server did not get the request, so that sending it again
     /// cannot execute anything twice.
     pub fn nothing_sent(&self) -> bool {
-        matches!(self, Self::Connect(_))
+        matches!(self, Self::Connect(_) | Self::Upgrade { .. })
     }
 
     pub(crate) fn retry_after(&self) -> Option<Duration> {
         match self {
-            Self::Status { retry_after, .. } => *retry_after,
+            Self::Status { retry_after, .. } | Self::Upgrade { retry_after, .. } => *retry_after,
             _ => None,
         }
     }
@@ -176,13 +190,20 @@ impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Connect(why) => write!(f, "no connection: {why}"),
+            Self::Upgrade { why, .. } => write!(f, "no WebSocket: {why}"),
+            Self::Closed { code, reason } => {
+                let code = code.map_or("no code".into(), |code| format!("code {code}"));
+                write!(f, "the server closed the WebSocket with {code}")?;
+                let separator = if reason.is_empty() { "" } else { ": " };
+                write!(f, "{separator}{reason}")
+            }
             Self::Io(_, why) => write!(f, "connection broke: {why}"),
             Self::Timeout => f.write_str("no answer in time"),
             Self::Status { code, .. } => write!(f, "HTTP status {code}"),
             Self::NotBayeux(body) => write!(f, "the answer is not Bayeux: {body:?}"),
             Self::TooLarge { limit } => write!(f, "the answer is longer than {limit} bytes"),
             Self::NoReply => f.write_str("no reply in the answer"),
-            Self::Protocol(why) => write!(f, "HTTP: {why}"),
+            Self::Protocol(why) => write!(f, "broken protocol: {why}"),
         }
     }
 }
@@ -229,6 +250,8 @@ mod tests {
     #[test]
     fn only_a_failed_connection_is_safe_to_repeat() {
         assert!(Failure::Connect("refused".into()).nothing_sent());
+        let (why, retry_after) = (String::new(), None);
+        assert!(Failure::Upgrade { why, retry_after }.nothing_sent());
         assert!(!Failure::Timeout.nothing_sent());
         assert!(!Failure::Io(io::ErrorKind::ConnectionReset, "reset".into()).nothing_sent());
     }

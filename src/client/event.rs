@@ -25,6 +25,11 @@ pub enum Event {
         /// When.
         retry_in: Duration,
     },
+    /// WebSocket was not let through; from now on it is long-polling.
+    FellBack {
+        /// Why.
+        error: Error,
+    },
     /// There is a new session instead of a lost one. What was published in the gap never comes.
     SessionReplaced {
         /// How many patterns are subscribed to again.

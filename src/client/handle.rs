@@ -19,6 +19,7 @@ use super::session::State;
 use super::shared::Shared;
 use super::slot::Slot;
 use super::subscription::{Hold, Listening, SubscribeOptions, Subscription};
+use super::transport::Transport;
 use crate::protocol::Pattern;
 
 /// A way to a client from anywhere: other threads, its own callbacks.
@@ -190,6 +191,11 @@ impl Handle {
     /// Where the client stands with its server.
     pub fn state(&self) -> State {
         self.shared.look(|machine| machine.state())
+    }
+
+    /// How it talks to its server now; until it is connected, how it tries to.
+    pub fn transport(&self) -> Transport {
+        self.shared.look(|machine| machine.via().transport())
     }
 
     /// The id of the session. Whoever knows it can act as this client.

@@ -1,57 +1,37 @@
 //! Long-polling: each batch is a POST, and its answer is the response.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use parking_lot::Mutex;
-use ureq::http::{HeaderName, HeaderValue, Response, Uri, header};
+use ureq::http::{Response, Uri, header};
 use ureq::{Agent, Body};
 
-use super::cookies::Jar;
-use super::error::{Error, Failure};
-use super::machine::Lane;
-use super::options::Options;
-use super::transport::{Answer, Transport};
+use super::carrier::{Answer, Request};
+use super::error::Failure;
+use super::peer::{Peer, USER_AGENT, retry_after};
 use super::wire;
-use crate::clock::Clock;
 
 /// One agent for both lanes: as their requests overlap, each has a connection of its own.
 pub(crate) struct LongPolling {
     agent: Agent,
     uri: Uri,
-    headers: Vec<(HeaderName, HeaderValue)>,
-    jar: Mutex<Jar>,
-    clock: std::sync::Arc<dyn Clock>,
-    network_timeout: Duration,
-    max_response: u64,
+    peer: Arc<Peer>,
 }
 
 impl LongPolling {
-    /// Checks the URL; does not connect.
-    pub(crate) fn new(
-        url: &str,
-        headers: Vec<(HeaderName, HeaderValue)>,
-        options: &Options,
-        clock: std::sync::Arc<dyn Clock>,
-    ) -> Result<Self, Error> {
-        let uri = parse_url(url)?;
-        let secure = uri.scheme_str() == Some("https");
+    /// Does not connect.
+    pub(crate) fn new(peer: Arc<Peer>) -> Self {
         let config = Agent::config_builder()
             .http_status_as_error(false)
             .max_redirects(0)
             .max_redirects_will_error(false)
             .proxy(None)
-            .user_agent(concat!("bayeux-client/", env!("CARGO_PKG_VERSION")))
+            .user_agent(USER_AGENT)
             .accept("application/json")
             .build();
-        Ok(Self {
-            agent: Agent::new_with_config(config),
-            jar: Mutex::new(Jar::new(uri.path(), secure)),
-            uri,
-            headers,
-            clock,
-            network_timeout: options.network_timeout,
-            max_response: options.max_response,
-        })
+        let uri = peer.endpoint.http();
+        let agent = Agent::new_with_config(config);
+        Self { agent, uri, peer }
     }
 
     fn post(&self, body: &str, hold: Duration) -> Result<Response<Body>, Failure> {
@@ -59,32 +39,24 @@ impl LongPolling {
             .agent
             .post(&self.uri)
             .header(header::CONTENT_TYPE, "application/json;charset=UTF-8");
-        for (name, value) in &self.headers {
+        for (name, value) in &self.peer.headers {
             request = request.header(name, value);
         }
-        if let Some(cookies) = self.jar.lock().header(self.clock.wall()) {
+        if let Some(cookies) = self.peer.cookies() {
             request = request.header(header::COOKIE, cookies);
         }
         // Not the global timeout: with it each request would resolve the name in a new thread.
-        let network = Some(self.network_timeout);
+        let limit = self.peer.network_timeout;
+        let network = Some(limit);
         let request = request
             .config()
             .timeout_connect(network)
             .timeout_send_request(network)
             .timeout_send_body(network)
-            .timeout_recv_response(Some(self.network_timeout.saturating_add(hold)))
+            .timeout_recv_response(Some(limit.saturating_add(hold)))
             .timeout_recv_body(network)
             .build();
         request.send(body).map_err(|error| self.failure(error))
-    }
-
-    fn keep_cookies(&self, response: &Response<Body>) {
-        let mut jar = self.jar.lock();
-        for cookie in response.headers().get_all(header::SET_COOKIE) {
-            if let Ok(cookie) = cookie.to_str() {
-                jar.store(cookie, self.clock.wall());
-            }
-        }
     }
 
     fn failure(&self, error: ureq::Error) -> Failure {
@@ -111,28 +83,23 @@ impl LongPolling {
             }
             ureq::Error::Timeout(_) => Failure::Timeout,
             ureq::Error::BodyExceedsLimit(_) => Failure::TooLarge {
-                limit: self.max_response,
+                limit: self.peer.max_response,
             },
             ureq::Error::Io(io) => Failure::Io(io.kind(), io.to_string()),
             other => Failure::Protocol(other.to_string()),
         }
     }
-}
 
-impl Transport for LongPolling {
-    fn connection_type(&self) -> &'static str {
-        "long-polling"
-    }
-
-    fn exchange(&self, _: Lane, body: &str, hold: Duration) -> Result<Answer, Failure> {
-        let mut response = self.post(body, hold)?;
-        self.keep_cookies(&response);
+    /// Sends a batch and waits for its answer.
+    pub(crate) fn exchange(&self, request: &Request) -> Result<Answer, Failure> {
+        let mut response = self.post(&request.body, request.hold)?;
+        self.peer.keep_cookies(response.headers());
         let status = response.status();
-        let pause = retry_after(&response).filter(|_| !status.is_success());
+        let pause = retry_after(response.headers()).filter(|_| !status.is_success());
         let body = response
             .body_mut()
             .with_config()
-            .limit(self.max_response)
+            .limit(self.peer.max_response)
             .read_to_vec();
         let messages = body
             .map_err(|error| self.failure(error))
@@ -150,60 +117,8 @@ impl Transport for LongPolling {
         }
     }
 
-    fn close(&self) {
+    /// Cuts exchanges short, and refuses new ones.
+    pub(crate) fn close(&self) {
         self.agent.clone().shutdown();
-    }
-}
-
-fn parse_url(url: &str) -> Result<Uri, Error> {
-    let refuse = |why: &str| Error::Config(format!("{url:?}: {why}"));
-    let uri: Uri = url.parse().map_err(|_| refuse("not a URL"))?;
-    match uri.scheme_str() {
-        Some("http") => {}
-        Some("https") if cfg!(feature = "client-tls") => {}
-        Some("https") => return Err(refuse("https needs the cargo feature `client-tls`")),
-        _ => return Err(refuse("neither http nor https")),
-    }
-    match uri.authority() {
-        Some(authority) if authority.as_str().contains('@') => {
-            Err(refuse("credentials belong into a header or the handshake"))
-        }
-        Some(authority) if !authority.host().is_empty() => Ok(uri),
-        _ => Err(refuse("no host")),
-    }
-}
-
-/// Seconds only: no Bayeux server sends a date.
-fn retry_after(response: &Response<Body>) -> Option<Duration> {
-    let value = response.headers().get(header::RETRY_AFTER)?;
-    Some(Duration::from_secs(
-        value.to_str().ok()?.trim().parse().ok()?,
-    ))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn urls_are_checked() {
-        for url in ["http://localhost:1/cometd", "http://[::1]/", "http://a"] {
-            assert!(parse_url(url).is_ok(), "{url}");
-        }
-        for url in [
-            "",
-            "/cometd",
-            "localhost:80",
-            "ftp://a/",
-            "http:///x",
-            "http://u:p@a/",
-            "a b",
-        ] {
-            assert!(matches!(parse_url(url), Err(Error::Config(_))), "{url}");
-        }
-        assert_eq!(
-            parse_url("https://a/").is_ok(),
-            cfg!(feature = "client-tls")
-        );
     }
 }

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use super::backoff::Backoff;
+use super::carrier::Request;
 use super::dispatch::Dispatch;
 use super::error::{Error, Failure};
 use super::event::{Event, Stats};
@@ -16,6 +17,7 @@ use super::options::Options;
 use super::outbox::{Outbox, Report};
 use super::session::{Change, Session, State, Turn};
 use super::slot::Slot;
+use super::transport::{Choice, Via};
 use super::wire::Encoder;
 
 /// The two sequences of requests. Each has at most one under way.
@@ -30,10 +32,10 @@ pub(crate) enum Lane {
 /// A request to carry out.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Work {
-    /// A handshake; its `ext` is up to the driver.
-    Handshake { id: u64 },
-    /// This body; how long the answer may take besides what the network takes.
-    Request { body: String, hold: Duration },
+    /// A handshake that offers these; its `ext` is up to the driver.
+    Handshake { id: u64, offer: Vec<Via> },
+    /// Anything else.
+    Request(Request),
 }
 
 /// Ids of messages, shared by all who make some.
@@ -44,7 +46,7 @@ pub(crate) struct Ids(Arc<AtomicU64>);
 #[derive(Debug)]
 pub(crate) struct Machine {
     options: Options,
-    types: Vec<&'static str>,
+    choice: Choice,
     ids: Ids,
     session: Session,
     outbox: Outbox,
@@ -56,20 +58,14 @@ pub(crate) struct Machine {
 }
 
 impl Machine {
-    pub(crate) fn new(
-        options: Options,
-        types: Vec<&'static str>,
-        ids: Ids,
-        now: Instant,
-        seed: u64,
-    ) -> Self {
+    pub(crate) fn new(options: Options, ways: Vec<Via>, ids: Ids, now: Instant, seed: u64) -> Self {
         let backoff = |seed| Backoff::new(options.backoff_first, options.backoff_longest, seed);
         let session = Session::new(now, backoff(seed));
         Self {
             outbox: Outbox::new(backoff(!seed)),
             dispatch: Dispatch::new(options.callback_queue),
             options,
-            types,
+            choice: Choice::new(ways),
             ids,
             announced: session.state(),
             session,
@@ -87,18 +83,27 @@ impl Machine {
         if lane == Lane::Send {
             let client_id = self.session.client_id().filter(|_| self.session.is_open());
             let body = self.outbox.take(now, client_id, &self.options)?;
-            let hold = Duration::ZERO;
-            return Some(Work::Request { body, hold });
+            return Some(Work::Request(Request {
+                body,
+                ids: self.outbox.in_flight(),
+                hold: Duration::ZERO,
+                via: self.choice.via(),
+            }));
         }
         let turn = self.session.next(now)?;
         self.poll_id = self.ids.next();
         let id = self.poll_id;
         Some(match turn {
-            Turn::Handshake => Work::Handshake { id },
-            Turn::Connect { probe, ack, hold } => {
-                let body = self.connect(id, probe, ack);
-                Work::Request { body, hold }
-            }
+            Turn::Handshake => Work::Handshake {
+                id,
+                offer: self.choice.offer(),
+            },
+            Turn::Connect { probe, ack, hold } => Work::Request(Request {
+                body: self.connect(id, probe, ack),
+                ids: vec![id],
+                hold,
+                via: self.choice.via(),
+            }),
         })
     }
 
@@ -130,10 +135,7 @@ impl Machine {
         pause: Option<Duration>,
     ) {
         match lane {
-            Lane::Poll => {
-                let change = self.session.finish(now, result, pause);
-                self.apply(change);
-            }
+            Lane::Poll => self.poll_finished(now, result, pause),
             Lane::Send => {
                 let result = result.map_err(|error| match error {
                     Error::Failed(failure) => failure,
@@ -148,6 +150,21 @@ impl Machine {
         }
     }
 
+    fn poll_finished(&mut self, now: Instant, result: Result<(), Error>, pause: Option<Duration>) {
+        if let Err(Error::Failed(failure)) = &result {
+            if self.choice.fall_back(failure) && self.session.again(now) {
+                let error = Error::Failed(failure.clone());
+                self.dispatch.emit(&Event::FellBack { error });
+                return;
+            }
+        }
+        let change = self.session.finish(now, result, pause);
+        self.apply(change);
+        if self.session.state() == State::Handshaking {
+            self.choice.begin();
+        }
+    }
+
     /// Takes a message back that nobody waits for any longer. Says whether it had left.
     pub(crate) fn abandon(&mut self, id: u64) -> bool {
         self.outbox.abandon(id)
@@ -157,6 +174,7 @@ impl Machine {
     pub(crate) fn reconnect(&mut self, now: Instant) {
         if let Some(client_id) = self.session.restart(now) {
             self.session_lost();
+            self.choice.reset();
             let forget = self.op(Kind::Forget { client_id }, "/meta/disconnect", None);
             self.outbox.push_first(vec![forget]);
         }
@@ -203,6 +221,11 @@ impl Machine {
         self.session.client_id()
     }
 
+    /// How messages travel now.
+    pub(crate) fn via(&self) -> Via {
+        self.choice.via()
+    }
+
     /// Why it is over, if it is.
     pub(crate) fn ended(&self) -> Option<&Error> {
         self.ended.as_ref()
@@ -229,7 +252,12 @@ impl Machine {
         let ours = message.id().is_none_or(|id| id.parse() == Ok(self.poll_id));
         match message.channel() {
             "/meta/handshake" if ours => {
-                let change = self.session.handshaken(now, message, &self.types);
+                let types: Vec<_> = self.choice.offered().iter().map(|via| via.name()).collect();
+                let change = self.session.handshaken(now, message, &types);
+                if matches!(change, Change::Established { .. }) {
+                    let offered: Option<Vec<String>> = message.value("supportedConnectionTypes");
+                    self.choice.settled(offered.as_deref());
+                }
                 self.apply(change);
             }
             "/meta/connect" if ours => {
@@ -336,10 +364,7 @@ impl Machine {
         Encoder::begin(&mut body, "/meta/connect")
             .text("clientId", self.session.client_id().unwrap_or_default())
             .text("id", &id.to_string())
-            .text(
-                "connectionType",
-                self.types.first().copied().unwrap_or_default(),
-            )
+            .text("connectionType", self.choice.via().name())
             .maybe("advice", probe.then_some("{\"timeout\":0}"))
             .maybe("ext", ext.as_deref())
             .end();

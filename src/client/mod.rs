@@ -17,15 +17,21 @@
 //! its first batch; order, as all calls go through one queue; errors for whatever the server may
 //! not have got. Nothing it receives makes it panic.
 //!
-//! Messages of one publisher come in their order, with one exception: a client that also sends gets
-//! messages on two connections, whose answers may overtake each other, unless the server delivers
-//! with connects only (its option, or [`ClientBuilder::acknowledged`]).
+//! It uses a WebSocket where it can, and long-polling where a server or a proxy does not let one
+//! through ([`Transport::Auto`]): a handshake whose upgrade fails is repeated over HTTP at once.
+//! The client then stays with long-polling, until [`Handle::reconnect`].
 //!
-//! Its threads: `bayeux-poll` has the connect, `bayeux-send` everything else, and
-//! `bayeux-callback` runs the user's functions. They end when the [`Client`] is dropped.
+//! Messages of one publisher come in their order, with one exception: a client on long-polling that
+//! also sends gets messages on two connections, whose answers may overtake each other, unless the
+//! server delivers with connects only (its option, or [`ClientBuilder::acknowledged`]).
+//!
+//! Its threads: `bayeux-poll` has the connect, `bayeux-send` everything else, `bayeux-ws-io-0` the
+//! WebSocket if there is one, and `bayeux-callback` runs the user's functions. They end when the
+//! [`Client`] is dropped.
 //!
 //! # In scope
-//! Long-polling, the ack extension, cookies of the server, `json-comment-filtered` answers.
+//! Long-polling, WebSocket, the ack extension, cookies of the server, `json-comment-filtered`
+//! answers.
 //!
 //! # Out of scope
 //! Proxies and redirects: the client talks to the URL it was given.
@@ -33,10 +39,13 @@
 mod advice;
 mod backoff;
 mod builder;
+mod carrier;
+mod carriers;
 #[expect(clippy::module_inception, reason = "one type a file, named like it")]
 mod client;
 mod cookies;
 mod dispatch;
+mod endpoint;
 mod error;
 mod event;
 mod handle;
@@ -47,6 +56,7 @@ mod op;
 mod options;
 mod outbox;
 mod outgoing;
+mod peer;
 mod pending;
 mod registry;
 mod ring;
@@ -54,7 +64,10 @@ mod session;
 mod shared;
 mod slot;
 mod subscription;
+#[cfg(feature = "client-tls")]
+mod tls;
 mod transport;
+mod websocket;
 mod wire;
 
 pub use builder::ClientBuilder;
@@ -68,3 +81,4 @@ pub use pending::{Ack, Pending};
 pub use ring::RecvError;
 pub use session::State;
 pub use subscription::{IntoIter, Listening, SubscribeOptions, Subscription};
+pub use transport::Transport;

@@ -136,6 +136,11 @@ impl Outbox {
         Some(body)
     }
 
+    /// The ids of what is under way.
+    pub(crate) fn in_flight(&self) -> Vec<u64> {
+        self.in_flight.iter().map(|op| op.id).collect()
+    }
+
     /// When [`Self::take`] is worth another try, if time alone can change its mind.
     pub(crate) fn due(&self) -> Option<Instant> {
         self.not_before

@@ -243,6 +243,15 @@ impl Session {
         change
     }
 
+    /// What is under way is to be tried again, now and in another way. Says whether it is.
+    pub(crate) fn again(&mut self, now: Instant) -> bool {
+        if self.is_over() || self.answered || self.turn.take().is_none() {
+            return false;
+        }
+        self.due = now;
+        true
+    }
+
     /// Begins anew, by the user's wish. Returns the id of the session that is given up.
     pub(crate) fn restart(&mut self, now: Instant) -> Option<Box<str>> {
         if self.is_over() {

@@ -7,12 +7,14 @@ use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex, MutexGuard};
 
+use super::carrier::{Answer, Carrier, Receiver, Request};
 use super::dispatch::{Job, Listener};
 use super::error::Error;
 use super::machine::{Ids, Lane, Machine, Work};
+use super::message::Message;
 use super::options::Options;
 use super::session::State;
-use super::transport::{Answer, Transport};
+use super::transport::Via;
 use super::wire::{self, Ext};
 use crate::clock::Clock;
 
@@ -24,7 +26,7 @@ pub(crate) struct Shared {
     pub(crate) options: Options,
     pub(crate) ids: Ids,
     pub(crate) clock: Arc<dyn Clock>,
-    transport: Box<dyn Transport>,
+    carrier: Box<dyn Carrier>,
     credentials: Credentials,
     locked: Mutex<Locked>,
     poll_ready: Condvar,
@@ -43,20 +45,20 @@ struct Locked {
 impl Shared {
     pub(crate) fn new(
         options: Options,
-        transport: Box<dyn Transport>,
+        carrier: Box<dyn Carrier>,
+        ways: Vec<Via>,
         credentials: Credentials,
         clock: Arc<dyn Clock>,
         seed: u64,
     ) -> Self {
         let ids = Ids::default();
-        let types = vec![transport.connection_type()];
-        let machine = Machine::new(options.clone(), types, ids.clone(), clock.now(), seed);
+        let machine = Machine::new(options.clone(), ways, ids.clone(), clock.now(), seed);
         let (state, threads) = (machine.state(), 0);
         Self {
             options,
             ids,
             clock,
-            transport,
+            carrier,
             credentials,
             locked: Mutex::new(Locked {
                 machine,
@@ -97,6 +99,8 @@ impl Shared {
     /// Starts the threads; none runs if one cannot be started.
     pub(crate) fn start(self: &Arc<Self>) -> Result<Vec<JoinHandle<()>>, Error> {
         type Run = fn(&Shared);
+        let weak = Arc::downgrade(self);
+        self.carrier.attach(weak);
         let threads: [(&str, Run); 3] = [
             ("bayeux-poll", |shared| shared.run_lane(Lane::Poll)),
             ("bayeux-send", |shared| shared.run_lane(Lane::Send)),
@@ -142,6 +146,7 @@ impl Shared {
                 let _ = handle.join();
             }
         }
+        self.carrier.join(self.options.linger);
     }
 
     fn release(&self, mut locked: MutexGuard<'_, Locked>) {
@@ -160,7 +165,7 @@ impl Shared {
         self.poll_ready.notify_one();
         self.send_ready.notify_one();
         if changed && state == State::Closed {
-            self.transport.close();
+            self.carrier.close();
         }
         drop(trash);
     }
@@ -205,18 +210,23 @@ impl Shared {
     }
 
     fn carry_out(&self, lane: Lane, work: Work) -> Result<Answer, Error> {
-        let (body, hold) = match work {
-            Work::Request { body, hold } => (body, hold),
-            Work::Handshake { id } => {
-                let ext = catch_unwind(AssertUnwindSafe(|| (self.credentials)()))
-                    .unwrap_or_else(|_| Err(Error::Credentials("the callback panicked".into())))?;
-                let types = [self.transport.connection_type()];
-                (wire::handshake(id, &types, &ext), Duration::ZERO)
-            }
+        let request = match work {
+            Work::Request(request) => request,
+            Work::Handshake { id, offer } => self.handshake(id, &offer)?,
         };
-        self.transport
-            .exchange(lane, &body, hold)
-            .map_err(Error::Failed)
+        self.carrier.exchange(lane, &request).map_err(Error::Failed)
+    }
+
+    fn handshake(&self, id: u64, offer: &[Via]) -> Result<Request, Error> {
+        let ext = catch_unwind(AssertUnwindSafe(|| (self.credentials)()))
+            .unwrap_or_else(|_| Err(Error::Credentials("the callback panicked".into())))?;
+        let types: Vec<_> = offer.iter().map(|via| via.name()).collect();
+        Ok(Request {
+            body: wire::handshake(id, &types, &ext),
+            ids: vec![id],
+            hold: Duration::ZERO,
+            via: offer.first().copied().unwrap_or(Via::LongPolling),
+        })
     }
 
     fn run_callbacks(&self) {
@@ -244,6 +254,12 @@ impl Shared {
             }
             self.jobs_ready.wait(&mut locked);
         }
+    }
+}
+
+impl Receiver for Shared {
+    fn receive(&self, messages: &[Message]) {
+        self.update(|machine, now| machine.receive(now, messages));
     }
 }
 

@@ -6,6 +6,7 @@ use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::str::FromStr;
 
 use super::kind::{Form, Kind};
+use crate::tcp::Network;
 
 /// An address to listen on: `127.0.0.1:8080`, `[::1]:0`, `localhost:8080`.
 ///
@@ -126,6 +127,22 @@ impl Kind for Address {
 
     fn form(&self) -> Form {
         Form::one("HOST:PORT", "")
+    }
+}
+
+/// An address or a network of them.
+pub(super) struct Subnet;
+
+impl Kind for Subnet {
+    type Value = Network;
+
+    fn parse(&self, text: &str) -> Result<Network, String> {
+        text.parse()
+            .map_err(|_| format!("`{text}` is neither an address nor a network like 10.0.0.0/8"))
+    }
+
+    fn form(&self) -> Form {
+        Form::one("ADDR|CIDR", "")
     }
 }
 

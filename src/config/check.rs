@@ -87,6 +87,10 @@ const RULES: &[Rule] = &[
     message_fits,
     queue_fits,
     folder_is_there,
+    #[cfg(feature = "tls")]
+    tls_needs_both_files,
+    #[cfg(feature = "tls")]
+    tls_needs_native,
 ];
 
 fn somewhere_to_listen(config: &Config) -> Option<(&'static str, String)> {
@@ -206,6 +210,25 @@ fn folder_is_there(config: &Config) -> Option<(&'static str, String)> {
     ))
 }
 
+#[cfg(feature = "tls")]
+fn tls_needs_both_files(config: &Config) -> Option<(&'static str, String)> {
+    let (key, other) = match (&config.tls_cert, &config.tls_key) {
+        (Some(_), None) => ("tls_cert", "tls_key"),
+        (None, Some(_)) => ("tls_key", "tls_cert"),
+        _ => return None,
+    };
+    Some((key, format!("cannot be without {other}")))
+}
+
+#[cfg(feature = "tls")]
+fn tls_needs_native(config: &Config) -> Option<(&'static str, String)> {
+    let wrong = config.tls_cert.is_some() && config.connector == Connector::TinyHttp;
+    wrong.then(|| {
+        let message = "tiny-http cannot serve TLS; use `native`, or no tls_cert and tls_key";
+        ("connector", message.to_owned())
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -262,6 +285,20 @@ mod tests {
             refused(|c| c.document_root = Some("/no/such".into())).0,
             "document_root"
         );
+    }
+
+    #[cfg(feature = "tls")]
+    #[test]
+    fn tls() {
+        let some = Some("/some.pem".into());
+        assert_eq!(refused(|c| c.tls_cert = some.clone()).0, "tls_cert");
+        assert_eq!(refused(|c| c.tls_key = some.clone()).0, "tls_key");
+        let (key, message) = refused(|c| {
+            (c.tls_cert, c.tls_key) = (some.clone(), some.clone());
+            c.connector = Connector::TinyHttp;
+        });
+        assert_eq!(key, "connector");
+        assert!(message.contains("`native`"), "{message}");
     }
 
     #[test]

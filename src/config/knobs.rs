@@ -6,13 +6,14 @@ use std::time::Duration;
 
 use log::LevelFilter;
 
-use super::address::{Address, ListenAddress};
+use super::address::{Address, ListenAddress, Subnet};
 use super::kind::{Auto, Kind, List, Off, Switch, within};
 use super::machine;
 use super::number::{Count, Size, Time};
 use super::table::{Knob, knobs};
 use super::text::{File, Text, alias, endpoint_path, index_name, origin};
-use super::words::{CallbackPolling, Connector, Overflow, TypeTimes, Word};
+use super::words::{CallbackPolling, Connector, EndingTypes, Overflow, TypeTimes, Word};
+use crate::tcp::Network;
 
 const PATH: Text = Text {
     placeholder: "PATH",
@@ -55,6 +56,13 @@ knobs! {
         /// down by one request: for trusted networks only.
         connector: Connector = Word::<Connector>::KIND, default "native";
 
+        /// Address or network of a proxy that says for whom it asks, such as `10.0.0.0/8`.
+        ///
+        /// Of its requests `X-Forwarded-For`, `-Host` and `-Proto`, or else `Forwarded`, are
+        /// believed, read from the right past further trusted proxies. From nobody else.
+        trusted_proxy: Vec<Network> = List { each: Subnet, may_be_empty: true },
+            default "none" from machine::nothing;
+
         /// Allows the connector `tiny-http` on addresses that other machines can reach.
         ///
         /// Without it such a start is refused, because a single hostile request can end the
@@ -66,6 +74,17 @@ knobs! {
         /// Also served with a slash at its end and with any path below it, as clients append the
         /// kind of message.
         path: String = PATH, default "/cometd";
+
+        /// File with the certificate for TLS (PEM), the chain up to the root behind it.
+        ///
+        /// With it all addresses are served by TLS. Read again at the signal SIGHUP, together with
+        /// the key, for the connections from then on.
+        #[cfg(feature = "tls")]
+        tls_cert: Option<PathBuf> = Off(FILE), default "off", native_only;
+
+        /// File with the private key of the certificate (PEM), not encrypted.
+        #[cfg(feature = "tls")]
+        tls_key: Option<PathBuf> = Off(FILE), default "off", native_only;
 
         /// How long a stop may take, from the first signal to the end of the process.
         ///
@@ -108,6 +127,12 @@ knobs! {
         ///
         /// Stock clients expect it: a chat window shows what it sent when it comes back.
         broadcast_to_publisher: bool = Switch, default "true";
+
+        /// Shows receivers who published, as a field `sender` of the message.
+        ///
+        /// A public id that tells publishers apart: it is no credential, nobody can choose it, and
+        /// it is another one after a new handshake.
+        expose_sender: bool = Switch, default "false";
 
         /// Delivers messages with answers to connects only, never with other answers.
         ///
@@ -277,6 +302,12 @@ knobs! {
         directory_index: Vec<String> = List { each: INDEX, may_be_empty: true },
             default "index.html";
 
+        /// Media type of files with an ending, such as `wasm=application/wasm`.
+        ///
+        /// Before the built-in table, which knows the usual ones; the longest ending decides. What
+        /// has no type is sent as `application/octet-stream`.
+        mime: BTreeMap<String, String> = EndingTypes, default "none" from machine::nothing;
+
         /// How long files of a media type may be cached, such as `text/css=1h`.
         ///
         /// Sent as an `Expires` header. Other types have none: browsers then ask again whether
@@ -308,6 +339,11 @@ knobs! {
         ///
         /// On an address of its own, so that nobody outside sees it.
         ops_listen: Option<ListenAddress> = Off(Address), default "off";
+
+        /// File to which a line of JSON is appended for each request; `-` is standard output.
+        ///
+        /// Written by a thread of its own; when it does not keep up, lines are dropped and counted.
+        access_log: Option<PathBuf> = Off(FILE), default "off";
 
         /// The least important messages that are logged.
         log_level: LevelFilter = Word::<LevelFilter>::KIND, default "info";
@@ -407,6 +443,7 @@ mod tests {
             let form = knob.form();
             let samples = [
                 "[::1]:1",
+                "10.0.0.0/8",
                 "tiny-http",
                 "true",
                 "false",
@@ -419,6 +456,7 @@ mod tests {
                 "https://x.example",
                 "x.html",
                 "text/css=7s",
+                "x=a/b",
                 "debug",
             ];
             let mut config = Config::default();

@@ -52,10 +52,11 @@ impl Knob {
 ///
 /// A row is `/// about`, then `field: Type = KIND, within "limits", default "text";`. The limits
 /// may be missing. Behind the default may come `from function`, when it is computed and the text
-/// says how, and `native_only`.
+/// says how, and `native_only`. A row that belongs to a feature has its `#[cfg]` behind the text.
 macro_rules! knobs {
     ($($section:literal { $(
         $(#[doc = $about:literal])+
+        $(#[cfg($gate:meta)])?
         $key:ident: $type:ty = $kind:expr, $(within $limits:literal,)? default $default:literal
             $(from $compute:path)? $(, $mark:ident)?;
     )+ })+) => {
@@ -69,20 +70,21 @@ macro_rules! knobs {
                 $(#[doc = $about])+
                 #[doc = ""]
                 #[doc = concat!("Default: ", $default, ".", $(" Limits: ", $limits, ".")?)]
+                $(#[cfg($gate)])?
                 pub $key: $type,
             )+)+
         }
 
         impl Default for Config {
             fn default() -> Self {
-                Self { $($($key: $kind
+                Self { $($($(#[cfg($gate)])? $key: $kind
                     .parse(knobs!(@text $default $(, $compute)?))
                     .expect("because a test reads every default of the table"),)+)+ }
             }
         }
 
         /// All settings, in the order of the help text.
-        pub static KNOBS: &[Knob] = &[$($(Knob {
+        pub static KNOBS: &[Knob] = &[$($($(#[cfg($gate)])? Knob {
             key: stringify!($key),
             section: $section,
             about: concat!($($about, "\n"),+),

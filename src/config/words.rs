@@ -122,14 +122,7 @@ impl Kind for TypeTimes {
                 return Err(format!("`{element}` is no pair, such as `text/css=1h`"));
             };
             let name = name.trim().to_ascii_lowercase();
-            let token = |part: &str| {
-                let plain = |c: char| c.is_ascii_alphanumeric() || "!#$&^_.+-".contains(c);
-                !part.is_empty() && part.chars().all(plain)
-            };
-            if !name
-                .split_once('/')
-                .is_some_and(|(kind, sub)| token(kind) && token(sub))
-            {
+            if !is_media_type(&name) {
                 return Err(format!("`{name}` is no media type, such as `text/css`"));
             }
             let time = Time
@@ -157,6 +150,52 @@ impl Kind for TypeTimes {
     fn limit(&self, text: &str) -> Option<u128> {
         Time.limit(text)
     }
+}
+
+/// `ENDING=TYPE`, several of them.
+pub(super) struct EndingTypes;
+
+impl Kind for EndingTypes {
+    type Value = BTreeMap<String, String>;
+
+    fn parse(&self, text: &str) -> Result<Self::Value, String> {
+        let mut map = BTreeMap::new();
+        for element in elements(text) {
+            let Some((ending, name)) = element.split_once('=') else {
+                return Err(format!(
+                    "`{element}` is no pair, such as `md=text/markdown`"
+                ));
+            };
+            let ending = ending.trim().trim_start_matches('.').to_ascii_lowercase();
+            let name = name.trim().to_ascii_lowercase();
+            if ending.is_empty() || ending.contains(['/', ' ']) {
+                return Err(format!("`{element}` has no ending, such as `md`"));
+            }
+            if !is_media_type(&name) {
+                return Err(format!("`{name}` is no media type, such as `text/css`"));
+            }
+            if map.insert(ending.clone(), name).is_some() {
+                return Err(format!("`{ending}` is there twice"));
+            }
+        }
+        Ok(map)
+    }
+
+    fn form(&self) -> Form {
+        Form {
+            list: true,
+            ..Form::one("ENDING=TYPE", "")
+        }
+    }
+}
+
+fn is_media_type(name: &str) -> bool {
+    let token = |part: &str| {
+        let plain = |c: char| c.is_ascii_alphanumeric() || "!#$&^_.+-".contains(c);
+        !part.is_empty() && part.chars().all(plain)
+    };
+    name.split_once('/')
+        .is_some_and(|(kind, sub)| token(kind) && token(sub))
 }
 
 #[cfg(test)]
@@ -191,6 +230,25 @@ mod tests {
         );
         for (word, value) in Overflow::WORDS {
             assert_eq!(value.to_string(), *word);
+        }
+    }
+
+    #[test]
+    fn types_of_endings() {
+        let map = EndingTypes
+            .parse("md=text/markdown, .TAR.gz = Application/x-tgz")
+            .unwrap();
+        assert_eq!(map["md"], "text/markdown");
+        assert_eq!(map["tar.gz"], "application/x-tgz");
+        assert_eq!(EndingTypes.parse("").unwrap(), BTreeMap::new());
+        for (text, error) in [
+            ("md", "`md` is no pair, such as `md=text/markdown`"),
+            ("=text/css", "`=text/css` has no ending, such as `md`"),
+            ("a/b=text/css", "`a/b=text/css` has no ending, such as `md`"),
+            ("md=css", "`css` is no media type, such as `text/css`"),
+            ("md=a/b,.md=c/d", "`md` is there twice"),
+        ] {
+            assert_eq!(EndingTypes.parse(text), Err(error.to_owned()), "{text}");
         }
     }
 

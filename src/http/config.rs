@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use super::cookie::CookieKey;
 use super::cors::CallbackPolling;
 use super::files::Expiry;
+use super::proxies::TrustedProxies;
 
 /// What a site serves, to whom, and how much it reads. Plain data; [`Site::new`](super::Site::new)
 /// checks it.
@@ -27,6 +28,8 @@ pub struct SiteConfig {
     pub max_messages: usize,
     /// Most arrays and objects open at once in a request, 400 beyond. Default 128.
     pub max_depth: usize,
+    /// Proxies that say for whom they ask. Default none.
+    pub trusted_proxies: Option<TrustedProxies>,
     /// Recognises the cookies that this server issued. Default: a key for the life of the process.
     pub cookie_key: Option<CookieKey>,
     /// A directory whose files are served. Default none.
@@ -51,6 +54,7 @@ impl Default for SiteConfig {
             max_body: 1 << 20,
             max_messages: 1000,
             max_depth: 128,
+            trusted_proxies: None,
             cookie_key: None,
             document_root: None,
             embedded: &[],
@@ -75,6 +79,8 @@ pub enum SiteError {
     DirectoryIndex(String),
     /// A media type, of an ending or an expiry, is none.
     MediaType(String),
+    /// The path of a content handler is none, is there twice, or is the endpoint's.
+    Content(String),
     /// The document root cannot be used.
     DocumentRoot(PathBuf, io::Error),
     /// No random key for the cookie.
@@ -105,6 +111,11 @@ impl fmt::Display for SiteError {
                 )
             }
             Self::MediaType(media) => write!(f, "media type {media:?}: must be like text/css"),
+            Self::Content(path) => write!(
+                f,
+                "content handler at {path:?}: must begin with a slash, be there once, and lie \
+                 outside the endpoint"
+            ),
             Self::DocumentRoot(path, error) => {
                 write!(f, "document root {}: {error}", path.display())
             }

@@ -22,10 +22,7 @@ pub struct Format {
 impl Format {
     /// The response for an answer. The connection is to be closed after it if the answer says so.
     pub fn respond(&self, answer: &Answer, site: &Site) -> Response {
-        let status = match answer.status {
-            AnswerStatus::Ok => 200,
-            AnswerStatus::Unavailable => 503,
-        };
+        let status = answer.status.code();
         site.count(status);
         let (media, body) = self.body(answer);
         let mut response = Response::new(status).header("Content-Type", media);

@@ -2,12 +2,37 @@
 
 /// The header lines of one request, in the order they came.
 #[derive(Clone, Copy, Debug)]
-pub struct Headers<'a>(&'a [httparse::Header<'a>]);
+pub struct Headers<'a> {
+    lines: &'a [httparse::Header<'a>],
+    /// The host that a trusted proxy says the client asked for.
+    reported_host: Option<&'a str>,
+}
 
 impl<'a> Headers<'a> {
     /// A view over parsed lines. Their values have no surrounding white space.
     pub fn new(lines: &'a [httparse::Header<'a>]) -> Self {
-        Self(lines)
+        Self {
+            lines,
+            reported_host: None,
+        }
+    }
+
+    /// The same, with the host that a trusted proxy reports.
+    pub(super) fn with_host(self, reported_host: Option<&'a str>) -> Self {
+        Self {
+            reported_host,
+            ..self
+        }
+    }
+
+    /// The host that counts instead of `Host`, if there is one.
+    pub(super) fn reported_host(&self) -> Option<&'a str> {
+        self.reported_host
+    }
+
+    /// All lines.
+    pub fn iter(&self) -> impl Iterator<Item = (&'a str, &'a [u8])> + use<'a> {
+        self.lines.iter().map(|line| (line.name, line.value))
     }
 
     /// The value of the first line with this name.
@@ -23,7 +48,7 @@ impl<'a> Headers<'a> {
 
     /// The values of all lines with this name.
     pub fn get_all<'n>(&self, name: &'n str) -> impl Iterator<Item = &'a [u8]> + use<'a, 'n> {
-        self.0
+        self.lines
             .iter()
             .filter(move |line| line.name.eq_ignore_ascii_case(name))
             .map(|line| line.value)

@@ -2,15 +2,18 @@
 //! static files.
 //!
 //! In scope: routing, methods, who may ask (origins, cookies), bodies and what becomes of answers,
-//! files. Out of scope: sockets, framing and time limits (the connectors), and what the messages
-//! mean (the broker). Nothing here waits for anything but a file to be opened.
+//! files, content handlers, the access log. Out of scope: sockets, framing and time limits (the
+//! connectors), and what the messages mean (the broker). Nothing here waits for anything but a file
+//! to be opened.
 //!
 //! A connector parses a head, asks [`Site::wants_body`] if the body is still on its way, and gives
 //! the whole request to [`Site::handle`]; the messages of a socket it gives to [`Site::frame`]. It
 //! counts its own refusals through [`Site::refuse`].
 
+mod access;
 mod body_kind;
 mod config;
+mod content;
 mod cookie;
 mod cors;
 mod date;
@@ -20,6 +23,7 @@ mod form;
 mod format;
 mod headers;
 mod origin;
+mod proxies;
 mod refusal;
 mod request;
 mod response;
@@ -30,15 +34,20 @@ mod streaming;
 mod testing;
 #[cfg(test)]
 mod tests;
+mod work;
 
+pub use access::{AccessLog, Asked};
 pub use config::{SiteConfig, SiteError};
+pub use content::{ContentHandler, ContentRequest, Mount};
 pub use cookie::{COOKIE_NAME, CookieKey};
 pub use cors::CallbackPolling;
 pub use date::DateCache;
 pub use files::Expiry;
 pub use format::Format;
 pub use headers::Headers;
+pub use proxies::TrustedProxies;
 pub use request::{Request, RequestHead, Target};
 pub use response::{Body, CONTINUE, Response};
 pub use site::{Handled, Site};
 pub use streaming::{EVENTS_COMMENT, Events};
+pub use work::{Finished, HookedRequest, Work};

@@ -73,8 +73,11 @@ impl<'a> RequestHead<'a> {
         })
     }
 
-    /// Host and port that the request was sent to.
+    /// Host and port that the request was sent to; behind trusted proxies those they report.
     pub fn authority(&self) -> Option<&'a str> {
+        if let Some(host) = self.headers.reported_host() {
+            return Some(host);
+        }
         let named = self.target().and_then(|target| target.authority);
         named.or_else(|| self.headers.text("host"))
     }

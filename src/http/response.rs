@@ -54,9 +54,14 @@ impl Response {
         response
     }
 
-    /// Adds a header line. The value must be free of control characters.
+    /// Adds a header line. Control characters in the value become spaces.
     pub fn header(mut self, name: &str, value: &str) -> Self {
-        push_header(&mut self.headers, name, value);
+        if value.bytes().any(|byte| byte.is_ascii_control()) {
+            let plain = value.replace(|c: char| c.is_ascii_control(), " ");
+            push_header(&mut self.headers, name, &plain);
+        } else {
+            push_header(&mut self.headers, name, value);
+        }
         self
     }
 
@@ -202,15 +207,25 @@ fn reason(status: u16) -> &'static str {
     match status {
         101 => "Switching Protocols",
         200 => "OK",
+        201 => "Created",
+        202 => "Accepted",
         204 => "No Content",
         206 => "Partial Content",
         301 => "Moved Permanently",
+        302 => "Found",
+        303 => "See Other",
         304 => "Not Modified",
+        307 => "Temporary Redirect",
+        308 => "Permanent Redirect",
         400 => "Bad Request",
+        401 => "Unauthorized",
         403 => "Forbidden",
         404 => "Not Found",
         405 => "Method Not Allowed",
+        406 => "Not Acceptable",
         408 => "Request Timeout",
+        409 => "Conflict",
+        410 => "Gone",
         411 => "Length Required",
         412 => "Precondition Failed",
         413 => "Content Too Large",
@@ -218,11 +233,15 @@ fn reason(status: u16) -> &'static str {
         415 => "Unsupported Media Type",
         416 => "Range Not Satisfiable",
         417 => "Expectation Failed",
+        422 => "Unprocessable Content",
         426 => "Upgrade Required",
+        429 => "Too Many Requests",
         431 => "Request Header Fields Too Large",
         500 => "Internal Server Error",
         501 => "Not Implemented",
+        502 => "Bad Gateway",
         503 => "Service Unavailable",
+        504 => "Gateway Timeout",
         505 => "HTTP Version Not Supported",
         // The phrase may be empty; status codes that embedders choose need none.
         _ => "",

@@ -1,20 +1,25 @@
 //! A site: the Bayeux endpoint and static files on one listener, behind one door.
 
 use std::borrow::Cow;
+use std::net::IpAddr;
 use std::sync::Arc;
 
+use super::access::{AccessLog, Asked};
 use super::body_kind::BodyKind;
 use super::config::{SiteConfig, SiteError};
+use super::content::{ContentRequest, Mount, Mounts};
 use super::cookie::CookieKey;
 use super::cors::{Verdict, preflight, push_echo};
 use super::endpoint::{Ask, Denied, Endpoint};
 use super::files::StaticFiles;
 use super::form;
 use super::format::Format;
+use super::proxies::TrustedProxies;
 use super::refusal::{Refusal, RefusalCounts};
-use super::request::{Request, RequestHead};
+use super::request::{Request, RequestHead, Target};
 use super::response::Response;
 use super::streaming::{Events, Offers};
+use super::work::{Hook, Hooked, HookedRequest, Work};
 use crate::broker::{Broker, Call, Executed};
 use crate::clock::Clock;
 use crate::protocol::{self, BatchError};
@@ -28,6 +33,10 @@ pub struct Site {
     cookies: CookieKey,
     clock: Arc<dyn Clock>,
     refusals: RefusalCounts,
+    proxies: Option<TrustedProxies>,
+    mounts: Mounts,
+    hook: Option<Hook>,
+    access: Option<Arc<AccessLog>>,
 }
 
 /// What became of a request.
@@ -36,6 +45,8 @@ pub enum Handled {
     Done(Response),
     /// The broker has it; its answer, now or later, is sent in this form.
     Bayeux(Format, Executed),
+    /// User code makes the response, or changes it; it comes later.
+    Work(Work),
     /// The connection may become a WebSocket, if the rest of its handshake is right. Each message
     /// on it is then given to [`Site::frame`], with this peer.
     Socket(Peer),
@@ -46,6 +57,7 @@ pub enum Handled {
 /// Where a request goes.
 enum Route<'a> {
     Bayeux(Ask<'a>),
+    Content(Target<'a>, &'a Mount),
     File {
         path: &'a str,
         query: Option<&'a str>,
@@ -58,7 +70,7 @@ impl<'a> Route<'a> {
     fn verdict(&self) -> Verdict<'a> {
         match self {
             Self::Bayeux(ask) => ask.verdict(),
-            Self::File { .. } | Self::Server => Verdict::Absent,
+            Self::Content(..) | Self::File { .. } | Self::Server => Verdict::Absent,
         }
     }
 }
@@ -84,15 +96,63 @@ impl Site {
             Some(key) => key,
             None => CookieKey::random().map_err(SiteError::Random)?,
         };
-        let refusals = RefusalCounts::default();
         Ok(Self {
             broker,
             endpoint,
             files,
             cookies,
             clock,
-            refusals,
+            refusals: RefusalCounts::default(),
+            proxies: config.trusted_proxies,
+            mounts: Mounts::default(),
+            hook: None,
+            access: None,
         })
+    }
+
+    /// Adds handlers for paths outside the endpoint.
+    ///
+    /// # Errors
+    /// If one of their paths is none, is there twice, or is the endpoint's.
+    pub fn with_content(mut self, list: Vec<Mount>) -> Result<Self, SiteError> {
+        self.mounts = Mounts::new(list, |path| self.endpoint.covers(path))?;
+        Ok(self)
+    }
+
+    /// Has every response looked at, and perhaps changed, before it is sent; but for those that
+    /// open a WebSocket or a stream of events, and refusals of what is no request. The hook runs on
+    /// worker threads; with it no request of a connection is executed before the last one was
+    /// answered.
+    pub fn with_hook(
+        mut self,
+        hook: impl Fn(&HookedRequest, &mut Response) + Send + Sync + 'static,
+    ) -> Self {
+        self.hook = Some(Arc::new(hook));
+        self
+    }
+
+    /// Has every request logged.
+    pub fn with_access_log(mut self, log: AccessLog) -> Self {
+        self.access = Some(Arc::new(log));
+        self
+    }
+
+    /// Lines that the access log has dropped.
+    pub fn access_log_dropped(&self) -> u64 {
+        self.access.as_ref().map_or(0, |log| log.dropped())
+    }
+
+    /// A request that has come from a connection, for the access log; without a head one that could
+    /// not be read. The connector says what became of it.
+    pub fn asked(&self, head: Option<&RequestHead<'_>>, peer_ip: IpAddr) -> Option<Box<Asked>> {
+        let log = self.access.as_ref()?;
+        let client = match (&self.proxies, head) {
+            (Some(proxies), Some(head)) => proxies.reported(peer_ip, &head.headers).ip,
+            _ => peer_ip,
+        };
+        let ips = (client, peer_ip);
+        let asked = Asked::new(log, &self.clock, ips, head, self.endpoint.mount());
+        Some(Box::new(asked))
     }
 
     /// The broker behind the endpoint.
@@ -112,15 +172,63 @@ impl Site {
     /// # Errors
     ///
     /// The refusal. It is counted.
-    pub fn wants_body(&self, head: &RequestHead<'_>) -> Result<usize, Response> {
-        let route = self
-            .route(head)
-            .map_err(|denied| self.deny(head, &denied))?;
+    pub fn wants_body(&self, head: &RequestHead<'_>, peer_ip: IpAddr) -> Result<usize, Response> {
+        let mut head = *head;
+        if let Some(proxies) = &self.proxies {
+            let host = proxies.reported(peer_ip, &head.headers).host;
+            head.headers = head.headers.with_host(host);
+        }
+        let route = self.route(&head);
+        let route = route.map_err(|denied| self.deny(&head, &denied))?;
         Ok(self.max_body(&route))
     }
 
     /// Does what a request asks for. Never blocks, but for opening a file.
     pub fn handle(&self, request: &Request<'_>, link: &Link) -> Handled {
+        let mut request = *request;
+        if let Some(proxies) = &self.proxies {
+            let reported = proxies.reported(request.peer_ip, &request.head.headers);
+            request.peer_ip = reported.ip;
+            request.secure = reported.secure.unwrap_or(request.secure);
+            request.head.headers = request.head.headers.with_host(reported.host);
+        }
+        let handled = self.route_and_handle(&request, link);
+        match &self.hook {
+            Some(hook) => self.hooked(hook, handled, &request, link),
+            None => handled,
+        }
+    }
+
+    /// Has the hook look at what is going to be sent.
+    fn hooked(&self, hook: &Hook, handled: Handled, request: &Request<'_>, link: &Link) -> Handled {
+        let hooked = || self.about(hook, request);
+        match handled {
+            Handled::Done(response) => {
+                Handled::Work(Work::hook(&self.broker, link, response, hooked()))
+            }
+            Handled::Bayeux(format, Executed::Now(answer)) => {
+                Handled::Work(Work::answer(self, link, (answer, format), hooked()))
+            }
+            Handled::Bayeux(format, Executed::Later(exchange)) => {
+                Handled::Work(Work::exchange(link, exchange, format, hooked()))
+            }
+            other @ (Handled::Work(_) | Handled::Socket(_) | Handled::Events(_)) => other,
+        }
+    }
+
+    fn about(&self, hook: &Hook, request: &Request<'_>) -> Hooked {
+        let path = request.head.target().map_or("", |target| target.path);
+        Hooked {
+            hook: Arc::clone(hook),
+            request: HookedRequest {
+                method: request.head.method.to_owned(),
+                path: path.to_owned(),
+                peer: self.peer(request, Transport::LongPolling),
+            },
+        }
+    }
+
+    fn route_and_handle(&self, request: &Request<'_>, link: &Link) -> Handled {
         let head = &request.head;
         let route = match self.route(head) {
             Ok(route) => route,
@@ -149,6 +257,13 @@ impl Site {
             Route::Bayeux(Ask::Events { client, verdict }) => {
                 let peer = self.peer(request, Transport::EventSource);
                 self.events(client, &peer, verdict, link)
+            }
+            Route::Content(target, mount) => {
+                let peer = self.peer(request, Transport::LongPolling);
+                let asked = ContentRequest::new(request, target, peer);
+                let hooked = self.hook.as_ref().map(|hook| self.about(hook, request));
+                let handler = Arc::clone(&mount.handler);
+                Handled::Work(Work::content(&self.broker, link, handler, asked, hooked))
             }
             Route::File { path, query } => Handled::Done(self.file(head, path, query)),
             Route::Server => Handled::Done(Response::new(204).header("Allow", SERVER_ALLOW)),
@@ -195,7 +310,7 @@ impl Site {
         self.refusals.count(status);
     }
 
-    fn route<'a>(&self, head: &RequestHead<'a>) -> Result<Route<'a>, Denied<'a>> {
+    fn route<'a>(&'a self, head: &RequestHead<'a>) -> Result<Route<'a>, Denied<'a>> {
         let denied = |refusal| Denied {
             refusal,
             verdict: Verdict::Absent,
@@ -204,6 +319,9 @@ impl Site {
         if self.endpoint.covers(target.path) {
             let asked = self.endpoint.admit(head, target.path, target.query);
             return asked.map(Route::Bayeux);
+        }
+        if let Some(mount) = self.mounts.find(target.path) {
+            return Ok(Route::Content(target, mount));
         }
         match (head.method, target.path) {
             ("OPTIONS", "*") => Ok(Route::Server),
@@ -219,6 +337,7 @@ impl Site {
     fn max_body(&self, route: &Route<'_>) -> usize {
         match route {
             Route::Bayeux(Ask::Post { .. }) => self.endpoint.max_body,
+            Route::Content(_, mount) => mount.max_body,
             Route::Bayeux(_) | Route::File { .. } | Route::Server => 0,
         }
     }

@@ -122,6 +122,7 @@ pub(super) fn answered(handled: Handled) -> (Format, Answer) {
         Handled::Bayeux(format, Executed::Now(answer)) => (format, answer),
         Handled::Bayeux(_, Executed::Later(_)) => panic!("the answer is not there yet"),
         Handled::Done(response) => panic!("{response:?}"),
+        Handled::Work(_) => panic!("user code has it"),
         Handled::Socket(_) | Handled::Events(_) => panic!("it takes the connection over"),
     }
 }

@@ -124,7 +124,10 @@ fn a_body_is_judged_before_it_comes() {
     ];
     for (method, target, lines, expected) in table {
         with_head(method, target, lines, |head| {
-            let found = site.wants_body(&head).map_err(|response| response.status);
+            let peer = [127, 0, 0, 1].into();
+            let found = site
+                .wants_body(&head, peer)
+                .map_err(|response| response.status);
             assert_eq!(found, expected, "{method} {target} {lines:?}");
         });
     }

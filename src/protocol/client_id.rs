@@ -6,6 +6,8 @@ use std::ops::Deref;
 /// Each character carries five bits: 26 of them 130, a little more than the 128 that the
 /// specification asks for.
 const LENGTH: usize = 26;
+/// Characters that logs show; the others still make 110 bits.
+const SHOWN: usize = 4;
 const ALPHABET: &[u8; 32] = b"0123456789abcdefghijklmnopqrstuv";
 
 /// The id of a remote session: 26 characters of `0-9a-z`.
@@ -85,9 +87,11 @@ impl fmt::Display for ClientId {
     }
 }
 
+/// For logs: enough to tell sessions apart, too little to be one. The whole id, a credential, is
+/// what `Display` and `as_str` are for.
 impl fmt::Debug for ClientId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "ClientId({})", self.as_str())
+        write!(f, "ClientId({}..)", &self.as_str()[..SHOWN])
     }
 }
 
@@ -112,6 +116,8 @@ mod tests {
     fn only_the_form_of_an_id_parses() {
         let good = "0123456789abcdefghijklmnoz";
         assert_eq!(ClientId::parse(good).unwrap().to_string(), good);
+        let shown = format!("{:?}", ClientId::parse(good).unwrap());
+        assert_eq!(shown, "ClientId(0123..)", "an id is a credential");
         let bad = [
             "",
             "local",

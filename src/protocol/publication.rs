@@ -3,6 +3,8 @@
 //! In memory it is what most receivers take from it, a WebSocket frame around a batch of one;
 //! those that collect several messages in one array take the object out of its middle.
 
+mod rewrite;
+
 use std::ops::Range;
 
 use super::channel::ChannelName;
@@ -288,16 +290,16 @@ mod tests {
     use super::*;
     use crate::protocol::{BatchLimits, Parsed, Target, parse};
 
-    fn name(text: &str) -> ChannelName {
+    pub(super) fn name(text: &str) -> ChannelName {
         ChannelName::try_from(text).unwrap()
     }
 
-    fn json(publication: &Publication) -> &str {
+    pub(super) fn json(publication: &Publication) -> &str {
         std::str::from_utf8(publication.json()).unwrap()
     }
 
     /// The publication of a client's message.
-    fn published(body: &str, sender: Option<&str>) -> Publication {
+    pub(super) fn published(body: &str, sender: Option<&str>) -> Publication {
         let batch = parse(body.as_bytes(), &BatchLimits::default()).unwrap();
         let [Parsed::Message(message)] = &batch.messages[..] else {
             panic!("{body}")

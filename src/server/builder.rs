@@ -1,5 +1,7 @@
 //! From settings to a running server.
 
+use std::fs::OpenOptions;
+use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -7,14 +9,24 @@ use std::sync::atomic::AtomicBool;
 use super::connector::Connector;
 use super::error::StartError;
 use super::linked::Linked;
+use super::tls::Tls;
 use super::{Parts, Server, linked, pages};
-use crate::broker::{Access, Broker, BrokerConfig, Policy, QueueLimits, Service};
+use crate::broker::{
+    Access, Broker, BrokerConfig, Delivery, Event, Passage, Policy, Question, QueueLimits, Service,
+    Verdict,
+};
 use crate::clock::{Clock, SystemClock};
 use crate::config::{self, CallbackPolling, Config, ListenAddress};
 use crate::demo::Demo;
-use crate::http::{self, Site, SiteConfig};
+use crate::http::{
+    self, AccessLog, ContentHandler, HookedRequest, Mount, Response, Site, SiteConfig,
+    TrustedProxies,
+};
 use crate::ops::OpsListener;
 use crate::protocol::InvalidChannel;
+use crate::tcp::Network;
+#[cfg(feature = "tls")]
+use crate::tcp::tls::TlsAcceptor;
 
 /// Describes a server. Without anything said it listens where [`Config::default`] does, and serves
 /// the demo pages.
@@ -22,9 +34,17 @@ use crate::protocol::InvalidChannel;
 pub struct ServerBuilder {
     config: Config,
     policy: Option<Box<dyn Policy>>,
-    services: Vec<Install>,
+    #[cfg(feature = "tls")]
+    tls: Option<Arc<TlsAcceptor>>,
+    installs: Vec<Install>,
+    content: Vec<Mount>,
+    hook: Option<Hook>,
+    access_log: Option<Box<dyn Write + Send>>,
 }
 
+type Hook = Box<dyn Fn(&HookedRequest, &mut Response) + Send + Sync>;
+
+/// What is put into the broker before the first client is there.
 type Install = Box<dyn FnOnce(&Broker) -> Result<(), InvalidChannel>>;
 
 impl ServerBuilder {
@@ -55,7 +75,92 @@ impl ServerBuilder {
     pub fn service(mut self, channel: &str, access: Access, service: impl Service) -> Self {
         let channel = channel.to_owned();
         let install = move |broker: &Broker| broker.add_service(&channel, access, service);
-        self.services.push(Box::new(install));
+        self.installs.push(Box::new(install));
+        self
+    }
+
+    /// The service of all channels below `/service/` that have none of their own.
+    #[must_use]
+    pub fn fallback_service(mut self, access: Access, service: impl Service) -> Self {
+        self.installs.push(Box::new(move |broker| {
+            broker.set_fallback_service(access, service);
+            Ok(())
+        }));
+        self
+    }
+
+    /// A listener that may veto what clients publish on matching channels, or send to matching
+    /// services; see [`Broker::add_listener`].
+    #[must_use]
+    pub fn listener(
+        mut self,
+        pattern: &str,
+        listener: impl Fn(&Question<'_>) -> Verdict + Send + Sync + 'static,
+    ) -> Self {
+        let pattern = pattern.to_owned();
+        let install = move |broker: &Broker| broker.add_listener(&pattern, listener);
+        self.installs.push(Box::new(install));
+        self
+    }
+
+    /// An observer that is told what happens; see [`Broker::add_observer`].
+    #[must_use]
+    pub fn observer(mut self, observer: impl Fn(&Event) + Send + Sync + 'static) -> Self {
+        self.installs.push(Box::new(move |broker| {
+            broker.add_observer(observer);
+            Ok(())
+        }));
+        self
+    }
+
+    /// The delivery filter, asked for each message and each receiver; see
+    /// [`Broker::set_delivery_filter`].
+    #[must_use]
+    pub fn delivery_filter(
+        mut self,
+        filter: impl Fn(&Delivery<'_>) -> Passage + Send + Sync + 'static,
+    ) -> Self {
+        self.installs.push(Box::new(move |broker| {
+            broker.set_delivery_filter(filter);
+            Ok(())
+        }));
+        self
+    }
+
+    /// A handler for a path outside the endpoint, or with a slash at its end for all below it: for
+    /// any method, with at most `max_body` bytes of body. It runs on worker threads and may block.
+    #[must_use]
+    pub fn content(mut self, path: &str, max_body: usize, handler: impl ContentHandler) -> Self {
+        self.content.push(Mount::new(path, max_body, handler));
+        self
+    }
+
+    /// A hook that sees every response, whatever the path, and may change it before it is sent; see
+    /// [`Site::with_hook`].
+    #[must_use]
+    pub fn response_hook(
+        mut self,
+        hook: impl Fn(&HookedRequest, &mut Response) + Send + Sync + 'static,
+    ) -> Self {
+        self.hook = Some(Box::new(hook));
+        self
+    }
+
+    /// Where the access log goes, instead of the file of the settings. The writer has a thread of
+    /// its own.
+    #[must_use]
+    pub fn access_log(mut self, writer: impl Write + Send + 'static) -> Self {
+        self.access_log = Some(Box::new(writer));
+        self
+    }
+
+    /// Serves by TLS as the acceptor says, instead of with the files of the settings. Whoever keeps
+    /// a clone of it can [replace](TlsAcceptor::replace) the certificate later. Only the connector
+    /// `native` can do it. Its protocols (ALPN) should be `http/1.1` or none.
+    #[cfg(feature = "tls")]
+    #[must_use]
+    pub fn tls(mut self, acceptor: Arc<TlsAcceptor>) -> Self {
+        self.tls = Some(acceptor);
         self
     }
 
@@ -66,23 +171,33 @@ impl ServerBuilder {
     pub fn start(self) -> Result<Server, StartError> {
         let config = &self.config;
         config.check().map_err(StartError::Config)?;
+        #[cfg(feature = "tls")]
+        let tls = Tls::new(self.tls, config)?;
+        #[cfg(not(feature = "tls"))]
+        let tls = Tls;
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let node = linked::node(config)?;
         let policy = linked::policy(config, node.as_ref(), self.policy);
         let broker = Broker::start(broker_config(config), Arc::clone(&clock), policy)
             .map_err(StartError::System)?;
-        for install in self.services {
-            let invalid = |_| crate::broker::LocalError::InvalidChannel("a service".to_owned());
-            install(&broker).map_err(|error| StartError::Demo(invalid(error)))?;
+        for install in self.installs {
+            install(&broker).map_err(|_| StartError::Channel)?;
         }
         let demo = match config.serves_demo() {
             true => Some(Demo::install(&broker).map_err(StartError::Demo)?),
             false => None,
         };
-        let site = Site::new(site_config(config), broker.clone(), Arc::clone(&clock))
+        let mut site = Site::new(site_config(config), broker.clone(), Arc::clone(&clock))
+            .and_then(|site| site.with_content(self.content))
             .map_err(StartError::Site)?;
+        if let Some(hook) = self.hook {
+            site = site.with_hook(hook);
+        }
+        if let Some(log) = access_log(self.access_log, config)? {
+            site = site.with_access_log(log);
+        }
         let site = Arc::new(site);
-        let connector = Connector::start(config, &site, &clock)?;
+        let connector = Connector::start(config, &tls, &site, &clock)?;
         let addresses = connector.local_addrs();
         let parts = Arc::new(Parts {
             broker,
@@ -100,6 +215,7 @@ impl ServerBuilder {
             _demo: demo,
             addresses,
             path: config.path.clone(),
+            tls,
         };
         if let Some(address) = &config.ops_listen {
             server.ops = Some(start_ops(address, &server.parts)?);
@@ -110,6 +226,37 @@ impl ServerBuilder {
         }
         Ok(server)
     }
+}
+
+fn access_log(
+    given: Option<Box<dyn Write + Send>>,
+    config: &Config,
+) -> Result<Option<AccessLog>, StartError> {
+    let writer: Box<dyn Write + Send> = match (given, &config.access_log) {
+        (Some(writer), _) => writer,
+        (None, None) => return Ok(None),
+        (None, Some(path)) if path.as_os_str() == "-" => Box::new(io::stdout()),
+        (None, Some(path)) => {
+            let opened = OpenOptions::new().append(true).create(true).open(path);
+            let unable = |source| StartError::AccessLog {
+                path: path.clone(),
+                source,
+            };
+            Box::new(opened.map_err(unable)?)
+        }
+    };
+    AccessLog::start(writer)
+        .map(Some)
+        .map_err(StartError::System)
+}
+
+fn trusted_proxies(networks: &[Network]) -> Option<TrustedProxies> {
+    if networks.is_empty() {
+        return None;
+    }
+    let networks = networks.to_vec();
+    let trusted = move |ip| networks.iter().any(|network| network.contains(ip));
+    Some(TrustedProxies::new(trusted))
 }
 
 fn start_ops(address: &ListenAddress, parts: &Arc<Parts>) -> Result<OpsListener, StartError> {
@@ -139,6 +286,7 @@ fn broker_config(config: &Config) -> BrokerConfig {
         max_client_interval: config.max_client_interval,
         anonymous_publish: config.anonymous_publish,
         broadcast_to_publisher: config.broadcast_to_publisher,
+        expose_sender: config.expose_sender,
         meta_connect_deliver_only: config.meta_connect_deliver_only,
         require_browser_cookie: config.require_browser_cookie,
         queue: QueueLimits {
@@ -179,6 +327,8 @@ fn site_config(config: &Config) -> SiteConfig {
             &[]
         },
         directory_index: config.directory_index.clone(),
+        trusted_proxies: trusted_proxies(&config.trusted_proxy),
+        media_types: config.mime.clone().into_iter().collect(),
         expires: config
             .expires
             .iter()

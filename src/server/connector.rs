@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::error::StartError;
+use super::tls::Tls;
 use crate::clock::Clock;
 use crate::config::{self, Config, ListenAddress};
 use crate::connectors::native::{self, NativeConfig};
@@ -31,6 +32,7 @@ pub(super) struct ConnectorStats {
 impl Connector {
     pub(super) fn start(
         config: &Config,
+        tls: &Tls,
         site: &Arc<Site>,
         clock: &Arc<dyn Clock>,
     ) -> Result<Self, StartError> {
@@ -49,7 +51,7 @@ impl Connector {
                 listeners
                     .and_then(|listeners| {
                         let (site, clock) = (Arc::clone(site), Arc::clone(clock));
-                        native::start(native_config(config), listeners, site, clock)
+                        native::start(native_config(config, tls), listeners, site, clock)
                     })
                     .map(Self::Native)
             }
@@ -133,7 +135,8 @@ fn listen(address: &SocketAddr) -> std::io::Result<TcpListener> {
     Ok(socket.into())
 }
 
-fn native_config(config: &Config) -> NativeConfig {
+#[cfg_attr(not(feature = "tls"), allow(unused_variables))]
+fn native_config(config: &Config, tls: &Tls) -> NativeConfig {
     NativeConfig {
         io_threads: config.io_threads,
         max_connections: Some(config.max_connections),
@@ -149,6 +152,9 @@ fn native_config(config: &Config) -> NativeConfig {
         max_message: config.max_message.unwrap_or(config.max_body),
         ping_interval: config.websocket_ping_interval,
         ping_timeout: config.websocket_ping_timeout,
+        pre_connect: Vec::new(),
+        #[cfg(feature = "tls")]
+        tls: tls.acceptor(),
     }
 }
 

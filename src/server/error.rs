@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::io;
+use std::path::PathBuf;
 
 use crate::broker::LocalError;
 use crate::config::ConfigError;
@@ -26,6 +27,18 @@ pub enum StartError {
     System(io::Error),
     /// Linked processes cannot be let in: the key, or the start of the node.
     Link(String),
+    /// The certificate or its key cannot be used.
+    #[cfg(feature = "tls")]
+    Tls(crate::tcp::tls::TlsError),
+    /// The access log cannot be opened.
+    AccessLog {
+        /// Its file.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// The channel of a service, or the pattern of a listener, is none.
+    Channel,
     /// The demo's services cannot be installed.
     Demo(LocalError),
 }
@@ -38,6 +51,12 @@ impl fmt::Display for StartError {
             Self::Listen { address, source } => write!(f, "cannot listen on {address}: {source}"),
             Self::System(error) => write!(f, "the system refuses what a server needs: {error}"),
             Self::Link(why) => write!(f, "no processes can be linked: {why}"),
+            #[cfg(feature = "tls")]
+            Self::Tls(error) => error.fmt(f),
+            Self::AccessLog { path, source } => {
+                write!(f, "access log {}: {source}", path.display())
+            }
+            Self::Channel => f.write_str("the channel of a service or listener is not valid"),
             Self::Demo(error) => write!(f, "the demo cannot be installed: {error}"),
         }
     }
@@ -51,6 +70,10 @@ impl std::error::Error for StartError {
             Self::Listen { source, .. } => Some(source),
             Self::System(error) => Some(error),
             Self::Link(_) => None,
+            #[cfg(feature = "tls")]
+            Self::Tls(error) => Some(error),
+            Self::AccessLog { source, .. } => Some(source),
+            Self::Channel => None,
             Self::Demo(error) => Some(error),
         }
     }

@@ -9,6 +9,7 @@ mod error;
 mod linked;
 mod pages;
 mod stats;
+mod tls;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -20,6 +21,7 @@ use self::connector::Connector;
 pub use self::error::StartError;
 use self::linked::Linked;
 pub use self::stats::ServerStats;
+use self::tls::Tls;
 use crate::broker::{Broker, LocalClient};
 use crate::clock::Clock;
 use crate::demo::Demo;
@@ -35,6 +37,7 @@ pub struct Server {
     _demo: Option<Demo>,
     addresses: Vec<SocketAddr>,
     path: String,
+    tls: Tls,
 }
 
 /// What the operations listener looks at too.
@@ -62,8 +65,24 @@ impl Server {
     pub fn url(&self) -> String {
         let address = self.addresses.first();
         address.map_or_else(String::new, |address| {
-            format!("http://{address}{}", self.path)
+            format!("{}://{address}{}", self.scheme(), self.path)
         })
+    }
+
+    /// `https` if the addresses are served by TLS, else `http`.
+    pub fn scheme(&self) -> &'static str {
+        if self.tls.is_on() { "https" } else { "http" }
+    }
+
+    /// Reads the files of the settings `tls_cert` and `tls_key` again, for the connections from now
+    /// on; those that there are stay as they are. Does nothing without these settings. Blocks while
+    /// it reads.
+    ///
+    /// # Errors
+    /// If a file cannot be read or the two do not fit together; then all goes on as before.
+    #[cfg(feature = "tls")]
+    pub fn reload_tls(&self) -> Result<(), crate::tcp::tls::TlsError> {
+        self.tls.reload()
     }
 
     /// The address of the operations listener, if there is one.

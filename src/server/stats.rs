@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::Parts;
 use super::connector::Connector;
 use crate::broker::BrokerStats;
-use crate::ops::Snapshot;
+use crate::ops::{Family, FamilyKind, Snapshot};
 
 /// What a server does and has done.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -25,6 +25,8 @@ pub struct ServerStats {
     pub bytes_out: u64,
     /// How often each status of a refusal was sent.
     pub refusals: Vec<(u16, u64)>,
+    /// Lines of the access log that were dropped because its writer did not keep up.
+    pub access_log_dropped: u64,
 }
 
 impl Parts {
@@ -43,6 +45,7 @@ impl Parts {
             bytes_in: connector.bytes_in,
             bytes_out: connector.bytes_out,
             refusals: self.site.refusals(),
+            access_log_dropped: self.site.access_log_dropped(),
         }
     }
 }
@@ -84,6 +87,12 @@ impl ServerStats {
             bytes_in_total: self.bytes_in,
             bytes_out_total: self.bytes_out,
             uptime,
+            more: vec![Family::single(
+                FamilyKind::Counter,
+                "access_log_dropped_total",
+                "Lines of the access log that its writer was too slow for.",
+                self.access_log_dropped,
+            )],
             ..Snapshot::default()
         }
     }

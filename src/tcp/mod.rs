@@ -13,6 +13,7 @@
 //!   bytes, and messages that others post to it.
 //! - [`preconnect`]: steps before a connection is opened, such as the PROXY protocol.
 //! - [`client`]: the same handlers on connections that are made from here, and made again.
+//! - `tls`, with the feature of that name: TLS for both.
 
 mod address;
 pub mod client;
@@ -23,6 +24,8 @@ mod network;
 pub mod preconnect;
 pub mod reactor;
 mod server;
+#[cfg(feature = "tls")]
+pub mod tls;
 
 pub use address::{Address, InvalidAddress};
 pub use client::{Client, ClientConfig, ClientHandler, Clients};

@@ -19,6 +19,13 @@ pub trait Outlet: Send + Sync + 'static {
     /// Each key names a connection that now has something to collect. Never blocks, and is never
     /// called with a broker lock held. The implementation collects later, on its own thread.
     fn wake(&self, keys: &[u64]);
+
+    /// Whether connections that were woken before are still waiting for their turn. A connect that
+    /// finds messages then lines up behind them, instead of being answered at once: until its turn
+    /// comes more messages may have arrived, and all leave in one response.
+    fn is_behind(&self) -> bool {
+        false
+    }
 }
 
 /// One connection, as the broker sees it: the outlet it belongs to and its key there.

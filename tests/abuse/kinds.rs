@@ -144,7 +144,15 @@ fn half_requests(abuse: &Abuse<'_>, count: usize) {
     let half_head = b"POST /cometd HTTP/1.1\r\nHost: x\r\nContent-".to_vec();
     let half_body = request_bytes("POST", "/cometd", "Content-Length: 100\r\n", b"");
     let half_body = [half_body, b"[{\"chan".to_vec()].concat();
-    in_threads(abuse.scale.few(count), |n| {
+    let count = abuse.scale.few(count);
+    in_threads(count, |n| {
+        // They come one after the other, and so they do again when their time is up.
+        std::thread::sleep(
+            abuse
+                .scale
+                .shortened(TIMEOUT)
+                .mul_f64(n as f64 / count as f64),
+        );
         let (what, bytes) = if n % 2 == 0 {
             ("half a head", &half_head)
         } else {
@@ -176,7 +184,9 @@ fn half_requests(abuse: &Abuse<'_>, count: usize) {
 fn stopped_readers(abuse: &Abuse<'_>) {
     // Not the traffic is the abuse, but what waits to be read.
     let pause = abuse.scale.shortened(Duration::from_millis(200));
-    in_threads(abuse.scale.few(50), |n| {
+    let count = abuse.scale.few(50);
+    in_threads(count, |n| {
+        std::thread::sleep(pause.mul_f64(n as f64 / count as f64));
         while stopped_reader(abuse, n, pause) && !abuse.is_over() {}
     });
 }

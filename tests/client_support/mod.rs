@@ -1,7 +1,9 @@
-//! A scripted HTTP server that speaks just enough Bayeux for one client, and remembers what it was
-//! sent.
+//! A scripted server that speaks just enough Bayeux for one client, over HTTP and WebSocket, and
+//! remembers what it was sent.
 
 #![allow(dead_code, reason = "each test binary uses a part")]
+
+pub(crate) mod frames;
 
 use std::collections::VecDeque;
 use std::io::{BufRead, BufReader, Write};
@@ -10,16 +12,17 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use bayeux::client::{Client, ClientBuilder};
+use bayeux::client::{Client, ClientBuilder, Transport};
 use serde_json::{Value, json};
 
 /// Longer than anything takes here.
 pub(crate) const LONG: Duration = Duration::from_secs(20);
 
-/// A client with little patience.
+/// A client with little patience, on long-polling.
 pub(crate) fn quick(url: &str) -> ClientBuilder {
     let (first, longest) = (Duration::from_millis(20), Duration::from_millis(200));
     Client::builder(url)
+        .transport(Transport::LongPolling)
         .backoff(first, longest)
         .connect_timeout(LONG)
 }
@@ -45,6 +48,19 @@ pub(crate) enum Script {
     Delay(Duration),
 }
 
+/// What to do with a request that wants to be a WebSocket.
+#[derive(Clone, Copy, Default)]
+pub(crate) enum Upgrade {
+    /// Close the connection.
+    #[default]
+    Hangup,
+    Accept,
+    /// Never answer.
+    Silence,
+    /// Send these bytes, and close the connection.
+    Answer(&'static [u8]),
+}
+
 /// The server. It ends with the process.
 pub(crate) struct Server {
     pub(crate) addr: SocketAddr,
@@ -68,6 +84,11 @@ struct State {
     gone: Vec<Value>,
     cookie: Option<&'static str>,
     hold: Option<Duration>,
+    upgrade: Upgrade,
+    /// Heads of requests for an upgrade.
+    upgrades: Vec<String>,
+    /// Control frames that came: the first byte and the payload.
+    controls: Vec<(u8, Vec<u8>)>,
 }
 
 impl Server {
@@ -84,10 +105,31 @@ impl Server {
         thread::spawn(move || {
             for stream in listener.incoming().flatten() {
                 let shared = Arc::clone(&shared);
-                thread::spawn(move || shared.serve(&stream));
+                thread::spawn(move || Inner::serve(&shared, &stream));
             }
         });
         Self { addr, inner }
+    }
+
+    pub(crate) fn set_upgrade(&self, upgrade: Upgrade) {
+        self.inner.lock().upgrade = upgrade;
+    }
+
+    pub(crate) fn upgrades(&self) -> Vec<String> {
+        self.inner.lock().upgrades.clone()
+    }
+
+    /// Waits for a control frame of that kind.
+    pub(crate) fn control(&self, first: u8) -> Vec<u8> {
+        for _ in 0..1000 {
+            let mut state = self.inner.lock();
+            if let Some(at) = state.controls.iter().position(|(byte, _)| *byte == first) {
+                return state.controls.remove(at).1;
+            }
+            drop(state);
+            thread::sleep(Duration::from_millis(10));
+        }
+        panic!("no control frame {first:#x}")
     }
 
     pub(crate) fn url(&self) -> String {
@@ -159,46 +201,98 @@ impl Inner {
         self.state.lock().unwrap()
     }
 
-    fn serve(&self, mut stream: &TcpStream) {
-        self.lock().connections += 1;
+    fn serve(this: &Arc<Self>, mut stream: &TcpStream) {
+        this.lock().connections += 1;
         let mut reader = BufReader::new(stream.try_clone().unwrap());
         while let Some((head, body)) = read_request(&mut reader) {
-            let request = Request {
-                head,
-                body,
-                at: Instant::now(),
-            };
-            let mut state = self.lock();
-            state.requests.push(request.clone());
-            let channels = request.channels();
-            let position = state
-                .scripts
-                .iter()
-                .position(|(channel, _)| channels.iter().any(|candidate| candidate == channel));
-            let script = position.and_then(|position| state.scripts.remove(position));
-            drop(state);
-            let body = match script {
-                Some((_, Script::Hangup)) => return,
-                Some((_, Script::Raw(bytes))) => {
-                    let _ = stream.write_all(&bytes);
+            if head.starts_with("get ") {
+                return Self::upgrade(this, reader, stream, &head);
+            }
+            match this.respond(&head, body) {
+                Ok(body) if stream.write_all(this.response(&body).as_bytes()).is_ok() => {}
+                Ok(_) => return,
+                Err(bytes) => return drop(stream.write_all(&bytes)),
+            }
+        }
+    }
+
+    fn upgrade(this: &Arc<Self>, reader: impl BufRead, mut stream: &TcpStream, head: &str) {
+        let (upgrade, cookie) = {
+            let mut state = this.lock();
+            state.upgrades.push(head.to_ascii_lowercase());
+            (state.upgrade, state.cookie)
+        };
+        match upgrade {
+            Upgrade::Hangup => {}
+            Upgrade::Silence => thread::sleep(LONG),
+            Upgrade::Answer(bytes) => drop(stream.write_all(bytes)),
+            Upgrade::Accept => {
+                let answer = frames::accept(head, cookie);
+                stream.write_all(answer.as_bytes()).unwrap();
+                Self::socket(this, reader, stream, head);
+            }
+        }
+    }
+
+    /// Answers each message in a thread of its own, as some answers take their time.
+    fn socket(this: &Arc<Self>, mut reader: impl BufRead, stream: &TcpStream, head: &str) {
+        let writer = Arc::new(Mutex::new(stream.try_clone().unwrap()));
+        while let Some((first, payload)) = frames::read(&mut reader) {
+            if first != 0x81 {
+                this.lock().controls.push((first, payload.clone()));
+                if first == 0x88 {
+                    let _ = writer
+                        .lock()
+                        .unwrap()
+                        .write_all(&frames::frame(0x88, &payload));
                     return;
                 }
-                Some((_, Script::Json(json))) => {
-                    let id = request.messages()[0]["id"]
-                        .as_str()
-                        .unwrap_or("")
-                        .to_owned();
-                    json.replace("ID", &id)
-                }
-                Some((_, Script::Delay(delay))) => {
-                    thread::sleep(delay);
-                    self.answer(&request)
-                }
-                None => self.answer(&request),
-            };
-            if stream.write_all(self.response(&body).as_bytes()).is_err() {
-                return;
+                continue;
             }
+            let (this, writer, head) = (Arc::clone(this), Arc::clone(&writer), head.to_owned());
+            thread::spawn(move || {
+                let answer = this.respond(&head, String::from_utf8(payload).unwrap());
+                let mut writer = writer.lock().unwrap();
+                let _ = match answer {
+                    Ok(body) => writer.write_all(&frames::frame(0x81, body.as_bytes())),
+                    Err(bytes) if bytes.is_empty() => writer.shutdown(std::net::Shutdown::Both),
+                    Err(bytes) => writer.write_all(&bytes),
+                };
+            });
+        }
+    }
+
+    /// The body of the answer, or what is to be sent instead of one.
+    fn respond(&self, head: &str, body: String) -> Result<String, Vec<u8>> {
+        let request = Request {
+            head: head.to_ascii_lowercase(),
+            body,
+            at: Instant::now(),
+        };
+        let mut state = self.lock();
+        state.requests.push(request.clone());
+        let channels = request.channels();
+        let position = state
+            .scripts
+            .iter()
+            .position(|(channel, _)| channels.iter().any(|candidate| candidate == channel));
+        let script = position.and_then(|position| state.scripts.remove(position));
+        drop(state);
+        match script {
+            Some((_, Script::Hangup)) => Err(Vec::new()),
+            Some((_, Script::Raw(bytes))) => Err(bytes),
+            Some((_, Script::Json(json))) => {
+                let id = request.messages()[0]["id"]
+                    .as_str()
+                    .unwrap_or("")
+                    .to_owned();
+                Ok(json.replace("ID", &id))
+            }
+            Some((_, Script::Delay(delay))) => {
+                thread::sleep(delay);
+                Ok(self.answer(&request))
+            }
+            None => Ok(self.answer(&request)),
         }
     }
 
@@ -233,7 +327,7 @@ impl Inner {
                 state.sessions += 1;
                 reply["clientId"] = json!(format!("session{}", state.sessions));
                 reply["version"] = json!("1.0");
-                reply["supportedConnectionTypes"] = json!(["long-polling"]);
+                reply["supportedConnectionTypes"] = json!(["websocket", "long-polling"]);
                 reply["advice"] = json!({"reconnect": "retry", "interval": 0, "timeout": 30_000});
             }
             "/meta/connect" => {
@@ -277,8 +371,11 @@ fn read_request(reader: &mut impl BufRead) -> Option<(String, String)> {
             return None;
         }
     }
-    let head = head.to_ascii_lowercase();
-    let length = head
+    let lower = head.to_ascii_lowercase();
+    if lower.starts_with("get ") {
+        return Some((head.replacen("GET", "get", 1), String::new()));
+    }
+    let length = lower
         .lines()
         .find_map(|line| line.strip_prefix("content-length:"))?;
     let mut body = vec![0; length.trim().parse().ok()?];

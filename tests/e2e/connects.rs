@@ -134,7 +134,7 @@ pub(crate) fn the_server_may_end_a_session(on: On) {
     let client = world.client();
     let mut held = client.hold(&world);
     let id = bayeux::protocol::ClientId::parse(&client.id).expect("our own id");
-    assert!(world.server.broker().disconnect(&id));
+    assert!(world.server.broker().disconnect(id));
     let answer = held.answer();
     assert_eq!(
         answer[0],

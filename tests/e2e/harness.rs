@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use bayeux::config::{Config, Connector};
-use bayeux::server::Server;
+use bayeux::server::{Server, ServerBuilder};
 use serde_json::{Value, json};
 
 use super::http::{Connection, Response};
@@ -30,6 +30,15 @@ impl World {
 
     /// A server with other settings than the tests' own.
     pub(crate) fn with(on: On, change: impl FnOnce(&mut Config)) -> Self {
+        Self::built(on, change, |builder| builder)
+    }
+
+    /// A server to which something was added.
+    pub(crate) fn built(
+        on: On,
+        change: impl FnOnce(&mut Config),
+        add: impl FnOnce(ServerBuilder) -> ServerBuilder,
+    ) -> Self {
         let mut config = Config {
             connector: on,
             listen: vec!["127.0.0.1:0".parse().expect("an address")],
@@ -41,8 +50,7 @@ impl World {
             ..Config::default()
         };
         change(&mut config);
-        let server = Server::builder()
-            .config(config)
+        let server = add(Server::builder().config(config))
             .start()
             .expect("the server starts");
         let address = server.local_addrs()[0];

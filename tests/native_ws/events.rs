@@ -108,7 +108,7 @@ fn streams_that_end() {
     let client = world.unconnected();
     let mut stream = open(&world, &client);
     let id = bayeux::protocol::ClientId::parse(&client.id).unwrap();
-    world.server.broker().disconnect(&id);
+    world.server.broker().disconnect(id);
     assert_eq!(
         stream.up_to("\n\n"),
         "data: [{\"channel\":\"/meta/disconnect\",\"successful\":true}]\n\n"

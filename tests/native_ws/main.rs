@@ -218,7 +218,7 @@ fn a_client_that_is_sent_away_is_told() {
     let notice = json!({"channel": "/meta/disconnect", "successful": true});
     let dismiss = |id: &str| {
         let id = bayeux::protocol::ClientId::parse(id).unwrap();
-        assert!(world.server.broker().disconnect(&id));
+        assert!(world.server.broker().disconnect(id));
     };
     let mut idle = world.client("/a");
     dismiss(&idle.id);

@@ -10,6 +10,7 @@ pub mod sockets;
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -25,6 +26,7 @@ use serde_json::{Value, json};
 #[derive(Default)]
 pub struct FakeOutlet {
     woken: Mutex<Vec<u64>>,
+    behind: AtomicBool,
 }
 
 impl Outlet for FakeOutlet {
@@ -33,6 +35,10 @@ impl Outlet for FakeOutlet {
             .lock()
             .expect("no panic while it was held")
             .extend_from_slice(keys);
+    }
+
+    fn is_behind(&self) -> bool {
+        self.behind.load(Ordering::Relaxed)
     }
 }
 
@@ -117,6 +123,11 @@ impl World {
         }
     }
 
+    /// From now on connections that were woken wait for their turn, or do not.
+    pub fn fall_behind(&mut self, behind: bool) {
+        self.outlet.behind.store(behind, Ordering::Relaxed);
+    }
+
     /// Sends a request on a connection of its own.
     pub fn send(&mut self, body: &Value) -> Result<Response, u64> {
         self.send_text(&body.to_string())
@@ -189,7 +200,11 @@ impl World {
         for _ in 0..PATIENCE {
             let exchange = self.pending.get_mut(&key).expect("it has no answer yet");
             if exchange.is_held() {
-                return Err(key);
+                // One that only lines up has its turn at once.
+                let turn = self.outlet.is_behind().then(|| exchange.poll()).flatten();
+                let answer = turn.ok_or(key)?;
+                self.pending.remove(&key);
+                return Ok(Response::new(answer));
             }
             if let Some(answer) = exchange.poll() {
                 self.pending.remove(&key);
@@ -276,6 +291,24 @@ impl World {
             &json!({"channel": "/meta/subscribe", "clientId": client, "id": "s",
             "subscription": subscription}),
         )
+    }
+
+    /// All that waits for a client, taken with a connect that does not.
+    pub fn reply_all(&mut self, client: &str) -> Vec<Value> {
+        let mut connect = connect(client);
+        connect["advice"] = json!({"timeout": 0});
+        self.ask(&json!([connect]))
+    }
+
+    /// Waits for what other threads do.
+    pub fn until(&self, holds: impl Fn() -> bool) {
+        for _ in 0..PATIENCE {
+            if holds() {
+                return;
+            }
+            std::thread::park_timeout(Duration::from_micros(200));
+        }
+        panic!("it never came to that");
     }
 
     pub fn publish(&mut self, client: &str, channel: &str, data: &Value) -> Vec<Value> {

@@ -20,9 +20,12 @@ impl World {
     }
 
     fn with(options: Options) -> Self {
+        Self::over(options, vec![Via::LongPolling])
+    }
+
+    fn over(options: Options, ways: Vec<Via>) -> Self {
         let clock = ManualClock::new();
-        let types = vec!["long-polling"];
-        let mut machine = Machine::new(options, types, Ids::default(), clock.now(), 1);
+        let mut machine = Machine::new(options, ways, Ids::default(), clock.now(), 1);
         let listener = Listener(Arc::new(|_: &Event| ()));
         machine.dispatch().listeners.push(listener);
         Self { machine, clock }
@@ -48,7 +51,7 @@ impl World {
     /// The messages that the send lane sends now.
     fn sent(&mut self) -> Vec<Message> {
         match self.next(Lane::Send) {
-            Some(Work::Request { body, .. }) => wire::decode(body.as_bytes()).unwrap(),
+            Some(Work::Request(Request { body, .. })) => wire::decode(body.as_bytes()).unwrap(),
             _ => Vec::new(),
         }
     }
@@ -68,8 +71,8 @@ impl World {
     /// Lets a handshake or a connect succeed.
     fn poll(&mut self, client_id: &str) {
         let (id, channel) = match self.next(Lane::Poll).unwrap() {
-            Work::Handshake { id } => (id.to_string(), "/meta/handshake"),
-            Work::Request { body, .. } => {
+            Work::Handshake { id, .. } => (id.to_string(), "/meta/handshake"),
+            Work::Request(Request { body, .. }) => {
                 let connect = &wire::decode(body.as_bytes()).unwrap()[0];
                 (connect.id().unwrap().to_owned(), "/meta/connect")
             }
@@ -162,7 +165,7 @@ fn what_is_said_before_the_connection_leaves_in_order_with_the_first_batch() {
 fn the_connect_says_who_and_how() {
     let mut world = World::new();
     world.poll("c");
-    let Some(Work::Request { body, hold }) = world.next(Lane::Poll) else {
+    let Some(Work::Request(Request { body, hold, .. })) = world.next(Lane::Poll) else {
         panic!("no connect")
     };
     assert_eq!(
@@ -174,7 +177,7 @@ fn the_connect_says_who_and_how() {
     let reply = r#"[{"channel":"/meta/connect","id":"2","successful":true,
                     "advice":{"reconnect":"retry","interval":0,"timeout":25000}}]"#;
     world.answer(Lane::Poll, reply);
-    let Some(Work::Request { body, hold }) = world.next(Lane::Poll) else {
+    let Some(Work::Request(Request { body, hold, .. })) = world.next(Lane::Poll) else {
         panic!("no connect")
     };
     assert!(!body.contains("advice"));
@@ -344,6 +347,42 @@ fn random_answers_never_break_it() {
         assert!(slots.iter().all(|slot| slot.get().is_some()), "seed {seed}");
         assert_eq!(world.machine.stats().queued, 0, "seed {seed}");
     }
+}
+
+#[test]
+fn a_refused_upgrade_is_no_failure_where_there_is_another_way() {
+    let mut world = World::over(Options::default(), vec![Via::WebSocket, Via::LongPolling]);
+    let offer = |world: &mut World| match world.next(Lane::Poll) {
+        Some(Work::Handshake { offer, .. }) => offer,
+        other => panic!("{other:?}"),
+    };
+    let refuse = |world: &mut World, failure: Failure| {
+        let now = world.clock.now();
+        let error = Error::Failed(failure);
+        world.machine.finish(now, Lane::Poll, Err(error), None);
+    };
+    let (why, retry_after) = ("HTTP status 404".to_owned(), None);
+    let refused = Failure::Upgrade { why, retry_after };
+    assert_eq!(offer(&mut world), [Via::WebSocket, Via::LongPolling]);
+    let start = world.clock.now();
+    refuse(&mut world, refused.clone());
+    assert_eq!(offer(&mut world), [Via::LongPolling]);
+    assert_eq!(world.clock.now(), start, "at once");
+    assert_eq!(world.machine.stats().failures, 0);
+    refuse(&mut world, Failure::Connect("refused".into()));
+    assert_eq!(offer(&mut world), [Via::WebSocket, Via::LongPolling]);
+    refuse(&mut world, refused.clone());
+    world.poll("c");
+    let Some(Work::Request(Request { body, via, .. })) = world.next(Lane::Poll) else {
+        panic!("no connect")
+    };
+    assert!(
+        body.contains(r#""connectionType":"long-polling""#),
+        "{body}"
+    );
+    assert_eq!(via, Via::LongPolling);
+    let fell_back = |event: &&Event| matches!(event, Event::FellBack { .. });
+    assert_eq!(world.events().iter().filter(fell_back).count(), 2);
 }
 
 mod subscriptions;

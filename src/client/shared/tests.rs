@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use crossbeam_channel::{Receiver, Sender, unbounded};
+use crossbeam_channel::{Receiver as Queue, Sender, unbounded};
 
 use super::*;
 use crate::client::client::Client;
@@ -26,14 +26,14 @@ struct Fake {
     obedient: bool,
 }
 
-impl Transport for Fake {
-    fn connection_type(&self) -> &'static str {
-        "fake"
-    }
+impl Carrier for Fake {
+    fn attach(&self, _: std::sync::Weak<dyn Receiver>) {}
 
-    fn exchange(&self, lane: Lane, body: &str, _: Duration) -> Result<Answer, Failure> {
+    fn join(&self, _: Duration) {}
+
+    fn exchange(&self, lane: Lane, request: &Request) -> Result<Answer, Failure> {
         let (answer, answered) = unbounded();
-        let body = body.to_owned();
+        let body = request.body.clone();
         let exchange = Exchange { lane, body, answer };
         self.exchanges
             .send(exchange)
@@ -55,7 +55,7 @@ impl Transport for Fake {
 
 struct World {
     client: Client,
-    exchanges: Receiver<Exchange>,
+    exchanges: Queue<Exchange>,
     closed: Arc<AtomicUsize>,
 }
 
@@ -74,7 +74,9 @@ impl World {
         };
         let credentials: Credentials = Box::new(|| Ok(Ext::new()));
         let clock = Arc::new(SystemClock);
-        let shared = Arc::new(Shared::new(options, Box::new(fake), credentials, clock, 1));
+        let ways = vec![Via::LongPolling];
+        let shared = Shared::new(options, Box::new(fake), ways, credentials, clock, 1);
+        let shared = Arc::new(shared);
         let client = Client::start(shared).unwrap();
         Self {
             client,

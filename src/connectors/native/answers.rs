@@ -11,7 +11,7 @@
 use std::collections::VecDeque;
 
 use crate::broker::{Answer, Exchange};
-use crate::http::{Format, Response};
+use crate::http::{Asked, Finished, Format, Response, Site, Work};
 
 /// Most requests of one connection that are executed and not answered yet.
 const MAX_OWED: usize = 8;
@@ -23,6 +23,8 @@ const MAX_OWED_BYTES: usize = 64 << 10;
 pub(super) struct Due {
     pub(super) content: Content,
     pub(super) http10: bool,
+    /// For the access log.
+    pub(super) asked: Option<Box<Asked>>,
 }
 
 /// What an answer says.
@@ -31,12 +33,41 @@ pub(super) enum Content {
     Answer(Answer, Format),
     /// A response that is complete.
     Response(Response),
+    /// A response that user code has made or changed.
+    Finished(Finished),
+}
+
+impl Content {
+    /// The status of the response.
+    pub(super) fn status(&self) -> u16 {
+        match self {
+            Self::Answer(answer, _) => answer.status.code(),
+            Self::Response(response) => response.status,
+            Self::Finished(finished) => finished.response.status,
+        }
+    }
 }
 
 /// An answer that is not sent yet.
 struct Entry {
     owed: Owed,
+    rare: Option<Box<Rare>>,
+}
+
+/// What most answers have nothing of, so that parked connections do not pay for it.
+struct Rare {
     http10: bool,
+    asked: Option<Box<Asked>>,
+}
+
+impl Entry {
+    fn new(owed: Owed, http10: bool, asked: Option<Box<Asked>>) -> Self {
+        let rare = http10 || asked.is_some();
+        Self {
+            owed,
+            rare: rare.then(|| Box::new(Rare { http10, asked })),
+        }
+    }
 }
 
 enum Owed {
@@ -46,6 +77,8 @@ enum Owed {
     Now(Box<Answer>, Format),
     /// A response that is complete.
     Done(Response),
+    /// User code is making it.
+    Work(Box<Work>),
 }
 
 /// The answers that one connection owes. Without memory of its own while it owes at most one.
@@ -71,16 +104,27 @@ impl Answers {
 
     /// Whether one of the answers is a held connect's.
     pub(super) fn has_held(&self) -> bool {
-        self.entries()
-            .any(|entry| matches!(&entry.owed, Owed::Later(e, _) if e.is_held()))
+        self.entries().any(|entry| match &entry.owed {
+            Owed::Later(exchange, _) => exchange.is_held(),
+            Owed::Work(work) => work.is_held(),
+            Owed::Now(..) | Owed::Done(_) => false,
+        })
     }
 
     /// Adds an answer that the broker will give later.
-    pub(super) fn expect(&mut self, exchange: Exchange, format: Format, http10: bool) {
-        self.push(Entry {
-            owed: Owed::Later(exchange, format),
-            http10,
-        });
+    pub(super) fn expect(
+        &mut self,
+        exchange: Exchange,
+        format: Format,
+        http10: bool,
+        asked: Option<Box<Asked>>,
+    ) {
+        self.push(Entry::new(Owed::Later(exchange, format), http10, asked));
+    }
+
+    /// Adds a response that user code will make.
+    pub(super) fn expect_work(&mut self, work: Work, http10: bool, asked: Option<Box<Asked>>) {
+        self.push(Entry::new(Owed::Work(Box::new(work)), http10, asked));
     }
 
     /// Adds an answer that is there but not due yet.
@@ -88,11 +132,10 @@ impl Answers {
         let owed = match due.content {
             Content::Answer(answer, format) => Owed::Now(Box::new(yielding(answer)), format),
             Content::Response(response) => Owed::Done(response),
+            // Nothing is executed behind anything while there is user code for responses.
+            Content::Finished(finished) => Owed::Done(finished.response),
         };
-        self.push(Entry {
-            owed,
-            http10: due.http10,
-        });
+        self.push(Entry::new(owed, due.http10, due.asked));
     }
 
     fn push(&mut self, entry: Entry) {
@@ -105,24 +148,32 @@ impl Answers {
     }
 
     /// Takes the answer that is due, if it is there.
-    pub(super) fn next(&mut self) -> Option<Due> {
-        let answered = match &mut self.first.as_mut()?.owed {
-            Owed::Later(exchange, _) => Some(exchange.poll()?),
-            Owed::Now(..) | Owed::Done(_) => None,
-        };
-        let Entry { owed, http10 } = self.first.take()?;
-        let content = match (owed, answered) {
-            (Owed::Later(_, format), Some(answer)) => Content::Answer(answer, format),
-            (Owed::Now(answer, format), _) => Content::Answer(*answer, format),
-            (Owed::Done(response), _) => Content::Response(response),
-            (Owed::Later(..), None) => return None,
+    pub(super) fn next(&mut self, site: &Site) -> Option<Due> {
+        let mut answered = None;
+        let mut finished = None;
+        match &mut self.first.as_mut()?.owed {
+            Owed::Later(exchange, _) => answered = Some(exchange.poll()?),
+            Owed::Work(work) => finished = Some(work.poll(site)?),
+            Owed::Now(..) | Owed::Done(_) => {}
+        }
+        let Entry { owed, rare } = self.first.take()?;
+        let content = match owed {
+            Owed::Later(_, format) => Content::Answer(answered?, format),
+            Owed::Work(_) => Content::Finished(finished?),
+            Owed::Now(answer, format) => Content::Answer(*answer, format),
+            Owed::Done(response) => Content::Response(response),
         };
         self.first = self.behind.pop_front();
         self.bytes -= self.first.as_ref().map_or(0, Entry::len);
         if self.behind.is_empty() && self.behind.capacity() > 0 {
             self.behind = VecDeque::new();
         }
-        Some(Due { content, http10 })
+        let (http10, asked) = rare.map_or((false, None), |rare| (rare.http10, rare.asked));
+        Some(Due {
+            content,
+            http10,
+            asked,
+        })
     }
 
     /// Sees whether work that waits behind another answer is done, so that the connection can go
@@ -154,12 +205,17 @@ impl Answers {
 
 impl Entry {
     fn is_working(&self) -> bool {
-        matches!(&self.owed, Owed::Later(exchange, _) if !exchange.is_held())
+        match &self.owed {
+            Owed::Later(exchange, _) => !exchange.is_held(),
+            // Held or not: what is made for the next request could not wait behind it.
+            Owed::Work(_) => true,
+            Owed::Now(..) | Owed::Done(_) => false,
+        }
     }
 
     fn len(&self) -> usize {
         match &self.owed {
-            Owed::Later(..) => 0,
+            Owed::Later(..) | Owed::Work(_) => 0,
             Owed::Now(answer, _) => answer.array_len(),
             Owed::Done(response) => response.body.in_memory().map_or(0, <[u8]>::len),
         }

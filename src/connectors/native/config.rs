@@ -1,6 +1,11 @@
 //! The connector's knobs.
 
+use std::sync::Arc;
 use std::time::Duration;
+
+use crate::tcp::reactor::PreConnect;
+#[cfg(feature = "tls")]
+use crate::tcp::tls::TlsAcceptor;
 
 /// How the native connector runs. Make one with [`NativeConfig::default`] and change what differs.
 #[derive(Clone, Debug)]
@@ -37,6 +42,26 @@ pub struct NativeConfig {
     /// How long the peer may take to send anything after a ping; then the socket is cut. Default
     /// 10 s.
     pub ping_timeout: Duration,
+    /// Steps before a connection is served, and before TLS: the PROXY protocol of a trusted proxy,
+    /// an allow-list. They have `header_timeout` for all. Default none.
+    pub pre_connect: Vec<Arc<dyn PreConnect>>,
+    /// Serves by TLS, with `header_timeout` for the handshake too. Default `None`: plain.
+    #[cfg(feature = "tls")]
+    pub tls: Option<Arc<TlsAcceptor>>,
+}
+
+impl NativeConfig {
+    /// Whether peers are served by TLS.
+    #[cfg(feature = "tls")]
+    pub(super) fn is_secure(&self) -> bool {
+        self.tls.is_some()
+    }
+
+    /// Whether peers are served by TLS.
+    #[cfg(not(feature = "tls"))]
+    pub(super) fn is_secure(&self) -> bool {
+        false
+    }
 }
 
 impl Default for NativeConfig {
@@ -54,6 +79,9 @@ impl Default for NativeConfig {
             max_message: 1 << 20,
             ping_interval: Duration::from_secs(30),
             ping_timeout: Duration::from_secs(10),
+            pre_connect: Vec::new(),
+            #[cfg(feature = "tls")]
+            tls: None,
         }
     }
 }

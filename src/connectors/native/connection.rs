@@ -135,6 +135,12 @@ impl Connection {
             .is_some_and(|unsent| unsent.file.is_some())
     }
 
+    /// Bytes of a file that are still to be sent.
+    pub(super) fn file_rest(&self) -> u64 {
+        let file = self.unsent.as_ref().and_then(|unsent| unsent.file.as_ref());
+        file.map_or(0, Body::len)
+    }
+
     /// Whether what the kernel has not taken is wanted elsewhere.
     pub(super) fn is_cut(&self) -> bool {
         self.unsent

@@ -18,7 +18,7 @@ const EVENT_BYTES: usize = 64 << 10;
 const COMMENT_INTERVAL: Duration = Duration::from_secs(15);
 
 /// The buffer is given back when an event has made it larger than this.
-const KEPT_CAPACITY: usize = 1 << 20;
+const KEPT_CAPACITY: usize = 64 << 10;
 
 /// One stream.
 pub(super) struct EventStream {

@@ -10,7 +10,7 @@ use super::reading::{Reading, Receiving, find_head};
 use super::service::Native;
 use super::websocket::{self, Unacceptable};
 use crate::broker::Executed;
-use crate::http::{Events, Handled, Headers, Request, RequestHead, Response};
+use crate::http::{Asked, Events, Handled, Headers, Request, RequestHead, Response};
 use crate::tcp::reactor::Io;
 use crate::transport::{Link, Peer};
 
@@ -133,20 +133,22 @@ impl Native {
             self.execute(conn, io, head, body);
             return Ok(Step::Executed(head.len + body.len()));
         }
-        let limit = match self.shared.site.wants_body(&request_head(head)) {
+        let limit = match self
+            .shared
+            .site
+            .wants_body(&request_head(head), conn.peer_ip)
+        {
             Ok(limit) => limit,
             Err(response) => {
                 // Nobody waits for the body, and without it the next request cannot be found.
                 conn.stop_reading();
-                let content = Content::Response(response);
-                self.answer(
-                    conn,
-                    io,
-                    Due {
-                        content,
-                        http10: head.minor_version == 0,
-                    },
-                );
+                let site = &self.shared.site;
+                let due = Due {
+                    content: Content::Response(response),
+                    http10: head.minor_version == 0,
+                    asked: site.asked(Some(&request_head(head)), conn.peer_ip),
+                };
+                self.answer(conn, io, due);
                 return Ok(Step::Taken(input.len()));
             }
         };
@@ -182,35 +184,48 @@ impl Native {
             head: request_head(head),
             body,
             peer_ip: conn.peer_ip,
-            secure: false,
+            secure: self.shared.config.is_secure(),
         };
+        let asked = self.shared.site.asked(Some(&request.head), conn.peer_ip);
         let content = match self.shared.site.handle(&request, &link) {
             Handled::Done(response) => Content::Response(response),
             Handled::Bayeux(format, Executed::Now(answer)) => Content::Answer(answer, format),
             Handled::Bayeux(format, Executed::Later(exchange)) => {
-                return conn.answers.expect(exchange, format, http10);
+                return conn.answers.expect(exchange, format, http10, asked);
             }
+            Handled::Work(work) => return conn.answers.expect_work(work, http10, asked),
             Handled::Socket(peer) => match self.upgrade(conn, io, peer, &request.head) {
-                Ok(()) => return,
+                Ok(()) => return took_over(asked, 101),
                 Err(refusal) => Content::Response(refusal),
             },
-            Handled::Events(events) => return self.begin_events(conn, io, *events),
+            Handled::Events(events) => {
+                self.begin_events(conn, io, *events);
+                return took_over(asked, 200);
+            }
         };
-        self.answer(conn, io, Due { content, http10 });
+        let due = Due {
+            content,
+            http10,
+            asked,
+        };
+        self.answer(conn, io, due);
     }
 
     /// Ends the reading side with a refusal, which follows what is owed already.
     pub(super) fn refuse(&mut self, conn: &mut Connection, io: &mut Io<'_>, refusal: Refusal) {
+        let (site, ip) = (&self.shared.site, conn.peer_ip);
+        let asked = match &conn.reading {
+            Reading::Body(body) => body.with(|head, _| site.asked(Some(&request_head(head)), ip)),
+            Reading::Head { .. } | Reading::Stopped => site.asked(None, ip),
+        };
         conn.stop_reading();
-        let response = self.shared.site.refuse(refusal.status(), refusal.explain());
-        self.answer(
-            conn,
-            io,
-            Due {
-                content: Content::Response(response),
-                http10: false,
-            },
-        );
+        let response = site.refuse(refusal.status(), refusal.explain());
+        let due = Due {
+            content: Content::Response(response),
+            http10: false,
+            asked,
+        };
+        self.answer(conn, io, due);
     }
 
     /// Turns the connection into a WebSocket, or says why not.
@@ -250,6 +265,13 @@ impl Native {
         } else {
             conn.answers.keep(due);
         }
+    }
+}
+
+/// The connection is something else from here on; what it writes as such is not counted.
+fn took_over(asked: Option<Box<Asked>>, status: u16) {
+    if let Some(asked) = asked {
+        asked.answered(status, 0);
     }
 }
 

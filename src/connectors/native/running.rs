@@ -10,7 +10,7 @@ use super::front::Front;
 use super::shared::{Shared, ThreadCounter};
 use crate::clock::Clock;
 use crate::http::Site;
-use crate::tcp::reactor::{self, Reactor, Stopped, Waker};
+use crate::tcp::reactor::{self, PreConnect, Reactor, Stopped, Waker};
 use crate::tcp::{Address, Listener};
 use crate::transport::Outlet;
 
@@ -75,9 +75,19 @@ fn reactor_config(config: &NativeConfig, clock: Arc<dyn Clock>) -> reactor::Conf
         input_buffer: config.max_header.saturating_mul(2),
         write_timeout: Some(config.write_timeout),
         close_timeout: config.write_timeout,
+        pre_connect: steps(config),
+        pre_connect_timeout: config.header_timeout,
         clock,
         ..reactor::Config::default()
     }
+}
+
+/// All steps, TLS as the last one.
+fn steps(config: &NativeConfig) -> Vec<Arc<dyn PreConnect>> {
+    let steps = config.pre_connect.iter().map(Arc::clone);
+    #[cfg(feature = "tls")]
+    let steps = steps.chain(config.tls.iter().map(|tls| Arc::clone(tls) as _));
+    steps.collect()
 }
 
 impl Running {
@@ -134,5 +144,9 @@ struct ThreadOutlet(Waker);
 impl Outlet for ThreadOutlet {
     fn wake(&self, keys: &[u64]) {
         self.0.wake(keys);
+    }
+
+    fn is_behind(&self) -> bool {
+        self.0.is_behind()
     }
 }

@@ -21,7 +21,7 @@ const PIECE: usize = 64 << 10;
 const PIECES_PER_TURN: usize = 4;
 
 /// The buffer is given back when a response has made it larger than this.
-const KEPT_CAPACITY: usize = 1 << 20;
+const KEPT_CAPACITY: usize = 64 << 10;
 
 /// Writes responses for the connections of one thread, one connection at a time.
 pub(super) struct Sender {
@@ -69,6 +69,8 @@ impl Sender {
     pub(super) fn add(&mut self, conn: &mut Connection, io: &mut Io<'_>, due: Due) {
         let keep_alive = conn.stays_open();
         let http10 = due.http10;
+        let before = self.ready.len();
+        let status = due.content.status();
         self.look_at_the_clock(io.now());
         let date = self.date.at(self.wall);
         match due.content {
@@ -82,11 +84,30 @@ impl Sender {
             }
             Content::Response(response) => {
                 response.write_head(date, keep_alive, http10, &mut self.ready);
-                match response.body.in_memory() {
-                    Some(bytes) => self.ready.extend_from_slice(bytes),
-                    None => self.add_piece(conn, io, response.body),
-                }
+                self.add_body(conn, io, response.body);
             }
+            Content::Finished(finished) => {
+                let keep_alive = keep_alive && !finished.close;
+                let response = finished.response;
+                response.write_head(date, keep_alive, http10, &mut self.ready);
+                if finished.close {
+                    conn.answers.clear();
+                    conn.stop_reading();
+                }
+                self.flights.extend(finished.flight);
+                self.add_body(conn, io, response.body);
+            }
+        }
+        if let Some(asked) = due.asked {
+            let written = self.ready.len().saturating_sub(before) as u64;
+            asked.answered(status, written + conn.file_rest());
+        }
+    }
+
+    fn add_body(&mut self, conn: &mut Connection, io: &mut Io<'_>, body: Body) {
+        match body.in_memory() {
+            Some(bytes) => self.ready.extend_from_slice(bytes),
+            None => self.add_piece(conn, io, body),
         }
     }
 

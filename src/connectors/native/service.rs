@@ -113,12 +113,12 @@ impl Native {
             if conn.unsent.is_some() {
                 break;
             }
-            let Some(due) = conn.answers.next() else {
+            let Some(due) = conn.answers.next(&self.shared.site) else {
                 break;
             };
             self.sender.add(conn, io, due);
             while !self.sender.is_pressing() && conn.unsent.is_none() {
-                let Some(due) = conn.answers.next() else {
+                let Some(due) = conn.answers.next(&self.shared.site) else {
                     break;
                 };
                 self.sender.add(conn, io, due);

@@ -10,6 +10,8 @@ use tiny_http::{HTTPVersion, Request};
 use super::Shared;
 use super::listen::{Intake, Received};
 use super::output::Output;
+use super::shard::Waiting;
+use crate::broker::Executed;
 use crate::http::{DateCache, Handled, Headers, RequestHead, Response};
 
 /// A worker's life.
@@ -60,7 +62,8 @@ fn serve(shared: &Shared, mut request: Request, date: &mut DateCache) {
         .map_or(IpAddr::V4(Ipv4Addr::LOCALHOST), |address| {
             address.ip().to_canonical()
         });
-    let body = match read_body(shared, &head, &mut request) {
+    let asked = shared.site.asked(Some(&head), peer_ip);
+    let body = match read_body(shared, &head, peer_ip, &mut request) {
         Ok(body) => body,
         Err(Stop::Refused(response)) => {
             let unread = request.body_length().unwrap_or(0) > DISCARDED;
@@ -69,14 +72,15 @@ fn serve(shared: &Shared, mut request: Request, date: &mut DateCache) {
             } else {
                 request.into_writer()
             };
-            let output = Output::new(writer, keep_alive && !unread, http10, head.is_head());
+            let keep_alive = keep_alive && !unread;
+            let output = Output::new(writer, keep_alive, http10, head.is_head(), asked);
             return output.send(shared, response, date);
         }
         // The peer has gone in the middle of its request.
         Err(Stop::Gone) => return drop(request.into_writer()),
     };
     let writer = request.into_writer();
-    let output = Output::new(writer, keep_alive, http10, head.is_head());
+    let output = Output::new(writer, keep_alive, http10, head.is_head(), asked);
     let request = crate::http::Request {
         head,
         body: &body,
@@ -86,7 +90,13 @@ fn serve(shared: &Shared, mut request: Request, date: &mut DateCache) {
     let place = shared.shards.place();
     match shared.site.handle(&request, &place.link) {
         Handled::Done(response) => output.send(shared, response, date),
-        Handled::Bayeux(format, executed) => place.settle(shared, format, executed, output, date),
+        Handled::Bayeux(format, Executed::Now(answer)) => {
+            output.answer(shared, &format, answer, date);
+        }
+        Handled::Bayeux(format, Executed::Later(exchange)) => {
+            place.park(shared, Waiting::Exchange(exchange, format), output);
+        }
+        Handled::Work(work) => place.park(shared, Waiting::Work(Box::new(work)), output),
         Handled::Socket(_) | Handled::Events(_) => {
             let response = shared
                 .site
@@ -105,6 +115,7 @@ enum Stop {
 fn read_body(
     shared: &Shared,
     head: &RequestHead<'_>,
+    peer_ip: IpAddr,
     request: &mut Request,
 ) -> Result<Vec<u8>, Stop> {
     let announced = request.body_length();
@@ -113,7 +124,10 @@ fn read_body(
     if !has_body {
         return Ok(Vec::new());
     }
-    let most = shared.site.wants_body(head).map_err(Stop::Refused)?;
+    let most = shared
+        .site
+        .wants_body(head, peer_ip)
+        .map_err(Stop::Refused)?;
     let too_large = || Stop::Refused(shared.site.refuse(413, "the body is too large"));
     if announced.is_some_and(|len| len > most) {
         return Err(too_large());

@@ -4,7 +4,7 @@ use std::io::{self, Write};
 
 use super::Shared;
 use crate::broker::Answer;
-use crate::http::{DateCache, Format, Response};
+use crate::http::{Asked, DateCache, Finished, Format, Response};
 
 /// Where the response to one request goes.
 pub(super) struct Output {
@@ -12,6 +12,8 @@ pub(super) struct Output {
     keep_alive: bool,
     http10: bool,
     head_only: bool,
+    /// For the access log.
+    asked: Option<Box<Asked>>,
 }
 
 impl Output {
@@ -20,27 +22,55 @@ impl Output {
         keep_alive: bool,
         http10: bool,
         head_only: bool,
+        asked: Option<Box<Asked>>,
     ) -> Self {
         Self {
             writer,
             keep_alive,
             http10,
             head_only,
+            asked,
         }
     }
 
     /// Writes a response; blocks until the kernel has it, or the write timeout ends it.
-    pub(super) fn send(mut self, shared: &Shared, response: Response, date: &mut DateCache) {
+    pub(super) fn send(self, shared: &Shared, response: Response, date: &mut DateCache) {
+        let finished = Finished {
+            response,
+            flight: None,
+            close: false,
+        };
+        self.finished(shared, finished, date);
+    }
+
+    /// Writes a response that user code has made, and tells its messages whether they arrived.
+    pub(super) fn finished(mut self, shared: &Shared, finished: Finished, date: &mut DateCache) {
         let date = date.at(shared.clock.wall());
-        if let Err(error) = self.write_response(response, date) {
-            shared.counts.failed_writes.one();
-            log::debug!("a response was not written: {error}");
+        self.keep_alive &= !finished.close;
+        match self.write_response(finished.response, date) {
+            Ok(()) => {
+                if let Some(flight) = finished.flight {
+                    flight.delivered();
+                }
+            }
+            Err(error) => {
+                shared.counts.failed_writes.one();
+                log::debug!("a response was not written: {error}");
+            }
         }
     }
 
     fn write_response(&mut self, mut response: Response, date: &str) -> io::Result<()> {
         let mut out = Vec::new();
         response.write_head(date, self.keep_alive, self.http10, &mut out);
+        if let Some(asked) = self.asked.take() {
+            let body = if self.head_only {
+                0
+            } else {
+                response.body.len()
+            };
+            asked.answered(response.status, out.len() as u64 + body);
+        }
         if self.head_only {
             self.writer.write_all(&out)?;
             return self.writer.flush();
@@ -82,6 +112,9 @@ impl Output {
             self.http10,
             &mut out,
         );
+        if let Some(asked) = self.asked.take() {
+            asked.answered(answer.status.code(), out.len() as u64);
+        }
         match self
             .writer
             .write_all(&out)

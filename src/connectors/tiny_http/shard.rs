@@ -13,16 +13,41 @@ use parking_lot::{Condvar, Mutex};
 
 use super::Shared;
 use super::output::Output;
-use crate::broker::{Answer, Exchange, Executed};
+use crate::broker::{Answer, Exchange};
 use crate::counters::Gauge;
-use crate::http::{DateCache, Format};
+use crate::http::{DateCache, Finished, Format, Site, Work};
 use crate::transport::{Link, Outlet};
 
 /// A request that waits for its answer.
 struct Parked {
-    exchange: Exchange,
-    format: Format,
+    waiting: Waiting,
     output: Output,
+}
+
+/// Who will say what is to be written.
+pub(super) enum Waiting {
+    /// The broker.
+    Exchange(Exchange, Format),
+    /// User code.
+    Work(Box<Work>),
+}
+
+/// What has been said.
+enum Said {
+    Answer(Answer, Format),
+    Finished(Finished),
+}
+
+impl Waiting {
+    fn poll(&mut self, site: &Site) -> Option<Said> {
+        match self {
+            Self::Exchange(exchange, format) => {
+                let answer = exchange.poll()?;
+                Some(Said::Answer(answer, format.clone()))
+            }
+            Self::Work(work) => work.poll(site).map(Said::Finished),
+        }
+    }
 }
 
 #[derive(Default)]
@@ -119,33 +144,15 @@ impl Shards {
 }
 
 impl Place {
-    /// Answers what was executed, now or later.
-    pub(super) fn settle(
-        self,
-        shared: &Shared,
-        format: Format,
-        executed: Executed,
-        output: Output,
-        date: &mut DateCache,
-    ) {
-        match executed {
-            Executed::Now(answer) => output.answer(shared, &format, answer, date),
-            Executed::Later(exchange) => {
-                shared.shards.parked.add(1);
-                let mut state = self.shard.state.lock();
-                state.parked.insert(
-                    self.link.key,
-                    Parked {
-                        exchange,
-                        format,
-                        output,
-                    },
-                );
-                state.woken.push(self.link.key);
-                drop(state);
-                self.shard.changed.notify_one();
-            }
-        }
+    /// Keeps a request until its answer is there.
+    pub(super) fn park(self, shared: &Shared, waiting: Waiting, output: Output) {
+        shared.shards.parked.add(1);
+        let mut state = self.shard.state.lock();
+        let parked = Parked { waiting, output };
+        state.parked.insert(self.link.key, parked);
+        state.woken.push(self.link.key);
+        drop(state);
+        self.shard.changed.notify_one();
     }
 }
 
@@ -155,10 +162,10 @@ impl Shard {
         let mut date = DateCache::new();
         while let Some(ready) = self.next() {
             for (mut parked, key) in ready {
-                let polled = catch_unwind(AssertUnwindSafe(|| parked.exchange.poll()));
-                match polled {
+                let poll = AssertUnwindSafe(|| parked.waiting.poll(&shared.site));
+                match catch_unwind(poll) {
                     Ok(None) => self.park_again(key, parked),
-                    Ok(Some(answer)) => self.write(shared, parked, answer, &mut date),
+                    Ok(Some(said)) => self.write(shared, parked, said, &mut date),
                     Err(_) => {
                         log::error!("an exchange failed inside the server");
                         shared.shards.parked.sub(1);
@@ -169,15 +176,14 @@ impl Shard {
         }
     }
 
-    fn write(&self, shared: &Shared, parked: Parked, answer: Answer, date: &mut DateCache) {
+    fn write(&self, shared: &Shared, parked: Parked, said: Said, date: &mut DateCache) {
         shared.shards.parked.sub(1);
-        let Parked {
-            format,
-            output,
-            exchange,
-        } = parked;
-        drop(exchange);
-        output.answer(shared, &format, answer, date);
+        let Parked { waiting, output } = parked;
+        drop(waiting);
+        match said {
+            Said::Answer(answer, format) => output.answer(shared, &format, answer, date),
+            Said::Finished(finished) => output.finished(shared, finished, date),
+        }
     }
 
     /// Waits for wakes; takes out the requests they are for. `None`: the end.

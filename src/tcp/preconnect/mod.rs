@@ -1,7 +1,7 @@
 //! Ready-made steps before a connection is opened: an allow-list and the PROXY protocol.
 //!
 //! In scope: what [`PreConnect`](super::reactor::PreConnect) promises, for two common needs. Out of
-//! scope: TLS, which is a [`Layer`](super::reactor::Layer) that a step puts under the connection.
+//! scope: TLS, which has a module of its own.
 
 mod allow;
 mod proxy;

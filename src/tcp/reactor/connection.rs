@@ -181,7 +181,12 @@ impl Core {
 
     /// Whether bytes wait for the kernel, here or in the layer below.
     pub(super) fn has_unsent(&self) -> bool {
-        !self.output.is_empty() || self.stream.wants_write()
+        !self.output.is_empty() || self.stream.wants_write() || self.stream.unsent() > 0
+    }
+
+    /// Bytes that wait for the kernel, here or in the layer below.
+    pub(super) fn unsent(&self) -> usize {
+        self.output.len() + self.stream.unsent()
     }
 
     /// No callback but `closed` will follow. The first reason counts; one that was noted when the
@@ -214,7 +219,7 @@ impl Core {
     pub(super) fn send(&mut self, ctx: &mut Context, bytes: &[u8]) -> Result<(), WriteError> {
         self.check_room(bytes.len(), ctx)?;
         let mut taken = 0;
-        if self.output.is_empty() && !bytes.is_empty() {
+        if !bytes.is_empty() && !self.has_unsent() {
             taken = self.attempt(ctx, |stream| stream.write(bytes))?;
         }
         if taken < bytes.len() {
@@ -233,7 +238,7 @@ impl Core {
         let total = slices.iter().map(|slice| slice.len()).sum();
         self.check_room(total, ctx)?;
         let mut taken = 0;
-        if self.output.is_empty() && total > 0 {
+        if total > 0 && !self.has_unsent() {
             taken = self.attempt(ctx, |stream| stream.write_vectored(slices))?;
         }
         if taken < total {
@@ -250,11 +255,8 @@ impl Core {
     /// Writes what waits.
     pub(super) fn flush(&mut self, ctx: &mut Context) -> Result<Flushed, CloseReason> {
         let before = self.bytes_out;
-        if let Err(error) = self.stream.flush() {
-            if !is_not_ready(&error) {
-                return Err(CloseReason::of(&error));
-            }
-        }
+        let flushed = self.stream.flush().map(|()| 0);
+        self.count_written(ctx, flushed)?;
         while !self.output.is_empty() {
             let written = self.stream.write(self.output.bytes());
             match self.count_written(ctx, written)? {
@@ -274,7 +276,7 @@ impl Core {
         if self.phase != Phase::Open || self.flags.finishing {
             return Err(WriteError::Closed);
         }
-        let (pending, limit) = (self.output.len(), ctx.limits.write_buffer);
+        let (pending, limit) = (self.unsent(), ctx.limits.write_buffer);
         if pending > 0 && more > limit.saturating_sub(pending) {
             return Err(WriteError::Full { pending, limit });
         }
@@ -298,15 +300,26 @@ impl Core {
         ctx: &mut Context,
         written: io::Result<usize>,
     ) -> Result<usize, CloseReason> {
+        // What a layer has taken is not yet with the kernel.
+        let sent = match written {
+            Ok(n) if !self.stream.is_layered() => n as u64,
+            _ => self.stream.take_sent(),
+        };
+        self.bytes_out += sent;
+        ctx.bytes_out += sent;
         match written {
-            Ok(n) => {
-                self.bytes_out += n as u64;
-                ctx.bytes_out += n as u64;
-                Ok(n)
-            }
+            Ok(n) => Ok(n),
             Err(error) if is_not_ready(&error) => Ok(0),
             Err(error) => Err(CloseReason::of(&error)),
         }
+    }
+
+    /// Adds the layer's end to the stream.
+    pub(super) fn end_stream(&mut self, ctx: &mut Context) -> Result<(), CloseReason> {
+        let ended = self.stream.finish().map(|()| 0);
+        self.count_written(ctx, ended)?;
+        self.watch_progress(ctx);
+        Ok(())
     }
 
     /// Sets, moves or lifts the write deadline.
@@ -328,7 +341,13 @@ impl Core {
         ctx: &mut Context,
         buffer: &mut [u8],
     ) -> Result<Option<usize>, CloseReason> {
-        match self.stream.read(buffer) {
+        let read = self.stream.read(buffer);
+        if self.stream.is_layered() {
+            // Reading may have written: what the layer held, or answers of its own.
+            self.count_written(ctx, Ok(0))?;
+            self.watch_progress(ctx);
+        }
+        match read {
             Ok(n) => {
                 self.bytes_in += n as u64;
                 ctx.bytes_in += n as u64;
@@ -359,10 +378,13 @@ impl Core {
                 edge: false,
             };
         }
+        // In the middle of a handshake a layer takes nothing, although the socket would.
+        let write =
+            self.stream.wants_write() || (!self.output.is_empty() && !self.stream.is_handshaking());
         // Without interest in input, a hang-up that lasts would be reported for ever.
         Interest {
             read,
-            write: self.has_unsent(),
+            write,
             edge: !read,
         }
     }

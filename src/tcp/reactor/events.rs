@@ -180,7 +180,14 @@ impl<S: Service> Thread<S> {
         } else {
             self.scratch.len()
         };
-        match core.receive(&mut self.ctx, &mut self.scratch[..room])? {
+        let unsent = core.has_unsent();
+        let received = core.receive(&mut self.ctx, &mut self.scratch[..room])?;
+        if unsent && !core.has_unsent() {
+            // The layer has used the occasion to write.
+            self.call(entry, |service, conn, io| service.drained(conn, io))?;
+        }
+        let core = &mut entry.core;
+        match received {
             None => Ok(0),
             Some(0) => {
                 core.flags.ended = true;
@@ -296,7 +303,7 @@ impl<S: Service> Thread<S> {
         if core.phase == Phase::Doomed {
             return Err(core.reason.unwrap_or(CloseReason::Aborted));
         }
-        if (core.flags.finishing || core.phase == Phase::Flushing) && core.output.is_empty() {
+        if (core.flags.finishing || core.phase == Phase::Flushing) && !core.has_unsent() {
             self.end_output(entry)?;
         }
         let core = &mut entry.core;
@@ -311,9 +318,7 @@ impl<S: Service> Thread<S> {
         let core = &mut entry.core;
         if !core.flags.finished {
             core.flags.finished = true;
-            core.stream
-                .finish()
-                .map_err(|error| CloseReason::of(&error))?;
+            core.end_stream(&mut self.ctx)?;
         }
         if core.stream.wants_write() {
             return Ok(());

@@ -62,9 +62,10 @@ impl Io<'_> {
         self.core.send_vectored(self.ctx, slices)
     }
 
-    /// Bytes that wait for the kernel.
+    /// Bytes that wait for the kernel; about, where a layer holds some of them. 0 means that the
+    /// kernel has taken the last byte.
     pub fn pending_write(&self) -> usize {
-        self.core.output.len()
+        self.core.unsent()
     }
 
     /// Wants no input for now. Up to a bound it is still read ahead, so that a peer that closes is
@@ -165,12 +166,12 @@ impl Io<'_> {
         self.core.phase != Phase::Open
     }
 
-    /// Bytes read so far.
+    /// Bytes read so far, as the service gets them.
     pub fn bytes_in(&self) -> u64 {
         self.core.bytes_in
     }
 
-    /// Bytes that the kernel has taken so far.
+    /// Bytes that the kernel has taken so far, with what a layer makes of them.
     pub fn bytes_out(&self) -> u64 {
         self.core.bytes_out
     }

@@ -6,7 +6,7 @@
 use std::fmt;
 use std::mem;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::time::Instant;
 
 use parking_lot::Mutex;
@@ -42,6 +42,8 @@ pub(super) struct Mailbox {
     pub(super) load: AtomicUsize,
     /// Slots that exist; keys of others are nonsense and must not make `marks` grow.
     slots: AtomicU32,
+    /// Connections were woken that the thread has not come to.
+    behind: AtomicBool,
     state: Mutex<State>,
 }
 
@@ -74,6 +76,7 @@ impl Mailbox {
             counters: ThreadCounters::default(),
             load: AtomicUsize::new(0),
             slots: AtomicU32::new(0),
+            behind: AtomicBool::new(false),
             state: Mutex::default(),
         }
     }
@@ -121,7 +124,11 @@ impl Mailbox {
         let mut state = self.state.lock();
         state.sleeping = false;
         state.nudged = false;
-        mem::swap(&mut state.arrivals, arrivals);
+        if arrivals.is_empty() {
+            mem::swap(&mut state.arrivals, arrivals);
+        } else {
+            arrivals.append(&mut state.arrivals);
+        }
         mem::swap(&mut state.commands, commands);
     }
 
@@ -129,6 +136,13 @@ impl Mailbox {
     pub(super) fn announce_slots(&self, slots: u32) {
         if self.slots.load(Ordering::Relaxed) != slots {
             self.slots.store(slots, Ordering::Relaxed);
+        }
+    }
+
+    /// Tells whether connections that were woken are left for the next turn.
+    pub(super) fn announce_backlog(&self, behind: bool) {
+        if self.behind.load(Ordering::Relaxed) != behind {
+            self.behind.store(behind, Ordering::Relaxed);
         }
     }
 
@@ -203,6 +217,11 @@ impl Waker {
     /// called.
     pub fn nudge(&self) {
         self.0.leave(|state| state.nudged = true);
+    }
+
+    /// Whether connections that were woken in earlier turns are still waiting to be looked after.
+    pub fn is_behind(&self) -> bool {
+        self.0.behind.load(Ordering::Relaxed)
     }
 
     /// Whether both wake the same thread.

@@ -1,4 +1,4 @@
-//! The poller, and sockets registered with it. The only file of the module with `unsafe`.
+//! The poller, and sockets registered with it. The only file of the library with `unsafe`.
 //!
 //! [`Source`] owns the socket that it registers and takes it out of the poller before it closes
 //! it; so the rest of the module cannot break the condition that `polling` sets.

@@ -1,6 +1,7 @@
 //! What may happen to a connection before the service sees it: it is refused, a preamble is read
 //! from it, or a layer is put under it.
 
+use std::fmt;
 use std::io;
 use std::sync::Arc;
 
@@ -17,6 +18,12 @@ use crate::tcp::Address;
 pub trait PreConnect: Send + Sync + 'static {
     /// Decides what to do with a new connection.
     fn start(&self, connection: &mut Early<'_>) -> Result<Step, Refuse>;
+}
+
+impl fmt::Debug for dyn PreConnect {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("PreConnect")
+    }
 }
 
 /// What a [`PreConnect`] wants.

@@ -1,6 +1,7 @@
 //! A connection's socket, and what may lie between it and the service.
 
 use std::io::{self, IoSlice, Read, Write};
+use std::mem;
 use std::net::Shutdown;
 
 use socket2::Socket;
@@ -21,8 +22,15 @@ pub trait Layer: Send {
     /// Sends what it holds. Called when the socket can take more.
     fn flush(&mut self, wire: &mut Wire<'_>) -> io::Result<()>;
 
-    /// Whether it holds bytes that the socket has not taken yet.
+    /// Whether it holds bytes that the socket could take.
     fn wants_write(&self) -> bool;
+
+    /// About how many of the bytes that it took by `write` the socket has not taken: 0 only when
+    /// the socket has taken the last byte of what they were made into. Counts as waiting to be
+    /// written; the default says 1 while it [`wants_write`](Self::wants_write).
+    fn unsent(&self) -> usize {
+        usize::from(self.wants_write())
+    }
 
     /// Whether the connection is not ready for the service yet, because a handshake goes on.
     fn is_handshaking(&self) -> bool;
@@ -36,6 +44,8 @@ pub struct Wire<'a> {
     socket: &'a Socket,
     /// Bytes that were read before the layer came; they are read first.
     early: &'a mut Vec<u8>,
+    /// How many bytes the socket has taken.
+    sent: &'a mut u64,
 }
 
 impl Read for Wire<'_> {
@@ -55,7 +65,15 @@ impl Read for Wire<'_> {
 
 impl Write for Wire<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        send(self.socket, bytes)
+        let n = send(self.socket, bytes)?;
+        *self.sent += n as u64;
+        Ok(n)
+    }
+
+    fn write_vectored(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        let n = send_vectored(self.socket, slices)?;
+        *self.sent += n as u64;
+        Ok(n)
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -71,6 +89,8 @@ pub(super) struct Stream {
 struct Layered {
     layer: Box<dyn Layer>,
     early: Vec<u8>,
+    /// Bytes that the socket has taken and nobody has asked for yet.
+    sent: u64,
 }
 
 impl Stream {
@@ -92,7 +112,11 @@ impl Stream {
     /// Puts a layer between the socket and the service. `early` are bytes that have been read and
     /// belong to it.
     pub(super) fn set_layer(&mut self, layer: Box<dyn Layer>, early: Vec<u8>) {
-        self.layered = Some(Box::new(Layered { layer, early }));
+        self.layered = Some(Box::new(Layered {
+            layer,
+            early,
+            sent: 0,
+        }));
     }
 
     /// Whether bytes may wait here although the socket has none, so that reading must go on until
@@ -111,13 +135,24 @@ impl Stream {
         self.layered.as_ref().is_some_and(|l| l.layer.wants_write())
     }
 
+    /// What the layer holds of the bytes that it was given to write.
+    pub(super) fn unsent(&self) -> usize {
+        self.layered.as_ref().map_or(0, |l| l.layer.unsent())
+    }
+
+    /// How many bytes the socket has taken from the layer since this was asked.
+    pub(super) fn take_sent(&mut self) -> u64 {
+        self.layered.as_mut().map_or(0, |l| mem::take(&mut l.sent))
+    }
+
     pub(super) fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         match self.layered.as_deref_mut() {
             None => receive(self.source.socket(), buffer),
-            Some(Layered { layer, early }) => layer.read(
+            Some(Layered { layer, early, sent }) => layer.read(
                 &mut Wire {
                     socket: self.source.socket(),
                     early,
+                    sent,
                 },
                 buffer,
             ),
@@ -127,10 +162,11 @@ impl Stream {
     pub(super) fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         match self.layered.as_deref_mut() {
             None => send(self.source.socket(), bytes),
-            Some(Layered { layer, early }) => layer.write(
+            Some(Layered { layer, early, sent }) => layer.write(
                 &mut Wire {
                     socket: self.source.socket(),
                     early,
+                    sent,
                 },
                 bytes,
             ),
@@ -156,9 +192,10 @@ impl Stream {
     pub(super) fn flush(&mut self) -> io::Result<()> {
         match self.layered.as_deref_mut() {
             None => Ok(()),
-            Some(Layered { layer, early }) => layer.flush(&mut Wire {
+            Some(Layered { layer, early, sent }) => layer.flush(&mut Wire {
                 socket: self.source.socket(),
                 early,
+                sent,
             }),
         }
     }
@@ -167,9 +204,10 @@ impl Stream {
     pub(super) fn finish(&mut self) -> io::Result<()> {
         match self.layered.as_deref_mut() {
             None => Ok(()),
-            Some(Layered { layer, early }) => layer.finish(&mut Wire {
+            Some(Layered { layer, early, sent }) => layer.finish(&mut Wire {
                 socket: self.source.socket(),
                 early,
+                sent,
             }),
         }
     }

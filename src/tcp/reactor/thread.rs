@@ -36,7 +36,8 @@ pub(super) struct Thread<S: Service> {
     pub(super) draining: bool,
     /// How often the service was called.
     pub(super) calls: u64,
-    /// The service was called after `turn_ended`, so another turn must follow.
+    /// The service was called after `turn_ended`, or something was put off, so another turn must
+    /// follow at once.
     unfinished: bool,
     lists: Lists,
 }
@@ -47,6 +48,8 @@ struct Lists {
     arrivals: Vec<Arrival>,
     commands: Vec<Command>,
     wakes: Wakes,
+    /// How many of `wakes` have been looked after.
+    woken: usize,
     again: Vec<u64>,
     due: Vec<u32>,
     touched: Vec<u32>,
@@ -115,26 +118,46 @@ impl<S: Service> Thread<S> {
 
     /// Everything of a turn that follows the events of the sockets.
     fn turn(&mut self, lists: &mut Lists) {
-        for arrival in lists.arrivals.drain(..) {
+        let few = lists.arrivals.len().min(AT_A_TIME);
+        for arrival in lists.arrivals.drain(..few) {
             self.arrive(arrival);
         }
         for command in lists.commands.drain(..) {
             self.obey(&command);
         }
-        self.mailbox.take_wakes(&mut lists.wakes);
-        for key in lists.wakes.keys() {
-            self.on_open_connection(*key, |service, conn, io| service.woken(conn, io));
-        }
-        lists.wakes.clear();
+        let behind = self.wake_some(lists);
         mem::swap(&mut self.again, &mut lists.again);
         for key in lists.again.drain(..) {
             self.continue_input(key);
         }
         self.wheel.expire(self.ctx.tick, &mut lists.due);
-        for slot in lists.due.drain(..) {
+        let few = lists.due.len().min(AT_A_TIME);
+        for slot in lists.due.drain(..few) {
             self.time_has_come(slot);
         }
         self.end_turn(&mut lists.touched);
+        // Who waits for the next turn must not wait for an event.
+        self.unfinished |= behind || !lists.arrivals.is_empty() || !lists.due.is_empty();
+    }
+
+    /// Looks after connections that were woken. Returns whether some are left for the next turn: in
+    /// between others are read, and what they send to those who still wait goes out with the rest.
+    fn wake_some(&mut self, lists: &mut Lists) -> bool {
+        for _ in 0..WAKES_AT_A_TIME {
+            if lists.woken == lists.wakes.keys().len() {
+                lists.wakes.clear();
+                lists.woken = 0;
+                self.mailbox.take_wakes(&mut lists.wakes);
+            }
+            let Some(&key) = lists.wakes.keys().get(lists.woken) else {
+                break;
+            };
+            lists.woken += 1;
+            self.on_open_connection(key, |service, conn, io| service.woken(conn, io));
+        }
+        let behind = lists.woken < lists.wakes.keys().len();
+        self.mailbox.announce_backlog(behind);
+        behind
     }
 
     fn end_turn(&mut self, touched: &mut Vec<u32>) {
@@ -196,7 +219,8 @@ impl<S: Service> Thread<S> {
     }
 
     fn end(mut self) {
-        for arrival in self.mailbox.end() {
+        let put_off = mem::take(&mut self.lists.arrivals);
+        for arrival in put_off.into_iter().chain(self.mailbox.end()) {
             drop(arrival);
             self.lose();
         }
@@ -211,3 +235,9 @@ impl<S: Service> Thread<S> {
         }
     }
 }
+
+/// New connections, and connections whose time has come, that are looked after in one turn: when
+/// thousands come or go together, the others are served in between.
+const AT_A_TIME: usize = 16;
+/// The same for connections that were woken: a fan-out wakes all of its receivers together.
+const WAKES_AT_A_TIME: usize = 64;

@@ -81,7 +81,7 @@ export class Server {
         this.#log.push(chunk);
         text += chunk;
         // A chunk may end in the middle of the address.
-        const found = /listening on (http:\/\/\S+)\s*\n/.exec(text);
+        const found = /listening on (https?:\/\/\S+)\s*\n/.exec(text);
         if (found) {
           clearTimeout(limit);
           resolve(found[1]);

@@ -24,7 +24,7 @@ const FLIGHT_BYTES: usize = 64 << 10;
 const FLIGHTS_PER_TURN: usize = 4;
 
 /// The buffer is given back when a message has made it larger than this.
-const KEPT_CAPACITY: usize = 1 << 20;
+const KEPT_CAPACITY: usize = 64 << 10;
 
 /// Works for the sockets of one thread.
 pub(in crate::connectors::native) struct Sockets {

@@ -12,7 +12,7 @@ use crate::tcp::reactor::Io;
 const PIECE: usize = 64 << 10;
 
 /// The buffer is given back when a message has made it larger than this.
-const KEPT_CAPACITY: usize = 1 << 20;
+const KEPT_CAPACITY: usize = 64 << 10;
 
 /// Puts frames together, for one connection of the thread at a time.
 pub(super) struct Writer {

@@ -1,0 +1,92 @@
+//! Asks for a username and a password at the handshake, and remembers who came.
+//!
+//!     cargo run --example password
+//!
+//! A client passes them in `ext`: `{"username":"admin","password":"..."}`. The password is that of
+//! the environment variable `PASSWORD`, or a random one that is printed.
+
+use bayeux::broker::Action;
+use bayeux::{Access, Decision, Question, Server, ServiceCall, ServiceReply};
+use hmac::{Hmac, Mac};
+use serde::Deserialize;
+use sha2::Sha256;
+
+#[derive(Deserialize)]
+struct Credentials {
+    username: String,
+    password: String,
+}
+
+/// What is remembered of a client that was let in.
+struct User(String);
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let password = match std::env::var("PASSWORD") {
+        Ok(password) => password,
+        Err(_) => {
+            let made = bayeux::protocol::ClientId::random().to_string();
+            println!("the password of admin is {made}");
+            made
+        }
+    };
+    let policy = move |question: &Question<'_>| judge(question, &password);
+    let who = |call: &ServiceCall<'_>| {
+        let user = call.flags.get::<User>();
+        Ok(vec![ServiceReply::data(&user.map(|user| user.0.clone()))?])
+    };
+    let server = Server::builder()
+        .policy(policy)
+        .service("/service/who", Access::Sessions, who)
+        .start()?;
+    println!("serving {}", server.url());
+    std::thread::park();
+    Ok(())
+}
+
+/// Nothing of a client exists before this allows its handshake, and everything later comes from a
+/// session that it has allowed.
+fn judge(question: &Question<'_>, password: &str) -> Decision {
+    if question.action != Action::Handshake {
+        return Decision::Allow;
+    }
+    let given = question.ext.and_then(|ext| serde_json::from_str(ext).ok());
+    let Some(Credentials {
+        username,
+        password: given,
+    }) = given
+    else {
+        return Decision::deny("Must pass username and password in ext to handshake");
+    };
+    // Both are compared, so that the time tells nothing about which was wrong.
+    if same(&username, "admin") & same(&given, password) {
+        question.flags.set(User(username));
+        Decision::Allow
+    } else {
+        Decision::deny("Invalid username or password")
+    }
+}
+
+/// Compares in a time that depends on neither text: their keyed hashes are compared, by a function
+/// that looks at every byte.
+fn same(given: &str, expected: &str) -> bool {
+    let mac = |text: &str| {
+        let mac = Hmac::<Sha256>::new_from_slice(b"for comparing only");
+        let mut mac = mac.expect("because this kind of key may have any length");
+        mac.update(text.as_bytes());
+        mac
+    };
+    mac(given)
+        .verify(&mac(expected).finalize().into_bytes())
+        .is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::same;
+
+    #[test]
+    fn only_the_same_is_the_same() {
+        assert!(same("", "") && same("secret", "secret"));
+        assert!(!same("secret", "secret ") && !same("", "secret"));
+    }
+}

@@ -1,0 +1,85 @@
+//! What the policy is asked, and what it says.
+
+use super::flags::Flags;
+use super::policy::{Action, Decision, Extra, Principal, Question};
+use super::run::Run;
+use super::session::Session;
+use super::work::guarded;
+use crate::protocol::{Advice, Message, Pattern};
+
+/// What the policy said, when it said no.
+pub(super) struct Denied {
+    pub(super) reason: String,
+    pub(super) advice: Option<Advice>,
+}
+
+impl Run<'_> {
+    /// Asks the policy. Only on a thread that may run user code, or when there is no policy.
+    pub(super) fn permitted(
+        &self,
+        body: &str,
+        message: &Message,
+        action: Action,
+        session: Option<&Session>,
+        subscriptions: &[Pattern],
+    ) -> Result<(), Denied> {
+        let nobody = Flags::default();
+        let flags = session.map_or(&nobody, |session| &session.flags);
+        self.judged_with(flags, body, message, action, session, subscriptions)
+    }
+
+    /// Asks the policy, with these flags for it to look at and to change.
+    #[allow(clippy::too_many_arguments)] // what the question is made of
+    pub(super) fn judged_with(
+        &self,
+        flags: &Flags,
+        body: &str,
+        message: &Message,
+        action: Action,
+        session: Option<&Session>,
+        subscriptions: &[Pattern],
+    ) -> Result<(), Denied> {
+        let Some(policy) = &self.core.policy else {
+            return Ok(());
+        };
+        let channel = super::run::channel_of(body, message);
+        let mut question = self.question(body, message, action, session, &channel, flags);
+        question.subscriptions = subscriptions;
+        match guarded("the policy", || policy.judge(&question)) {
+            Some(Decision::Allow) => Ok(()),
+            Some(Decision::Deny { reason, advice }) => Err(Denied { reason, advice }),
+            None => Err(Denied {
+                reason: String::new(),
+                advice: None,
+            }),
+        }
+    }
+
+    pub(super) fn question<'q>(
+        &'q self,
+        body: &'q str,
+        message: &'q Message,
+        action: Action,
+        session: Option<&Session>,
+        channel: &'q str,
+        flags: &'q Flags,
+    ) -> Question<'q> {
+        let id = session.and_then(Session::remote_id);
+        Question {
+            action,
+            principal: id.map_or(Principal::Anonymous, |id| Principal::Session(*id)),
+            peer: &self.peer,
+            channel,
+            subscriptions: &[],
+            data: message.data.map(|span| span.of(body)),
+            ext: message.ext.map(|span| span.of(body)),
+            id: message.id.map(|span| span.of(body)),
+            connection_type: message.connection_type.as_deref(),
+            extra: Extra {
+                body,
+                fields: &message.extra,
+            },
+            flags,
+        }
+    }
+}

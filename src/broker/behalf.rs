@@ -1,0 +1,151 @@
+//! What the embedder does for or to one client: subscribe, publish, push, send away.
+
+use std::sync::Arc;
+
+use serde::Serialize;
+
+use super::core::{Sender, client_of};
+use super::events::Client;
+use super::facade::Broker;
+use super::flags::Flags;
+use super::local::{LocalError, broadcast, to_json};
+use super::service::ServiceReply;
+use super::session::{Gone, Session};
+use super::wakes::Wakes;
+use crate::protocol::{ChannelKind, ChannelName, Pattern, Publication};
+
+impl Broker {
+    /// Subscribes a remote client on its behalf, as if it had asked; no policy is. Repeating is
+    /// harmless.
+    ///
+    /// # Errors
+    /// If there is no such session, the pattern is none of broadcast channels, or the client has
+    /// as many subscriptions as it may.
+    pub fn subscribe(&self, client: impl Into<Client>, pattern: &str) -> Result<(), LocalError> {
+        let (session, pattern) = self.subscriber(client.into(), pattern)?;
+        let recorded = self.core.subscribe(&session, &[pattern]);
+        recorded.map_err(|_| match session.lock().gone() {
+            Some(_) => LocalError::UnknownClient,
+            None => LocalError::TooManySubscriptions,
+        })
+    }
+
+    /// Unsubscribes a remote client on its behalf. Whether it was subscribed to that pattern.
+    ///
+    /// # Errors
+    /// If there is no such session, or the pattern is none of broadcast channels.
+    pub fn unsubscribe(
+        &self,
+        client: impl Into<Client>,
+        pattern: &str,
+    ) -> Result<bool, LocalError> {
+        let (session, pattern) = self.subscriber(client.into(), pattern)?;
+        Ok(self.core.unsubscribe(&session, &[pattern]) == 1)
+    }
+
+    /// Publishes as a remote client, as if it had; returns how many clients it was queued for.
+    /// Neither policy nor listeners are asked. To publish as nobody is
+    /// [`publish`](Self::publish), as a client in this process that client's own.
+    ///
+    /// # Errors
+    /// If there is no such session, the channel is no broadcast channel, or the data cannot be
+    /// written as JSON.
+    pub fn publish_as(
+        &self,
+        client: impl Into<Client>,
+        channel: &str,
+        data: &impl Serialize,
+    ) -> Result<usize, LocalError> {
+        let session = self.remote(client.into())?;
+        let name = broadcast(channel)?;
+        let data = to_json(data)?;
+        let publication = self.core.publication_of(&session, &name, &data);
+        let sender = Sender::new(Some(&session), None);
+        let mut wakes = Wakes::default();
+        let reached = self.core.fan_out(&publication, sender, &mut wakes);
+        wakes.send();
+        Ok(reached)
+    }
+
+    /// Sends a message to one client, remote or in this process, whatever it is subscribed to. The
+    /// message may have any fields, see [`Publication::with_fields`].
+    ///
+    /// # Errors
+    /// If there is no such session, its queue is full, or the delivery filter dropped it.
+    pub fn push(
+        &self,
+        client: impl Into<Client>,
+        publication: Publication,
+    ) -> Result<(), LocalError> {
+        self.core.push(client.into(), publication)
+    }
+
+    /// Sends what a service would answer, later: a message to one client with any fields but
+    /// `clientId`. A missing `channel` is the one given here.
+    ///
+    /// # Errors
+    /// If there is no such session, its queue is full, the delivery filter dropped it, or the
+    /// channel is none.
+    pub fn push_reply(
+        &self,
+        client: impl Into<Client>,
+        channel: &str,
+        reply: &ServiceReply,
+    ) -> Result<(), LocalError> {
+        let invalid = |name: &str| LocalError::InvalidChannel(name.to_owned());
+        let named = reply.fields.iter().find(|(name, _)| name == "channel");
+        let named = named.and_then(|(_, raw)| serde_json::from_str::<String>(raw).ok());
+        let channel = named.as_deref().unwrap_or(channel);
+        let name = ChannelName::try_from(channel).map_err(|_| invalid(channel))?;
+        let fields = reply.fields.iter();
+        let fields: Vec<(&str, &str)> = fields
+            .map(|(name, raw)| (name.as_str(), raw.as_str()))
+            .collect();
+        self.push(client, Publication::with_fields(&name, &fields))
+    }
+
+    /// Ends the session of a client, which is told so. Whether there was one.
+    pub fn disconnect(&self, client: impl Into<Client>) -> bool {
+        let session = self.core.session_of(client.into());
+        session.is_some_and(|session| self.core.end(&session, Gone::Dismissed))
+    }
+
+    /// Looks at, or changes, what hooks remember about a client; `None` if it is not there.
+    pub fn with_flags<T>(
+        &self,
+        client: impl Into<Client>,
+        look: impl FnOnce(&Flags) -> T,
+    ) -> Option<T> {
+        let session = self.core.session_of(client.into())?;
+        Some(look(&session.flags))
+    }
+
+    /// The id under which remote receivers see what the client publishes; `None` if it is not
+    /// there, or senders are not shown.
+    pub fn sender_id(&self, client: impl Into<Client>) -> Option<String> {
+        let session = self.core.session_of(client.into())?;
+        self.core.public_id(&session)
+    }
+
+    fn remote(&self, client: Client) -> Result<Arc<Session>, LocalError> {
+        let session = self.core.session_of(client);
+        let session = session.ok_or(LocalError::UnknownClient)?;
+        // A client in this process has a handle of its own, which knows what to do with messages.
+        match client_of(&session) {
+            Client::Remote(_) => Ok(session),
+            Client::Local(_) => Err(LocalError::UnknownClient),
+        }
+    }
+
+    fn subscriber(
+        &self,
+        client: Client,
+        pattern: &str,
+    ) -> Result<(Arc<Session>, Pattern), LocalError> {
+        let session = self.remote(client)?;
+        let valid = Pattern::try_from(pattern).ok();
+        let valid = valid.filter(|pattern| pattern.kind() == ChannelKind::Broadcast);
+        let invalid = || LocalError::InvalidChannel(pattern.to_owned());
+        Ok((session, valid.ok_or_else(invalid)?))
+    }
+}

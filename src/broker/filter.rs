@@ -1,0 +1,82 @@
+//! The delivery filter: a last look at each message for each receiver.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use parking_lot::RwLock;
+
+use super::core::client_of;
+use super::events::Client;
+use super::flags::Flags;
+use super::session::Session;
+use super::work::guarded;
+use crate::protocol::Publication;
+
+/// A message on its way to one receiver.
+#[derive(Debug)]
+pub struct Delivery<'a> {
+    /// Who is to get it.
+    pub receiver: Client,
+    /// What hooks remember about the receiver.
+    pub flags: &'a Flags,
+    /// The message, with its publisher. All receivers share it.
+    pub publication: &'a Arc<Publication>,
+}
+
+/// What becomes of a delivery.
+#[derive(Clone, Debug)]
+pub enum Passage {
+    /// The receiver gets the message.
+    Pass,
+    /// This receiver gets nothing; it is not told, nor is the publisher.
+    Drop,
+    /// This receiver gets that instead; see [`Publication::with_data`].
+    Replace(Arc<Publication>),
+}
+
+pub(crate) type Filter = dyn Fn(&Delivery<'_>) -> Passage + Send + Sync;
+
+/// The filter, if there is one.
+#[derive(Default)]
+pub(crate) struct Filters {
+    some: AtomicBool,
+    filter: RwLock<Option<Arc<Filter>>>,
+}
+
+impl Filters {
+    pub(crate) fn set(&self, filter: Arc<Filter>) {
+        *self.filter.write() = Some(filter);
+        self.some.store(true, Ordering::Release);
+    }
+
+    pub(crate) fn any(&self) -> bool {
+        self.some.load(Ordering::Acquire)
+    }
+
+    /// The filter; without one this is one look at a flag.
+    pub(crate) fn get(&self) -> Option<Arc<Filter>> {
+        if self.any() {
+            self.filter.read().clone()
+        } else {
+            None
+        }
+    }
+}
+
+/// What the session gets; a panic of the filter means nothing, so that a bug cannot leak.
+pub(crate) fn apply(
+    filter: &Filter,
+    session: &Session,
+    publication: &Arc<Publication>,
+) -> Option<Arc<Publication>> {
+    let delivery = Delivery {
+        receiver: client_of(session),
+        flags: &session.flags,
+        publication,
+    };
+    match guarded("the delivery filter", || filter(&delivery)) {
+        Some(Passage::Pass) => Some(Arc::clone(publication)),
+        Some(Passage::Replace(other)) => Some(other),
+        Some(Passage::Drop) | None => None,
+    }
+}

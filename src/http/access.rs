@@ -1,0 +1,365 @@
+//! The access log: one line of JSON for each request, written by a thread of its own.
+//!
+//! What an I/O thread does for it is one push into a bounded queue. When the writer does not keep
+//! up, lines are dropped and counted; nobody waits.
+//!
+//! Paths are logged without their queries, and paths of the endpoint without what could be a client
+//! id, since both may hold credentials.
+
+use std::fmt;
+use std::io::{self, Write};
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::thread::{Builder, JoinHandle};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+use crossbeam_channel::{Receiver, Sender, TrySendError};
+
+use super::request::RequestHead;
+use crate::clock::Clock;
+use crate::counters::Counter;
+
+/// Writes the lines. Dropping it writes what waits.
+pub struct AccessLog {
+    lines: Option<Sender<Line>>,
+    writer: Option<JoinHandle<()>>,
+    dropped: Counter,
+}
+
+/// What one line says.
+struct Line {
+    time: SystemTime,
+    micros: u128,
+    begun: Begun,
+    status: Option<u16>,
+    bytes: u64,
+}
+
+/// What is known when a request has come.
+struct Begun {
+    client: IpAddr,
+    peer: IpAddr,
+    /// Method, path, version: none of a request that could not be read.
+    request: Option<(Box<str>, Box<str>, u8)>,
+}
+
+/// A request that has come and is to be logged when it has been answered. Dropped without an
+/// answer it is logged as such: its peer has gone.
+pub struct Asked {
+    log: Arc<AccessLog>,
+    clock: Arc<dyn Clock>,
+    at: Instant,
+    begun: Option<Begun>,
+}
+
+impl AccessLog {
+    /// Starts the thread that writes.
+    ///
+    /// # Errors
+    /// If there is no thread to be had.
+    pub fn start(writer: impl Write + Send + 'static) -> io::Result<Self> {
+        let (lines, queue) = crossbeam_channel::bounded(QUEUE);
+        let thread = Builder::new().name("bayeux-access".to_owned());
+        let writer = thread.spawn(move || write_all(&queue, writer))?;
+        Ok(Self {
+            lines: Some(lines),
+            writer: Some(writer),
+            dropped: Counter::default(),
+        })
+    }
+
+    /// Lines that were dropped because the writer did not keep up.
+    pub fn dropped(&self) -> u64 {
+        self.dropped.get()
+    }
+
+    fn add(&self, line: Line) {
+        let Some(lines) = &self.lines else { return };
+        if let Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) = lines.try_send(line) {
+            self.dropped.one();
+        }
+    }
+}
+
+impl Drop for AccessLog {
+    fn drop(&mut self) {
+        self.lines = None;
+        if self
+            .writer
+            .take()
+            .is_some_and(|writer| writer.join().is_err())
+        {
+            log::error!("the writer of the access log panicked");
+        }
+    }
+}
+
+impl fmt::Debug for AccessLog {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("AccessLog")
+    }
+}
+
+impl Asked {
+    /// `head` is missing where none could be read; `mount` is the endpoint's path.
+    pub(super) fn new(
+        log: &Arc<AccessLog>,
+        clock: &Arc<dyn Clock>,
+        (client, peer): (IpAddr, IpAddr),
+        head: Option<&RequestHead<'_>>,
+        mount: &str,
+    ) -> Self {
+        let request = head.map(|head| {
+            let path = head.target().map_or("", |target| target.path);
+            (head.method.into(), shown(path, mount), head.minor_version)
+        });
+        Self {
+            log: Arc::clone(log),
+            clock: Arc::clone(clock),
+            at: clock.now(),
+            begun: Some(Begun {
+                client,
+                peer,
+                request,
+            }),
+        }
+    }
+
+    /// It is being answered, with so many bytes, head included.
+    pub fn answered(mut self, status: u16, bytes: u64) {
+        self.log(Some(status), bytes);
+    }
+
+    fn log(&mut self, status: Option<u16>, bytes: u64) {
+        if let Some(begun) = self.begun.take() {
+            self.log.add(Line {
+                time: self.clock.wall(),
+                micros: (self.clock.now() - self.at).as_micros(),
+                begun,
+                status,
+                bytes,
+            });
+        }
+    }
+}
+
+impl Drop for Asked {
+    fn drop(&mut self) {
+        self.log(None, 0);
+    }
+}
+
+/// The path, without what could be a client id where clients put theirs.
+fn shown(path: &str, mount: &str) -> Box<str> {
+    let below = path
+        .strip_prefix(mount)
+        .and_then(|rest| rest.strip_prefix('/'));
+    let secret = below.is_some_and(|rest| rest.len() >= SECRET);
+    let shown = match secret {
+        true => format!("{mount}/*"),
+        false => path.to_owned(),
+    };
+    let end = (0..=PATH.min(shown.len()))
+        .rev()
+        .find(|at| shown.is_char_boundary(*at));
+    shown[..end.unwrap_or(0)].into()
+}
+
+fn write_all(queue: &Receiver<Line>, mut writer: impl Write) {
+    let mut out = Vec::new();
+    let mut failing = false;
+    while let Ok(line) = queue.recv() {
+        line.write(&mut out);
+        while out.len() < BUFFER {
+            let Ok(line) = queue.try_recv() else { break };
+            line.write(&mut out);
+        }
+        let written = writer.write_all(&out).and_then(|()| writer.flush());
+        out.clear();
+        match written {
+            Ok(()) => failing = false,
+            Err(error) if !failing => {
+                failing = true;
+                log::error!("the access log cannot be written: {error}");
+            }
+            Err(_) => {}
+        }
+    }
+}
+
+impl Line {
+    /// Appends the line, as one object of JSON.
+    fn write(&self, out: &mut Vec<u8>) {
+        let text = |text: &str| serde_json::Value::from(text).to_string();
+        let Begun {
+            client,
+            peer,
+            request,
+        } = &self.begun;
+        let mut line = format!(
+            "{{\"time\":\"{}\",\"client\":\"{client}\",\"peer\":\"{peer}\"",
+            Stamp(self.time)
+        );
+        if let Some((method, path, minor)) = request {
+            let (method, path) = (text(method), text(path));
+            line += &format!(",\"method\":{method},\"path\":{path},\"version\":\"1.{minor}\"");
+        } else {
+            line += ",\"method\":null,\"path\":null,\"version\":null";
+        }
+        let status = self
+            .status
+            .map_or("null".to_owned(), |status| status.to_string());
+        let (ms, rest) = (self.micros / 1000, self.micros % 1000);
+        let bytes = self.bytes;
+        line += &format!(",\"status\":{status},\"bytes\":{bytes},\"ms\":{ms}.{rest:03}}}\n");
+        out.extend_from_slice(line.as_bytes());
+    }
+}
+
+/// A time as RFC 3339 has it, in UTC with milliseconds.
+struct Stamp(SystemTime);
+
+impl fmt::Display for Stamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let since = self.0.duration_since(UNIX_EPOCH).unwrap_or_default();
+        let (days, second) = (since.as_secs() / 86_400, since.as_secs() % 86_400);
+        // Years that begin in March have their odd day at the end; 400 of them always have as many
+        // days. Counted from the first of March of the year 0.
+        let days = days + 719_468;
+        let (era, day) = (days / 146_097, days % 146_097);
+        let year = (day - day / 1460 + day / 36_524 - day / 146_096) / 365;
+        let day = day - (365 * year + year / 4 - year / 100);
+        let march = (5 * day + 2) / 153;
+        let day = day - (153 * march + 2) / 5 + 1;
+        let month = if march < 10 { march + 3 } else { march - 9 };
+        let year = era * 400 + year + u64::from(month <= 2);
+        let (hour, minute, second) = (second / 3600, second / 60 % 60, second % 60);
+        let millis = since.subsec_millis();
+        write!(
+            f,
+            "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{millis:03}Z"
+        )
+    }
+}
+
+/// Lines that wait for the writer at the most.
+const QUEUE: usize = 16_384;
+/// Bytes that are put together for one write.
+const BUFFER: usize = 64 << 10;
+/// What clients append to the endpoint's path by themselves is shorter.
+const SECRET: usize = 20;
+/// Bytes of a path that are logged at the most.
+const PATH: usize = 1024;
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use parking_lot::Mutex;
+
+    use super::*;
+    use crate::clock::ManualClock;
+    use crate::http::testing::with_head;
+
+    #[derive(Clone, Default)]
+    struct Shared(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Shared {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().write(bytes)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_line_says_who_asked_for_what_and_what_became_of_it() {
+        let (written, clock) = (Shared::default(), ManualClock::new());
+        let shared: Arc<dyn Clock> = Arc::new(clock.clone());
+        let log = Arc::new(AccessLog::start(written.clone()).unwrap());
+        let ips = (IpAddr::from([1, 2, 3, 4]), IpAddr::from([127, 0, 0, 1]));
+        let asked = |method: &str, target: &str| {
+            with_head(method, target, &[], |head| {
+                Asked::new(&log, &shared, ips, Some(&head), "/cometd")
+            })
+        };
+        let first = asked("GET", "/a\"\u{e9}?secret=1");
+        clock.advance(Duration::from_micros(1_500));
+        first.answered(200, 77);
+        let id = "0123456789abcdefghijklmnop";
+        asked("GET", &format!("/cometd/{id}")).answered(404, 1);
+        asked("POST", "/cometd/handshake").answered(200, 2);
+        drop(asked("POST", "/cometd"));
+        Asked::new(&log, &shared, ips, None, "/cometd").answered(400, 3);
+        drop(log);
+        let text = String::from_utf8(written.0.lock().clone()).unwrap();
+        let lines: Vec<serde_json::Value> = text
+            .lines()
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect();
+        let column = |name: &str| -> Vec<String> {
+            lines.iter().map(|line| line[name].to_string()).collect()
+        };
+        let paths = [
+            "\"/a\\\"\u{e9}\"",
+            "\"/cometd/*\"",
+            "\"/cometd/handshake\"",
+            "\"/cometd\"",
+            "null",
+        ];
+        assert_eq!(column("path"), paths);
+        assert_eq!(column("status"), ["200", "404", "200", "null", "400"]);
+        assert_eq!(column("bytes"), ["77", "1", "2", "0", "3"]);
+        assert_eq!(column("ms")[..2], ["1.5", "0.0"]);
+        assert_eq!(column("client")[0], "\"1.2.3.4\"");
+        assert_eq!(column("peer")[0], "\"127.0.0.1\"");
+        assert!(!text.contains("secret") && !text.contains(id));
+    }
+
+    #[test]
+    fn times_are_those_of_the_calendar() {
+        for (seconds, text) in [
+            (0, "1970-01-01T00:00:00.000Z"),
+            (951_782_399, "2000-02-28T23:59:59.000Z"),
+            (951_782_400, "2000-02-29T00:00:00.000Z"),
+            (951_868_800, "2000-03-01T00:00:00.000Z"),
+            (1_709_164_800, "2024-02-29T00:00:00.000Z"),
+            (4_107_542_400, "2100-03-01T00:00:00.000Z"),
+        ] {
+            let time = UNIX_EPOCH + Duration::from_secs(seconds);
+            assert_eq!(Stamp(time).to_string(), text);
+        }
+    }
+
+    /// A writer that never returns stops nobody, and the lines it costs are counted.
+    #[test]
+    fn who_does_not_keep_up_loses_lines() {
+        struct Stuck(Receiver<()>);
+        impl Write for Stuck {
+            fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+                self.0.recv().map_err(io::Error::other)?;
+                Ok(bytes.len())
+            }
+            fn flush(&mut self) -> io::Result<()> {
+                Ok(())
+            }
+        }
+        let (go, stuck) = crossbeam_channel::bounded(0);
+        let log = Arc::new(AccessLog::start(Stuck(stuck)).unwrap());
+        let clock: Arc<dyn Clock> = Arc::new(ManualClock::new());
+        let ip = IpAddr::from([127, 0, 0, 1]);
+        // What the writer has taken is not known, but it takes one buffer at the most.
+        for _ in 0..QUEUE * 2 {
+            Asked::new(&log, &clock, (ip, ip), None, "").answered(400, 0);
+        }
+        assert!(
+            log.dropped() > 0 && log.dropped() <= QUEUE as u64,
+            "{}",
+            log.dropped()
+        );
+        drop(go);
+        drop(log);
+    }
+}

@@ -1,0 +1,160 @@
+//! Handlers of the embedder's own for paths outside the endpoint: any method, on worker threads.
+
+use std::sync::Arc;
+
+use super::config::SiteError;
+use super::request::{Request, Target};
+use super::response::Response;
+use crate::transport::Peer;
+
+/// A request to a handler. It owns what it holds, since it is handled on another thread.
+#[derive(Clone, Debug)]
+pub struct ContentRequest {
+    /// As it came; methods are case-sensitive.
+    pub method: String,
+    /// The path, not decoded.
+    pub path: String,
+    /// What follows the question mark, not decoded.
+    pub query: Option<String>,
+    /// Header lines in the order they came.
+    pub headers: Vec<(String, Vec<u8>)>,
+    /// The body, without any transfer coding.
+    pub body: Vec<u8>,
+    /// Who sent it; its transport means nothing here.
+    pub peer: Peer,
+}
+
+impl ContentRequest {
+    pub(super) fn new(request: &Request<'_>, target: Target<'_>, peer: Peer) -> Self {
+        let headers = request.head.headers.iter();
+        Self {
+            method: request.head.method.to_owned(),
+            path: target.path.to_owned(),
+            query: target.query.map(str::to_owned),
+            headers: headers
+                .map(|(name, value)| (name.to_owned(), value.to_owned()))
+                .collect(),
+            body: request.body.to_owned(),
+            peer,
+        }
+    }
+
+    /// The value of the first line with this name, in any case, if it is text.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        let mut lines = self.headers.iter();
+        let (_, value) = lines.find(|(found, _)| found.eq_ignore_ascii_case(name))?;
+        std::str::from_utf8(value).ok()
+    }
+}
+
+/// Answers the requests to a path. Called on a worker thread and may block, which holds up nobody
+/// but the client; a panic is answered with status 500.
+pub trait ContentHandler: Send + Sync + 'static {
+    /// The response. Lines about the connection and the length are added by the server.
+    fn handle(&self, request: &ContentRequest) -> Response;
+}
+
+impl<F> ContentHandler for F
+where
+    F: Fn(&ContentRequest) -> Response + Send + Sync + 'static,
+{
+    fn handle(&self, request: &ContentRequest) -> Response {
+        self(request)
+    }
+}
+
+/// A handler and where it is.
+pub struct Mount {
+    path: String,
+    pub(super) max_body: usize,
+    pub(super) handler: Arc<dyn ContentHandler>,
+}
+
+impl Mount {
+    /// `path` is one path, or with a slash at its end that and everything below it; of several the
+    /// longest goes first, and all before static files. Bodies may have `max_body` bytes, 413
+    /// beyond.
+    pub fn new(path: &str, max_body: usize, handler: impl ContentHandler) -> Self {
+        Self {
+            path: path.to_owned(),
+            max_body,
+            handler: Arc::new(handler),
+        }
+    }
+
+    fn covers(&self, path: &str) -> bool {
+        path == self.path || self.path.ends_with('/') && path.starts_with(&self.path)
+    }
+}
+
+/// All handlers, the longest path first.
+#[derive(Default)]
+pub(super) struct Mounts(Vec<Mount>);
+
+impl Mounts {
+    /// # Errors
+    /// A path that is none, is there twice, or is the endpoint's.
+    pub(super) fn new(
+        mut list: Vec<Mount>,
+        is_endpoint: impl Fn(&str) -> bool,
+    ) -> Result<Self, SiteError> {
+        list.sort_by(|a, b| b.path.len().cmp(&a.path.len()).then(a.path.cmp(&b.path)));
+        let twice = list.windows(2).find(|pair| pair[0].path == pair[1].path);
+        let wrong = |mount: &&Mount| {
+            !mount.path.starts_with('/')
+                || mount.path.contains(['?', '#'])
+                || is_endpoint(&mount.path)
+        };
+        match twice
+            .map(|pair| &pair[0])
+            .or_else(|| list.iter().find(wrong))
+        {
+            Some(mount) => Err(SiteError::Content(mount.path.clone())),
+            None => Ok(Self(list)),
+        }
+    }
+
+    pub(super) fn find(&self, path: &str) -> Option<&Mount> {
+        self.0.iter().find(|mount| mount.covers(path))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn mounts(paths: &[&str]) -> Result<Mounts, SiteError> {
+        let handler = |_: &ContentRequest| Response::new(204);
+        let list = paths.iter().map(|path| Mount::new(path, 0, handler));
+        Mounts::new(list.collect(), |path| path.starts_with("/cometd"))
+    }
+
+    #[test]
+    fn the_longest_path_goes_first() {
+        let mounts = mounts(&["/", "/api/", "/api/users", "/one"]).unwrap();
+        for (path, found) in [
+            ("/", "/"),
+            ("/x", "/"),
+            ("/api", "/"),
+            ("/api/", "/api/"),
+            ("/api/x/y", "/api/"),
+            ("/api/users", "/api/users"),
+            ("/api/users/1", "/api/"),
+            ("/one", "/one"),
+            ("/one/", "/"),
+        ] {
+            assert_eq!(mounts.find(path).unwrap().path, found, "{path}");
+        }
+    }
+
+    #[test]
+    fn conflicts_are_errors() {
+        for wrong in [&["/a", "/a"][..], &["/cometd"], &["a"], &[""], &["/a?b"]] {
+            let Err(SiteError::Content(path)) = mounts(wrong) else {
+                panic!("{wrong:?}");
+            };
+            assert_eq!(path, wrong[0]);
+        }
+        assert!(mounts(&["/a"]).unwrap().find("/b").is_none());
+    }
+}

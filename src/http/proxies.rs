@@ -1,0 +1,267 @@
+//! Who asks when a proxy stands between: what trusted proxies report, and nobody else.
+
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+use super::headers::Headers;
+
+/// Which peers are proxies whose word counts.
+#[derive(Clone)]
+pub struct TrustedProxies(Arc<dyn Fn(IpAddr) -> bool + Send + Sync>);
+
+impl TrustedProxies {
+    /// Those of which the function says so.
+    pub fn new(trusted: impl Fn(IpAddr) -> bool + Send + Sync + 'static) -> Self {
+        Self(Arc::new(trusted))
+    }
+}
+
+impl fmt::Debug for TrustedProxies {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("TrustedProxies")
+    }
+}
+
+/// What is believed about a request.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Reported<'a> {
+    /// The client: the first hop, counted from here, that is no trusted proxy.
+    pub(super) ip: IpAddr,
+    /// Whether the client's side is encrypted, if that was said.
+    pub(super) secure: Option<bool>,
+    /// Host and port that the client asked for, if that was said.
+    pub(super) host: Option<&'a str>,
+}
+
+impl TrustedProxies {
+    /// What the headers of a request from `peer` say. `X-Forwarded-For` outweighs `Forwarded`: a
+    /// proxy sets the one or the other, and should take away what it does not set.
+    pub(super) fn reported<'a>(&self, peer: IpAddr, headers: &Headers<'a>) -> Reported<'a> {
+        let nothing = Reported {
+            ip: peer,
+            secure: None,
+            host: None,
+        };
+        if !(self.0)(peer) {
+            return nothing;
+        }
+        if headers.get("x-forwarded-for").is_none() && headers.get("forwarded").is_some() {
+            return self.walk_elements(nothing, headers);
+        }
+        Reported {
+            ip: self.walk(peer, headers),
+            secure: last(headers, "x-forwarded-proto").map(is_secure),
+            host: last(headers, "x-forwarded-host").filter(|host| is_host(host)),
+        }
+    }
+
+    /// From the right, as each hop has added the one before it, past those that are trusted. What
+    /// is no address ends the walk: only who wrote it knows what it means.
+    fn walk(&self, peer: IpAddr, headers: &Headers<'_>) -> IpAddr {
+        let mut ip = peer;
+        let hops: Vec<_> = headers.list("x-forwarded-for").collect();
+        for hop in hops.into_iter().rev() {
+            let Some(next) = std::str::from_utf8(hop).ok().and_then(address) else {
+                break;
+            };
+            ip = next;
+            if !(self.0)(ip) {
+                break;
+            }
+        }
+        ip
+    }
+
+    /// The same with the elements of `Forwarded`, where each hop says all it knows in one.
+    fn walk_elements<'a>(&self, start: Reported<'a>, headers: &Headers<'a>) -> Reported<'a> {
+        let mut reported = start;
+        let elements: Vec<_> = headers.list("forwarded").collect();
+        for element in elements.into_iter().rev() {
+            let Ok(element) = std::str::from_utf8(element) else {
+                break;
+            };
+            let Some(next) = parameter(element, "for").and_then(address) else {
+                break;
+            };
+            reported.ip = next;
+            reported.secure = parameter(element, "proto").map(is_secure);
+            reported.host = parameter(element, "host").filter(|host| is_host(host));
+            if !(self.0)(next) {
+                break;
+            }
+        }
+        reported
+    }
+}
+
+/// An address as proxies write it: plain, with a port, or in brackets.
+fn address(text: &str) -> Option<IpAddr> {
+    let bare = text
+        .strip_prefix('[')
+        .and_then(|rest| rest.strip_suffix(']'));
+    let plain = bare.unwrap_or(text).parse::<IpAddr>().ok();
+    let with_port = || text.parse::<SocketAddr>().ok().map(|address| address.ip());
+    plain.or_else(with_port).map(|ip| ip.to_canonical())
+}
+
+/// A parameter of an element of `Forwarded`, without its quotes. No address, host or scheme has
+/// characters that need escapes.
+fn parameter<'a>(element: &'a str, name: &str) -> Option<&'a str> {
+    let mut pairs = element.split(';').filter_map(|pair| pair.split_once('='));
+    let (_, value) = pairs.find(|(key, _)| key.trim().eq_ignore_ascii_case(name))?;
+    let value = value.trim();
+    let quoted = value
+        .strip_prefix('"')
+        .and_then(|rest| rest.strip_suffix('"'));
+    Some(quoted.unwrap_or(value))
+}
+
+fn last<'a>(headers: &Headers<'a>, name: &str) -> Option<&'a str> {
+    std::str::from_utf8(headers.list(name).last()?).ok()
+}
+
+fn is_secure(scheme: &str) -> bool {
+    ["https", "wss"]
+        .iter()
+        .any(|secure| scheme.eq_ignore_ascii_case(secure))
+}
+
+fn is_host(host: &str) -> bool {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._:[]".contains(&byte);
+    !host.is_empty() && host.bytes().all(plain)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use httparse::Header;
+
+    const PROXY: &str = "10.0.0.1";
+
+    /// What is believed of a request with these headers, with 10.0.0.0/8 and ::1 trusted.
+    fn reported(peer: &str, lines: &[(&str, &str)]) -> (String, Option<bool>, Option<String>) {
+        let trusted = TrustedProxies::new(|ip| match ip {
+            IpAddr::V4(ip) => ip.octets()[0] == 10,
+            IpAddr::V6(ip) => ip.is_loopback(),
+        });
+        let lines: Vec<_> = lines
+            .iter()
+            .map(|(name, value)| Header {
+                name,
+                value: value.as_bytes(),
+            })
+            .collect();
+        let found = trusted.reported(peer.parse().unwrap(), &Headers::new(&lines));
+        (
+            found.ip.to_string(),
+            found.secure,
+            found.host.map(str::to_owned),
+        )
+    }
+
+    #[test]
+    fn nobody_but_a_trusted_proxy_is_believed() {
+        let all = [
+            ("X-Forwarded-For", "1.2.3.4"),
+            ("X-Forwarded-Proto", "https"),
+            ("X-Forwarded-Host", "app.example"),
+            ("Forwarded", "for=5.6.7.8;proto=https"),
+        ];
+        assert_eq!(
+            reported("9.9.9.9", &all),
+            ("9.9.9.9".to_owned(), None, None)
+        );
+        let host = Some("app.example".to_owned());
+        assert_eq!(
+            reported(PROXY, &all),
+            ("1.2.3.4".to_owned(), Some(true), host)
+        );
+        assert_eq!(reported(PROXY, &[]), (PROXY.to_owned(), None, None));
+    }
+
+    #[test]
+    fn the_walk_begins_on_the_right_and_ends_with_the_first_stranger() {
+        for (chain, ip) in [
+            ("1.2.3.4", "1.2.3.4"),
+            ("6.6.6.6, 1.2.3.4", "1.2.3.4"),
+            ("6.6.6.6,1.2.3.4,10.0.0.9 , 10.1.1.1", "1.2.3.4"),
+            ("10.0.0.9, 10.1.1.1", "10.0.0.9"),
+            ("1.2.3.4, garbage", PROXY),
+            ("1.2.3.4, garbage, 10.5.5.5", "10.5.5.5"),
+            ("", PROXY),
+            ("1.2.3.4:5678", "1.2.3.4"),
+            ("[2001:db8::1]:99", "2001:db8::1"),
+            ("2001:db8::1", "2001:db8::1"),
+            ("::ffff:1.2.3.4", "1.2.3.4"),
+            ("2001:db8::7, ::1", "2001:db8::7"),
+        ] {
+            assert_eq!(
+                reported(PROXY, &[("X-Forwarded-For", chain)]).0,
+                ip,
+                "{chain}"
+            );
+        }
+        let two = [
+            ("x-forwarded-for", "6.6.6.6"),
+            ("X-Forwarded-For", "1.2.3.4"),
+        ];
+        assert_eq!(reported(PROXY, &two).0, "1.2.3.4", "lines make one list");
+    }
+
+    #[test]
+    fn forwarded_elements_are_walked_too() {
+        for (line, ip, secure, host) in [
+            ("for=1.2.3.4", "1.2.3.4", None, None),
+            (
+                "For=\"1.2.3.4:80\";Proto=HTTPS;host=\"a.b:1\"",
+                "1.2.3.4",
+                Some(true),
+                Some("a.b:1"),
+            ),
+            ("for=\"[2001:db8::1]:99\"", "2001:db8::1", None, None),
+            (
+                "for=6.6.6.6;proto=http, for=1.2.3.4;proto=https",
+                "1.2.3.4",
+                Some(true),
+                None,
+            ),
+            (
+                "for=1.2.3.4;proto=https, for=10.0.0.9;proto=http",
+                "1.2.3.4",
+                Some(true),
+                None,
+            ),
+            ("for=unknown", PROXY, None, None),
+            (
+                "for=_hidden, for=10.0.0.9;host=x",
+                "10.0.0.9",
+                None,
+                Some("x"),
+            ),
+            ("proto=https", PROXY, None, None),
+        ] {
+            let expected = (ip.to_owned(), secure, host.map(str::to_owned));
+            assert_eq!(reported(PROXY, &[("Forwarded", line)]), expected, "{line}");
+        }
+    }
+
+    #[test]
+    fn hosts_and_schemes_are_checked() {
+        for (host, believed) in [("a.example:8443", true), ("a/b", false), ("a b", false)] {
+            let found = reported(PROXY, &[("X-Forwarded-Host", host)]).2;
+            assert_eq!(found.is_some(), believed, "{host}");
+        }
+        for (proto, secure) in [
+            ("https", true),
+            ("http", false),
+            ("WSS", true),
+            ("x", false),
+        ] {
+            assert_eq!(
+                reported(PROXY, &[("X-Forwarded-Proto", proto)]).1,
+                Some(secure)
+            );
+        }
+    }
+}

@@ -1,0 +1,280 @@
+//! Responses that user code makes or changes: on worker threads, for connections that wait.
+
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+
+use super::content::{ContentHandler, ContentRequest};
+use super::format::Format;
+use super::response::{Body, Response};
+use super::site::Site;
+use crate::broker::{Answer, Broker, Exchange, Flight, guarded};
+use crate::transport::{Link, Peer};
+
+/// What a response hook is told about the request.
+#[derive(Clone, Debug)]
+pub struct HookedRequest {
+    /// The method.
+    pub method: String,
+    /// The path, not decoded and without query.
+    pub path: String,
+    /// Who asked.
+    pub peer: Peer,
+}
+
+/// Changes responses before they are sent.
+pub(super) type Hook = Arc<dyn Fn(&HookedRequest, &mut Response) + Send + Sync>;
+
+/// A hook and the request it is for.
+pub(super) struct Hooked {
+    pub(super) hook: Hook,
+    pub(super) request: HookedRequest,
+}
+
+/// A response that is being made. To be asked whenever the link's key is woken.
+pub struct Work {
+    stage: Stage,
+    /// Where its connection is woken.
+    link: Link,
+    head_only: bool,
+    /// The status that was counted when the response was made here.
+    counted: u16,
+}
+
+enum Stage {
+    /// The broker will say, and then the hook is asked.
+    Broker(Box<Pending>),
+    /// A worker has it.
+    Worker(Arc<Slot>, Option<Flight>, bool),
+}
+
+struct Pending {
+    exchange: Exchange,
+    format: Format,
+    hooked: Option<Hooked>,
+}
+
+/// A response that has been made.
+pub struct Finished {
+    /// To be sent.
+    pub response: Response,
+    /// To be told when it was sent, where it carries messages.
+    pub flight: Option<Flight>,
+    /// The connection is to be closed after it.
+    pub close: bool,
+}
+
+impl Work {
+    /// Has a handler answer.
+    pub(super) fn content(
+        broker: &Broker,
+        link: &Link,
+        handler: Arc<dyn ContentHandler>,
+        request: ContentRequest,
+        hooked: Option<Hooked>,
+    ) -> Self {
+        let head_only = request.method == "HEAD";
+        let make = move || {
+            let made = guarded("a content handler", || handler.handle(&request));
+            let response = made.unwrap_or_else(failed);
+            hooked_response(response, hooked)
+        };
+        Self {
+            stage: Stage::Worker(start(broker, link, make), None, false),
+            link: link.clone(),
+            head_only,
+            counted: 0,
+        }
+    }
+
+    /// Has the hook look at a response that is there.
+    pub(super) fn hook(broker: &Broker, link: &Link, response: Response, hooked: Hooked) -> Self {
+        let counted = response.status;
+        let make = move || hooked_response(response, Some(hooked));
+        Self {
+            stage: Stage::Worker(start(broker, link, make), None, false),
+            link: link.clone(),
+            // Bodies that are not wanted have been left out before.
+            head_only: false,
+            counted,
+        }
+    }
+
+    /// Has the hook look at what the broker has said.
+    pub(super) fn answer(site: &Site, link: &Link, made: (Answer, Format), hooked: Hooked) -> Self {
+        let (mut answer, format) = made;
+        let response = format.respond(&answer, site);
+        let mut work = Self::hook(site.broker(), link, response, hooked);
+        work.stage = match work.stage {
+            Stage::Worker(slot, ..) => Stage::Worker(slot, answer.flight.take(), answer.close),
+            other => other,
+        };
+        work
+    }
+
+    /// Has the hook look at what the broker is going to say.
+    pub(super) fn exchange(
+        link: &Link,
+        exchange: Exchange,
+        format: Format,
+        hooked: Hooked,
+    ) -> Self {
+        Self {
+            stage: Stage::Broker(Box::new(Pending {
+                exchange,
+                format,
+                hooked: Some(hooked),
+            })),
+            link: link.clone(),
+            head_only: false,
+            counted: 0,
+        }
+    }
+
+    /// Whether a connect is held: it ends when its peer goes.
+    pub fn is_held(&self) -> bool {
+        matches!(&self.stage, Stage::Broker(pending) if pending.exchange.is_held())
+    }
+
+    /// The response, if it is there.
+    pub fn poll(&mut self, site: &Site) -> Option<Finished> {
+        if let Stage::Broker(pending) = &mut self.stage {
+            let answer = pending.exchange.poll()?;
+            let hooked = pending.hooked.take()?;
+            let made = (answer, pending.format.clone());
+            *self = Self::answer(site, &self.link, made, hooked);
+        }
+        let Stage::Worker(slot, flight, close) = &mut self.stage else {
+            return None;
+        };
+        let mut response = slot.response.lock().take()?;
+        if response.status != self.counted {
+            site.count(response.status);
+        }
+        if self.head_only {
+            response = response.without_body();
+        }
+        Some(Finished {
+            response,
+            flight: flight.take(),
+            close: *close,
+        })
+    }
+}
+
+/// Where a worker puts the response.
+struct Slot {
+    link: Link,
+    response: Mutex<Option<Response>>,
+}
+
+/// The duty to put a response into a slot. Dropped before, the work was never done.
+struct Ticket(Option<Arc<Slot>>);
+
+impl Ticket {
+    fn put(&mut self, response: Response) {
+        if let Some(slot) = self.0.take() {
+            *slot.response.lock() = Some(response);
+            slot.link.outlet.wake(&[slot.link.key]);
+        }
+    }
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        self.put(failed());
+    }
+}
+
+fn start(
+    broker: &Broker,
+    link: &Link,
+    make: impl FnOnce() -> Response + Send + 'static,
+) -> Arc<Slot> {
+    let slot = Arc::new(Slot {
+        link: link.clone(),
+        response: Mutex::new(None),
+    });
+    let mut ticket = Ticket(Some(Arc::clone(&slot)));
+    broker.run(Box::new(move || ticket.put(clean(make()))));
+    slot
+}
+
+/// A panic of the hook leaves nothing of the response: half changed it could say anything.
+fn hooked_response(mut response: Response, hooked: Option<Hooked>) -> Response {
+    let Some(Hooked { hook, request }) = hooked else {
+        return response;
+    };
+    match guarded("the response hook", || hook(&request, &mut response)) {
+        Some(()) => response,
+        None => failed(),
+    }
+}
+
+fn failed() -> Response {
+    Response::text(500, "internal server error")
+}
+
+/// The response without what would break the connection: lines that are none, and those that the
+/// connector writes.
+fn clean(mut response: Response) -> Response {
+    if !(200..=599).contains(&response.status) {
+        log::error!("user code made a response with status {}", response.status);
+        return failed();
+    }
+    let lines = std::mem::take(&mut response.headers);
+    for line in lines.split(|byte| *byte == b'\n') {
+        let line = line.strip_suffix(b"\r").unwrap_or(line);
+        let Some(colon) = line.iter().position(|byte| *byte == b':') else {
+            continue;
+        };
+        let name = &line[..colon];
+        let is_token =
+            |byte: &u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(byte);
+        let plain = !name.is_empty() && name.iter().all(is_token);
+        let controls = line
+            .iter()
+            .any(|byte| byte.is_ascii_control() && *byte != b'\t');
+        let ours = OURS.iter().any(|own| name.eq_ignore_ascii_case(own));
+        if plain && !controls && !ours {
+            response.headers.extend_from_slice(line);
+            response.headers.extend_from_slice(b"\r\n");
+        }
+    }
+    if matches!(response.status, 204 | 304) {
+        response.body = Body::Empty;
+    }
+    response
+}
+
+/// What the connector says itself.
+const OURS: [&[u8]; 6] = [
+    b"connection",
+    b"content-length",
+    b"date",
+    b"keep-alive",
+    b"transfer-encoding",
+    b"upgrade",
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn user_code_cannot_break_the_framing() {
+        let mut response = Response::new(200).header("X-A", "1\r\nX-B: 2");
+        response
+            .headers
+            .extend_from_slice(b"Content-Length: 7\r\nnonsense\r\n");
+        response
+            .headers
+            .extend_from_slice(b"Bad Name: x\r\nConnection: close\r\nX-C: \x01\r\n\r\nX-D: 4");
+        let headers = String::from_utf8(clean(response).headers).unwrap();
+        assert_eq!(headers, "X-A: 1  X-B: 2\r\nX-D: 4\r\n");
+        assert_eq!(clean(Response::new(101)).status, 500);
+        let mut empty = Response::text(204, "x");
+        empty.status = 204;
+        assert!(clean(empty).body.is_empty());
+    }
+}

@@ -1,5 +1,5 @@
-//! Linked processes as part of a Bayeux server: they subscribe and publish as local clients, push to
-//! one client, handle `/service/NAME`, and decide what clients may do.
+//! Linked processes as part of a Bayeux server: they subscribe and publish as local clients, push
+//! to one client, handle `/service/NAME`, and decide what clients may do.
 //!
 //! In scope: what the server exports under [`ALIAS`], what it does with the aliases of others, and a
 //! small client for those others. Out of scope: links (`link`), sessions and channels (`broker`).

@@ -18,7 +18,7 @@ struct Credentials {
 }
 
 /// What is remembered of a client that was let in.
-struct User(String);
+pub(crate) struct User(pub(crate) String);
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let password = match std::env::var("PASSWORD") {
@@ -45,7 +45,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 
 /// Nothing of a client exists before this allows its handshake, and everything later comes from a
 /// session that it has allowed.
-fn judge(question: &Question<'_>, password: &str) -> Decision {
+pub(crate) fn judge(question: &Question<'_>, password: &str) -> Decision {
     if question.action != Action::Handshake {
         return Decision::Allow;
     }

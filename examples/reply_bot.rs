@@ -1,6 +1,7 @@
 //! The synopsis of the original: an embedded server with a bot in the chat room.
 //!
-//! Run it, open the printed address and join the chat; the bot answers everybody but itself.
+//! Run it, open the printed address and join the chat; the bot answers people, not itself and other
+//! bots.
 
 use bayeux::{Server, protocol::Publisher};
 use serde_json::{Value, json};
@@ -12,7 +13,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let (speaker, own) = (Arc::downgrade(&bot), Publisher::Local(bot.id()));
     bot.subscribe("/chat/demo", move |message| {
         let said: Value = serde_json::from_str(message.data()).unwrap_or_default();
-        if *message.publisher() == own || said["user"].is_null() {
+        if *message.publisher() == own || said["user"].is_null() || said["bot"] == true {
             return;
         }
         let text = format!(
@@ -20,7 +21,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             said["user"].as_str().unwrap_or("anon")
         );
         if let Some(bot) = speaker.upgrade() {
-            let _ = bot.publish("/chat/demo", &json!({"user": "Autobot", "chat": text}));
+            let _ = bot.publish(
+                "/chat/demo",
+                &json!({"user": "Autobot", "chat": text, "bot": true}),
+            );
         }
     })?
     .keep();

@@ -27,7 +27,7 @@
 //!  connectors             native (HTTP/1.1 on tcp), tiny_http
 //!  http                   the endpoint and static files, without sockets
 //!  broker                 sessions, subscriptions, fan-out, services, policy
-//!  transport              the seam between broker and connectors
+//!  transport  extensions  the seam between broker and connectors; what rides in `ext`
 //!  protocol               channels, messages, replies; no threads, no clock
 //!
 //!  link                   messaging between processes, over tcp; stands alone with it
@@ -50,6 +50,7 @@ pub mod config;
 pub mod connectors;
 pub mod counters;
 pub mod demo;
+pub mod extensions;
 pub mod http;
 pub mod link;
 pub mod ops;

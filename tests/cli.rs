@@ -3,8 +3,12 @@
 #![cfg(all(feature = "cli", unix))]
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+#[path = "cli/call.rs"]
+mod call;
 #[path = "cli/harness.rs"]
 mod harness;
+#[path = "cli/shell.rs"]
+mod shell;
 
 use std::net::TcpStream;
 use std::process::Command;
@@ -442,6 +446,35 @@ fn publishing_tells_what_is_wrong() {
         let stderr = text(&output.stderr);
         assert_eq!(output.status.code(), Some(code), "{stderr}");
         assert!(stderr.contains(part), "{stderr}");
+    }
+}
+
+#[test]
+fn debug_shows_the_traffic_without_secrets() {
+    let server = Running::start(&["--listen=127.0.0.1:0"]);
+    let url = server.line("listening on ");
+    let publish = ["publish", "--ext", "{\"a\":\"secret\"}", "--debug"];
+    let published = output(&[&publish[..], &[&url, "/a", "\"secret\""]].concat());
+    assert_eq!(published.status.code(), Some(0));
+    let log = text(&published.stderr);
+    for part in [
+        ">>> websocket /meta/handshake id 1",
+        "<<< websocket /meta/handshake id 1, successful",
+        ">>> websocket /a id 3, 8 bytes",
+    ] {
+        assert!(log.contains(part), "{part}: {log}");
+    }
+    assert!(
+        !log.contains("secret") && !log.contains("clientId"),
+        "{log}"
+    );
+    for (flag, why) in [
+        ("--header=nonsense", "is no header"),
+        ("--ext=[", "is not JSON"),
+    ] {
+        let wrong = output(&["publish", flag, &url, "/a", "1"]);
+        assert_eq!(wrong.status.code(), Some(2));
+        assert!(text(&wrong.stderr).contains(why));
     }
 }
 

@@ -11,6 +11,10 @@ mod browsers;
 mod connects;
 #[path = "e2e/delivery.rs"]
 mod delivery;
+#[path = "e2e/demo.rs"]
+mod demo;
+#[path = "e2e/dojo.rs"]
+mod dojo;
 #[path = "e2e/embedding.rs"]
 mod embedding;
 #[path = "e2e/files.rs"]
@@ -136,6 +140,7 @@ on_both_connectors! {
         a_line_for_every_request
     }
     originals {
+        channel_matching
         acls
         server_and_client
         services
@@ -156,6 +161,23 @@ on_both_connectors! {
         every_answer_has_a_length
         a_repeated_subscribe_is_harmless
         a_callback_filters_deliveries
+    }
+    demo {
+        a_calculator
+        private_channels
+        a_bot_confirms
+        who_is_there_and_what_was_said
+        magnets_stay_where_they_were_put
+        pages_may_be_kept
+    }
+    dojo {
+        the_first_words
+        a_chat
+        the_leave_that_is_a_subscribe
+        remote_calls
+        the_time
+        scripts_from_elsewhere
+        a_lost_session
     }
     stopping {
         every_held_connect_is_answered

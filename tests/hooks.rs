@@ -2,6 +2,10 @@
 //! stay its own.
 #![allow(clippy::unwrap_used)]
 
+/// The example is a program; its policy is tested here.
+#[path = "../examples/password.rs"]
+#[allow(dead_code)]
+mod password;
 mod world;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -144,6 +148,38 @@ fn flags_are_the_clients_own() {
             .with_flags(ClientId::random(), |_| ())
             .is_none()
     );
+}
+
+/// The documented example: its two texts are the reasons, and nothing exists before success.
+#[test]
+fn a_username_and_a_password() {
+    let policy = |question: &Question<'_>| password::judge(question, "secret");
+    let mut world = World::with_policy(BrokerConfig::default(), Some(Box::new(policy)));
+    let missing = "403:Must pass username and password in ext to handshake:handshake_denied";
+    let wrong = "403:Invalid username or password:handshake_denied";
+    for (ext, error) in [
+        (Value::Null, missing),
+        (json!({}), missing),
+        (json!({"username": "admin"}), missing),
+        (json!({"username": "admin", "password": 7}), missing),
+        (json!({"username": "admin", "password": "guess"}), wrong),
+        (json!({"username": "root", "password": "secret"}), wrong),
+    ] {
+        let reply = world.reply(&json!({"channel": "/meta/handshake", "ext": ext}));
+        assert_eq!(
+            (&reply["error"], reply.get("clientId")),
+            (&json!(error), None)
+        );
+        assert_eq!(reply["advice"], json!({"reconnect": "none"}));
+    }
+    assert_eq!(world.broker.stats().sessions, 0);
+    let ext = json!({"username": "admin", "password": "secret"});
+    let reply = world.reply(&json!({"channel": "/meta/handshake", "ext": ext}));
+    let id = id_of(reply["clientId"].as_str().unwrap());
+    let user = world
+        .broker
+        .with_flags(id, |flags| flags.get::<password::User>());
+    assert_eq!(user.flatten().unwrap().0, "admin");
 }
 
 #[test]

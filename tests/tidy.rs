@@ -285,3 +285,39 @@ impl Broken {
         );
     }
 }
+
+/// The parity table leaves no item out, and names no test that is not there.
+#[test]
+fn the_parity_table_is_whole() {
+    let table = include_str!("../docs/parity-server.md");
+    let mut broken = Vec::new();
+    for (letter, last) in [('B', 121), ('E', 5), ('P', 3), ('X', 20)] {
+        for number in 1..=last {
+            let row = format!("\n| {letter}{number} ");
+            if table.matches(&row).count() != 1 {
+                broken.push(format!("{letter}{number}: one row is wanted"));
+            }
+        }
+    }
+    let all: String = sources()
+        .iter()
+        .filter(|s| s.is_rust())
+        .map(|s| &*s.text)
+        .collect();
+    for code in table.split('`').skip(1).step_by(2) {
+        let Some((file, tests)) = code.split_once(": ") else {
+            continue;
+        };
+        let is_test = file == "e2e" || file == "hooks" || file.starts_with("tests/");
+        let groups = ["files"];
+        for test in tests
+            .split(", ")
+            .filter(|test| is_test && !groups.contains(test))
+        {
+            if !all.contains(&format!("fn {test}(")) {
+                broken.push(format!("{file}: there is no test {test}"));
+            }
+        }
+    }
+    assert!(broken.is_empty(), "{broken:#?}");
+}

@@ -33,6 +33,11 @@ const DEFAULTS = {
   maxBatch: 100,
   /** `ext` of the handshake, for authentication. */
   ext: undefined,
+  /**
+   * Protocol extensions, such as `new TimeSync()` (timesync.js): `outgoing(message)` gives what is
+   * sent in the message's place, `incoming(message)` hears each that comes. Either may be missing.
+   */
+  extensions: [],
   /** For tests. */
   random: Math.random,
   fetch: undefined,

@@ -18,6 +18,7 @@ const STORED_NAME = "bayeux-chat-name";
 export class ChatRoom {
   #client;
   #channel;
+  #history;
   #log;
   #joinForm;
   #talkForm;
@@ -32,16 +33,19 @@ export class ChatRoom {
   #subscription = null;
   #lastUser = null;
   #isDown = false;
+  /** What was said before we came: "unknown", then what is said while we ask, then "shown". */
+  #past = "unknown";
 
   /**
    * @param {HTMLElement} root
    * @param {import("./bayeux.js").Client} client
-   * @param {{channel?: string, service?: string}} [options]
+   * @param {{channel?: string, service?: string, history?: string}} [options]
    */
   constructor(root, client, options = {}) {
     const part = (name) => root.querySelector(`[data-part="${name}"]`);
     this.#client = client;
     this.#channel = options.channel ?? "/chat/demo";
+    this.#history = options.history ?? "/service/chat/history";
     this.#log = part("log");
     this.#joinForm = part("join");
     this.#talkForm = part("talk");
@@ -64,8 +68,9 @@ export class ChatRoom {
     this.#show(true);
     const [subscribing, announcing] = this.#client.batch(() => [
       this.#client.subscribe(this.#channel, (message) => this.#hear(message)),
+      this.#recall(),
       this.#announce(),
-    ]);
+    ].filter(Boolean));
     try {
       const [subscription] = await Promise.all([subscribing, announcing]);
       this.#subscription = subscription;
@@ -133,6 +138,28 @@ export class ChatRoom {
     }
   }
 
+  /** Shows, above all else, what was said before; for once, as the page then hears for itself. */
+  #recall() {
+    if (this.#past !== "unknown") {
+      return;
+    }
+    const heard = [];
+    this.#past = heard;
+    this.#client.call(this.#history, {}).then((answer) => {
+      const lines = Array.isArray(answer?.lines) ? answer.lines.map(spoken) : [];
+      // What was said since we asked may be in both.
+      while (heard.length > 0 && lines.length > 0 && heard.some(isSame(lines.at(-1)))) {
+        lines.pop();
+      }
+      this.#log.prepend(...lines.map(({user, chat}) => (
+        make("p", "line said past", nameOf(user), " ", make("bdi", "", chat)))));
+      this.#log.scrollTop = this.#log.scrollHeight;
+      // Without an answer the room begins with us.
+    }).catch(() => {}).finally(() => {
+      this.#past = "shown";
+    });
+  }
+
   async #announce() {
     this.#mustAnnounce = false;
     const user = this.#user;
@@ -180,25 +207,30 @@ export class ChatRoom {
     if (this.#user === null || typeof data !== "object" || data === null || Array.isArray(data)) {
       return;
     }
-    const user = text(data.user).trim().slice(0, MAX_NAME) || "anon";
+    const {user, chat} = spoken(data);
+    if (data.bot === true) {
+      // An aside: it does not interrupt who is speaking.
+      addLine(this.#log, make("p", "line bot", nameOf(user), " ", make("bdi", "", chat)));
+      return;
+    }
     this.#members.heard({user, join: data.join, leave: data.leave});
     if (data.join || data.leave) {
-      const what = text(data.chat) || `${user} has ${data.join ? "joined" : "left"}`;
+      const what = chat || `${user} has ${data.join ? "joined" : "left"}`;
       this.#line("event", make("i", "", what));
     } else {
-      this.#said(user, text(data.chat));
+      this.#said(user, chat);
     }
   }
 
   #said(user, chat) {
-    const name = make("b", "who");
-    name.dataset.hue = hueOf(user);
+    if (Array.isArray(this.#past)) {
+      this.#past.push({user, chat});
+    }
+    const name = nameOf(user);
     if (user === this.#lastUser) {
       const dots = make("span", "", "...");
       dots.setAttribute("aria-hidden", "true");
-      name.append(dots, make("span", "unseen", `${user}:`));
-    } else {
-      name.append(make("bdi", "", user), ":");
+      name.replaceChildren(dots, make("span", "unseen", `${user}:`));
     }
     this.#line(user === this.#user ? "said mine" : "said", name, " ", make("bdi", "", chat));
     this.#lastUser = user;
@@ -242,6 +274,22 @@ export class ChatRoom {
     this.#talkForm.hidden = !joined;
     this.#log.classList.toggle("outside", !joined);
   }
+}
+
+/** Who said what, in a message of any shape. */
+function spoken(data) {
+  return {user: text(data?.user).trim().slice(0, MAX_NAME) || "anon", chat: text(data?.chat)};
+}
+
+function isSame(line) {
+  return ({user, chat}) => user === line.user && chat === line.chat;
+}
+
+/** A name before what its owner said. */
+function nameOf(user) {
+  const name = make("b", "who", make("bdi", "", user), ":");
+  name.dataset.hue = hueOf(user);
+  return name;
 }
 
 function text(value) {

@@ -54,11 +54,12 @@ export function showEndpoint() {
 /**
  * Starts this page's client, which ends with the page.
  *
+ * @param {object} [options] see bayeux.js
  * @returns {Client}
  */
-export function connectPage() {
+export function connectPage(options) {
   showEndpoint();
-  const client = new Client(endpoint());
+  const client = new Client(endpoint(), options);
   showStatus(client, document.querySelector("#status"));
   showBanner(client, document.querySelector("#banner"));
   window.addEventListener("pagehide", () => client.unload());

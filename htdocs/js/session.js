@@ -293,7 +293,7 @@ export class Session {
       this.#pending.set(id, (reply) => replies.set(id, reply));
     }
     try {
-      await transport.exchange(messages, patience);
+      await transport.exchange(messages.map((message) => this.#extended(message)), patience);
       return {replies};
     } catch (error) {
       return {replies, error};
@@ -302,8 +302,14 @@ export class Session {
     }
   }
 
+  #extended(message) {
+    return this.#options.extensions.reduce(
+      (result, extension) => extension.outgoing?.(result) ?? result, message);
+  }
+
   #receive(messages) {
     for (const message of messages) {
+      this.#options.extensions.forEach((extension) => extension.incoming?.(message));
       if (isDelivery(message)) {
         this.#handlers.deliver(message);
       } else if (this.#pending.has(message.id)) {

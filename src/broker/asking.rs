@@ -39,7 +39,7 @@ impl Run<'_> {
         session: Option<&Session>,
         subscriptions: &[Pattern],
     ) -> Result<(), Denied> {
-        let Some(policy) = &self.core.policy else {
+        let Some(policy) = self.core.policy_for(action) else {
             return Ok(());
         };
         let channel = super::run::channel_of(body, message);

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::queue::QueueLimits;
+use crate::extensions::Extensions;
 
 /// How sessions live and what they may use. Plain data; the broker copies it at the start.
 #[derive(Clone, Debug)]
@@ -40,6 +41,8 @@ pub struct BrokerConfig {
     /// Most held connects of one browser; beyond it connects are answered at once with the advice
     /// to poll slowly. Default 1.
     pub max_sessions_per_browser: Option<usize>,
+    /// The protocol extensions that are on. Default none.
+    pub extensions: Extensions,
     /// The connection types in handshake replies, best first.
     pub connection_types: Vec<&'static str>,
     /// Threads that run user code, for each of the two pools. Default 2.
@@ -64,6 +67,7 @@ impl Default for BrokerConfig {
             max_subscriptions: 1000,
             max_held_per_ip: None,
             max_sessions_per_browser: Some(1),
+            extensions: Extensions::default(),
             connection_types: vec![
                 "long-polling",
                 "cross-origin-long-polling",

@@ -13,7 +13,7 @@ use super::load::Load;
 use super::local::LocalError;
 use super::mailbox::Locals;
 use super::meta::Unknown;
-use super::policy::Policy;
+use super::policy::{Action, Judge, Policy};
 use super::public_id::PublicIds;
 use super::queue::{Outcome, QueueLimits};
 use super::registry::Registry;
@@ -27,7 +27,7 @@ use super::wakes::Wakes;
 use super::work::{Job, Pool};
 use crate::clock::Clock;
 use crate::counters::Counter;
-use crate::protocol::{ChannelName, ClientId, Draft, Publication, Publisher};
+use crate::protocol::{ChannelName, ClientId, Draft, Publication, Publisher, Target};
 use crate::transport::BrowserId;
 
 pub(crate) struct Core {
@@ -42,7 +42,7 @@ pub(crate) struct Core {
     pub(crate) ticker: Ticker,
     pub(crate) load: Load,
     pub(crate) counters: Counters,
-    pub(crate) policy: Option<Box<dyn Policy>>,
+    pub(crate) policy: Option<Judge>,
     pub(crate) listeners: Listeners,
     pub(crate) observers: Observers,
     pub(crate) filters: Filters,
@@ -116,9 +116,15 @@ impl Sender {
 }
 
 impl Core {
-    /// Whether user code must see messages before they are executed.
-    pub(crate) fn judging(&self) -> bool {
-        self.policy.is_some() || self.listeners.any() || self.filters.any()
+    /// Whether user code must see a message to there before it is executed.
+    pub(crate) fn judging(&self, target: &Target) -> bool {
+        let judged = |action| self.policy_for(action).is_some();
+        self.listeners.any() || self.filters.any() || Action::of(target).is_some_and(judged)
+    }
+
+    /// The policy, if there is one and it judges that.
+    pub(crate) fn policy_for(&self, action: Action) -> Option<&dyn Policy> {
+        self.policy.as_ref()?.for_action(action)
     }
 
     pub(crate) fn is_draining(&self) -> bool {

@@ -16,7 +16,7 @@ use super::listeners::Listeners;
 use super::load::Load;
 use super::local::{LocalClient, LocalError, broadcast, to_json};
 use super::mailbox::Locals;
-use super::policy::{Policy, Question, Verdict};
+use super::policy::{Judge, Policy, Question, Verdict};
 use super::public_id::PublicIds;
 use super::queue::Overflow;
 use super::registry::Registry;
@@ -87,7 +87,7 @@ impl Broker {
             locals: Locals::default(),
             local_queue,
             counters: Counters::default(),
-            policy,
+            policy: policy.map(Judge::new),
             listeners: Listeners::default(),
             observers: Observers::default(),
             filters: Filters::default(),

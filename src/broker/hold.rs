@@ -6,7 +6,8 @@ use super::answer::{Answer, Flight};
 use super::core::Core;
 use super::session::{Finish, Gone, Look, Session, State};
 use super::stream::Attachment;
-use crate::protocol::{Advice, ClientId, ErrorText, ReplyTo, error};
+use crate::extensions::Heard;
+use crate::protocol::{Advice, ClientId, ErrorText, ReplyTo, add_ext, error};
 use crate::transport::Link;
 
 /// What a connect reply needs besides the session's state.
@@ -19,6 +20,8 @@ pub(crate) struct ConnectTerms {
     pub(crate) advise: bool,
     /// The session has a stream of events: nothing comes with connects, which need not come often.
     pub(crate) heartbeat: bool,
+    /// What extensions keep of the request.
+    pub(crate) heard: Option<Box<Heard>>,
 }
 
 pub(crate) struct HeldConnect {
@@ -86,6 +89,13 @@ impl HeldConnect {
         };
         drop(state);
         self.answered = true;
+        if let Some(heard) = self.terms.heard.take() {
+            let mut members = Vec::new();
+            heard.write(self.core.clock.now(), &mut members);
+            if !members.is_empty() {
+                add_ext(&mut answer.replies, &members);
+            }
+        }
         answer.attached.extend(self.attached.take().map(|tie| *tie));
         answer.filtered = self.session.filtered;
         answer.close |= self.core.is_draining();

@@ -134,7 +134,7 @@ impl Run<'_> {
         let timeout_ms = self.core.config.timeout_ms();
         let advice = Advice::retry(self.core.config.interval_ms(None), timeout_ms);
         let client_id = session.remote_id().map(ClientId::as_str);
-        let mut reply = ReplyTo {
+        let reply = ReplyTo {
             client_id,
             ..reply_to
         }
@@ -143,10 +143,11 @@ impl Run<'_> {
         .string("minimumVersion", "1.0")
         .strings("supportedConnectionTypes", &offered)
         .advice(&advice);
-        if filtered {
-            reply = reply.ext("{\"json-comment-filtered\":true}");
-        }
         reply.finish();
+        if filtered {
+            self.ext
+                .extend_from_slice(b"\"json-comment-filtered\":true");
+        }
     }
 
     fn open_session(&mut self, filtered: bool, flags: Flags) -> Arc<Session> {
@@ -223,6 +224,7 @@ impl Run<'_> {
             interval_ms: message.advice.and_then(|advice| advice.interval),
             advise: !state.is_connected() || message.advice.is_some(),
             heartbeat,
+            heard: None,
         };
         let timeout = self
             .core
@@ -403,6 +405,10 @@ impl Run<'_> {
     fn unknown_meta(&mut self, body: &str, message: &Message) {
         if self.find(message).is_err() {
             return self.fail_unknown(body, message);
+        }
+        let channel = super::run::channel_of(body, message);
+        if self.core.config.extensions.knows(&channel) {
+            return echo(body, message).success(&mut self.replies).finish();
         }
         let error = error::channel_create_denied(DENIED);
         self.fail(body, message, &error, None);

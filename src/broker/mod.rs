@@ -26,6 +26,7 @@ mod behalf;
 mod config;
 mod core;
 mod events;
+mod extend;
 mod facade;
 mod filter;
 mod flags;

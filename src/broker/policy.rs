@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::flags::Flags;
-use crate::protocol::{Advice, ClientId, Field, Pattern};
+use crate::protocol::{Advice, ClientId, Field, Pattern, Target};
 use crate::transport::Peer;
 
 /// Decides about every message of remote clients.
@@ -13,6 +13,12 @@ use crate::transport::Peer;
 pub trait Policy: Send + Sync + 'static {
     /// May this be done? What is denied is not done, and leaves no trace but the reply.
     fn judge(&self, question: &Question<'_>) -> Decision;
+
+    /// Which kinds of message it judges; others are allowed without a detour over a worker thread.
+    /// Asked once for each kind, when the broker starts. Default: all.
+    fn judges(&self, _action: Action) -> bool {
+        true
+    }
 }
 
 impl<F> Policy for F
@@ -47,6 +53,48 @@ impl Action {
     /// Whether it is about a session, not a message for others: all but publishing and calling.
     pub fn is_meta(self) -> bool {
         !matches!(self, Self::Publish | Self::Call)
+    }
+
+    const ALL: [Self; 7] = [
+        Self::Handshake,
+        Self::Connect,
+        Self::Subscribe,
+        Self::Unsubscribe,
+        Self::Disconnect,
+        Self::Publish,
+        Self::Call,
+    ];
+
+    /// What a message to there wants to do. `None`: nothing that is judged.
+    pub(crate) fn of(target: &Target) -> Option<Self> {
+        Some(match target {
+            Target::Handshake => Self::Handshake,
+            Target::Connect => Self::Connect,
+            Target::Subscribe => Self::Subscribe,
+            Target::Unsubscribe => Self::Unsubscribe,
+            Target::Disconnect => Self::Disconnect,
+            Target::Broadcast(_) => Self::Publish,
+            Target::Service(_) => Self::Call,
+            Target::UnknownMeta(_) => return None,
+        })
+    }
+}
+
+/// The policy, and what it judges.
+pub(crate) struct Judge {
+    policy: Box<dyn Policy>,
+    judged: [bool; Action::ALL.len()],
+}
+
+impl Judge {
+    pub(crate) fn new(policy: Box<dyn Policy>) -> Self {
+        let judged = Action::ALL.map(|action| policy.judges(action));
+        Self { policy, judged }
+    }
+
+    /// The policy, if it judges that.
+    pub(crate) fn for_action(&self, action: Action) -> Option<&dyn Policy> {
+        self.judged[action as usize].then_some(&*self.policy)
     }
 }
 

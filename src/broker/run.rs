@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use super::answer::{Answer, AnswerStatus, Exchange, Executed, Flight};
 use super::core::{Core, Sender};
+use super::extend::arrival;
 use super::hold::{HeldConnect, RESPONSE_BYTES};
 use super::registry::Reservation;
 use super::service::ServiceEntry;
@@ -16,6 +17,7 @@ use super::session::Session;
 use super::stream::Attachment;
 use super::wakes::Wakes;
 use super::work::{Slot, Ticket, guarded};
+use crate::extensions::{Heard, Moment};
 use crate::protocol::{Batch, ErrorText, Message, Parsed, ReplyTo, Target, error};
 use crate::transport::{BrowserId, Link, Peer, Transport};
 
@@ -73,6 +75,12 @@ pub(crate) struct Run<'b> {
     executed: usize,
     pub(super) reservation: Option<Reservation>,
     handshake: Vec<u8>,
+    /// When the request came, if there are extensions that want to know.
+    pub(super) arrived: Option<Moment>,
+    /// What extensions keep of the current message.
+    pub(super) heard: Option<Box<Heard>>,
+    /// Members for the `ext` of the reply to the current message.
+    pub(super) ext: Vec<u8>,
     pub(super) replies: Vec<u8>,
     /// The session whose queue rides along with the response: the first one that is known.
     pub(super) rider: Option<Arc<Session>>,
@@ -117,6 +125,7 @@ impl<'b> Run<'b> {
             link: call.link,
             body: call.body,
             alone: messages.len() == 1,
+            arrived: arrival(core, &messages),
             messages: messages.into_iter(),
             current: None,
             judged: false,
@@ -124,6 +133,8 @@ impl<'b> Run<'b> {
             executed: 0,
             reservation: None,
             handshake: Vec::new(),
+            heard: None,
+            ext: Vec::new(),
             replies: Vec::with_capacity(128),
             rider: None,
             connected: false,
@@ -182,13 +193,15 @@ impl<'b> Run<'b> {
             let Some(message) = self.current.take().or_else(|| self.next_message(&body)) else {
                 break Next::Done;
             };
-            let step = if self.core.judging() && !self.judged && place != Place::Judge {
-                Step::Judge
-            } else {
-                self.step(&body, &message)
-            };
+            let step =
+                if self.core.judging(&message.channel) && !self.judged && place != Place::Judge {
+                    Step::Judge
+                } else {
+                    self.step(&body, &message)
+                };
             match step {
                 Step::Replied => {
+                    self.extend_reply(&message);
                     self.judged = false;
                     self.executed += 1;
                     continue;
@@ -212,7 +225,10 @@ impl<'b> Run<'b> {
     fn next_message(&mut self, body: &str) -> Option<Message> {
         loop {
             match self.messages.next()? {
-                Parsed::Message(message) => return Some(message),
+                Parsed::Message(message) => {
+                    self.hear(body, &message);
+                    return Some(message);
+                }
                 Parsed::Rejected(rejected) => {
                     let echo = ReplyTo::rejected(body, &rejected);
                     echo.failure(&mut self.replies, &rejected.error, None)
@@ -314,6 +330,9 @@ impl<'b> Run<'b> {
             executed: self.executed,
             reservation: self.reservation,
             handshake: self.handshake,
+            arrived: self.arrived,
+            heard: self.heard,
+            ext: self.ext,
             replies: self.replies,
             rider: self.rider,
             connected: self.connected,

@@ -10,7 +10,7 @@ pub(super) const CONFIG: &str = "config";
 
 /// The whole program.
 pub(super) fn program() -> Command {
-    let about = "A Bayeux (CometD) publish-subscribe server: serves, publishes, subscribes.";
+    let about = "A Bayeux (CometD) publish-subscribe server, and clients for the command line.";
     let serve = with_settings(Command::new("serve"))
         .about("Serve until interrupted (also without a subcommand)")
         .after_help(AFTER_SETTINGS);
@@ -25,6 +25,8 @@ pub(super) fn program() -> Command {
         .subcommand(serve)
         .subcommand(publish())
         .subcommand(subscribe())
+        .subcommand(call())
+        .subcommand(shell())
         .subcommand(link())
         .subcommand(check)
 }
@@ -44,7 +46,7 @@ default. Lists may be repeated or separated by commas.";
 fn publish() -> Command {
     Command::new("publish")
         .about("Publish one message")
-        .arg(transport())
+        .args(remote())
         .arg(url())
         .arg(
             Arg::new("channel")
@@ -63,7 +65,7 @@ fn publish() -> Command {
 fn subscribe() -> Command {
     Command::new("subscribe")
         .about("Print messages, one line of JSON for each, until interrupted")
-        .arg(transport())
+        .args(remote())
         .arg(url())
         .arg(
             Arg::new("channel")
@@ -130,14 +132,92 @@ fn url() -> Arg {
     Arg::new("url").value_name("URL").required(true).help(help)
 }
 
-fn transport() -> Arg {
-    let help = "How to talk to the server; `auto` falls back from WebSocket to long-polling \
-                [default: websocket for ws: and wss:, else auto]";
-    Arg::new("transport")
+fn call() -> Command {
+    let json_output = Arg::new("json-output")
+        .long("json")
+        .action(ArgAction::SetTrue)
+        .help("Print the whole message of the answer, not only its data");
+    Command::new("call")
+        .about("Ask a service, and print the data of its answer as one line of JSON")
+        .args(remote())
+        .arg(timeout())
+        .arg(json_output)
+        .arg(url())
+        .arg(
+            Arg::new("service")
+                .value_name("SERVICE")
+                .required(true)
+                .help("Such as /service/echo"),
+        )
+        .arg(
+            Arg::new("json")
+                .value_name("JSON")
+                .required(true)
+                .help("The data of the request"),
+        )
+        .after_help("Exit codes: 0 answered; 1 refused, or no answer in time; 2 wrong arguments.")
+}
+
+fn shell() -> Command {
+    let json_output = Arg::new("json-output")
+        .long("json")
+        .action(ArgAction::SetTrue)
+        .help("Show messages as lines of JSON");
+    let user = Arg::new("user")
+        .long("user")
+        .value_name("NAME")
+        .help("Who says what `say` says [default: $USER]");
+    let autojoin = Arg::new("autojoin")
+        .long("autojoin")
+        .action(ArgAction::SetTrue)
+        .help("Subscribe to /service/* and /private/<own client id> first");
+    Command::new("shell")
+        .about("Talk to a server command by command; `help` lists them")
+        .args(remote())
+        .arg(timeout())
+        .arg(json_output)
+        .arg(user)
+        .arg(autojoin)
+        .arg(url())
+        .after_help(
+            "Where standard input is no terminal, it is read as a script: messages and answers go \
+             to standard output, all else to standard error, and the exit code is 1 if a command \
+             failed.",
+        )
+}
+
+fn timeout() -> Arg {
+    Arg::new("timeout")
+        .long("timeout")
+        .value_name("DURATION")
+        .default_value("10s")
+        .help("How long to wait for the answer of a service")
+}
+
+/// The options of every command that talks to a server.
+fn remote() -> [Arg; 4] {
+    let transport = Arg::new("transport")
         .long("transport")
         .value_name("TRANSPORT")
         .value_parser(["auto", "long-polling", "websocket"])
-        .help(help)
+        .help(
+            "How to talk to the server; `auto` falls back from WebSocket to long-polling \
+             [default: websocket for ws: and wss:, else auto]",
+        );
+    let header = Arg::new("header")
+        .long("header")
+        .value_name("NAME: VALUE")
+        .action(ArgAction::Append)
+        .help("A header for every HTTP request; may be repeated");
+    let ext = Arg::new("ext")
+        .long("ext")
+        .value_name("JSON")
+        .help("Members for the `ext` of the handshake, such as credentials");
+    let debug = Arg::new("debug")
+        .long("debug")
+        .action(ArgAction::SetTrue)
+        .help("Show on standard error which messages come and go");
+    [transport, header, ext, debug]
 }
 
 /// The arguments of a command that reads a configuration.

@@ -16,6 +16,11 @@ pub(super) enum Failure {
 }
 
 impl Failure {
+    /// It was called wrongly.
+    pub(super) fn wrong(line: String) -> Self {
+        Self::Wrong(vec![line])
+    }
+
     /// It could not be done, and why.
     pub(super) fn unable(what: impl Display, why: impl Display) -> Self {
         Self::Unable(format!("{what}: {why}"))

@@ -10,7 +10,7 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::failure::Failure;
-use super::publish::data;
+use super::input;
 use super::remote::argument;
 use crate::config::duration;
 use crate::link::{CallError, Config, Event, Key, KeyError, LinkEnd, Node, PostError};
@@ -113,7 +113,7 @@ fn find(node: &Node, alias: &str, timeout: Duration) -> Result<(), Failure> {
 }
 
 fn message(matches: &ArgMatches) -> Result<(&str, &str, &RawValue), Failure> {
-    let args = data(argument(matches, "json"))?;
+    let args = input::json(argument(matches, "json")).map_err(Failure::wrong)?;
     Ok((argument(matches, "alias"), argument(matches, "event"), args))
 }
 

@@ -1,4 +1,4 @@
-//! The command line: `bayeux serve`, `publish`, `subscribe`, `link`, `check`.
+//! The command line: `bayeux serve`, `publish`, `subscribe`, `call`, `shell`, `link`, `check`.
 //!
 //! In scope: arguments, signals, the log writer, exit codes, what is printed where. Out of scope:
 //! what the settings mean (`config`) and obeying them (`server`, `client`, `link`).
@@ -7,8 +7,10 @@
 //! to standard output, everything else to standard error.
 
 mod arguments;
+mod call;
 mod check;
 mod failure;
+mod input;
 mod link;
 mod logging;
 mod memory;
@@ -16,6 +18,7 @@ mod publish;
 mod remote;
 mod serve;
 mod settings;
+mod shell;
 mod signals;
 mod subscribe;
 
@@ -34,6 +37,8 @@ pub fn main() -> ExitCode {
         Some(("serve", matches)) => serve::run(matches),
         Some(("publish", matches)) => publish::run(matches),
         Some(("subscribe", matches)) => subscribe::run(matches),
+        Some(("call", matches)) => call::run(matches),
+        Some(("shell", matches)) => shell::run(matches),
         Some(("link", matches)) => link::run(matches),
         Some(("check", matches)) => check::run(matches),
         Some((other, _)) => unreachable!("because {other} is no subcommand of the table"),

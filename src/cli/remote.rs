@@ -1,10 +1,11 @@
-//! What `publish` and `subscribe` share: a client of the server at a URL.
+//! What the commands that talk to a server share: a client of the server at a URL.
 
 use std::time::Duration;
 
 use clap::ArgMatches;
 
 use super::failure::{Failure, say};
+use super::{input, logging};
 use crate::client::{Client, ClientBuilder, Error, Event, Transport};
 
 /// How long a server may be away at the start: somebody is waiting at a terminal.
@@ -15,17 +16,39 @@ const REPLY_TIMEOUT: Duration = Duration::from_secs(10);
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(10));
 
 /// A client to be, that tells on standard error what goes wrong.
-pub(super) fn client(matches: &ArgMatches) -> ClientBuilder {
-    let builder = Client::builder(argument(matches, "url"));
-    let builder = match transport(matches) {
-        Some(transport) => builder.transport(transport),
-        None => builder,
+pub(super) fn client(matches: &ArgMatches) -> Result<ClientBuilder, Failure> {
+    let tell = |event: &Event| {
+        if let Some(notice) = notice(event) {
+            say(notice);
+        }
     };
-    builder
+    Ok(quiet_client(matches)?.on_event(tell))
+}
+
+/// A client to be.
+pub(super) fn quiet_client(matches: &ArgMatches) -> Result<ClientBuilder, Failure> {
+    if matches.get_flag("debug") {
+        logging::show_everything()?;
+    }
+    let mut builder = Client::builder(argument(matches, "url"))
         .connect_timeout(CONNECT_TIMEOUT)
         .reply_timeout(REPLY_TIMEOUT)
-        .backoff(BACKOFF.0, BACKOFF.1)
-        .on_event(tell)
+        .backoff(BACKOFF.0, BACKOFF.1);
+    if let Some(transport) = transport(matches) {
+        builder = builder.transport(transport);
+    }
+    for header in matches.get_many::<String>("header").into_iter().flatten() {
+        let (name, value) = header.split_once(':').ok_or_else(|| {
+            let why = "such as `Authorization: Bearer ...`";
+            Failure::wrong(format!("--header: `{header}` is no header, {why}"))
+        })?;
+        builder = builder.header(name.trim(), value.trim());
+    }
+    if let Some(ext) = matches.get_one::<String>("ext") {
+        let ext = input::json(ext).map_err(|why| Failure::wrong(format!("--ext: {why}")))?;
+        builder = builder.ext(ext);
+    }
+    Ok(builder)
 }
 
 fn transport(matches: &ArgMatches) -> Option<Transport> {
@@ -36,21 +59,20 @@ fn transport(matches: &ArgMatches) -> Option<Transport> {
     })
 }
 
-fn tell(event: &Event) {
+/// What users are told of an event, if it is of interest to them.
+pub(super) fn notice(event: &Event) -> Option<String> {
     match event {
         Event::Trouble { error, retry_in } => {
-            say(format_args!(
-                "{error}; trying again in {:.1} s",
-                retry_in.as_secs_f64()
-            ));
+            let seconds = retry_in.as_secs_f64();
+            Some(format!("{error}; trying again in {seconds:.1} s"))
         }
         Event::SessionReplaced { gap, .. } => {
             let gap = gap.as_secs_f64();
-            say(format_args!(
+            Some(format!(
                 "subscribed again; what was published in {gap:.1} s may be lost"
-            ));
+            ))
         }
-        _ => {}
+        _ => None,
     }
 }
 

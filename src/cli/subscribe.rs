@@ -8,8 +8,8 @@ use clap::ArgMatches;
 use crossbeam_channel::{Sender, unbounded};
 
 use super::failure::{Failure, say};
-use super::remote;
 use super::signals::Signals;
+use super::{input, remote};
 use crate::client::{Client, Error, Event, Message, State};
 use crate::protocol::{ChannelName, Pattern};
 
@@ -35,7 +35,7 @@ pub(super) fn run(matches: &ArgMatches) -> Result<(), Failure> {
     let patterns = patterns(&channels)?;
     let (ends, ended) = unbounded();
     let losses = ends.clone();
-    let client = remote::client(matches)
+    let client = remote::client(matches)?
         .on_event(move |event| report_loss(event, &losses))
         .connect()
         .map_err(remote::failure)?;
@@ -81,8 +81,7 @@ fn first_match(patterns: &[Pattern], channel: &str) -> Option<usize> {
 
 /// Writes the whole message as one line, at once: the reader may be waiting for it.
 fn print(message: &Message) -> io::Result<()> {
-    // Line breaks in JSON stand between its parts only, never within strings.
-    let mut line = message.json().replace(['\n', '\r'], " ");
+    let mut line = input::one_line(message.json());
     line.push('\n');
     let mut out = io::stdout().lock();
     out.write_all(line.as_bytes())?;

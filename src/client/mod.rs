@@ -29,6 +29,9 @@
 //! WebSocket if there is one, and `bayeux-callback` runs the user's functions. They end when the
 //! [`Client`] is dropped.
 //!
+//! It logs through the facade `log`: at level debug what happens and which messages come and go, by
+//! channel and size, never with credentials.
+//!
 //! # In scope
 //! Long-polling, WebSocket, the ack extension, cookies of the server, `json-comment-filtered`
 //! answers.
@@ -66,6 +69,7 @@ mod slot;
 mod subscription;
 #[cfg(feature = "client-tls")]
 mod tls;
+mod traffic;
 mod transport;
 mod websocket;
 mod wire;

@@ -14,6 +14,7 @@ use super::machine::{Ids, Lane, Machine, Work};
 use super::message::Message;
 use super::options::Options;
 use super::session::State;
+use super::traffic;
 use super::transport::Via;
 use super::wire::{self, Ext};
 use crate::clock::Clock;
@@ -214,7 +215,12 @@ impl Shared {
             Work::Request(request) => request,
             Work::Handshake { id, offer } => self.handshake(id, &offer)?,
         };
-        self.carrier.exchange(lane, &request).map_err(Error::Failed)
+        traffic::leaves(request.via, &request.body);
+        let answer = self.carrier.exchange(lane, &request);
+        if let Ok(answer) = &answer {
+            traffic::came(request.via, &answer.messages);
+        }
+        answer.map_err(Error::Failed)
     }
 
     fn handshake(&self, id: u64, offer: &[Via]) -> Result<Request, Error> {
@@ -259,6 +265,7 @@ impl Shared {
 
 impl Receiver for Shared {
     fn receive(&self, messages: &[Message]) {
+        traffic::came(Via::WebSocket, messages);
         self.update(|machine, now| machine.receive(now, messages));
     }
 }

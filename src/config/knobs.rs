@@ -139,6 +139,11 @@ knobs! {
         /// For clients that cannot cope with messages elsewhere. Costs the shortest way for what
         /// a request itself causes.
         meta_connect_deliver_only: bool = Switch, default "false";
+
+        /// Tells clients the time: the extension `timesync`, with `/meta/ping`.
+        ///
+        /// In the forms of CometD and of Dojo. Always on with the demo, one page of which needs it.
+        timesync: bool = Switch, default "false";
     }
 
     "Sessions and queues" {

@@ -87,10 +87,10 @@ impl Kind for Time {
     }
 }
 
-/// Reads a length of time, as in settings: `30s`, `1.5s`, `500ms`.
+/// Reads a length of time as the settings do: `30s`, `1.5s`, `500ms`.
 ///
 /// # Errors
-/// What is wrong, and what to write instead.
+/// A text for the user: what is wrong with it, and what was probably meant.
 pub fn duration(text: &str) -> Result<Duration, String> {
     Time.parse(text)
 }

@@ -68,5 +68,5 @@ pub use client_id::{ClientId, LocalId, SentId};
 pub use error::ErrorText;
 pub use message::{AdviceRequest, Field, Message, Parsed, Rejected, Span, Target};
 pub use publication::{Draft, Publication, Publisher};
-pub use reply::{Reply, ReplyTo};
+pub use reply::{Reply, ReplyTo, add_ext};
 pub use subscription::{SubscriptionError, parse_subscriptions};

@@ -86,6 +86,16 @@ impl<'a> ReplyTo<'a> {
     }
 }
 
+/// Gives the last reply in `out`, which has none yet, an `ext` of these members: raw JSON without
+/// the braces. For what is known only after the reply was written.
+pub fn add_ext(out: &mut Vec<u8>, members: &[u8]) {
+    debug_assert_eq!(out.last(), Some(&b'}'), "a reply was written");
+    out.pop();
+    out.extend_from_slice(b",\"ext\":{");
+    out.extend_from_slice(members);
+    out.extend_from_slice(b"}}");
+}
+
 /// A reply being written. It is complete when this is dropped.
 pub struct Reply<'o> {
     out: &'o mut Vec<u8>,
@@ -97,11 +107,6 @@ impl Reply<'_> {
         self.key("advice");
         advice.write(self.out);
         self
-    }
-
-    /// Adds `ext`, raw JSON.
-    pub fn ext(self, raw: &str) -> Self {
-        self.raw("ext", raw)
     }
 
     /// Adds a field with a raw JSON value.
@@ -197,16 +202,16 @@ mod tests {
                 .strings("supportedConnectionTypes", &["long-polling", "web\"socket"])
                 .strings("none", &[])
                 .advice(&Advice::none())
-                .ext(r#"{"ack":true}"#)
                 .raw("a\"b", "[]")
                 .finish();
+            add_ext(out, br#""ack":true"#);
         });
         assert_eq!(
             reply,
             concat!(
                 r#"{"successful":true,"version":"1.0","#,
                 r#""supportedConnectionTypes":["long-polling","web\"socket"],"none":[],"#,
-                r#""advice":{"reconnect":"none"},"ext":{"ack":true},"a\"b":[]}"#
+                r#""advice":{"reconnect":"none"},"a\"b":[],"ext":{"ack":true}}"#
             )
         );
     }

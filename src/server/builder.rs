@@ -17,7 +17,8 @@ use crate::broker::{
 };
 use crate::clock::{Clock, SystemClock};
 use crate::config::{self, CallbackPolling, Config, ListenAddress};
-use crate::demo::Demo;
+use crate::demo::{self, Demo, OwnPrivateChannel};
+use crate::extensions::Extensions;
 use crate::http::{
     self, AccessLog, ContentHandler, HookedRequest, Mount, Response, Site, SiteConfig,
     TrustedProxies,
@@ -177,7 +178,11 @@ impl ServerBuilder {
         let tls = Tls;
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let node = linked::node(config)?;
-        let policy = linked::policy(config, node.as_ref(), self.policy);
+        let policy = match self.policy {
+            None if config.serves_demo() => Some(Box::new(OwnPrivateChannel) as Box<dyn Policy>),
+            policy => policy,
+        };
+        let policy = linked::policy(config, node.as_ref(), policy);
         let broker = Broker::start(broker_config(config), Arc::clone(&clock), policy)
             .map_err(StartError::System)?;
         for install in self.installs {
@@ -303,8 +308,28 @@ fn broker_config(config: &Config) -> BrokerConfig {
         max_subscriptions: config.max_subscriptions,
         max_held_per_ip: config.max_held_per_ip,
         max_sessions_per_browser: config.max_sessions_per_browser,
+        extensions: extensions(config),
         connection_types: types,
         workers: config.workers.div_ceil(2),
+    }
+}
+
+/// How long files may be cached: what the settings say, and where there are none but the demo's
+/// files, its times.
+fn expires(config: &Config) -> Vec<http::Expiry> {
+    let alone = config.serves_demo() && config.document_root.is_none();
+    let demo = demo::EXPIRES.iter().filter(|_| alone);
+    let demo = demo.filter(|(media_type, _)| !config.expires.contains_key(*media_type));
+    let set = config.expires.iter();
+    let set = set.map(|(media_type, age)| http::Expiry::new(media_type, *age));
+    set.chain(demo.map(|(media_type, age)| http::Expiry::new(media_type, *age)))
+        .collect()
+}
+
+fn extensions(config: &Config) -> Extensions {
+    Extensions {
+        // A page of the demo shows the server's time.
+        timesync: config.timesync || config.serves_demo(),
     }
 }
 
@@ -329,11 +354,7 @@ fn site_config(config: &Config) -> SiteConfig {
         directory_index: config.directory_index.clone(),
         trusted_proxies: trusted_proxies(&config.trusted_proxy),
         media_types: config.mime.clone().into_iter().collect(),
-        expires: config
-            .expires
-            .iter()
-            .map(|(media_type, age)| http::Expiry::new(media_type, *age))
-            .collect(),
+        expires: expires(config),
         ..SiteConfig::default()
     }
 }

@@ -25,8 +25,6 @@ pub enum StartError {
     },
     /// Threads or pollers cannot be started.
     System(io::Error),
-    /// Linked processes cannot be let in: the key, or the start of the node.
-    Link(String),
     /// The certificate or its key cannot be used.
     #[cfg(feature = "tls")]
     Tls(crate::tcp::tls::TlsError),
@@ -39,6 +37,8 @@ pub enum StartError {
     },
     /// The channel of a service, or the pattern of a listener, is none.
     Channel,
+    /// Linked processes cannot be let in: the key, or the start of the node.
+    Link(String),
     /// The demo's services cannot be installed.
     Demo(LocalError),
 }
@@ -50,13 +50,13 @@ impl fmt::Display for StartError {
             Self::Site(error) => error.fmt(f),
             Self::Listen { address, source } => write!(f, "cannot listen on {address}: {source}"),
             Self::System(error) => write!(f, "the system refuses what a server needs: {error}"),
-            Self::Link(why) => write!(f, "no processes can be linked: {why}"),
             #[cfg(feature = "tls")]
             Self::Tls(error) => error.fmt(f),
             Self::AccessLog { path, source } => {
                 write!(f, "access log {}: {source}", path.display())
             }
             Self::Channel => f.write_str("the channel of a service or listener is not valid"),
+            Self::Link(why) => write!(f, "no processes can be linked: {why}"),
             Self::Demo(error) => write!(f, "the demo cannot be installed: {error}"),
         }
     }
@@ -69,11 +69,11 @@ impl std::error::Error for StartError {
             Self::Site(error) => Some(error),
             Self::Listen { source, .. } => Some(source),
             Self::System(error) => Some(error),
-            Self::Link(_) => None,
             #[cfg(feature = "tls")]
             Self::Tls(error) => Some(error),
             Self::AccessLog { source, .. } => Some(source),
             Self::Channel => None,
+            Self::Link(_) => None,
             Self::Demo(error) => Some(error),
         }
     }

@@ -43,9 +43,9 @@ class Person {
     await this.page.getByRole("button", {name: "Send"}).click();
   }
 
-  /** The lines of the log as they are shown. */
-  lines() {
-    return this.page.locator(".line").evaluateAll((lines) => lines.map((line) => {
+  /** The lines of the log as they are shown, without the bot's and those of before. */
+  lines(which = ".line:not(.bot, .past)") {
+    return this.page.locator(which).evaluateAll((lines) => lines.map((line) => {
       const copy = line.cloneNode(true);
       copy.querySelectorAll(".unseen").forEach((hidden) => hidden.remove());
       return copy.textContent;
@@ -102,6 +102,21 @@ describe("chat", () => {
     assert.equal(await bob.page.getByLabel("Name").inputValue(), "Bob");
     await bob.join();
     await ann.seesMembers("Ann", "Bob");
+  });
+
+  test("who comes late reads what was said, a bot confirms it", async () => {
+    const ann = await Person.enter("Ann");
+    await ann.says("Before you came");
+    await until("the bot answers", async () => (
+      (await ann.lines(".bot")).includes("Jerkbot: I got your message, Ann")));
+    const bob = await Person.enter("Bob");
+    await until("Bob reads it", async () => (
+      (await bob.lines(".past")).at(-1) === "Ann: Before you came"));
+    assert.deepEqual(await bob.lines(), ["Bob has joined"]);
+    const order = await bob.page.locator(".line").evaluateAll((lines) => (
+      lines.map((line) => line.classList.contains("past"))));
+    assert.deepEqual(order, [...order].sort().reverse(), "first what was before");
+    await picture(bob.page, "chat-history");
   });
 
   test("two windows of one browser talk", async () => {

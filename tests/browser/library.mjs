@@ -16,5 +16,6 @@ const load = (name) => import(pathToFileURL(join(folder, name)).href);
 export const bayeux = await load("bayeux.js");
 export const messages = await load("messages.js");
 export const page = await load("page.js");
+export const timesync = await load("timesync.js");
 
 await rm(folder, {recursive: true});

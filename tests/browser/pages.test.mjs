@@ -8,7 +8,8 @@ import {promisify} from "node:util";
 import {page as pageModule} from "./library.mjs";
 import {Browser, Server, picture, startProxy, until} from "./world.mjs";
 
-const PAGES = {front: "/", chat: "/examples/chat/", echo: "/examples/echo/"};
+const PAGES = {front: "/", chat: "/examples/chat/", echo: "/examples/echo/",
+  timesync: "/examples/timesync/", magnets: "/examples/magnets/"};
 const PHONE = {viewport: {width: 360, height: 700}, isMobile: true, hasTouch: true};
 
 const server = new Server();
@@ -25,7 +26,7 @@ after(async () => {
 });
 
 const open = (page, options) => browser.open(server.origin + PAGES[page], options);
-const linesOf = (page) => page.locator(".line").allTextContents();
+const linesOf = (page) => page.locator(".line:not(.bot, .past)").allTextContents();
 
 async function enter(page, name) {
   await page.getByLabel("Name").fill(name);
@@ -38,7 +39,7 @@ describe("front page", () => {
     const page = await open("front");
     assert.equal(await page.locator("h1").textContent(), "Bayeux demo");
     assert.equal(await page.locator(".endpoint").textContent(), `${server.origin}/cometd`);
-    for (const name of ["Chat", "Echo"]) {
+    for (const name of ["Chat", "Echo", "Timesync", "Magnets"]) {
       const link = page.locator("main").getByRole("link", {name});
       assert.match(await link.getAttribute("href"), /\/$/);
       await link.click();
@@ -144,6 +145,9 @@ describe("all pages", () => {
     test(`can be read in ${colorScheme} colours`, async () => {
       for (const name of Object.keys(PAGES)) {
         const page = await open(name, {colorScheme});
+        if (name === "timesync") {
+          await until("it has samples", async () => await page.locator("tbody tr").count() > 3);
+        }
         if (name === "chat") {
           await enter(page, "Ann");
           await server.publish("/chat/demo", ...["Bob", "Cleo", "Dan", "Eva", "Finn", "Gus"]

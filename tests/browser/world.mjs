@@ -152,11 +152,17 @@ export class Browser {
     assert.deepEqual(this.faults.splice(0), []);
   }
 
-  /** A window of somebody else's browser: with cookies and storage of its own. */
-  async open(url, options = {}) {
+  /**
+   * A window of somebody else's browser: with cookies and storage of its own. `prepare` is one or
+   * more functions that run in each page before anything else.
+   */
+  async open(url, {prepare = [], ...options} = {}) {
     const viewport = {width: 1100, height: 720};
     const context = await this.#browser.newContext({viewport, ...options});
     context.setDefaultTimeout(PATIENCE);
+    for (const script of [prepare].flat()) {
+      await context.addInitScript(script);
+    }
     this.#contexts.push(context);
     return this.openBeside(context, url);
   }
@@ -183,6 +189,11 @@ export class Browser {
     await page.goto(url);
     return page;
   }
+}
+
+/** Runs in a page: a browser, or a network, that has no WebSocket. */
+export function withoutSockets() {
+  delete window.WebSocket;
 }
 
 /** Takes a picture, if pictures are wanted. */

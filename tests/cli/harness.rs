@@ -53,7 +53,7 @@ impl Drop for File {
     }
 }
 
-/// A running server; killed if the test ends before it does.
+/// A running program; killed if the test ends before it does.
 pub(crate) struct Running {
     pub(crate) child: Child,
     lines: Receiver<String>,
@@ -61,7 +61,12 @@ pub(crate) struct Running {
 
 impl Running {
     pub(crate) fn start(arguments: &[&str]) -> Self {
+        Self::with_input(arguments, Stdio::null())
+    }
+
+    pub(crate) fn with_input(arguments: &[&str], input: Stdio) -> Self {
         let mut child = bayeux(arguments)
+            .stdin(input)
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()

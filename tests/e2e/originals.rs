@@ -12,6 +12,66 @@ use serde_json::{Value, json};
 
 use super::harness::{HOLD, On, World, data_of, post_on};
 
+/// The predecessor's ten rows, and what was observed of it beyond them: what it took by accident
+/// is no channel here.
+pub(crate) fn channel_matching(on: On) {
+    let world = World::new(on);
+    let mut client = world.client();
+    for (published, pattern, matches) in [
+        ("/chat/demo", "/chat/demo", true),
+        ("/chat/demo/sub", "/chat/demo", false),
+        ("/chat/demo", "/chat/*", true),
+        ("/chat/demo/sub", "/chat/*", false),
+        ("/chat/demo/sub", "/chat/**", true),
+        ("/chat", "/chat/*", false),
+        ("/chat", "/*", true),
+        ("/chat/demo", "/*", false),
+        ("/private/demo", "/chat/demo", false),
+        // Of the tenth row, `/*/demo`, see below. From here on those beyond the ten.
+        ("/a", "/a/**", false),
+        ("/a/b", "/a/**", true),
+        ("/a/b/c", "/a/**", true),
+        ("/a", "/**", true),
+        ("/a/b/c", "/**", true),
+        ("/A", "/a", false),
+    ] {
+        client.subscribe(&json!(pattern));
+        let heard = data_of(&client.publish(published, &json!(1))).len();
+        assert_eq!(heard == 1, matches, "{published} {pattern}");
+        let undo = json!({"channel": "/meta/unsubscribe", "subscription": pattern});
+        assert_eq!(client.reply(&undo)["successful"], true);
+    }
+    for pattern in [
+        "/*/demo",
+        "/**/c",
+        "/a/**/zzz",
+        "/a/",
+        "/a/*/",
+        "/a//b",
+        "/",
+        "*",
+        "**",
+        "a",
+        "/a/x*",
+    ] {
+        let message = json!({"channel": "/meta/subscribe", "subscription": pattern});
+        assert_eq!(
+            client.reply(&message)["error"],
+            "403::subscription_invalid",
+            "{pattern}"
+        );
+    }
+    client.subscribe(&json!("/**"));
+    for channel in ["/a/*", "/a/**", "/a/", "/a//b", "/", "a"] {
+        let message = json!({"channel": channel, "data": 1});
+        assert_eq!(
+            client.reply(&message)["error"],
+            "405::channel_invalid",
+            "{channel}"
+        );
+    }
+}
+
 /// Subscribing below `/private` is refused.
 fn private(on: On) -> World {
     let policy = |question: &Question<'_>| {

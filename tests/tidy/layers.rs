@@ -4,8 +4,8 @@
 const LAYERS: [&[&str]; 9] = [
     &["clock", "counters"],
     &["protocol", "tcp"],
-    &["transport"],
-    &["broker", "extensions"],
+    &["transport", "extensions"],
+    &["broker"],
     &["http", "demo"],
     &["connectors", "link", "client", "ops"],
     &["config", "bridge"],

@@ -314,8 +314,8 @@ impl Handle {
         self.shared.with(|router| router.reachable())
     }
 
-    /// Tells the observer what happens from now on, in order, on a worker thread. It may block; what
-    /// it is much too slow for is dropped and counted.
+    /// Tells the observer what happens from now on, in order, on a worker thread. It may block;
+    /// what it is much too slow for is dropped and counted.
     pub fn observe(&self, observer: impl Fn(&Event) + Send + Sync + 'static) {
         self.shared.add_observer(Arc::new(observer));
     }

@@ -18,17 +18,17 @@
 //! # How it spreads
 //!
 //! Every node counts the changes of its own state (its links and exports) and tells its neighbours.
-//! What is news to a node it passes on to all but the one it came from; what is not, it does not. So
-//! a change crosses each link once in each direction at the most, whatever cycles there are. A new
-//! link begins with all that each end knows. From the states every node works out the shortest way
-//! to every other; nothing is ever believed of a neighbour from anybody but itself.
+//! What is news to a node it passes on to all but the one it came from; what is not, it does not.
+//! So a change crosses each link once in each direction at the most, whatever cycles there are. A
+//! new link begins with all that each end knows. From the states every node works out the shortest
+//! way to every other; nothing is ever believed of a neighbour from anybody but itself.
 //!
 //! # How messages stay in order
 //!
-//! Messages from one node to one alias of another are numbered. The receiver takes them in order and
-//! once; the sender keeps them until the receiver has them, and sends them again when the way has
-//! changed. The receiver's handler sets the pace: it allows a number of messages ahead of what it has
-//! handled.
+//! Messages from one node to one alias of another are numbered. The receiver takes them in order
+//! and once; the sender keeps them until the receiver has them, and sends them again when the way
+//! has changed. The receiver's handler sets the pace: it allows a number of messages ahead of what
+//! it has handled.
 
 mod aliases;
 mod calls;

@@ -1,0 +1,166 @@
+//! The chat room: who is in it, and what was said lately.
+//!
+//! `/service/chat/members` is answered with `{"members": ["Ann", "Bob"]}`, and
+//! `/service/chat/history` with `{"lines": [{"user": "Ann", "chat": "Hello"}, ...]}`, the oldest
+//! first.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use serde::{Deserialize, Serialize};
+
+use super::serve;
+use crate::broker::{Broker, Client, Event, LocalClient, LocalError, ServiceCall, ServiceReply};
+use crate::protocol::{ClientId, Publication, Publisher};
+
+/// The chat room of the demo.
+pub(super) const ROOM: &str = "/chat/demo";
+/// Most names in the member list; a demo needs no more.
+const MEMBERS: usize = 10_000;
+/// Longest name, in characters.
+const NAME: usize = 64;
+/// Most lines that are remembered.
+const LINES: usize = 50;
+/// Longest line that is remembered whole, in characters.
+const LINE: usize = 2000;
+
+/// What is said in the room.
+#[derive(Deserialize)]
+struct Line {
+    user: Option<String>,
+    chat: Option<String>,
+    #[serde(default)]
+    join: bool,
+    #[serde(default)]
+    leave: bool,
+}
+
+#[derive(Serialize)]
+struct Members {
+    members: Vec<String>,
+}
+
+#[derive(Clone, Serialize)]
+struct Said {
+    user: String,
+    chat: String,
+}
+
+#[derive(Serialize)]
+struct History {
+    lines: Vec<Said>,
+}
+
+#[derive(Serialize)]
+struct Farewell<'a> {
+    user: &'a str,
+    leave: bool,
+    chat: String,
+}
+
+/// What the server knows of the room.
+#[derive(Default)]
+struct Room {
+    /// Names by session. A client that joins twice has the newer name.
+    names: BTreeMap<ClientId, String>,
+    said: VecDeque<Said>,
+}
+
+/// Adds the services, and a client that listens; the room is remembered for as long as it lives.
+pub(super) fn install(broker: &Broker) -> Result<LocalClient, LocalError> {
+    let room = Arc::new(Mutex::new(Room::default()));
+    let asked = Arc::clone(&room);
+    serve(
+        broker,
+        "/service/chat/members",
+        move |_: &ServiceCall<'_>| {
+            let members = asked.lock().members();
+            Ok(vec![ServiceReply::data(&Members { members })?])
+        },
+    )?;
+    let asked = Arc::clone(&room);
+    serve(
+        broker,
+        "/service/chat/history",
+        move |_: &ServiceCall<'_>| {
+            let lines = asked.lock().said.iter().cloned().collect();
+            Ok(vec![ServiceReply::data(&History { lines })?])
+        },
+    )?;
+    let listener = broker.local_client();
+    let heard = Arc::clone(&room);
+    let listening = listener.subscribe(ROOM, move |message| heard.lock().hear(message));
+    listening?.keep();
+    say_goodbye_for_the_lost(broker, room);
+    Ok(listener)
+}
+
+impl Room {
+    fn members(&self) -> Vec<String> {
+        let mut members: Vec<String> = self.names.values().cloned().collect();
+        members.sort_unstable();
+        members.dedup();
+        members
+    }
+
+    fn enter(&mut self, client: ClientId, user: String) {
+        if self.names.len() < MEMBERS {
+            self.names.insert(client, user);
+        }
+    }
+
+    fn hear(&mut self, message: &Publication) {
+        let Publisher::Remote(client) = message.publisher() else {
+            return;
+        };
+        let Ok(line) = serde_json::from_str::<Line>(message.data()) else {
+            return;
+        };
+        let user: Option<String> = line.user.map(|user| user.chars().take(NAME).collect());
+        match (user, line.chat) {
+            (Some(user), _) if line.join => self.enter(*client, user),
+            _ if line.leave => {
+                self.names.remove(client);
+            }
+            (Some(user), Some(chat)) => {
+                if self.said.len() == LINES {
+                    self.said.pop_front();
+                }
+                let chat = chat.chars().take(LINE).collect();
+                self.said.push_back(Said { user, chat });
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Whose session ends without a word is said to have left.
+fn say_goodbye_for_the_lost(broker: &Broker, room: Arc<Mutex<Room>>) {
+    let weak = broker.downgrade();
+    broker.add_observer(move |event| {
+        let Event::Disconnected {
+            client: Client::Remote(client),
+            ..
+        } = event
+        else {
+            return;
+        };
+        let Some(user) = room.lock().names.remove(client) else {
+            return;
+        };
+        let Some(broker) = weak.upgrade() else { return };
+        let chat = format!("{user} has left");
+        let said = broker.publish(
+            ROOM,
+            &Farewell {
+                user: &user,
+                leave: true,
+                chat,
+            },
+        );
+        if let Err(error) = said {
+            log::warn!("demo: {error}");
+        }
+    });
+}

@@ -1,0 +1,72 @@
+//! Protocol extensions: what rides in the `ext` of messages beside the protocol proper.
+//!
+//! In scope: reading a request's `ext`, and what the reply's `ext` says about it; one file for each
+//! extension. Out of scope: when a reply is written (the broker), clocks (moments are arguments).
+//!
+//! - [`timesync`]: what a client needs to know the server's time.
+//!
+//! A message passes here twice: [`Extensions::hear`] when it arrives, [`Heard::write`] when its
+//! reply is written, which may be much later. Nothing here blocks, calls user code, or is called at
+//! all for a server without extensions and for messages without `ext`.
+
+pub mod timesync;
+
+use std::time::{Instant, SystemTime};
+
+use timesync::Timesync;
+
+use crate::protocol::{Message, Target};
+
+/// Which extensions are on. Default: none.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Extensions {
+    /// Tells the time; and `/meta/ping` is known.
+    pub timesync: bool,
+}
+
+/// A moment on both clocks: one for dates, the other for durations.
+#[derive(Clone, Copy, Debug)]
+pub struct Moment {
+    /// Monotonic.
+    pub instant: Instant,
+    /// Of the wall.
+    pub wall: SystemTime,
+}
+
+/// What extensions keep of a message until its reply is written.
+#[derive(Clone, Debug)]
+pub struct Heard {
+    timesync: Timesync,
+}
+
+impl Extensions {
+    /// Whether any is on.
+    pub fn any(&self) -> bool {
+        self.timesync
+    }
+
+    /// Whether a channel below `/meta` exists because of an extension. A message to it only wants
+    /// its reply.
+    pub fn knows(&self, channel: &str) -> bool {
+        self.timesync && channel == timesync::PING
+    }
+
+    /// Reads a message of that request body. `None`: it does not concern any extension.
+    pub fn hear(&self, body: &str, message: &Message, arrived: Moment) -> Option<Heard> {
+        let ext = message.ext?.of(body);
+        let plain = matches!(message.channel, Target::Service(_) | Target::Broadcast(_));
+        if plain || !self.timesync {
+            return None;
+        }
+        Timesync::read(ext, arrived).map(|timesync| Heard { timesync })
+    }
+}
+
+impl Heard {
+    /// Appends what the reply's `ext` says: the members of an object, without its braces. Nothing
+    /// is said where the client has no use for it.
+    pub fn write(&self, now: Instant, members: &mut Vec<u8>) {
+        self.timesync.write(now, members);
+    }
+}

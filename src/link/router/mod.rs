@@ -49,6 +49,7 @@ use std::time::Instant;
 
 use super::config::Limits;
 use super::error::LinkEnd;
+use super::message::Handler;
 use super::{LinkId, NodeId, Stats};
 pub(crate) use aliases::Delivery;
 use aliases::Export;
@@ -98,7 +99,7 @@ pub(crate) struct Router {
 }
 
 /// What is to be done outside, with the router unlocked.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(crate) struct Effects {
     /// Links for which output waits.
     pub(crate) wake: Vec<LinkId>,
@@ -110,6 +111,8 @@ pub(crate) struct Effects {
     pub(crate) changed: bool,
     /// Events wait, and nobody has been told.
     pub(crate) events: bool,
+    /// Handlers of exports that have ended, to be dropped: what they own may use the router.
+    pub(crate) discard: Vec<Arc<dyn Handler>>,
 }
 
 impl Router {

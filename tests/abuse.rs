@@ -22,6 +22,7 @@ mod http;
 #[path = "abuse/kinds.rs"]
 mod kinds;
 #[path = "abuse/program.rs"]
+#[allow(dead_code)]
 mod program;
 #[path = "abuse/refusals.rs"]
 mod refusals;

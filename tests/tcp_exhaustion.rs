@@ -7,13 +7,14 @@
 mod tcp_support;
 
 use std::fs::File;
+use std::net::TcpStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bayeux::tcp::reactor::AfterError;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use tcp_support::{Peer, World};
+use tcp_support::{PATIENCE, Peer, World};
 
 /// One test, so that nothing else in the process takes or frees descriptors.
 #[test]
@@ -72,5 +73,29 @@ fn accepting_goes_on_when_there_are_descriptors_again() {
         peer.send("late\r\n");
         assert_eq!(peer.line(), "late");
     }
+    it_can_be_told_to_stop();
     setrlimit(Resource::Nofile, before).unwrap();
+}
+
+/// Instead of waiting, the listeners can be closed; the connections stay.
+fn it_can_be_told_to_stop() {
+    let world = World::new(|config| {
+        config.reactor.on_accept_error = Some(Arc::new(|_error| AfterError::StopAccepting));
+    });
+    let mut peer = world.connect();
+    world.wait_for("the first", |stats| stats.opened == 1);
+    world.server.set_max_connections(Some(0));
+    let mut files: Vec<File> = std::iter::from_fn(|| File::open("/dev/null").ok()).collect();
+    files.pop();
+    let late = world.connect();
+    world.server.set_max_connections(None);
+    world.wait_for("an error", |stats| stats.accept_errors == 1);
+    drop((files, late));
+    let begun = std::time::Instant::now();
+    while TcpStream::connect(world.address).is_ok() {
+        assert!(begun.elapsed() < PATIENCE, "it still listens");
+    }
+    assert_eq!(world.server.stats().accepted, 1);
+    peer.send("still\r\n");
+    assert_eq!(peer.line(), "still");
 }

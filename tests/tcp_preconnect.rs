@@ -6,12 +6,13 @@ mod tcp_support;
 
 use std::io::{self, Read, Write};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use bayeux::tcp::codec::{LineDecoder, LineEncoder};
 use bayeux::tcp::preconnect::{AllowList, ProxyProtocol};
-use bayeux::tcp::reactor::{Early, Layer, PreConnect, Refuse, Step, Wire};
-use bayeux::tcp::{Client, ClientConfig, Network};
-use tcp_support::{PATIENCE, Peer, Seen, Talker, World};
+use bayeux::tcp::reactor::{Early, Layer, PreConnect, Refuse, SecondLayer, Step, Wire};
+use bayeux::tcp::{Client, ClientConfig, Context, Handler, Network, Server, ServerConfig};
+use tcp_support::{PATIENCE, Peer, Seen, Talker, World, serve};
 
 fn local() -> Network {
     "127.0.0.0/8".parse().unwrap()
@@ -226,4 +227,95 @@ fn a_client_has_layers_too() {
     let mut peer: Peer = world.connect();
     peer.socket().shutdown(std::net::Shutdown::Write).unwrap();
     assert_eq!(peer.rest(), [9]);
+}
+
+/// Lines, until it is told to go on through a layer.
+struct Upgrade;
+
+impl Upgrade {
+    fn begin(ctx: &mut Context<'_, Self>, large: usize) {
+        ctx.send(&"x".repeat(large)).unwrap();
+        ctx.send("go ahead").unwrap();
+        ctx.set_layer(Shift::new(3)).unwrap();
+        assert_eq!(ctx.set_layer(Shift::new(4)), Err(SecondLayer));
+        ctx.send("secret").unwrap();
+    }
+}
+
+impl Handler for Upgrade {
+    type Decoder = LineDecoder;
+    type Encoder = LineEncoder;
+    type Message = ();
+
+    fn codec(&mut self) -> (LineDecoder, LineEncoder) {
+        Default::default()
+    }
+
+    fn input(&mut self, line: String, ctx: &mut Context<'_, Self>) {
+        match line.strip_prefix("upgrade ") {
+            Some("later") => ctx.pause_input(),
+            Some(large) => Self::begin(ctx, large.parse().unwrap()),
+            None => ctx.send(&line).unwrap(),
+        }
+    }
+
+    fn message(&mut self, _message: (), ctx: &mut Context<'_, Self>) {
+        Self::begin(ctx, 1);
+        ctx.resume_input();
+    }
+}
+
+/// What comes after the plain part of the answer.
+fn layered_answer(peer: &mut Peer, large: usize) {
+    assert_eq!(peer.line().len(), large);
+    assert_eq!(peer.line(), "go ahead");
+    let mut rest = [0; 16];
+    peer.stream.read_exact(&mut rest).unwrap();
+    assert_eq!(rest[0], 3, "the layer's own");
+    assert_eq!(rest[1..], shifted(b"secret\r\nhello\r\n", 5));
+}
+
+/// Waits until so many bytes have come.
+fn until(server: &Server<()>, bytes_in: u64) {
+    let begun = Instant::now();
+    while server.stats().bytes_in < bytes_in {
+        assert!(begun.elapsed() < PATIENCE, "{:?}", server.stats());
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn a_layer_in_mid_stream_begins_after_what_was_sent_and_with_what_has_come() {
+    let mut config = ServerConfig::default();
+    config.reactor.write_buffer = 32 << 20;
+    let server = serve(&config, |_| Upgrade);
+    let address = server.local_addrs()[0].inet().unwrap();
+    let hello = [vec![5], shifted(b"hello\r\n", 3)].concat();
+    let stream = [b"plain\r\nupgrade 1\r\n".to_vec(), hello.clone()].concat();
+    for cut in 0..stream.len() {
+        let mut peer = Peer::connect(address);
+        peer.send(&stream[..cut]);
+        peer.send(&stream[cut..]);
+        assert_eq!(peer.line(), "plain");
+        layered_answer(&mut peer, 1);
+    }
+    // More than the kernel takes before the peer reads, and the peer's part of the layer at once.
+    let mut peer = Peer::connect(address);
+    let before = server.stats().bytes_in;
+    peer.send("upgrade 9000000\r\n");
+    peer.send(&hello);
+    until(&server, before + 17);
+    assert!(
+        server.stats().bytes_out < 9_000_000,
+        "much waits for its reader"
+    );
+    layered_answer(&mut peer, 9_000_000);
+    // Begun from elsewhere, while input is kept.
+    drop(peer);
+    let mut peer = Peer::connect(address);
+    let before = server.stats().bytes_in;
+    peer.send([b"upgrade later\r\n".to_vec(), hello].concat());
+    until(&server, before + 15 + 8);
+    assert!(server.connections().broadcast(&()) > 0);
+    layered_answer(&mut peer, 1);
 }

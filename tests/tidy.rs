@@ -23,6 +23,7 @@ const ON_SOCKETS: &[&str] = &[
     "tests/client_support",
     "tests/client_websocket",
     "tests/e2e",
+    "tests/faults",
     "tests/interop",
     "tests/link",
     "tests/link_bridge",
@@ -290,20 +291,12 @@ impl Broken {
 #[test]
 fn the_parity_table_is_whole() {
     let table = include_str!("../docs/parity-server.md");
-    let mut broken = Vec::new();
-    for (letter, last) in [('B', 121), ('E', 5), ('P', 3), ('X', 20)] {
-        for number in 1..=last {
-            let row = format!("\n| {letter}{number} ");
-            if table.matches(&row).count() != 1 {
-                broken.push(format!("{letter}{number}: one row is wanted"));
-            }
-        }
-    }
-    let all: String = sources()
+    let items = [('B', 121), ('E', 5), ('P', 3), ('X', 20)];
+    let mut broken: Vec<String> = items
         .iter()
-        .filter(|s| s.is_rust())
-        .map(|s| &*s.text)
+        .flat_map(|(letter, last)| without_a_row(table, *letter, 1..=*last))
         .collect();
+    let all = all_of_rust();
     for code in table.split('`').skip(1).step_by(2) {
         let Some((file, tests)) = code.split_once(": ") else {
             continue;
@@ -320,4 +313,40 @@ fn the_parity_table_is_whole() {
         }
     }
     assert!(broken.is_empty(), "{broken:#?}");
+}
+
+/// The same for the table of `tcp`, which names methods and options too.
+#[test]
+fn the_parity_table_of_tcp_is_whole() {
+    let table = include_str!("../docs/parity-tcp.md");
+    let mut broken = without_a_row(table, 'T', 1..=80);
+    broken.extend(without_a_row(table, 'X', 18..=18));
+    let all = all_of_rust();
+    let is_name = |code: &&str| {
+        let letter = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
+        code.contains('_') && code.chars().all(letter)
+    };
+    for name in table.split('`').skip(1).step_by(2).filter(is_name) {
+        let is_there = [format!("fn {name}("), format!("pub {name}: ")];
+        if !is_there.iter().any(|text| all.contains(text)) {
+            broken.push(format!("there is no {name}"));
+        }
+    }
+    assert!(broken.is_empty(), "{broken:#?}");
+}
+
+fn without_a_row(table: &str, letter: char, numbers: std::ops::RangeInclusive<u32>) -> Vec<String> {
+    let row = |number: &u32| format!("\n| {letter}{number} ");
+    numbers
+        .filter(|number| table.matches(&row(number)).count() != 1)
+        .map(|number| format!("{letter}{number}: one row is wanted"))
+        .collect()
+}
+
+fn all_of_rust() -> String {
+    sources()
+        .iter()
+        .filter(|s| s.is_rust())
+        .map(|s| &*s.text)
+        .collect()
 }

@@ -1,9 +1,10 @@
 //! The listener: `tiny_http` on a loopback address, with precautions.
 //!
 //! Its library may leave a connection waiting behind others that are kept open, ends its acceptor
-//! at the first error, and reserves memory for whatever length an unread body declares. So each
-//! answer asks the client to close, a connection to ourselves now and then makes the library go on,
-//! the acceptor is replaced when it ends, and requests with bodies go another way (see `unread`).
+//! at the first error or panics there without a word, and reserves memory for whatever length an
+//! unread body declares. So each answer asks the client to close, a request to ourselves now and
+//! then makes the library go on and shows that it does, the acceptor is replaced when it ends, and
+//! requests with bodies go another way (see `unread`).
 //! What a program on the same machine can still do is hold its own connections open; the public
 //! listener has none of this.
 
@@ -31,9 +32,12 @@ const WAITING: usize = 32;
 const WRITE_TIMEOUT: Duration = Duration::from_secs(2);
 /// Pause before a new acceptor after an error: most often there are no files left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
-/// After so long without a request a connection to ourselves makes the library look for
-/// connections that it has accepted and left to threads that are not free.
+/// After so long without a request one to ourselves makes the library look for connections that it
+/// has accepted and left to threads that are not free.
 const NUDGE: Duration = Duration::from_secs(1);
+/// So many of these in a row that do not arrive mean that the acceptor is gone: it ends without an
+/// error when it has taken the last file descriptor.
+const LOST_NUDGES: u32 = 3;
 
 /// Who knows the numbers.
 pub trait Source: Send + Sync + 'static {
@@ -154,34 +158,43 @@ impl Shared {
 
     /// Passes requests on until it is told to stop.
     fn receive(&self, requests: &Sender<Request>) {
+        let mut lost = 0;
         while !self.is_stopping() {
             let server = Arc::clone(&self.server.lock());
             match server.recv_timeout(NUDGE) {
-                Ok(None) if !self.is_stopping() => self.nudge(),
-                Ok(None) => return,
+                Ok(None) if self.is_stopping() => return,
+                Ok(None) if lost < LOST_NUDGES => lost += u32::from(self.nudge()),
+                Ok(None) => {
+                    lost = 0;
+                    self.replace_acceptor(&server, "nothing is accepted", requests);
+                }
                 Ok(Some(request)) => {
+                    lost = 0;
                     if requests.send(request).is_err() {
                         return;
                     }
                 }
                 Err(_) if self.is_stopping() => return,
-                Err(error) => self.replace_acceptor(&server, &error, requests),
+                Err(error) => self.replace_acceptor(&server, &error.to_string(), requests),
             }
         }
     }
 
     /// The library starts a thread for a connection when it sees none free. In a burst it sees some
     /// that are about to be taken, and the rest of the burst waits for these. A connection that
-    /// comes later gets a new thread, which then takes what waits.
-    fn nudge(&self) {
-        if let Ok(address) = self.listener.local_addr() {
-            let _ = TcpStream::connect_timeout(&address, ACCEPT_PAUSE);
-        }
+    /// comes later gets a new thread, which then takes what waits. Tells whether a request is on
+    /// its way.
+    fn nudge(&self) -> bool {
+        let address = self.listener.local_addr();
+        let stream = address.and_then(|at| TcpStream::connect_timeout(&at, ACCEPT_PAUSE));
+        stream
+            .and_then(|mut stream| stream.write_all(b"HEAD /healthz HTTP/1.0\r\n\r\n"))
+            .is_ok()
     }
 
     /// The library's acceptor has ended: start another on the kept listener. What the old one has
     /// received is still answered.
-    fn replace_acceptor(&self, old: &Server, error: &io::Error, requests: &Sender<Request>) {
+    fn replace_acceptor(&self, old: &Server, error: &str, requests: &Sender<Request>) {
         log::warn!("operations listener: accept failed, starting anew: {error}");
         while let Ok(Some(request)) = old.try_recv() {
             let _ = requests.send(request);
@@ -385,7 +398,7 @@ mod tests {
         let shared = &listener.shared;
         let old = Arc::clone(&shared.server.lock());
         let (requests, _waiting) = bounded(1);
-        shared.replace_acceptor(&old, &io::Error::other("no files left"), &requests);
+        shared.replace_acceptor(&old, "no files left", &requests);
         assert!(!Arc::ptr_eq(&old, &shared.server.lock()));
         drop(old);
         // The receiver may still wait for the old one, whose acceptor may still take a connection.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 /// The server; killed when dropped.
@@ -19,11 +19,28 @@ pub(crate) struct Metrics {
     pub(crate) resident: f64,
 }
 
+/// The program that `cargo test` has built, or a given one.
+fn binary() -> String {
+    let given = ["ABUSE_BIN", "FAULTS_BIN"]
+        .iter()
+        .find_map(|name| std::env::var(name).ok());
+    given.unwrap_or_else(|| env!("CARGO_BIN_EXE_bayeux").to_owned())
+}
+
 impl Program {
     pub(crate) fn start(flags: &[&str]) -> Self {
-        let binary = std::env::var("ABUSE_BIN");
-        let binary = binary.unwrap_or_else(|_| env!("CARGO_BIN_EXE_bayeux").to_owned());
-        let mut command = Command::new(&binary);
+        Self::run(Command::new(binary()), flags)
+    }
+
+    /// One that may open no more than so many files.
+    pub(crate) fn with_files(most: u32, flags: &[&str]) -> Self {
+        let mut command = Command::new("sh");
+        let script = format!("ulimit -n {most}; exec \"$0\" \"$@\"");
+        command.args(["-c", &script]).arg(binary());
+        Self::run(command, flags)
+    }
+
+    fn run(mut command: Command, flags: &[&str]) -> Self {
         for (name, _) in std::env::vars_os() {
             if name.to_string_lossy().starts_with("BAYEUX_") {
                 command.env_remove(name);
@@ -41,7 +58,7 @@ impl Program {
             .stdin(Stdio::null())
             .stderr(Stdio::piped())
             .spawn()
-            .unwrap_or_else(|error| panic!("{binary}: {error}"));
+            .unwrap_or_else(|error| panic!("{}: {error}", binary()));
         let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
         let mut after = |beginning: &str| loop {
             let line = lines.next().expect("the server says where it is").unwrap();
@@ -75,6 +92,13 @@ impl Program {
         }
     }
 
+    /// Asks for the numbers, and does not wait for them.
+    pub(crate) fn knock(&self) {
+        if let Ok(mut stream) = TcpStream::connect(self.operations) {
+            let _ = stream.write_all(b"GET /metrics HTTP/1.0\r\nHost: x\r\n\r\n");
+        }
+    }
+
     fn scrape(&self) -> String {
         let mut stream = TcpStream::connect(self.operations).expect("the operations listener");
         stream
@@ -86,6 +110,25 @@ impl Program {
         let mut text = String::new();
         stream.read_to_string(&mut text).expect("the numbers");
         text
+    }
+
+    /// Sends it a signal.
+    #[cfg(unix)]
+    pub(crate) fn signal(&self, signal: rustix::process::Signal) {
+        let id = rustix::process::Pid::from_child(&self.child);
+        rustix::process::kill_process(id, signal).expect("the server runs");
+    }
+
+    /// How it ended; `None` if it has not within that time.
+    pub(crate) fn ended(&mut self, within: Duration) -> Option<ExitStatus> {
+        let begun = Instant::now();
+        loop {
+            match self.child.try_wait().expect("a child of ours") {
+                Some(status) => return Some(status),
+                None if begun.elapsed() > within => return None,
+                None => std::thread::sleep(Duration::from_millis(5)),
+            }
+        }
     }
 
     /// Bytes of memory that the process occupies.

@@ -49,22 +49,12 @@ impl World {
 
     /// A socket without a session.
     pub(crate) fn socket(&self) -> Socket {
-        let mut socket = self.tcp();
-        socket.send_raw(UPGRADE.as_bytes());
-        let head = socket.head();
-        assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
-        socket
+        self.tcp().upgraded()
     }
 
     /// A connection.
     pub(crate) fn tcp(&self) -> Socket {
-        let stream = TcpStream::connect(self.address).unwrap();
-        stream.set_nodelay(true).unwrap();
-        Socket {
-            stream,
-            read: Vec::new(),
-            items: VecDeque::new(),
-        }
+        Socket::open(self.address)
     }
 
     /// A socket with a session that has connected, and is subscribed to the channel.
@@ -150,6 +140,24 @@ pub(crate) struct Socket {
 }
 
 impl Socket {
+    pub(crate) fn open(address: SocketAddr) -> Self {
+        let stream = TcpStream::connect(address).unwrap();
+        stream.set_nodelay(true).unwrap();
+        Self {
+            stream,
+            read: Vec::new(),
+            items: VecDeque::new(),
+        }
+    }
+
+    /// Makes a WebSocket of a connection.
+    pub(crate) fn upgraded(mut self) -> Self {
+        self.send_raw(UPGRADE.as_bytes());
+        let head = self.head();
+        assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
+        self
+    }
+
     pub(crate) fn send_raw(&mut self, bytes: &[u8]) {
         self.stream.write_all(bytes).unwrap();
     }
@@ -309,7 +317,8 @@ pub(crate) fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
     out
 }
 
-fn parse(bytes: &[u8]) -> Option<(Frame, usize)> {
+/// The first frame of a server, and its length.
+pub(crate) fn parse(bytes: &[u8]) -> Option<(Frame, usize)> {
     let (first, second) = (*bytes.first()?, *bytes.get(1)?);
     assert_eq!(second & 0x80, 0, "frames of a server are not masked");
     assert_eq!(first & 0x70, 0, "no reserved bits");

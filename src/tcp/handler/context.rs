@@ -10,7 +10,7 @@ use super::registry::Connections;
 use super::session::State;
 use crate::tcp::Address;
 use crate::tcp::codec::{EncodeError, Encoder};
-use crate::tcp::reactor::{CloseReason, Io, Layer};
+use crate::tcp::reactor::{CloseReason, Io, Layer, SecondLayer};
 
 /// The connection of a handler, lent to one call.
 pub struct Context<'a, H: Handler> {
@@ -113,10 +113,18 @@ impl<H: Handler> Context<'_, H> {
     }
 
     /// Puts a layer under the connection, for example TLS after STARTTLS. What was sent before goes
-    /// without it. Input that was decoded must not contain bytes that belong to the layer.
-    pub fn set_layer(&mut self, layer: Box<dyn Layer>) {
+    /// without it, however long the peer takes; what has come and was not decoded goes to the
+    /// layer, so that nothing of it is taken for something that came through it.
+    ///
+    /// # Errors
+    /// There is a layer already, perhaps of a step before the connection was opened; it stays.
+    pub fn set_layer(&mut self, layer: Box<dyn Layer>) -> Result<(), SecondLayer> {
         self.flush();
-        self.io.set_layer(layer, Vec::new());
+        self.io.set_layer(layer, Vec::new())?;
+        let early = std::mem::take(self.io.unconsumed_mut());
+        self.io.push_early(&early);
+        self.state.layer_begun = true;
+        Ok(())
     }
 
     /// Wants no items for now. The peer is stopped by flow control when enough has been read ahead.

@@ -30,6 +30,8 @@ pub(super) struct State<H: Handler> {
     pub(super) idle_timeout: Option<Duration>,
     /// The handler wants to be told when everything is flushed.
     pub(super) notify_flushed: bool,
+    /// The handler has put a layer under the connection; what comes next in the same input is its.
+    pub(super) layer_begun: bool,
     config: Arc<SessionConfig>,
     /// When something last came or went.
     active_at: Instant,
@@ -69,6 +71,7 @@ impl<H: Handler> Session<H> {
             opened_at: now,
             idle_timeout: config.idle_timeout,
             notify_flushed: false,
+            layer_begun: false,
             config: Arc::clone(config),
             active_at: now,
             traffic: 0,
@@ -212,6 +215,8 @@ impl<H: Handler> Session<H> {
     fn decode(&mut self, io: &mut Io<'_>, output: &mut Vec<u8>, input: &[u8]) -> usize {
         let mut consumed = 0;
         let mut left = self.state.config.per_turn.max(1);
+        // A layer that was begun by another call has got what was kept.
+        self.state.layer_begun = false;
         while !io.is_closing() && !io.is_input_paused() {
             let rest = &input[consumed..];
             if left == 0 {
@@ -253,6 +258,10 @@ impl<H: Handler> Session<H> {
                         }
                     });
                 }
+            }
+            if std::mem::take(&mut self.state.layer_begun) {
+                io.push_early(&input[consumed..]);
+                return input.len();
             }
         }
         if self.state.end == End::Pending && consumed == input.len() && !io.is_input_paused() {

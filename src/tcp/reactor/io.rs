@@ -8,6 +8,18 @@ use super::service::CloseReason;
 use super::stream::Layer;
 use crate::tcp::Address;
 
+/// A connection can have one layer, and has one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SecondLayer;
+
+impl std::fmt::Display for SecondLayer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("the connection has a layer already")
+    }
+}
+
+impl std::error::Error for SecondLayer {}
+
 /// The reactor's side of a connection, lent to a callback.
 pub struct Io<'a> {
     pub(super) core: &'a mut Core,
@@ -176,10 +188,25 @@ impl Io<'_> {
         self.core.bytes_out
     }
 
-    /// Puts a layer under the connection from here on, for example TLS after STARTTLS. `early` is
-    /// input that belongs to the layer; the running `input` call must count it as consumed.
-    pub fn set_layer(&mut self, layer: Box<dyn Layer>, early: Vec<u8>) {
+    /// Puts a layer under the connection from here on, for example TLS after STARTTLS. What was
+    /// written before goes without it, and the layer can write when that has gone. `early` is input
+    /// that belongs to the layer; the running `input` call must count it as consumed.
+    ///
+    /// # Errors
+    /// There is a layer already; it stays.
+    pub fn set_layer(&mut self, layer: Box<dyn Layer>, early: Vec<u8>) -> Result<(), SecondLayer> {
+        if self.core.stream.is_layered() {
+            return Err(SecondLayer);
+        }
         self.core.flags.more = !early.is_empty();
-        self.core.stream.set_layer(layer, early);
+        let before = std::mem::take(&mut self.core.output);
+        self.core.stream.set_layer(layer, early, before);
+        Ok(())
+    }
+
+    /// Gives the layer more input that came before it and belongs to it.
+    pub(in crate::tcp) fn push_early(&mut self, bytes: &[u8]) {
+        self.core.flags.more |= !bytes.is_empty();
+        self.core.stream.push_early(bytes);
     }
 }

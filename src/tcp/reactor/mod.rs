@@ -84,7 +84,7 @@ pub use connect::{Connect, ConnectOptions};
 pub use connection::WriteError;
 pub use counters::Stats;
 pub use handle::{Reactor, Stopped};
-pub use io::Io;
+pub use io::{Io, SecondLayer};
 pub use mailbox::Waker;
 pub use preconnect::{Early, PreConnect, Preamble, Progress, Step};
 pub use service::{CloseReason, Refuse, Service};

@@ -297,7 +297,8 @@ fn step(core: &mut Core, opening: &mut Opening) -> Result<Taken, CloseReason> {
         Ok(Step::Layer(layer)) => {
             let early = mem::take(&mut core.input);
             core.flags.more = !early.is_empty();
-            core.stream.set_layer(layer, early);
+            let before = mem::take(&mut core.output);
+            core.stream.set_layer(layer, early, before);
         }
     }
     Ok(Taken::One)

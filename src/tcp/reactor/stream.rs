@@ -6,6 +6,7 @@ use std::net::Shutdown;
 
 use socket2::Socket;
 
+use super::output::Output;
 use super::poll::Source;
 
 /// Something between the socket and the service that changes the bytes on their way, as TLS does.
@@ -44,6 +45,8 @@ pub struct Wire<'a> {
     socket: &'a Socket,
     /// Bytes that were read before the layer came; they are read first.
     early: &'a mut Vec<u8>,
+    /// Bytes that were written before the layer came; they go out first.
+    before: &'a mut Output,
     /// How many bytes the socket has taken.
     sent: &'a mut u64,
 }
@@ -63,14 +66,28 @@ impl Read for Wire<'_> {
     }
 }
 
+impl Wire<'_> {
+    /// Sends what was written before the layer came; until that has gone, `WouldBlock`.
+    fn send_before(&mut self) -> io::Result<()> {
+        while !self.before.is_empty() {
+            let n = send(self.socket, self.before.bytes())?;
+            self.before.consume(n);
+            *self.sent += n as u64;
+        }
+        Ok(())
+    }
+}
+
 impl Write for Wire<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.send_before()?;
         let n = send(self.socket, bytes)?;
         *self.sent += n as u64;
         Ok(n)
     }
 
     fn write_vectored(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        self.send_before()?;
         let n = send_vectored(self.socket, slices)?;
         *self.sent += n as u64;
         Ok(n)
@@ -89,8 +106,22 @@ pub(super) struct Stream {
 struct Layered {
     layer: Box<dyn Layer>,
     early: Vec<u8>,
+    before: Output,
     /// Bytes that the socket has taken and nobody has asked for yet.
     sent: u64,
+}
+
+impl Layered {
+    /// The layer, and the socket as it may see it.
+    fn split<'a>(&'a mut self, socket: &'a Socket) -> (&'a mut dyn Layer, Wire<'a>) {
+        let wire = Wire {
+            socket,
+            early: &mut self.early,
+            before: &mut self.before,
+            sent: &mut self.sent,
+        };
+        (&mut *self.layer, wire)
+    }
 }
 
 impl Stream {
@@ -110,13 +141,21 @@ impl Stream {
     }
 
     /// Puts a layer between the socket and the service. `early` are bytes that have been read and
-    /// belong to it.
-    pub(super) fn set_layer(&mut self, layer: Box<dyn Layer>, early: Vec<u8>) {
+    /// belong to it, `before` bytes that have been written and do not.
+    pub(super) fn set_layer(&mut self, layer: Box<dyn Layer>, early: Vec<u8>, before: Output) {
         self.layered = Some(Box::new(Layered {
             layer,
             early,
+            before,
             sent: 0,
         }));
+    }
+
+    /// Gives the layer more that has been read and belongs to it.
+    pub(super) fn push_early(&mut self, bytes: &[u8]) {
+        if let Some(layered) = &mut self.layered {
+            layered.early.extend_from_slice(bytes);
+        }
     }
 
     /// Whether bytes may wait here although the socket has none, so that reading must go on until
@@ -132,12 +171,14 @@ impl Stream {
     }
 
     pub(super) fn wants_write(&self) -> bool {
-        self.layered.as_ref().is_some_and(|l| l.layer.wants_write())
+        let wants = |l: &Layered| !l.before.is_empty() || l.layer.wants_write();
+        self.layered.as_deref().is_some_and(wants)
     }
 
-    /// What the layer holds of the bytes that it was given to write.
+    /// What the layer holds of the bytes that it was given to write, and what has to go before.
     pub(super) fn unsent(&self) -> usize {
-        self.layered.as_ref().map_or(0, |l| l.layer.unsent())
+        let unsent = |l: &Layered| l.before.len() + l.layer.unsent();
+        self.layered.as_deref().map_or(0, unsent)
     }
 
     /// How many bytes the socket has taken from the layer since this was asked.
@@ -148,28 +189,20 @@ impl Stream {
     pub(super) fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         match self.layered.as_deref_mut() {
             None => receive(self.source.socket(), buffer),
-            Some(Layered { layer, early, sent }) => layer.read(
-                &mut Wire {
-                    socket: self.source.socket(),
-                    early,
-                    sent,
-                },
-                buffer,
-            ),
+            Some(layered) => {
+                let (layer, mut wire) = layered.split(self.source.socket());
+                layer.read(&mut wire, buffer)
+            }
         }
     }
 
     pub(super) fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         match self.layered.as_deref_mut() {
             None => send(self.source.socket(), bytes),
-            Some(Layered { layer, early, sent }) => layer.write(
-                &mut Wire {
-                    socket: self.source.socket(),
-                    early,
-                    sent,
-                },
-                bytes,
-            ),
+            Some(layered) => {
+                let (layer, mut wire) = layered.split(self.source.socket());
+                layer.write(&mut wire, bytes)
+            }
         }
     }
 
@@ -192,11 +225,11 @@ impl Stream {
     pub(super) fn flush(&mut self) -> io::Result<()> {
         match self.layered.as_deref_mut() {
             None => Ok(()),
-            Some(Layered { layer, early, sent }) => layer.flush(&mut Wire {
-                socket: self.source.socket(),
-                early,
-                sent,
-            }),
+            Some(layered) => {
+                let (layer, mut wire) = layered.split(self.source.socket());
+                wire.send_before()?;
+                layer.flush(&mut wire)
+            }
         }
     }
 
@@ -204,11 +237,10 @@ impl Stream {
     pub(super) fn finish(&mut self) -> io::Result<()> {
         match self.layered.as_deref_mut() {
             None => Ok(()),
-            Some(Layered { layer, early, sent }) => layer.finish(&mut Wire {
-                socket: self.source.socket(),
-                early,
-                sent,
-            }),
+            Some(layered) => {
+                let (layer, mut wire) = layered.split(self.source.socket());
+                layer.finish(&mut wire)
+            }
         }
     }
 

@@ -22,6 +22,8 @@ mod mask;
 #[cfg(test)]
 mod mutations;
 #[cfg(test)]
+mod rules;
+#[cfg(test)]
 mod testing;
 mod upgrade;
 

@@ -1,0 +1,79 @@
+//! A service that takes its time, and a policy that is asked about everything.
+
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use bayeux::config::Config;
+use bayeux::{Access, Decision, Question, Server, ServiceCall};
+use serde_json::json;
+
+use super::good::Good;
+use super::http::Connection;
+use super::scale::{alone, few, is_full, post, session, span, tell, tell_latencies};
+
+/// How long each call takes.
+const SERVICE: Duration = Duration::from_secs(1);
+
+#[test]
+fn a_service_that_sleeps_holds_up_its_callers_only() {
+    let _alone = alone();
+    let callers = few(50);
+    tell(&format!(
+        "\n== a service that takes {SERVICE:?}, {callers} callers, with a policy"
+    ));
+    let config = Config {
+        listen: vec!["127.0.0.1:0".parse().unwrap()],
+        demo: Some(false),
+        timeout: Duration::from_secs(2),
+        ..Config::default()
+    };
+    let sleepy = |_: &ServiceCall<'_>| {
+        std::thread::sleep(SERVICE);
+        Ok(Vec::new())
+    };
+    let server = Server::builder()
+        .config(config)
+        .policy(|_: &Question<'_>| Decision::Allow)
+        .service("/service/sleepy", Access::Sessions, sleepy)
+        .start()
+        .unwrap();
+    let address = server.local_addrs()[0];
+    let good = Good::start(address, few(100));
+    good.measured(span().min(Duration::from_secs(2)));
+    let peace = good.measured(span());
+    let (over, answers) = (AtomicBool::new(false), AtomicUsize::new(0));
+    let called = std::thread::scope(|scope| {
+        for _ in 0..callers {
+            scope.spawn(|| call(address, &over, &answers));
+        }
+        let called = good.measured(span() + SERVICE);
+        over.store(true, Ordering::Relaxed);
+        called
+    });
+    tell_latencies("others", &peace, &called);
+    let answers = answers.load(Ordering::Relaxed);
+    tell(&format!("   {answers} calls were answered"));
+    assert!(answers > 0);
+    assert_eq!(good.stop(), Vec::<String>::new());
+    // Nobody has waited for a call; at the full size nobody has felt any.
+    let most = if is_full() { 20.0 } else { 900.0 };
+    assert!(called.p99_ms() < most, "{} ms", called.p99_ms());
+}
+
+/// Calls, one after the other.
+fn call(address: SocketAddr, over: &AtomicBool, answers: &AtomicUsize) {
+    let mut connection = Connection::open(address);
+    let id = session(&mut connection);
+    let message = json!({"channel": "/service/sleepy", "clientId": id, "data": 1});
+    while !over.load(Ordering::Relaxed) {
+        connection.send(post(&message));
+        let reply = connection.response().messages().remove(0);
+        let error = reply["error"].as_str().unwrap_or_default();
+        assert!(
+            reply["successful"] == true || error.starts_with("503:"),
+            "{reply}"
+        );
+        answers.fetch_add(1, Ordering::Relaxed);
+    }
+}

@@ -329,6 +329,22 @@ fn work_is_spread_over_those_that_share_it() {
 }
 
 #[test]
+fn a_handler_may_own_what_uses_the_node_when_it_is_dropped() {
+    let node = node("a");
+    let own = |name: &str| {
+        let inner = node.export(name, adder()).unwrap();
+        move |_: Message| assert_eq!(inner.node().name(), "a")
+    };
+    let outer = node.export("outer", own("inner")).unwrap();
+    assert!(node.export("outer", own("refused")).is_err());
+    assert!(!node.wait_for("refused", Duration::ZERO));
+    drop(outer);
+    assert!(node.aliases().is_empty());
+    node.export("last", own("all")).unwrap().keep();
+    node.shutdown(LONG);
+}
+
+#[test]
 fn a_call_can_be_given_up() {
     let (hub, address) = hub();
     let a = linked("a", &address);

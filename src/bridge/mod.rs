@@ -1,12 +1,12 @@
-//! Linked processes as part of a Bayeux server: they subscribe and publish as local clients, push to
-//! one client, handle `/service/NAME`, and decide what clients may do.
+//! Linked processes as part of a Bayeux server: they subscribe and publish as local clients, push
+//! to one client, handle `/service/NAME`, and decide what clients may do.
 //!
-//! In scope: what the server exports under [`ALIAS`], what it does with the aliases of others, and a
-//! small client for those others. Out of scope: links (`link`), sessions and channels (`broker`).
+//! In scope: what the server exports under [`ALIAS`], what it does with the aliases of others, and
+//! a small client for those others. Out of scope: links (`link`), sessions and channels (`broker`).
 //!
 //! | A linked process | does |
 //! |---|---|
-//! | calls `bayeux`, `publish`, `[channel, data]` | publishes; the answer is the number of receivers |
+//! | calls `bayeux`, `publish`, `[channel, data]` | publishes; the answer: how many receivers |
 //! | calls `bayeux`, `push`, `[client id, channel, data]` | sends to one client |
 //! | posts to `bayeux`, `subscribe`, `pattern`, in the name of an alias | gets `message` there |
 //! | posts to `bayeux`, `unsubscribe`, `pattern`, in that name | gets no more |

@@ -18,8 +18,8 @@ use crate::link::{
 };
 use crate::protocol::{ClientId, Publication};
 
-/// How long a message waits for room on its way to a linked process. Meanwhile the next ones wait in
-/// the queue of its local client, which drops the oldest when it is full.
+/// How long a message waits for room on its way to a linked process. Meanwhile the next ones wait
+/// in the queue of its local client, which drops the oldest when it is full.
 const PATIENCE: Duration = Duration::from_secs(1);
 
 /// A server that linked processes take part in. Dropping it ends that.

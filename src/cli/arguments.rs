@@ -195,7 +195,7 @@ fn timeout() -> Arg {
 }
 
 /// The options of every command that talks to a server.
-fn remote() -> [Arg; 4] {
+fn remote() -> Vec<Arg> {
     let transport = Arg::new("transport")
         .long("transport")
         .value_name("TRANSPORT")
@@ -217,7 +217,19 @@ fn remote() -> [Arg; 4] {
         .long("debug")
         .action(ArgAction::SetTrue)
         .help("Show on standard error which messages come and go");
-    [transport, header, ext, debug]
+    #[cfg(feature = "client-tls")]
+    let ca = Arg::new("ca")
+        .long("ca")
+        .value_name("FILE")
+        .help("Root certificates (PEM) to check the server's against [default: Mozilla's]");
+    vec![
+        transport,
+        header,
+        ext,
+        #[cfg(feature = "client-tls")]
+        ca,
+        debug,
+    ]
 }
 
 /// The arguments of a command that reads a configuration.

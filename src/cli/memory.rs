@@ -33,7 +33,7 @@ mod glibc {
     /// Ends with the process.
     fn run() {
         loop {
-            thread::sleep(PERIOD);
+            thread::park_timeout(PERIOD);
             // SAFETY: frees nothing that is in use; any thread may call it at any time.
             #[allow(unsafe_code)]
             unsafe {

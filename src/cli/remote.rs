@@ -44,6 +44,10 @@ pub(super) fn quiet_client(matches: &ArgMatches) -> Result<ClientBuilder, Failur
         })?;
         builder = builder.header(name.trim(), value.trim());
     }
+    #[cfg(feature = "client-tls")]
+    if let Some(file) = matches.get_one::<String>("ca") {
+        builder = builder.root_certificates(file.as_ref());
+    }
     if let Some(ext) = matches.get_one::<String>("ext") {
         let ext = input::json(ext).map_err(|why| Failure::wrong(format!("--ext: {why}")))?;
         builder = builder.ext(ext);

@@ -63,6 +63,17 @@ impl ClientBuilder {
         self
     }
 
+    /// A file with the root certificates, in PEM, of which the server's has to come. By default
+    /// those that Mozilla trusts. Read here; what is wrong with it is told when the client starts.
+    #[cfg(feature = "client-tls")]
+    pub fn root_certificates(mut self, file: &std::path::Path) -> Self {
+        match crate::tcp::tls::certificates(file) {
+            Ok(roots) => self.options.roots = Some(roots),
+            Err(error) => self.complain(Error::Config(error.to_string())),
+        }
+        self
+    }
+
     /// Members for the `ext` of every handshake.
     pub fn ext<T: Serialize + ?Sized>(mut self, ext: &T) -> Self {
         match wire::to_ext(ext) {

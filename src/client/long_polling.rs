@@ -27,8 +27,10 @@ impl LongPolling {
             .max_redirects_will_error(false)
             .proxy(None)
             .user_agent(USER_AGENT)
-            .accept("application/json")
-            .build();
+            .accept("application/json");
+        #[cfg(feature = "client-tls")]
+        let config = config.tls_config(super::tls::config(&peer));
+        let config = config.build();
         let uri = peer.endpoint.http();
         let agent = Agent::new_with_config(config);
         Self { agent, uri, peer }

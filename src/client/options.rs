@@ -18,7 +18,13 @@ pub(crate) struct Options {
     pub(crate) batch_bytes: usize,
     pub(crate) callback_queue: usize,
     pub(crate) acknowledged: bool,
+    /// Instead of the roots of Mozilla.
+    #[cfg(feature = "client-tls")]
+    pub(crate) roots: Option<Roots>,
 }
+
+#[cfg(feature = "client-tls")]
+pub(crate) type Roots = Vec<rustls::pki_types::CertificateDer<'static>>;
 
 impl Default for Options {
     fn default() -> Self {
@@ -36,6 +42,8 @@ impl Default for Options {
             batch_bytes: 256 << 10,
             callback_queue: 10_000,
             acknowledged: false,
+            #[cfg(feature = "client-tls")]
+            roots: None,
         }
     }
 }

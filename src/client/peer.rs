@@ -21,6 +21,8 @@ pub(crate) struct Peer {
     pub(crate) network_timeout: Duration,
     pub(crate) max_response: u64,
     pub(crate) clock: Arc<dyn Clock>,
+    #[cfg(feature = "client-tls")]
+    pub(crate) roots: Option<super::options::Roots>,
     jar: Mutex<Jar>,
 }
 
@@ -38,6 +40,8 @@ impl Peer {
             network_timeout: options.network_timeout,
             max_response: options.max_response,
             clock,
+            #[cfg(feature = "client-tls")]
+            roots: options.roots.clone(),
             jar,
         }
     }

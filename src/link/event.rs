@@ -6,7 +6,7 @@ use super::error::{FaultKind, LinkEnd};
 use super::hello::Peer;
 use super::{LinkId, NodeId};
 
-/// Something has happened. Told in order; see [`Node::observe`](super::Node::observe).
+/// Something has happened. Told in order; see [`Handle::observe`](super::Handle::observe).
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Event {

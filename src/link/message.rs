@@ -12,11 +12,11 @@ use super::router::Delivery;
 use super::{Fault, FaultKind, NodeId, PostError};
 
 /// Gets the messages to an alias of this node: one after the other, in the order of each sender, on
-/// a worker thread. It may block, and holds up nobody but those who wait for the same alias. A panic
-/// is answered with [`FaultKind::Panic`].
+/// a worker thread. It may block, and holds up nobody but those who wait for the same alias. A
+/// panic is answered with [`FaultKind::Panic`].
 pub trait Handler: Send + Sync + 'static {
-    /// Handles one message. A call that is not answered here, nor by its [`Reply`] later, fails with
-    /// [`FaultKind::NoAnswer`].
+    /// Handles one message. A call that is not answered here, nor by its [`Reply`] later, fails
+    /// with [`FaultKind::NoAnswer`].
     fn handle(&self, message: Message);
 }
 

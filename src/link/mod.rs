@@ -1,10 +1,10 @@
 //! Transparent messaging between processes: what one exports under an alias, all others can post to
 //! and call, whether it is in this process, at a neighbour, or behind several others.
 //!
-//! In scope: nodes, links between them over [`tcp`](crate::tcp), authentication, announcing aliases,
-//! posts and calls in order, reconnecting. Out of scope: what the messages mean; encryption, which is
-//! a layer that [`Config::accept_steps`] and [`Config::connect_steps`] can put under the links;
-//! Bayeux.
+//! In scope: nodes, links between them over [`tcp`](crate::tcp), authentication, announcing
+//! aliases, posts and calls in order, reconnecting. Out of scope: what the messages mean;
+//! encryption, which is a layer that [`Config::accept_steps`] and [`Config::connect_steps`] can put
+//! under the links; Bayeux.
 //!
 //! ```
 //! use std::time::Duration;
@@ -32,8 +32,8 @@
 //!
 //! # What is promised
 //!
-//! - **Order**: what a node sends to an alias of a node is handled in that order, by one thread at a
-//!   time.
+//! - **Order**: what a node sends to an alias of a node is handled in that order, by one thread at
+//!   a time.
 //! - **Once**: no message is handled twice, whatever happens to links on the way.
 //! - **Delivery**: an accepted message is kept until its receiver has it, and sent again by another
 //!   way or over a new link, for as long as both processes live and the receiver is not away for
@@ -42,8 +42,8 @@
 //! - **Back-pressure**: a slow handler slows down those who post to it, and nobody else.
 //! - **Names**: an alias belongs to the node that exported it first; only that node can remove it.
 //!   Exports that are shared by all their owners are used in turn.
-//! - **Trust**: peers prove to each other that they know the key; nothing is said before. What nodes
-//!   that are not neighbours are called is what neighbours say. Nothing is encrypted.
+//! - **Trust**: peers prove to each other that they know the key; nothing is said before. What
+//!   nodes that are not neighbours are called is what neighbours say. Nothing is encrypted.
 //!
 //! | File | What it holds |
 //! |---|---|

@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 use sha2::Sha256;
 
 /// Longer than anything takes here.
-pub(crate) const LONG: Duration = Duration::from_secs(30);
+pub(crate) const LONG: Duration = Duration::from_secs(60);
 pub(crate) const SECRET: &[u8] = b"the secret of all tests";
 
 pub(crate) fn key() -> Key {

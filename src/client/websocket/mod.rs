@@ -133,7 +133,7 @@ fn config(peer: &Peer, options: &Options) -> Result<ClientConfig, Error> {
     let network = options.network_timeout;
     #[cfg(feature = "client-tls")]
     let pre_connect = match peer.endpoint.is_secure() {
-        true => Arc::new([super::tls::step(peer.endpoint.host())?]) as Arc<[_]>,
+        true => Arc::new([super::tls::step(peer)?]) as Arc<[_]>,
         false => Arc::new([]) as Arc<[_]>,
     };
     #[cfg(not(feature = "client-tls"))]

@@ -126,9 +126,10 @@ impl Handle {
         shared: bool,
         handler: impl Handler,
     ) -> Result<Export, ExportError> {
-        let token = self
-            .shared
-            .with(|router| router.export(alias, shared, Arc::new(handler)))?;
+        // Kept beyond the call: if it is refused, it is not dropped while the router is locked.
+        let handler: Arc<dyn Handler> = Arc::new(handler);
+        let export = |router: &mut Router| router.export(alias, shared, Arc::clone(&handler));
+        let token = self.shared.with(export)?;
         Ok(Export {
             node: Self::new(&self.shared, alias),
             token,
@@ -314,8 +315,8 @@ impl Handle {
         self.shared.with(|router| router.reachable())
     }
 
-    /// Tells the observer what happens from now on, in order, on a worker thread. It may block; what
-    /// it is much too slow for is dropped and counted.
+    /// Tells the observer what happens from now on, in order, on a worker thread. It may block;
+    /// what it is much too slow for is dropped and counted.
     pub fn observe(&self, observer: impl Fn(&Event) + Send + Sync + 'static) {
         self.shared.add_observer(Arc::new(observer));
     }

@@ -120,6 +120,7 @@ impl Shared {
                 }
             }
         }
+        drop(effects.discard);
         let runs = effects.run.into_iter().map(Job::Run);
         for job in runs.chain(effects.events.then_some(Job::Observe)) {
             // Fails when the workers are gone; then nobody is to be run.

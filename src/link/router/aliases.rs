@@ -102,6 +102,7 @@ impl Router {
             self.remove_owner(&alias, self.me);
         }
         self.reject_all(&alias, export.inbox);
+        self.effects.discard.push(export.handler);
         true
     }
 

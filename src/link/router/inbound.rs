@@ -57,7 +57,8 @@ impl Router {
         }
     }
 
-    /// The stream of a message. `None`: it is from a time that is over, or its beginning is missing.
+    /// The stream of a message. `None`: it is from a time that is over, or its beginning is
+    /// missing.
     fn stream(&mut self, key: &StreamKey, epoch: u32, seq: u64) -> Option<&mut Inbound> {
         let known = self.inbound.get(key).map(|stream| stream.epoch);
         if known.is_some_and(|known| epoch < known) {

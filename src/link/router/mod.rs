@@ -18,17 +18,17 @@
 //! # How it spreads
 //!
 //! Every node counts the changes of its own state (its links and exports) and tells its neighbours.
-//! What is news to a node it passes on to all but the one it came from; what is not, it does not. So
-//! a change crosses each link once in each direction at the most, whatever cycles there are. A new
-//! link begins with all that each end knows. From the states every node works out the shortest way
-//! to every other; nothing is ever believed of a neighbour from anybody but itself.
+//! What is news to a node it passes on to all but the one it came from; what is not, it does not.
+//! So a change crosses each link once in each direction at the most, whatever cycles there are. A
+//! new link begins with all that each end knows. From the states every node works out the shortest
+//! way to every other; nothing is ever believed of a neighbour from anybody but itself.
 //!
 //! # How messages stay in order
 //!
-//! Messages from one node to one alias of another are numbered. The receiver takes them in order and
-//! once; the sender keeps them until the receiver has them, and sends them again when the way has
-//! changed. The receiver's handler sets the pace: it allows a number of messages ahead of what it has
-//! handled.
+//! Messages from one node to one alias of another are numbered. The receiver takes them in order
+//! and once; the sender keeps them until the receiver has them, and sends them again when the way
+//! has changed. The receiver's handler sets the pace: it allows a number of messages ahead of what
+//! it has handled.
 
 mod aliases;
 mod calls;
@@ -49,6 +49,7 @@ use std::time::Instant;
 
 use super::config::Limits;
 use super::error::LinkEnd;
+use super::message::Handler;
 use super::{LinkId, NodeId, Stats};
 pub(crate) use aliases::Delivery;
 use aliases::Export;
@@ -98,7 +99,7 @@ pub(crate) struct Router {
 }
 
 /// What is to be done outside, with the router unlocked.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(crate) struct Effects {
     /// Links for which output waits.
     pub(crate) wake: Vec<LinkId>,
@@ -110,6 +111,8 @@ pub(crate) struct Effects {
     pub(crate) changed: bool,
     /// Events wait, and nobody has been told.
     pub(crate) events: bool,
+    /// Handlers of exports that have ended, to be dropped: what they own may use the router.
+    pub(crate) discard: Vec<Arc<dyn Handler>>,
 }
 
 impl Router {

@@ -275,7 +275,9 @@ impl Router {
                 .count();
             self.undelivered(&address, posts as u64);
         }
-        self.exports.clear();
+        let exports = std::mem::take(&mut self.exports);
+        let handlers = exports.into_values().map(|export| export.handler);
+        self.effects.discard.extend(handlers);
         self.effects.changed = true;
     }
 

@@ -1,8 +1,8 @@
 //! The wire: frames as bytes and back.
 //!
 //! Every frame is its length (four bytes, the highest first), a byte for its kind, and its content.
-//! What nodes tell each other of themselves is JSON; what is sent on behalf of users has a header of
-//! fixed fields, which is all that a node on the way reads, before the user's JSON.
+//! What nodes tell each other of themselves is JSON; what is sent on behalf of users has a header
+//! of fixed fields, which is all that a node on the way reads, before the user's JSON.
 //!
 //! In scope: encoding, decoding, limits. Out of scope: what the frames bring about; JSON of users,
 //! which is kept as text and read by the receiving handler only.

@@ -261,7 +261,7 @@ fn a_restarted_server_is_found_again(place: Place) {
     let start = || {
         let start = || builder(config(place)).listen([address]).start().ok();
         let mut attempts = std::iter::repeat_with(|| {
-            std::thread::park_timeout(Duration::from_millis(5));
+            thread::park_timeout(Duration::from_millis(5));
             start()
         });
         attempts.by_ref().take(400).flatten().next().unwrap()

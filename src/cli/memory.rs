@@ -4,48 +4,89 @@
 //! come from the heap from then on, and of a heap only the end is returned. After a storm the
 //! process would look as large as in its middle. Other allocators are left alone.
 
-use std::io;
+use std::time::Duration;
 
-#[cfg(all(target_os = "linux", target_env = "gnu"))]
-mod glibc {
-    use std::io;
-    use std::thread;
-    use std::time::Duration;
+use crossbeam_channel::{Receiver, RecvTimeoutError};
 
-    /// Blocks of at least so many bytes are mapped one by one, and unmapped when they are freed.
-    /// Bodies and responses of most applications are smaller.
-    const MAPPED: libc::c_int = 128 << 10;
-    /// How often free pages inside the heaps are looked for. To do so takes well under a
-    /// millisecond, or a few with tens of thousands of clients.
-    const PERIOD: Duration = Duration::from_secs(5);
+/// How often it is looked whether a storm has passed.
+const PERIOD: Duration = Duration::from_secs(5);
+/// A fall by less is not worth while: to look for free pages takes tens of milliseconds with tens
+/// of thousands of clients, and keeps their threads from allocating.
+const WORTH_WHILE: u64 = 50;
 
-    pub(super) fn start() -> io::Result<()> {
-        // SAFETY: sets a parameter of the allocator; any thread may do so at any time.
-        #[allow(unsafe_code)]
-        unsafe {
-            libc::mallopt(libc::M_MMAP_THRESHOLD, MAPPED);
-        }
-        let thread = thread::Builder::new().name("bayeux-trim".to_owned());
-        thread.spawn(run)?;
-        Ok(())
-    }
+/// To be called before other threads are started.
+pub(super) fn prepare() {
+    glibc::map_large_blocks();
+}
 
-    /// Ends with the process.
-    fn run() {
-        loop {
-            thread::park_timeout(PERIOD);
-            // SAFETY: frees nothing that is in use; any thread may call it at any time.
-            #[allow(unsafe_code)]
-            unsafe {
-                libc::malloc_trim(0);
-            }
+/// Returns free memory whenever much less is in use than before, until the channel is closed.
+/// `in_use` tells what is, in any measure that follows clients and queued messages.
+pub(super) fn watch(in_use: impl Fn() -> u64, stop: &Receiver<()>) {
+    let mut tide = Tide::default();
+    while stop.recv_timeout(PERIOD) == Err(RecvTimeoutError::Timeout) {
+        if tide.has_fallen(in_use()) {
+            glibc::trim();
         }
     }
 }
 
-/// Begins to; call it once, before other threads are started.
-pub(super) fn give_back() -> io::Result<()> {
-    #[cfg(all(target_os = "linux", target_env = "gnu"))]
-    glibc::start()?;
-    Ok(())
+/// The most that was in use since it last fell.
+#[derive(Default)]
+struct Tide {
+    high: u64,
+}
+
+impl Tide {
+    /// Whether it has fallen by a quarter.
+    fn has_fallen(&mut self, now: u64) -> bool {
+        self.high = self.high.max(now);
+        let fallen = self.high - now > (self.high / 4).max(WORTH_WHILE);
+        if fallen {
+            self.high = now;
+        }
+        fallen
+    }
+}
+
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+#[allow(unsafe_code)]
+mod glibc {
+    /// Blocks of at least so many bytes are mapped one by one, and unmapped when they are freed.
+    /// Bodies and responses of most applications are smaller.
+    const MAPPED: libc::c_int = 128 << 10;
+
+    pub(super) fn map_large_blocks() {
+        // SAFETY: sets a parameter of the allocator; any thread may do so at any time.
+        unsafe {
+            libc::mallopt(libc::M_MMAP_THRESHOLD, MAPPED);
+        }
+    }
+
+    pub(super) fn trim() {
+        // SAFETY: frees nothing that is in use; any thread may call it at any time.
+        unsafe {
+            libc::malloc_trim(0);
+        }
+    }
+}
+
+#[cfg(not(all(target_os = "linux", target_env = "gnu")))]
+mod glibc {
+    pub(super) fn map_large_blocks() {}
+
+    pub(super) fn trim() {}
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_was_there_can_fall() {
+        let mut tide = Tide::default();
+        let seen = [0, 40, 0, 1000, 800, 700, 690, 2000, 0, 0, 51, 0].map(|n| tide.has_fallen(n));
+        let fallen = [3, 4, 5, 8, 11].map(|at: usize| seen[at]);
+        assert_eq!(fallen, [false, false, true, true, true]);
+        assert_eq!(seen.iter().filter(|fallen| **fallen).count(), 3);
+    }
 }

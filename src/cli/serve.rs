@@ -1,6 +1,7 @@
 //! `bayeux serve`: the server, from start to stop.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::thread::Builder;
 
 use clap::ArgMatches;
 
@@ -27,7 +28,7 @@ pub(super) fn run_with(
     for warning in &loaded.warnings {
         log::warn!("{warning}");
     }
-    memory::give_back().map_err(|error| Failure::unable("memory", error))?;
+    memory::prepare();
     // Before anything is served, so that a stop is never mistaken for a crash.
     let mut signals =
         Signals::catch(reloads(&config)).map_err(|error| Failure::unable("signals", error))?;
@@ -35,13 +36,34 @@ pub(super) fn run_with(
     let server = add(Server::builder().config(config.clone())).start();
     let server = server.map_err(|error| Failure::Unable(error.to_string()))?;
     announce(&config, &server);
-    while let Signal::Reload = wait(&mut signals)? {
-        reload(&server);
-    }
+    wait_for_the_end(&mut signals, &server)?;
     log::info!("stopping; a second signal ends the process at once");
     server.shutdown(deadline);
     log::info!("stopped");
     Ok(())
+}
+
+/// Obeys signals until one says that it is time to stop.
+fn wait_for_the_end(signals: &mut Signals, server: &Server) -> Result<(), Failure> {
+    let (running, ended) = crossbeam_channel::bounded(0);
+    std::thread::scope(|scope| {
+        let watch = || memory::watch(|| in_use(server), &ended);
+        let thread = Builder::new().name("bayeux-memory".into());
+        let thread = thread.spawn_scoped(scope, watch);
+        thread.map_err(|error| Failure::unable("memory", error))?;
+        // Ends the thread, however this goes out.
+        let _running = running;
+        while let Signal::Reload = wait(signals)? {
+            reload(server);
+        }
+        Ok(())
+    })
+}
+
+/// A measure of the memory that clients and messages take, in about KiB.
+fn in_use(server: &Server) -> u64 {
+    let stats = server.stats();
+    stats.connections + stats.broker.sessions + stats.broker.queued_bytes / 1024
 }
 
 fn wait(signals: &mut Signals) -> Result<Signal, Failure> {

@@ -26,10 +26,12 @@
 
 mod files;
 mod layer;
+mod mutual;
 mod step;
 
 pub use rustls;
 
 pub use files::{TlsError, certificates, private_key, provider, server_config};
 pub use layer::TlsLayer;
+pub use mutual::{mutual_configs, roots};
 pub use step::{TlsAcceptor, TlsConnector};

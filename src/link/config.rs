@@ -18,7 +18,8 @@ pub struct Config {
     /// What the node is called. Default: `node-` and a random number. Should tell it from others,
     /// since messages can be addressed to `name/alias`.
     pub name: Option<String>,
-    /// Who is let in. Over mutual TLS peers need no key; one that is given here is asked for as well.
+    /// Who is let in. Over mutual TLS peers need no key; one that is given here is asked for as
+    /// well, and has to be given at both ends.
     pub keys: Keys,
     /// What the node can do beyond the protocol, for [`Peer::features`](super::Peer::features).
     pub features: Vec<String>,

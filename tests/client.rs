@@ -257,7 +257,15 @@ fn lasting_address() -> SocketAddr {
 
 fn a_restarted_server_is_found_again(place: Place) {
     let address = lasting_address();
-    let start = || builder(config(place)).listen([address]).start().unwrap();
+    // The acceptor of tiny_http lets go of the port in its own time.
+    let start = || {
+        let start = || builder(config(place)).listen([address]).start().ok();
+        let mut attempts = std::iter::repeat_with(|| {
+            std::thread::park_timeout(Duration::from_millis(5));
+            start()
+        });
+        attempts.by_ref().take(400).flatten().next().unwrap()
+    };
     let mut server = start();
     let (events, seen) = mpsc::channel();
     let client = to(place, &server)

@@ -4,10 +4,10 @@
 //! Out of scope: the pages themselves (`htdocs`), the extension timesync (`extensions`).
 //!
 //! - `/service/echo`: sends the caller's `data` back.
-//! - [`math`]: `/service/math`, a calculator.
-//! - [`chat`]: `/chat/demo`, who is in the room and what was said; [`bot`] answers there.
-//! - [`magnets`]: `/service/magnets`, words on a board.
-//! - [`privacy`]: `/private/<own client id>` is for that client alone.
+//! - `math`: `/service/math`, a calculator.
+//! - `chat`: `/chat/demo`, who is in the room and what was said; `bot` answers there.
+//! - `magnets`: `/service/magnets`, words on a board.
+//! - `privacy`: `/private/<own client id>` is for that client alone.
 
 mod bot;
 mod chat;

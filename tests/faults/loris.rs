@@ -104,7 +104,7 @@ fn crowd(address: SocketAddr, range: std::ops::Range<usize>, until: Instant) -> 
             [Slow::Head, Slow::Body, Slow::Reader][n % 3],
         ));
         // They come one after the other, and so they do again when their time is up.
-        std::thread::sleep(Duration::from_micros(500));
+        std::thread::sleep(TIMEOUT * THREADS as u32 / 2000);
     }
     while !crowd.is_empty() {
         std::thread::sleep(LOOK);

@@ -17,9 +17,6 @@ use crate::transport::Outlet;
 /// in which files are read.
 const PIECE: usize = 64 << 10;
 
-/// Most pieces of a file that are sent in a turn, although the peer would take more.
-const PIECES_PER_TURN: usize = 4;
-
 /// The buffer is given back when a response has made it larger than this.
 const KEPT_CAPACITY: usize = 64 << 10;
 
@@ -139,23 +136,21 @@ impl Sender {
         }
     }
 
-    /// Goes on with a file, as far as the kernel takes it.
+    /// Goes on with a file, by one piece: thousands may be fetching files, and others wait.
     pub(super) fn continue_file(
         &mut self,
         conn: &mut Connection,
         io: &mut Io<'_>,
         outlet: &Arc<dyn Outlet>,
     ) {
-        for _ in 0..PIECES_PER_TURN {
-            if io.pending_write() > 0 || !conn.has_file() {
-                return;
-            }
-            let file = conn.unsent.as_mut().and_then(|unsent| unsent.file.take());
-            conn.unsent = None;
-            if let Some(file) = file {
-                self.add_piece(conn, io, file);
-                self.send(conn, io);
-            }
+        if io.pending_write() > 0 || !conn.has_file() {
+            return;
+        }
+        let file = conn.unsent.as_mut().and_then(|unsent| unsent.file.take());
+        conn.unsent = None;
+        if let Some(file) = file {
+            self.add_piece(conn, io, file);
+            self.send(conn, io);
         }
         if io.pending_write() == 0 && conn.has_file() {
             outlet.wake(&[io.key()]);

@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::channel::Security;
 use super::key::{Key, Keys};
 use crate::tcp::client::Backoff;
 use crate::tcp::reactor::PreConnect;
@@ -17,7 +18,8 @@ pub struct Config {
     /// What the node is called. Default: `node-` and a random number. Should tell it from others,
     /// since messages can be addressed to `name/alias`.
     pub name: Option<String>,
-    /// Who is let in.
+    /// Who is let in. Over mutual TLS peers need no key; one that is given here is asked for as
+    /// well, and has to be given at both ends.
     pub keys: Keys,
     /// What the node can do beyond the protocol, for [`Peer::features`](super::Peer::features).
     pub features: Vec<String>,
@@ -33,19 +35,25 @@ pub struct Config {
     /// Waits between attempts to connect. Default: 500 ms, doubled up to 30 s, half of it random.
     pub backoff: Backoff,
     /// Steps that accepted connections go through before anything is said, such as an allow-list
-    /// or a layer of TLS. Default none.
+    /// or the PROXY protocol. Default none.
     pub accept_steps: Vec<Arc<dyn PreConnect>>,
     /// The same for connections that are made from here.
     pub connect_steps: Vec<Arc<dyn PreConnect>>,
+    /// What is put under every connection after these steps.
+    pub(crate) security: Option<Arc<dyn Security>>,
 }
 
 impl Config {
     /// Everything as by default, and one key for all peers.
     pub fn new(key: Key) -> Self {
+        Self::with_keys(Keys::common(key))
+    }
+
+    fn with_keys(keys: Keys) -> Self {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         Self {
             name: None,
-            keys: Keys::common(key),
+            keys,
             features: Vec::new(),
             limits: Limits::default(),
             workers: (2 * cores).max(4),
@@ -54,6 +62,7 @@ impl Config {
             backoff: Backoff::default(),
             accept_steps: Vec::new(),
             connect_steps: Vec::new(),
+            security: None,
         }
     }
 
@@ -63,6 +72,24 @@ impl Config {
             name: Some(name.to_owned()),
             ..Self::new(key)
         }
+    }
+
+    /// Everything as by default, with TLS and certificates of both ends instead of a key. The name
+    /// has to be one that the node's certificate is for, so it must look like a host name.
+    #[cfg(feature = "tls")]
+    pub fn with_tls(name: &str, tls: super::Tls) -> Self {
+        let mut config = Self {
+            name: Some(name.to_owned()),
+            ..Self::with_keys(Keys::none())
+        };
+        config.set_tls(tls);
+        config
+    }
+
+    /// Puts TLS with certificates of both ends under all links, beside the [`keys`](Self::keys).
+    #[cfg(feature = "tls")]
+    pub fn set_tls(&mut self, tls: super::Tls) {
+        self.security = Some(Arc::new(tls));
     }
 }
 
@@ -114,7 +141,7 @@ pub struct Limits {
     /// Events that wait for observers; what is too much for them is dropped and counted. Default
     /// 65,536.
     pub max_events: usize,
-    /// How long a peer may take for hello and proof. Default 15 s.
+    /// How long a peer may take for hello and proof, and TLS before them. Default 15 s.
     pub hello_timeout: Duration,
     /// Ask whether the peer is there when nothing has come for so long. Default 15 s.
     pub ping_interval: Duration,

@@ -5,7 +5,7 @@ use std::io;
 
 use serde::{Deserialize, Serialize};
 
-use super::{InvalidName, NodeId};
+use super::{InvalidName, NodeId, TlsFailure};
 use crate::tcp::reactor::CloseReason;
 
 /// A post was not accepted: nothing of it was sent.
@@ -220,7 +220,8 @@ pub enum LinkEnd {
         /// The oldest and newest that it speaks.
         theirs: (u16, u16),
     },
-    /// The peer does not know the key, or claims a name that is not allowed.
+    /// The peer does not know the key, or claims a name that is not allowed: with TLS, one that its
+    /// certificate is not for.
     Denied,
     /// The peer is this node itself.
     Myself,
@@ -232,6 +233,8 @@ pub enum LinkEnd {
     Overflow,
     /// The address cannot be resolved.
     Resolve(String),
+    /// TLS was not agreed on, or one end does not accept the certificate of the other.
+    Tls(TlsFailure),
     /// The connection ended, or was not made.
     Connection(CloseReason),
     /// The peer closed it on purpose; its reason.
@@ -253,6 +256,7 @@ impl fmt::Display for LinkEnd {
             Self::Silent => f.write_str("the peer is silent"),
             Self::Overflow => f.write_str("too much waits for the peer"),
             Self::Resolve(why) => f.write_str(why),
+            Self::Tls(failure) => failure.fmt(f),
             Self::Connection(reason) => reason.fmt(f),
             Self::Bye(reason) => write!(f, "closed by the peer: {reason}"),
             Self::Closed => f.write_str("closed"),

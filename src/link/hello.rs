@@ -8,8 +8,11 @@
 //!             <-------------------   proof
 //! ```
 
+use std::sync::Arc;
+
+use super::channel::{Channel, Security};
 use super::error::LinkEnd;
-use super::key::{Hellos, Keys, Role};
+use super::key::{Hellos, Key, Keys, Role};
 use super::wire::{self, Frame, Hello};
 use super::{NodeId, names};
 
@@ -39,6 +42,8 @@ pub(crate) struct Own {
     pub(crate) max_frame: u32,
     pub(crate) features: Vec<String>,
     pub(crate) keys: Keys,
+    /// What is put under every connection.
+    pub(crate) security: Option<Arc<dyn Security>>,
 }
 
 /// A connection on its way to become a link.
@@ -48,6 +53,7 @@ pub(crate) struct Handshake {
     /// As sent, without the length.
     own_bytes: Vec<u8>,
     keys: Keys,
+    channel: Option<Arc<dyn Channel>>,
     peer: Option<Introduced>,
 }
 
@@ -82,8 +88,14 @@ impl Handshake {
             own: hello,
             own_bytes,
             keys: own.keys.clone(),
+            channel: None,
             peer: None,
         }
+    }
+
+    /// What is below has its own idea of who the peer is.
+    pub(crate) fn set_channel(&mut self, channel: Arc<dyn Channel>) {
+        self.channel = Some(channel);
     }
 
     /// The first bytes to send.
@@ -117,6 +129,13 @@ impl Handshake {
             return Err(LinkEnd::Myself);
         }
         names::check(&hello.name).map_err(|error| LinkEnd::Protocol(error.to_string()))?;
+        if self
+            .channel
+            .as_ref()
+            .is_some_and(|c| !c.allows(&hello.name))
+        {
+            return Err(LinkEnd::Denied);
+        }
         let mut features = hello.features;
         features.retain(|feature| self.own.features.contains(feature));
         let peer = Peer {
@@ -141,7 +160,7 @@ impl Handshake {
     }
 
     fn proved(&self, proof: &[u8; 32], introduced: Introduced) -> Result<Progress, LinkEnd> {
-        let key = self.keys.of(&introduced.peer.name).ok_or(LinkEnd::Denied)?;
+        let key = self.key_for(&introduced.peer.name)?;
         let prover = self.role.other();
         if !key.verify(prover, self.hellos(&introduced.hello), proof) {
             return Err(LinkEnd::Denied);
@@ -154,9 +173,18 @@ impl Handshake {
     }
 
     fn prove(&self, introduced: &Introduced) -> Result<Vec<u8>, LinkEnd> {
-        let key = self.keys.of(&introduced.peer.name).ok_or(LinkEnd::Denied)?;
+        let key = self.key_for(&introduced.peer.name)?;
         let proof = key.prove(self.role, self.hellos(&introduced.hello));
         Ok(encoded(&Frame::Proof(proof)))
+    }
+
+    /// A secret of the channel, which only its two ends have, does where no key is wanted.
+    fn key_for(&self, name: &str) -> Result<&Key, LinkEnd> {
+        let of_channel = || self.channel.as_ref()?.key();
+        self.keys
+            .of(name)
+            .or_else(of_channel)
+            .ok_or(LinkEnd::Denied)
     }
 
     fn hellos<'a>(&'a self, theirs: &'a [u8]) -> Hellos<'a> {
@@ -180,7 +208,7 @@ fn encoded(frame: &Frame<'_>) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::link::Key;
+    use crate::link::channel::TlsFailure;
 
     fn own(id: u8, key: &[u8]) -> Own {
         Own {
@@ -189,6 +217,7 @@ mod tests {
             max_frame: 1 << 20,
             features: vec![format!("only-{id}"), "both".into()],
             keys: Keys::common(Key::new(key).unwrap()),
+            security: None,
         }
     }
 
@@ -288,5 +317,51 @@ mod tests {
         let mut twice = start();
         sent(twice.frame(frame(&hello(|_| {}))));
         assert!(protocol(twice.frame(frame(&hello(|_| {})))));
+    }
+
+    /// A layer that knows one peer.
+    struct Known(&'static str, Key);
+
+    impl Channel for Known {
+        fn is_ready(&self) -> bool {
+            true
+        }
+        fn allows(&self, name: &str) -> bool {
+            name == self.0
+        }
+        fn key(&self) -> Option<&Key> {
+            Some(&self.1)
+        }
+        fn failure(&self) -> Option<TlsFailure> {
+            None
+        }
+    }
+
+    /// Whether two ends agree that are over channels with these secrets; the listener's channel
+    /// knows that name.
+    fn agree(keys: &Keys, secrets: [&[u8]; 2], name: &'static str) -> Result<(), LinkEnd> {
+        let [mut a, mut b] = [(1, Role::Connector), (2, Role::Listener)].map(|(id, role)| {
+            let mut own = own(id, KEY);
+            own.keys = keys.clone();
+            Handshake::new(role, &own, [id; 32])
+        });
+        let [first, second] = secrets.map(|secret| Key::new(secret).unwrap());
+        a.set_channel(Arc::new(Known("n2", first)));
+        b.set_channel(Arc::new(Known(name, second)));
+        let proof = sent(a.frame(frame(&b.hello())));
+        b.frame(frame(&a.hello()))?;
+        b.frame(frame(&proof)).map(drop)
+    }
+
+    #[test]
+    fn a_channel_says_who_the_peer_may_be_and_stands_in_for_a_key() {
+        let (one, other) = (b"one secret of 16 bytes", b"other secret of 16 bytes");
+        let none = Keys::none();
+        assert_eq!(agree(&none, [one, one], "n1"), Ok(()));
+        assert_eq!(agree(&none, [one, one], "x"), Err(LinkEnd::Denied));
+        assert_eq!(agree(&none, [one, other], "n1"), Err(LinkEnd::Denied));
+        let keys = Keys::common(Key::new(KEY).unwrap());
+        assert_eq!(agree(&keys, [one, other], "n1"), Ok(()), "the key counts");
+        assert_eq!(agree(&keys, [one, one], "x"), Err(LinkEnd::Denied));
     }
 }

@@ -2,9 +2,8 @@
 //! and call, whether it is in this process, at a neighbour, or behind several others.
 //!
 //! In scope: nodes, links between them over [`tcp`](crate::tcp), authentication, announcing
-//! aliases, posts and calls in order, reconnecting. Out of scope: what the messages mean;
-//! encryption, which is a layer that [`Config::accept_steps`] and [`Config::connect_steps`] can put
-//! under the links; Bayeux.
+//! aliases, posts and calls in order, reconnecting; mutual TLS, with the feature `tls`. Out of
+//! scope: what the messages mean; Bayeux.
 //!
 //! ```
 //! use std::time::Duration;
@@ -43,16 +42,20 @@
 //! - **Names**: an alias belongs to the node that exported it first; only that node can remove it.
 //!   Exports that are shared by all their owners are used in turn.
 //! - **Trust**: peers prove to each other that they know the key; nothing is said before. What
-//!   nodes that are not neighbours are called is what neighbours say. Nothing is encrypted.
+//!   nodes that are not neighbours are called is what neighbours say. Nothing is encrypted, unless
+//!   by TLS with certificates of both ends (`Tls`, feature `tls`), instead of a key or beside it:
+//!   then a node's name has to be one that its certificate is for.
 //!
 //! | File | What it holds |
 //! |---|---|
 //! | `node` | [`Node`] and [`Handle`]: threads, sockets, waiting |
 //! | `router` | everything that is decided, without any of these |
 //! | `hello`, `key` | who is there, and whether it may be |
+//! | `channel`, `tls` | what may lie under a link and tell who is there |
 //! | `wire` | frames as bytes |
 //! | `message`, `event`, `error`, `config`, `names` | what users see |
 
+mod channel;
 mod config;
 mod error;
 mod event;
@@ -63,8 +66,11 @@ mod names;
 mod node;
 mod router;
 mod stats;
+#[cfg(feature = "tls")]
+mod tls;
 mod wire;
 
+pub use channel::TlsFailure;
 pub use config::{Config, DEFAULT_ADDRESS, Limits};
 pub use error::{CallError, ExportError, Fault, FaultKind, KeyError, LinkEnd, PostError};
 pub use event::Event;
@@ -74,3 +80,5 @@ pub use message::{Handler, Message, Methods, Reply, Sender};
 pub use names::{InvalidName, LinkId, MAX_NAME, NodeId};
 pub use node::{Absent, Alias, Call, Export, Full, Handle, Node, Outgoing, PostOptions};
 pub use stats::Stats;
+#[cfg(feature = "tls")]
+pub use tls::Tls;

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::shared::Shared;
+use crate::link::channel::{Channel, TlsFailure};
 use crate::link::error::LinkEnd;
 use crate::link::hello::{Handshake, Progress};
 use crate::link::key::Role;
@@ -28,6 +29,8 @@ pub(super) struct LinkConnection {
     /// Whom it has called, or who has called.
     address: String,
     phase: Phase,
+    /// What is under the present connection, if the node wants that.
+    channel: Option<Arc<dyn Channel>>,
     /// Why it is being closed, if it was this end that decided so.
     end: Option<LinkEnd>,
 }
@@ -50,8 +53,20 @@ impl LinkConnection {
             role,
             address,
             phase: Phase::Closed,
+            channel: None,
             end: None,
         }
+    }
+
+    /// Puts under the connection what the node wants there.
+    fn secure(&self, ctx: &mut Context<'_, Self>) -> Result<Option<Arc<dyn Channel>>, TlsFailure> {
+        let Some(security) = &self.shared.own.security else {
+            return Ok(None);
+        };
+        let (layer, channel) = security.begin(self.role, &self.address)?;
+        ctx.set_layer(layer)
+            .map_err(|error| TlsFailure::Failed(error.to_string()))?;
+        Ok(Some(channel))
     }
 
     fn greeted(&mut self, frame: &[u8], ctx: &mut Context<'_, Self>) {
@@ -104,7 +119,9 @@ impl LinkConnection {
             wire::encode(&Frame::Bye(Bye { reason }), &mut bye);
             send(ctx, &bye);
         }
-        let gentle = !matches!(end, LinkEnd::Silent | LinkEnd::Overflow);
+        // In the middle of its handshake a layer takes nothing.
+        let is_ready = self.channel.as_ref().is_none_or(|c| c.is_ready());
+        let gentle = is_ready && !matches!(end, LinkEnd::Silent | LinkEnd::Overflow);
         self.end.get_or_insert(end);
         if gentle {
             ctx.shutdown();
@@ -114,7 +131,9 @@ impl LinkConnection {
     }
 
     fn ended(&mut self, reason: CloseReason) {
-        let end = self.end.take().unwrap_or(LinkEnd::Connection(reason));
+        let failure = self.channel.take().and_then(|channel| channel.failure());
+        let end = self.end.take().or(failure.map(LinkEnd::Tls));
+        let end = end.unwrap_or(LinkEnd::Connection(reason));
         match std::mem::replace(&mut self.phase, Phase::Closed) {
             Phase::Up(link) => {
                 self.shared.remove_link(link);
@@ -165,11 +184,25 @@ impl Handler for LinkConnection {
             // Without a nonce nobody could be told from a recording.
             return ctx.abort();
         }
-        let handshake = Handshake::new(self.role, &self.shared.own, nonce);
-        send(ctx, &handshake.hello());
-        ctx.set_timer(HELLO, self.shared.limits.hello_timeout);
-        self.phase = Phase::Greeting(Box::new(handshake));
+        let mut handshake = Handshake::new(self.role, &self.shared.own, nonce);
+        let hello = handshake.hello();
         self.end = None;
+        self.channel = None;
+        match self.secure(ctx) {
+            Ok(Some(channel)) => {
+                handshake.set_channel(Arc::clone(&channel));
+                self.channel = Some(channel);
+            }
+            Ok(None) => {}
+            Err(failure) => self.end = Some(LinkEnd::Tls(failure)),
+        }
+        self.phase = Phase::Greeting(Box::new(handshake));
+        if self.end.is_some() {
+            return ctx.abort();
+        }
+        // Waits for the layer to be ready, and the time runs for both.
+        send(ctx, &hello);
+        ctx.set_timer(HELLO, self.shared.limits.hello_timeout);
     }
 
     fn input(&mut self, frame: Vec<u8>, ctx: &mut Context<'_, Self>) {

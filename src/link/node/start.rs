@@ -58,6 +58,7 @@ impl Node {
             max_frame: u32::try_from(config.limits.max_frame()).unwrap_or(u32::MAX),
             features: config.features.clone(),
             keys: config.keys.clone(),
+            security: config.security.clone(),
         };
         let (jobs, work) = crossbeam_channel::unbounded();
         let shared = Arc::new(Shared::new(own, config.limits.clone(), jobs));

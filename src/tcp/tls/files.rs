@@ -32,6 +32,13 @@ pub enum TlsError {
         /// What is wrong with them.
         source: rustls::Error,
     },
+    /// A certificate cannot be a root of trust.
+    Root {
+        /// The file that it is in.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: rustls::Error,
+    },
     /// The provider of cryptography refuses.
     Provider(rustls::Error),
 }
@@ -63,6 +70,13 @@ impl fmt::Display for TlsError {
                     other => write!(f, "cannot use {certificate} with {key}: {other}"),
                 }
             }
+            Self::Root { path, source } => {
+                write!(
+                    f,
+                    "cannot trust a certificate of {}: {source}",
+                    path.display()
+                )
+            }
             Self::Provider(error) => write!(f, "cannot set up TLS: {error}"),
         }
     }
@@ -72,7 +86,9 @@ impl Error for TlsError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
             Self::File { source, .. } => Some(source),
-            Self::Pair { source, .. } | Self::Provider(source) => Some(source),
+            Self::Pair { source, .. } | Self::Root { source, .. } | Self::Provider(source) => {
+                Some(source)
+            }
         }
     }
 }

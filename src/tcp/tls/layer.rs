@@ -25,6 +25,11 @@ impl TlsLayer {
         }
     }
 
+    /// The connection of `rustls`, to ask who the peer is once the handshake is over.
+    pub fn connection(&self) -> &Connection {
+        &self.tls
+    }
+
     /// Sends what it holds; tells whether that was all.
     fn send(&mut self, wire: &mut Wire<'_>) -> io::Result<bool> {
         while self.tls.wants_write() {

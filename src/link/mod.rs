@@ -2,8 +2,8 @@
 //! and call, whether it is in this process, at a neighbour, or behind several others.
 //!
 //! In scope: nodes, links between them over [`tcp`](crate::tcp), authentication, announcing
-//! aliases, posts and calls in order, reconnecting; mutual TLS, with the feature `tls`. Out of
-//! scope: what the messages mean; Bayeux.
+//! aliases, posts and calls in order, reconnecting; mutual TLS, with the feature `tls`.
+//! Out of scope: what the messages mean; Bayeux.
 //!
 //! ```
 //! use std::time::Duration;

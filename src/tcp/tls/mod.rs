@@ -2,8 +2,8 @@
 //!
 //! In scope: [`TlsAcceptor`] and [`TlsConnector`], steps before a connection is opened, for servers
 //! and for clients; [`TlsLayer`], what they put under the connection; reading certificates and
-//! keys; configurations for the two common cases ([`server_config`], [`mutual_configs`]). Out of
-//! scope: which certificates to trust and what to ask of the peer otherwise, which the
+//! keys; configurations for the two common cases ([`server_config`], [`mutual_configs`]).
+//! Out of scope: which certificates to trust and what to ask of the peer otherwise, which the
 //! configurations of [`rustls`] say; it is re-exported, so that they are of the version that is
 //! wanted here.
 //!

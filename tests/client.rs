@@ -422,11 +422,10 @@ fn an_overflowing_client_comes_back(place: Place) {
     eventually("back again", || {
         client.stats().sessions > 1 && client.state() == State::Connected
     });
-    while subscription.try_recv().is_ok() {}
+    // The new session may have come into the flood too, and have no room for the first of these.
     eventually("subscribed again", || {
-        server.stats().broker.subscriptions == 1
+        local.publish("/a", &"back").unwrap();
+        let mut came = std::iter::from_fn(|| subscription.try_recv().ok());
+        came.any(|message| message.data_json() == "\"back\"")
     });
-    local.publish("/a", &"back").unwrap();
-    let last = subscription.recv_timeout(LONG).unwrap();
-    assert_eq!(last.data_json(), "\"back\"");
 }

@@ -22,8 +22,8 @@ const CHROMIUM_FLAGS = [
 ];
 
 /** Waits until `condition` holds; `what` is text, or a function that tells how it stands. */
-export async function until(what, condition) {
-  const deadline = Date.now() + PATIENCE;
+export async function until(what, condition, patience = PATIENCE) {
+  const deadline = Date.now() + patience;
   for (;;) {
     const value = await condition();
     if (value) {

@@ -60,7 +60,9 @@ struct Asking<'a> {
 
 impl Policy for LinkedPolicy {
     fn judge(&self, question: &Question<'_>) -> Decision {
-        let before = self.before.as_ref().map(|policy| policy.judge(question));
+        let before = self.before.as_ref();
+        let before = before.filter(|policy| policy.judges(question.action));
+        let before = before.map(|policy| policy.judge(question));
         if let Some(denied @ Decision::Deny { .. }) = before {
             return denied;
         }

@@ -60,9 +60,10 @@ impl Remote {
         pattern: &str,
         callback: impl Fn(&str, &Value) + Send + Sync + 'static,
     ) {
-        self.callbacks
-            .lock()
-            .insert(pattern.to_owned(), Arc::new(callback));
+        let callback = Arc::new(callback);
+        let older = self.callbacks.lock().insert(pattern.to_owned(), callback);
+        // The user's, as what it holds; not to be dropped under the lock.
+        drop(older);
         // Otherwise the server gets to know when it comes.
         if self.node().wait_for(ALIAS, Duration::ZERO) {
             tell(self.node().post(ALIAS, "subscribe", pattern));
@@ -71,7 +72,8 @@ impl Remote {
 
     /// Ends a subscription.
     pub fn unsubscribe(&self, pattern: &str) {
-        self.callbacks.lock().remove(pattern);
+        let callback = self.callbacks.lock().remove(pattern);
+        drop(callback);
         if self.node().wait_for(ALIAS, Duration::ZERO) {
             tell(self.node().post(ALIAS, "unsubscribe", pattern));
         }
@@ -135,6 +137,14 @@ impl Remote {
     /// The node, posting in the name of the alias.
     pub fn node(&self) -> &Handle {
         self.export.node()
+    }
+}
+
+impl Drop for Remote {
+    fn drop(&mut self) {
+        // The node outlives this, and would subscribe again when the server comes back.
+        let callbacks = std::mem::take(&mut *self.callbacks.lock());
+        drop(callbacks);
     }
 }
 

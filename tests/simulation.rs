@@ -268,6 +268,10 @@ impl Simulation {
         }
         assert_eq!(response.items, expected.items, "on connection {key}");
         if expected.messages > 0 {
+            if self.rng.percent(50) {
+                response.stalled();
+                self.model.flight_stalled(key);
+            }
             self.unwritten.insert(key, response);
             if self.rng.percent(80) {
                 self.end_flight(key);

@@ -140,6 +140,12 @@ impl Flight {
         }
     }
 
+    /// The kernel has not taken all bytes at once: from now on the messages count against the
+    /// limits of their session's queue. A connector that blocks in writes says so before them.
+    pub fn stalled(&self) {
+        self.session.lock().stalled(self.number);
+    }
+
     /// A newer connection of the client waits for these messages: if they are not written yet,
     /// the connection that carries them is to be closed and the flight dropped.
     pub fn is_cut(&self) -> bool {

@@ -264,7 +264,7 @@ impl Shared {
 
     /// Keeps a message for `recv_timeout`, bounded like the session's queue.
     fn keep(&self, core: &Core, inbox: &mut Queue, message: &Arc<Publication>) {
-        let pushed = inbox.push(message, &core.local_queue);
+        let pushed = inbox.push(message, &core.local_queue, || false);
         core.counters
             .mine()
             .dropped_oldest

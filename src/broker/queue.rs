@@ -1,8 +1,10 @@
 //! The messages that wait for one session: a FIFO bounded in messages and in bytes.
 //!
-//! What is being written to a connection stays at the head as *in flight*: it counts against the
-//! limits and leaves only when the kernel took it. If the connection breaks, it is simply waiting
-//! again, before everything that came later.
+//! What is being written to a connection stays at the head as *in flight* and leaves only when the
+//! kernel took it. If the connection breaks, it is simply waiting again, before everything that
+//! came later. A flight that stalls counts against the limits. One that does not is with its
+//! receiver at any moment, perhaps before its connection comes to say so: nothing may be dropped
+//! for it, and a queue has more than its limits by one flight at the most.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -146,7 +148,7 @@ impl Items {
     }
 }
 
-/// Small, since every session has one: limits are kept below 4 GiB.
+/// Small, since every session has one: limits are kept below 2 GiB.
 #[derive(Debug, Default)]
 #[repr(C)]
 pub(crate) struct Queue {
@@ -157,21 +159,33 @@ pub(crate) struct Queue {
 }
 
 impl Queue {
-    pub(crate) fn push(&mut self, item: &Arc<Publication>, limits: &QueueLimits) -> Pushed {
+    /// Adds a message. Only if it does not fit, `stalls` is asked whether the flight has stalled.
+    pub(crate) fn push(
+        &mut self,
+        item: &Arc<Publication>,
+        limits: &QueueLimits,
+        stalls: impl FnOnce() -> bool,
+    ) -> Pushed {
         let size = item.json().len();
         let mut pushed = Pushed::alone(Outcome::Queued);
         if !fits(self.len(), self.bytes(), size, limits) {
+            let (messages, bytes) = self.in_flight();
+            // What leaves just now counts as gone.
+            let leaving = if stalls() { (0, 0) } else { (messages, bytes) };
+            let fits = |messages: usize, bytes: usize| {
+                fits(messages - leaving.0, bytes - leaving.1, size, limits)
+            };
             match limits.overflow {
+                _ if fits(self.len(), self.bytes()) => {}
                 Overflow::Disconnect => return Pushed::alone(Outcome::Overflowed),
                 Overflow::DropNewest => return Pushed::alone(Outcome::Refused),
+                // What is being written cannot make room.
+                Overflow::DropOldest if !fits(messages, bytes) => {
+                    return Pushed::alone(Outcome::Refused);
+                }
                 Overflow::DropOldest => {}
             }
-            // What is being written cannot make room.
-            let (messages, bytes) = self.in_flight();
-            if !fits(messages, bytes, size, limits) {
-                return Pushed::alone(Outcome::Refused);
-            }
-            while !fits(self.len(), self.bytes(), size, limits) {
+            while !fits(self.len(), self.bytes()) {
                 let old = self
                     .items
                     .remove(messages)
@@ -285,8 +299,8 @@ fn fits(messages: usize, bytes: usize, size: usize, limits: &QueueLimits) -> boo
     messages < limits.messages.min(MOST) && bytes + size <= limits.bytes.min(MOST)
 }
 
-/// Sizes are kept in 32 bits.
-const MOST: usize = u32::MAX as usize;
+/// Sizes are kept in 32 bits; a flight and as much again find room in them.
+const MOST: usize = u32::MAX as usize / 2;
 /// A queue that has been drained keeps room for so many messages at the most.
 const KEPT_CAPACITY: usize = 16;
 
@@ -319,7 +333,7 @@ mod tests {
         let mut queue = Queue::default();
         let limits = limits(10, 1000, Overflow::Disconnect);
         for size in [50, 60, 70] {
-            queue.push(&message(size), &limits);
+            queue.push(&message(size), &limits, || true);
         }
         let mut out = Vec::new();
         queue.take_off(112, &mut out);
@@ -402,7 +416,7 @@ mod tests {
             let limits = limits(3, 200, overflow);
             for size in [50, 60, 70] {
                 assert_eq!(
-                    queue.push(&message(size), &limits),
+                    queue.push(&message(size), &limits, || true),
                     Pushed::alone(Outcome::Queued)
                 );
             }
@@ -410,7 +424,7 @@ mod tests {
                 let budget = if in_flight == 1 { 1 } else { 1000 };
                 queue.take_off(budget, &mut Vec::new());
             }
-            let pushed = queue.push(&message(size), &limits);
+            let pushed = queue.push(&message(size), &limits, || true);
             let case = format!("{in_flight} {overflow:?} {size}");
             assert_eq!((pushed.outcome, sizes(&queue)), (outcome, left), "{case}");
             assert_eq!(queue.bytes(), sizes(&queue).iter().sum::<usize>(), "{case}");
@@ -423,16 +437,40 @@ mod tests {
     }
 
     #[test]
+    fn nothing_is_dropped_for_what_is_leaving() {
+        for overflow in [
+            Overflow::DropOldest,
+            Overflow::DropNewest,
+            Overflow::Disconnect,
+        ] {
+            let mut queue = Queue::default();
+            let limits = limits(3, 200, overflow);
+            for size in [50, 60, 70] {
+                queue.push(&message(size), &limits, || true);
+            }
+            queue.take_off(1000, &mut Vec::new());
+            for size in [50, 60, 90] {
+                let pushed = queue.push(&message(size), &limits, || false);
+                assert_eq!(pushed, Pushed::alone(Outcome::Queued), "{overflow:?}");
+            }
+            let pushed = queue.push(&message(50), &limits, || false);
+            assert_ne!(pushed, Pushed::alone(Outcome::Queued), "{overflow:?}");
+            assert_eq!(queue.landed(), 180, "{overflow:?}");
+            assert!(queue.len() <= 3, "{overflow:?}: the limits hold without it");
+        }
+    }
+
+    #[test]
     fn clearing_spares_what_is_being_written_only_if_asked_to() {
         let mut queue = Queue::default();
         let limits = limits(10, 1000, Overflow::Disconnect);
         for size in [50, 60, 70] {
-            queue.push(&message(size), &limits);
+            queue.push(&message(size), &limits, || true);
         }
         queue.take_off(1, &mut Vec::new());
         assert_eq!(queue.clear_waiting(), (2, 130));
         assert_eq!((queue.len(), queue.bytes()), (1, 50));
-        queue.push(&message(60), &limits);
+        queue.push(&message(60), &limits, || true);
         assert_eq!(queue.clear(), (1, 110));
         assert_eq!((queue.len(), queue.bytes()), (0, 0));
     }

@@ -3,6 +3,7 @@
 //! Every method of [`State`] takes the time as an argument and returns what is to be done once the
 //! lock is released.
 
+mod flight;
 mod receiver;
 
 use std::collections::HashSet;
@@ -17,6 +18,7 @@ use super::queue::{Outcome, Pushed, Queue, QueueLimits};
 use super::stream::Stream;
 use crate::protocol::{Advice, ClientId, LocalId, Pattern, Publication};
 use crate::transport::{BrowserId, Link};
+use flight::InFlight;
 
 /// A session's place in the world. Shared by the registry, the subscription table, and whoever
 /// answers it at the moment.
@@ -149,12 +151,6 @@ pub(crate) struct State {
     pub(crate) advised: Option<Advice>,
 }
 
-struct InFlight {
-    number: u64,
-    link: Link,
-    cut: bool,
-}
-
 /// A connect that waits.
 struct Hold {
     number: u64,
@@ -207,7 +203,8 @@ impl State {
         if self.gone.is_some() {
             return Pushed::alone(Outcome::Gone);
         }
-        self.queue.push(item, limits)
+        let stalls = || self.flight.as_ref().is_none_or(|flight| flight.stalled);
+        self.queue.push(item, limits, stalls)
     }
 
     /// The connection that has something to collect and has not been told, marked as told.
@@ -258,22 +255,6 @@ impl State {
         self.hang_bell();
         self.stirred = true;
         Some(older.link)
-    }
-
-    /// Asks another connection to give up what it has not finished writing.
-    pub(crate) fn cut(&mut self, newer: &Link) -> Option<Link> {
-        let flight = self.flight.as_mut()?;
-        if flight.cut || flight.link.same(newer) {
-            return None;
-        }
-        flight.cut = true;
-        Some(flight.link.clone())
-    }
-
-    pub(crate) fn is_cut(&self, flight: u64) -> bool {
-        self.flight
-            .as_ref()
-            .is_some_and(|current| current.number == flight && current.cut)
     }
 
     /// What the held connect of that number is to do.
@@ -333,52 +314,6 @@ impl State {
 
     pub(crate) fn is_connected(&self) -> bool {
         self.connected
-    }
-
-    /// Takes messages to be written by that connection. They stay in the queue until they land.
-    pub(crate) fn take_off(
-        &mut self,
-        link: &Link,
-        budget: usize,
-        out: &mut Vec<Arc<Publication>>,
-    ) -> u64 {
-        debug_assert!(self.ready());
-        self.queue.take_off(budget, out);
-        self.flights += 1;
-        self.flight = Some(InFlight {
-            number: self.flights,
-            link: link.clone(),
-            cut: false,
-        });
-        self.flights
-    }
-
-    /// The kernel has the messages of that flight. Returns the bytes that left the queue.
-    pub(crate) fn landed(&mut self, flight: u64) -> usize {
-        if self.ends(flight) {
-            self.queue.landed()
-        } else {
-            0
-        }
-    }
-
-    /// The connection broke; the messages wait again.
-    pub(crate) fn lost(&mut self, flight: u64) {
-        if self.ends(flight) {
-            self.queue.returned();
-        }
-    }
-
-    fn ends(&mut self, flight: u64) -> bool {
-        let mine = self
-            .flight
-            .as_ref()
-            .is_some_and(|current| current.number == flight);
-        if mine {
-            self.flight = None;
-            self.woken = false;
-        }
-        mine
     }
 
     /// Whether waiting messages may leave with a response.

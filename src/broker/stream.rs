@@ -128,6 +128,14 @@ impl Attachment {
             .is_some_and(|flight| self.session.lock().is_cut(flight))
     }
 
+    /// The kernel has not taken all of what was collected at once: from now on it counts against
+    /// the limits of the session's queue.
+    pub fn stalled(&self) {
+        if let Some(flight) = self.flight {
+            self.session.lock().stalled(flight);
+        }
+    }
+
     /// The kernel took the last byte of what was collected. Wakes the link if more waits.
     pub fn delivered(&mut self) {
         let Some(flight) = self.flight.take() else {

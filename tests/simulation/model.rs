@@ -38,6 +38,8 @@ impl Sent {
 pub struct Queue {
     pub waiting: VecDeque<Rc<Sent>>,
     pub flight: Vec<Rc<Sent>>,
+    /// What is in flight counts against the limits.
+    stalled: bool,
 }
 
 #[derive(PartialEq)]
@@ -58,14 +60,21 @@ impl Queue {
     }
 
     fn push(&mut self, message: &Rc<Sent>, limits: &QueueLimits, sums: &mut Sums) -> Pushed {
-        let fits =
-            |messages, bytes| messages < limits.messages && bytes + message.size() <= limits.bytes;
-        if !fits(self.messages(), self.bytes()) {
-            let in_flight = self.flight.iter().map(|message| message.size()).sum();
+        let in_flight: usize = self.flight.iter().map(|message| message.size()).sum();
+        let counted = |queue: &Self| match queue.stalled {
+            true => (queue.messages(), queue.bytes()),
+            false => (queue.waiting.len(), queue.bytes() - in_flight),
+        };
+        let fits = |(messages, bytes): (usize, usize)| {
+            messages < limits.messages && bytes + message.size() <= limits.bytes
+        };
+        if !fits(counted(self)) {
             match limits.overflow {
                 Overflow::Disconnect => return Pushed::Overflowed,
-                Overflow::DropOldest if fits(self.flight.len(), in_flight) => {
-                    while !fits(self.messages(), self.bytes()) {
+                Overflow::DropOldest
+                    if !self.stalled && fits((0, 0)) || fits((self.flight.len(), in_flight)) =>
+                {
+                    while !fits(counted(self)) {
                         self.waiting.pop_front();
                         sums.dropped_oldest += 1;
                     }
@@ -452,9 +461,18 @@ impl Model {
             return Vec::new();
         }
         session.flight = Some((key, false));
+        session.queue.stalled = false;
         session.queue.flight = session.queue.waiting.drain(..).collect();
         let flight = session.queue.flight.iter();
         flight.map(|message| message.json.clone()).collect()
+    }
+
+    /// A response that is being written is not taken at once.
+    pub fn flight_stalled(&mut self, key: u64) {
+        let of = |session: &&mut Session| session.flight.is_some_and(|(by, _)| by == key);
+        if let Some(session) = self.sessions.values_mut().find(of) {
+            session.queue.stalled = true;
+        }
     }
 
     /// A response was written or not; returns what has been delivered by it.

@@ -79,6 +79,11 @@ impl Response {
         self.items
     }
 
+    /// The kernel took a part of it.
+    pub fn stalled(&self) {
+        self.flight.iter().for_each(Flight::stalled);
+    }
+
     /// Whether a newer connection wants what this one has not written.
     pub fn is_cut(&self) -> bool {
         self.flight.as_ref().is_some_and(Flight::is_cut)

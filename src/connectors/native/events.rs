@@ -76,6 +76,8 @@ impl EventStreams {
                 self.send(io);
                 if io.pending_write() == 0 {
                     stream.session.delivered();
+                } else {
+                    stream.session.stalled();
                 }
             }
             Err(ended) => self.end(ended, io),

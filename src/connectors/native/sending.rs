@@ -123,6 +123,7 @@ impl Sender {
         } else if io.pending_write() == 0 {
             self.flights.drain(..).for_each(Flight::delivered);
         } else {
+            self.flights.iter().for_each(Flight::stalled);
             let unsent = conn.unsent.get_or_insert_default();
             unsent.flights.append(&mut self.flights);
         }

@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 
 use super::Shared;
-use crate::broker::Answer;
+use crate::broker::{Answer, Flight};
 use crate::http::{Asked, DateCache, Finished, Format, Response};
 
 /// Where the response to one request goes.
@@ -47,6 +47,7 @@ impl Output {
     pub(super) fn finished(mut self, shared: &Shared, finished: Finished, date: &mut DateCache) {
         let date = date.at(shared.clock.wall());
         self.keep_alive &= !finished.close;
+        finished.flight.iter().for_each(Flight::stalled);
         match self.write_response(finished.response, date) {
             Ok(()) => {
                 if let Some(flight) = finished.flight {
@@ -115,6 +116,7 @@ impl Output {
         if let Some(asked) = self.asked.take() {
             asked.answered(answer.status.code(), out.len() as u64);
         }
+        answer.flight.iter().for_each(Flight::stalled);
         match self
             .writer
             .write_all(&out)

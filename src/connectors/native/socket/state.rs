@@ -128,6 +128,12 @@ impl Socket {
         self.unsent.iter().any(Flight::is_cut) || self.sessions.iter().any(Attachment::is_cut)
     }
 
+    /// The kernel has not taken everything at once.
+    pub(super) fn stalled(&mut self) {
+        self.sessions.iter().for_each(Attachment::stalled);
+        self.unsent.iter().for_each(Flight::stalled);
+    }
+
     /// The kernel has taken everything.
     pub(super) fn delivered(&mut self) {
         self.sessions.iter_mut().for_each(Attachment::delivered);

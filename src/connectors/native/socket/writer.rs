@@ -96,6 +96,7 @@ impl Writer {
             socket.delivered();
         } else {
             socket.unsent.append(&mut self.flights);
+            socket.stalled();
         }
     }
 

@@ -5,7 +5,7 @@
 mod link_support;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::mpsc::{Sender, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -365,4 +365,56 @@ fn a_call_can_be_given_up() {
     hub.shutdown(Duration::ZERO);
     let error = wait.wait::<()>().unwrap_err();
     assert_eq!(error, CallError::PeerLost(hub.id()));
+}
+
+#[test]
+fn a_call_that_has_to_wait_for_room_takes_no_longer() {
+    let (hub, address) = hub();
+    let (release, held) = channel();
+    let held = Mutex::new(held);
+    let hold = move |_: &Message| {
+        // The test may be over.
+        let _ = held.lock().unwrap().recv();
+        Ok::<_, Fault>(())
+    };
+    hub.export("slow", Methods::new().on("hold", hold))
+        .unwrap()
+        .keep();
+    let mut config = config("caller");
+    config.limits.outbox_messages = 1;
+    let caller = Node::start(config).unwrap();
+    caller.connect(&address).unwrap();
+    assert!(caller.wait_for("slow", Duration::MAX));
+    caller.post("slow", "hold", &()).unwrap();
+    let time = Duration::from_secs(2);
+    let later = release.clone();
+    let releasing = thread::spawn(move || {
+        thread::sleep(time * 3 / 4);
+        later.send(()).unwrap();
+    });
+    let begun = Instant::now();
+    let called = caller.call::<()>("slow", "hold", &(), time);
+    assert_eq!(called, Err(CallError::Timeout));
+    assert!(begun.elapsed() < time * 3 / 2, "{:?}", begun.elapsed());
+    releasing.join().unwrap();
+    release.send(()).unwrap();
+}
+
+#[test]
+fn an_observer_can_be_ended() {
+    let node = node("one");
+    let seen = |observing: &Receiver<String>| observing.recv_timeout(LONG).unwrap();
+    let (tell, told) = channel();
+    let note = tell.clone();
+    let observing = node.observe_while(move |event| drop(note.send(format!("{event:?}"))));
+    node.export("a", adder()).unwrap().keep();
+    assert!(seen(&told).contains("AliasAdded"));
+    drop(observing);
+    // What it owned is gone with it, and it is told nothing more.
+    drop(tell);
+    assert_eq!(told.recv_timeout(LONG), Err(RecvTimeoutError::Disconnected));
+    let (tell, told) = channel();
+    node.observe(move |event| drop(tell.send(format!("{event:?}"))));
+    node.export("b", adder()).unwrap().keep();
+    assert!(seen(&told).contains("\"b\""));
 }

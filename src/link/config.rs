@@ -134,6 +134,9 @@ pub struct Limits {
     pub max_exports: usize,
     /// Other nodes that are known at a time. Default 10,000.
     pub max_nodes: usize,
+    /// Bytes of what is known of other nodes, over all: names, aliases, links. Default 64 MiB. Of
+    /// one node it is no more than about 1 MiB. What is too much is not believed.
+    pub max_known: usize,
     /// Calls that wait for their answer. Default 65,536.
     pub max_calls: usize,
     /// How many nodes a message may go over. Default 32.
@@ -172,6 +175,7 @@ impl Default for Limits {
             link_buffer: 16 << 20,
             max_exports: 2000,
             max_nodes: 10_000,
+            max_known: 64 << 20,
             max_calls: 65_536,
             max_hops: 32,
             max_events: 65_536,
@@ -187,8 +191,28 @@ impl Default for Limits {
 }
 
 impl Limits {
+    /// The same, with times that can be added to any time: what is longer than a year is a year.
+    pub(crate) fn bounded(mut self) -> Self {
+        for time in [
+            &mut self.hello_timeout,
+            &mut self.ping_interval,
+            &mut self.ping_timeout,
+            &mut self.outbox_time,
+            &mut self.probe_after,
+            &mut self.receipt_delay,
+            &mut self.forget_after,
+        ] {
+            *time = (*time).min(YEAR);
+        }
+        self
+    }
+
     /// Longest frame that is taken: a message with its header, or what a node says of itself.
     pub(crate) fn max_frame(&self) -> usize {
+        // States of nodes rely on it that this is no less than 1 MiB.
         (self.max_message + 1024).max(1 << 20)
     }
 }
+
+/// As good as for ever.
+pub(crate) const YEAR: Duration = Duration::from_secs(366 * 24 * 60 * 60);

@@ -221,7 +221,7 @@ pub enum LinkEnd {
         theirs: (u16, u16),
     },
     /// The peer does not know the key, or claims a name that is not allowed: with TLS, one that its
-    /// certificate is not for.
+    /// certificate is not for; or the id of a node that is linked under another name.
     Denied,
     /// The peer is this node itself.
     Myself,
@@ -237,11 +237,22 @@ pub enum LinkEnd {
     Tls(TlsFailure),
     /// The connection ended, or was not made.
     Connection(CloseReason),
-    /// The peer closed it on purpose; its reason.
+    /// The peer closed it on purpose; its reason, at most 200 characters of it.
     Bye(String),
     /// This node was shut down, or the link was closed from here.
     Closed,
 }
+
+impl LinkEnd {
+    /// What a peer says that may not have proved who it is, for logs and terminals.
+    pub(crate) fn bye(reason: &str) -> Self {
+        let plain = |c: char| if c.is_control() { ' ' } else { c };
+        Self::Bye(reason.chars().take(MAX_REASON).map(plain).collect())
+    }
+}
+
+/// Longest reason of a peer that is kept, in characters.
+const MAX_REASON: usize = 200;
 
 impl fmt::Display for LinkEnd {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -109,7 +109,7 @@ impl Handshake {
         match (frame, self.peer.take()) {
             (Frame::Hello(hello), None) => self.introduced(hello, bytes),
             (Frame::Proof(proof), Some(introduced)) => self.proved(&proof, introduced),
-            (Frame::Bye(bye), _) => Err(LinkEnd::Bye(bye.reason)),
+            (Frame::Bye(bye), _) => Err(LinkEnd::bye(&bye.reason)),
             _ => Err(LinkEnd::Protocol(
                 "something else than a hello and a proof".into(),
             )),

@@ -40,9 +40,12 @@
 //!   [`Event::Undelivered`]; calls tell their callers.
 //! - **Back-pressure**: a slow handler slows down those who post to it, and nobody else.
 //! - **Names**: an alias belongs to the node that exported it first; only that node can remove it.
-//!   Exports that are shared by all their owners are used in turn.
-//! - **Trust**: peers prove to each other that they know the key; nothing is said before. What
-//!   nodes that are not neighbours are called is what neighbours say. Nothing is encrypted, unless
+//!   Of two that have taken it before they were linked, the lower id keeps it, or the one that has
+//!   it firmly ([`Handle::export_firmly`]). Exports that are shared by all their owners are used in
+//!   turn.
+//! - **Trust**: peers prove to each other that they know the key; nothing is said before. A
+//!   neighbour is called what it has proved; what others are called and export is what neighbours
+//!   say, so whoever is let in is trusted not to invent nodes. Nothing is encrypted, unless
 //!   by TLS with certificates of both ends (`Tls`, feature `tls`), instead of a key or beside it:
 //!   then a node's name has to be one that its certificate is for.
 //!
@@ -78,7 +81,7 @@ pub use hello::Peer;
 pub use key::{Key, Keys, MIN_KEY};
 pub use message::{Handler, Message, Methods, Reply, Sender};
 pub use names::{InvalidName, LinkId, MAX_NAME, NodeId};
-pub use node::{Absent, Alias, Call, Export, Full, Handle, Node, Outgoing, PostOptions};
+pub use node::{Absent, Alias, Call, Export, Full, Handle, Node, Observing, Outgoing, PostOptions};
 pub use stats::Stats;
 #[cfg(feature = "tls")]
 pub use tls::Tls;

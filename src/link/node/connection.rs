@@ -86,8 +86,11 @@ impl LinkConnection {
                 ctx.cancel_timer(HELLO);
                 ctx.set_decoder(decoder(self.shared.limits.max_frame()));
                 let link = self.shared.add_link(ctx.connection());
+                if let Err(end) = self.shared.with(|router| router.link_up(link, peer)) {
+                    self.shared.remove_link(link);
+                    return self.close(end, ctx);
+                }
                 self.phase = Phase::Up(link);
-                self.shared.with(|router| router.link_up(link, peer));
                 self.flush(ctx);
             }
             Err(end) => self.close(end, ctx),

@@ -9,8 +9,8 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::shared::Shared;
-use crate::link::router::{Answer, Request, Router};
-use crate::link::{CallError, Event, ExportError, Handler, NodeId, PostError, Stats, names};
+use crate::link::router::{Answer, Claim, Request, Router};
+use crate::link::{CallError, ExportError, Handler, NodeId, PostError, Stats, names};
 
 /// What to do with a message to an alias that nobody exports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -108,7 +108,16 @@ impl Handle {
     /// # Errors
     /// See [`ExportError`]; in particular if somebody exports the alias.
     pub fn export(&self, alias: &str, handler: impl Handler) -> Result<Export, ExportError> {
-        self.export_as(alias, false, handler)
+        self.export_as(alias, Claim::Sole, handler)
+    }
+
+    /// As [`export`](Self::export), for a name that is this node's by agreement, such as a server's:
+    /// it never gives way to another that has taken it before the two were linked.
+    ///
+    /// # Errors
+    /// As [`export`](Self::export).
+    pub fn export_firmly(&self, alias: &str, handler: impl Handler) -> Result<Export, ExportError> {
+        self.export_as(alias, Claim::Firm, handler)
     }
 
     /// As [`export`](Self::export), but other nodes may export the same alias in the same way; each
@@ -117,18 +126,18 @@ impl Handle {
     /// # Errors
     /// As [`export`](Self::export).
     pub fn export_shared(&self, alias: &str, handler: impl Handler) -> Result<Export, ExportError> {
-        self.export_as(alias, true, handler)
+        self.export_as(alias, Claim::Shared, handler)
     }
 
     fn export_as(
         &self,
         alias: &str,
-        shared: bool,
+        claim: Claim,
         handler: impl Handler,
     ) -> Result<Export, ExportError> {
         // Kept beyond the call: if it is refused, it is not dropped while the router is locked.
         let handler: Arc<dyn Handler> = Arc::new(handler);
-        let export = |router: &mut Router| router.export(alias, shared, Arc::clone(&handler));
+        let export = |router: &mut Router| router.export(alias, claim, Arc::clone(&handler));
         let token = self.shared.with(export)?;
         Ok(Export {
             node: Self::new(&self.shared, alias),
@@ -185,7 +194,8 @@ impl Handle {
         self.shared.with(|router| router.broadcast(&request))
     }
 
-    /// Calls and waits for the answer. Fails at once if nobody exports the alias.
+    /// Calls and waits for the answer, at most for so long in all. Fails at once if nobody exports
+    /// the alias.
     ///
     /// # Errors
     /// See [`CallError`].
@@ -204,7 +214,7 @@ impl Handle {
             .wait()
     }
 
-    /// Begins a call without waiting for its answer.
+    /// Begins a call without waiting for its answer. The time of the call begins here.
     ///
     /// # Errors
     /// If it is not sent.
@@ -220,7 +230,12 @@ impl Handle {
         let request = self.request(address, event, &args)?;
         let keep = options.absent == Absent::Keep;
         let (waiter, answer) = crossbeam_channel::bounded(1);
-        let begin = |router: &mut Router| router.call(&request, timeout, keep, waiter.clone());
+        // What it takes to be sent is a part of its time.
+        let until = self.shared.after(timeout);
+        let begin = |router: &mut Router| {
+            let left = until.saturating_duration_since(self.shared.now());
+            router.call(&request, left, keep, waiter.clone())
+        };
         let id = self.patiently(options.full, begin)?;
         Ok(Call {
             shared: Arc::clone(&self.shared),
@@ -258,7 +273,7 @@ impl Handle {
             let (Err(PostError::Full), Full::Block(patience)) = (&result, full) else {
                 return result;
             };
-            let until = *until.get_or_insert_with(|| self.shared.now() + patience);
+            let until = *until.get_or_insert_with(|| self.shared.after(patience));
             if !self.shared.wait(changes, until) {
                 return result;
             }
@@ -290,7 +305,7 @@ impl Handle {
     }
 
     fn until(&self, timeout: Duration, is_so: impl Fn(&mut Router) -> bool) -> bool {
-        let deadline = self.shared.now() + timeout;
+        let deadline = self.shared.after(timeout);
         loop {
             let (so, changes) = self.shared.with_changes(&is_so);
             if so || !self.shared.wait(changes, deadline) {
@@ -313,12 +328,6 @@ impl Handle {
     /// The nodes that can be reached, with their names, nearest first.
     pub fn nodes(&self) -> Vec<(NodeId, Arc<str>)> {
         self.shared.with(|router| router.reachable())
-    }
-
-    /// Tells the observer what happens from now on, in order, on a worker thread. It may block;
-    /// what it is much too slow for is dropped and counted.
-    pub fn observe(&self, observer: impl Fn(&Event) + Send + Sync + 'static) {
-        self.shared.add_observer(Arc::new(observer));
     }
 
     /// Figures.

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::Sender;
 use parking_lot::{Condvar, Mutex};
@@ -11,12 +11,13 @@ use parking_lot::{Condvar, Mutex};
 use super::connection::Order;
 use super::threads::Job;
 use crate::clock::{Clock, SystemClock};
+use crate::link::config::YEAR;
 use crate::link::hello::Own;
 use crate::link::router::{Effects, Router};
 use crate::link::{Event, Limits, LinkId};
 use crate::tcp::Connection;
 
-type Observer = Arc<dyn Fn(&Event) + Send + Sync>;
+pub(super) type Observer = Arc<dyn Fn(&Event) + Send + Sync>;
 
 /// What the handles and threads of a node share. Locks are not nested.
 pub(crate) struct Shared {
@@ -46,6 +47,7 @@ struct State {
 impl Shared {
     pub(super) fn new(own: Own, limits: Limits, jobs: Sender<Job>) -> Self {
         let clock = SystemClock;
+        let limits = limits.bounded();
         let router = Router::new(own.id, &own.name, limits.clone(), clock.now());
         let state = State {
             router,
@@ -152,6 +154,14 @@ impl Shared {
         self.with(|router| router.events().observe());
     }
 
+    pub(super) fn remove_observer(&self, observer: &Observer) {
+        let mut observers = self.observers.lock();
+        let at = observers.iter().position(|one| Arc::ptr_eq(one, observer));
+        let removed = at.map(|at| observers.remove(at));
+        drop(observers);
+        drop(removed);
+    }
+
     pub(super) fn observers(&self) -> Vec<Observer> {
         self.observers.lock().clone()
     }
@@ -160,6 +170,11 @@ impl Shared {
     pub(super) fn forget_observers(&self) {
         let observers = std::mem::take(&mut *self.observers.lock());
         drop(observers);
+    }
+
+    /// When it is so much later; what is longer than a year is a year.
+    pub(super) fn after(&self, time: Duration) -> Instant {
+        self.clock.now() + time.min(YEAR)
     }
 
     pub(super) fn now(&self) -> Instant {

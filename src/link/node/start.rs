@@ -163,7 +163,7 @@ impl Node {
             )
         };
         let shared = self.handle.shared();
-        let deadline = shared.now() + grace;
+        let deadline = shared.after(grace);
         self.drain(deadline);
         let unconfirmed = shared.with(|router| {
             let unconfirmed = router.unconfirmed();

@@ -6,14 +6,32 @@ use std::time::{Duration, Instant};
 
 use super::Router;
 use super::timers::Timer;
+use super::topology::size_of_alias;
 use crate::link::message::Handler;
-use crate::link::{Event, ExportError, Fault, FaultKind, NodeId, names};
+use crate::link::{Event, ExportError, Fault, FaultKind, LinkId, NodeId, names};
+
+/// How a node wants an alias.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Claim {
+    /// For itself.
+    Sole,
+    /// For itself, whoever else has it.
+    Firm,
+    /// Together with others that want the same.
+    Shared,
+}
 
 /// What this node exports under an alias.
 pub(super) struct Export {
     pub(super) handler: Arc<dyn Handler>,
     /// Others may export the same, and messages are spread over all.
     pub(super) shared: bool,
+    /// It does not give way to others.
+    firm: bool,
+    /// The last neighbour that has claimed it and was refused.
+    contender: Option<NodeId>,
+    /// How often neighbours have refused it for no reason that is known here.
+    refusals: u32,
     /// Announced; otherwise the alias belongs to somebody else, and this waits.
     pub(super) active: bool,
     /// Tells an export from an earlier one of the same alias.
@@ -22,6 +40,15 @@ pub(super) struct Export {
     pub(super) bytes: usize,
     /// A worker empties the inbox, or was asked to.
     pub(super) running: bool,
+}
+
+/// Who exports an alias.
+#[derive(Default)]
+pub(super) struct Owners {
+    /// The longest known first.
+    nodes: Vec<NodeId>,
+    /// Of several that share it, which one had the last message.
+    turn: usize,
 }
 
 /// A message for a handler of this node.
@@ -52,9 +79,10 @@ impl Router {
     pub(crate) fn export(
         &mut self,
         alias: &str,
-        shared: bool,
+        claim: Claim,
         handler: Arc<dyn Handler>,
     ) -> Result<u64, ExportError> {
+        let shared = claim == Claim::Shared;
         names::check(alias)?;
         if self.stopped {
             return Err(ExportError::Stopped);
@@ -73,6 +101,9 @@ impl Router {
         let export = Export {
             handler,
             shared,
+            firm: claim == Claim::Firm,
+            contender: None,
+            refusals: 0,
             active: false,
             token,
             inbox: VecDeque::new(),
@@ -145,20 +176,69 @@ impl Router {
         }
     }
 
-    /// A neighbour says that an alias of this node belongs to another.
-    pub(super) fn refused(&mut self, alias: &str, owner: NodeId) {
-        if let Some((alias, _)) = self.exports.get_key_value(alias) {
-            let alias = Arc::clone(alias);
+    /// A neighbour says that an alias of this node belongs to another. That is believed only if
+    /// another is known to have it: the neighbour has told so before, if it is honest. Otherwise it
+    /// is told again, since it has forgotten what it was told. Two neighbours refuse each other
+    /// only if one of them is firm; then the other gives way.
+    pub(super) fn refused(&mut self, link: LinkId, alias: &str, owner: NodeId) {
+        let Some((alias, export)) = self.exports.get_key_value(alias) else {
+            return;
+        };
+        let (alias, me) = (Arc::clone(alias), self.me);
+        let owners = self.owners.get(&alias).map_or(&[][..], |o| &o.nodes);
+        let mut rivals = owners.iter().filter(|node| **node != me);
+        let has_rival = rivals.any(|node| !(export.shared && self.shares(*node, &alias)));
+        let is_firm_itself = self.peer_of(link) == Some(owner) && export.contender == Some(owner);
+        if export.firm {
+            // Told again below.
+        } else if has_rival {
+            return self.stand_by(&alias, owner);
+        } else if is_firm_itself {
             self.stand_by(&alias, owner);
+            return self.concede(&alias, owner);
+        }
+        let Some(export) = self.exports.get_mut(&alias).filter(|export| export.active) else {
+            return;
+        };
+        let wait = FIRST_RETRY * (1 << export.refusals.min(6));
+        export.refusals = export.refusals.saturating_add(1);
+        self.timers.start(Timer::Claim(alias), self.now + wait);
+    }
+
+    /// A neighbour has an alias after all, that it was refused.
+    fn concede(&mut self, alias: &Arc<str>, owner: NodeId) {
+        let Some(entry) = self.nodes.get_mut(&owner) else {
+            return;
+        };
+        if entry.aliases.insert(Arc::clone(alias), false).is_none() {
+            self.known += size_of_alias(alias);
+        }
+        if entry.reachable {
+            self.add_owner(alias, owner);
         }
     }
 
-    /// The time to take an alias that has become free, if it still is. Nodes that stand by for the
+    pub(super) fn contended(&mut self, alias: &str, contender: NodeId) {
+        if let Some(export) = self.exports.get_mut(alias) {
+            export.contender = Some(contender);
+        }
+    }
+
+    pub(super) fn is_firm(&self, alias: &str) -> bool {
+        self.exports.get(alias).is_some_and(|export| export.firm)
+    }
+
+    /// The time to take an alias that has become free, if it still is, or to tell again that it is
+    /// taken. Nodes that stand by for the
     /// same one have different delays.
     pub(super) fn claim(&mut self, alias: &Arc<str>) {
-        let Some(export) = self.exports.get(alias).filter(|export| !export.active) else {
+        let Some(export) = self.exports.get(alias) else {
             return;
         };
+        if export.active {
+            let shared = export.shared;
+            return self.announce(|change| change.add.extend([(alias.to_string(), shared)]));
+        }
         if self.conflict(alias, self.me, export.shared).is_none() {
             self.activate(alias);
         }
@@ -171,11 +251,11 @@ impl Router {
     /// Another owner that does not go together with this claim.
     pub(super) fn conflict(&self, alias: &str, claimant: NodeId, shared: bool) -> Option<NodeId> {
         let owners = self.owners.get(alias)?;
-        if owners.contains(&claimant) {
+        if owners.nodes.contains(&claimant) {
             return None;
         }
         let clash = |owner: &&NodeId| !(shared && self.shares(**owner, alias));
-        owners.iter().find(clash).copied()
+        owners.nodes.iter().find(clash).copied()
     }
 
     fn shares(&self, owner: NodeId, alias: &str) -> bool {
@@ -190,16 +270,17 @@ impl Router {
 
     pub(super) fn add_owner(&mut self, alias: &Arc<str>, owner: NodeId) {
         let owners = self.owners.entry(Arc::clone(alias)).or_default();
-        if owners.contains(&owner) {
+        if owners.nodes.contains(&owner) {
             return;
         }
-        owners.push(owner);
+        owners.nodes.push(owner);
         self.effects.changed = true;
         self.tell(|| Event::AliasAdded {
             alias: Arc::clone(alias),
             owner,
         });
-        if owner < self.me && self.exports.get(alias).is_some_and(|export| export.active) {
+        let yields = |export: &Export| export.active && !export.firm;
+        if owner < self.me && self.exports.get(alias).is_some_and(yields) {
             let shared = self.shares(self.me, alias) && self.shares(owner, alias);
             if !shared {
                 self.stand_by(alias, owner);
@@ -212,9 +293,9 @@ impl Router {
         let Some(owners) = self.owners.get_mut(alias) else {
             return;
         };
-        let before = owners.len();
-        owners.retain(|other| *other != owner);
-        let (removed, empty) = (owners.len() < before, owners.is_empty());
+        let before = owners.nodes.len();
+        owners.nodes.retain(|other| *other != owner);
+        let (removed, empty) = (owners.nodes.len() < before, owners.nodes.is_empty());
         if empty {
             self.owners.remove(alias);
         }
@@ -235,19 +316,18 @@ impl Router {
 
     /// Which node gets a message for the alias: of several that share it, each in turn.
     pub(super) fn resolve(&mut self, node: Option<&str>, alias: &str) -> Option<NodeId> {
-        let turn = self.counter;
         let owners = self.owners.get(alias)?;
         if let Some(node) = node {
             let named = |owner: &&NodeId| self.is_called(**owner, node);
-            return owners.iter().find(named).copied();
+            return owners.nodes.iter().find(named).copied();
         }
-        if owners.len() < 2 || !owners.iter().all(|owner| self.shares(*owner, alias)) {
-            return owners.first().copied();
+        let share = |owner: &NodeId| self.shares(*owner, alias);
+        if owners.nodes.len() < 2 || !owners.nodes.iter().all(share) {
+            return owners.nodes.first().copied();
         }
-        let chosen = usize::try_from(turn).unwrap_or(0) % owners.len();
-        let owner = owners[chosen];
-        self.counter += 1;
-        Some(owner)
+        let owners = self.owners.get_mut(alias)?;
+        owners.turn = (owners.turn + 1) % owners.nodes.len();
+        owners.nodes.get(owners.turn).copied()
     }
 
     fn is_called(&self, node: NodeId, name: &str) -> bool {
@@ -256,15 +336,15 @@ impl Router {
 
     /// Everybody who exports the alias.
     pub(crate) fn owners_of(&self, alias: &str) -> Vec<NodeId> {
-        self.owners.get(alias).cloned().unwrap_or_default()
+        let owners = self.owners.get(alias);
+        owners.map_or_else(Vec::new, |owners| owners.nodes.clone())
     }
 
     /// All aliases and their owners.
     pub(crate) fn aliases(&self) -> Vec<(Arc<str>, NodeId, Arc<str>)> {
         let each = self.owners.iter().flat_map(|(alias, owners)| {
-            owners
-                .iter()
-                .map(|owner| (Arc::clone(alias), *owner, self.name_of(*owner)))
+            let nodes = owners.nodes.iter();
+            nodes.map(|owner| (Arc::clone(alias), *owner, self.name_of(*owner)))
         });
         each.collect()
     }
@@ -325,4 +405,6 @@ impl Router {
     }
 }
 
+/// The wait before a neighbour that has refused an alias is told again; doubled up to 64 times.
+const FIRST_RETRY: Duration = Duration::from_secs(1);
 const CLAIM_STEP: Duration = Duration::from_millis(5);

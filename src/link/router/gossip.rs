@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::Router;
-use super::topology::NodeEntry;
+use super::topology::{NodeEntry, SIZE_OF_PEER, size_of_alias};
 use crate::link::error::LinkEnd;
 use crate::link::wire::{Change, Frame, Refuse, State, Want};
 use crate::link::{LinkId, NodeId, names};
@@ -58,8 +58,15 @@ impl Router {
         if !self.is_news(link, origin, state.seq)? {
             return Ok(());
         }
-        let known = self.nodes.get(&origin);
-        if known.is_none() && self.nodes.len() >= self.limits.max_nodes {
+        let neighbour = self.links.get(&link).map(|entry| &entry.peer);
+        let neighbour = neighbour.filter(|peer| peer.id == origin);
+        if neighbour.is_some_and(|peer| peer.name != state.name) {
+            // What it has proved is the name in its hello.
+            return Err(LinkEnd::Protocol("another name than in the hello".into()));
+        }
+        // Neighbours are bounded as links are; what others tell of must not keep them out.
+        let is_new = neighbour.is_none() && !self.nodes.contains_key(&origin);
+        if is_new && self.nodes.len() >= self.limits.max_nodes {
             self.stats.frames_dropped += 1;
             return Ok(());
         }
@@ -78,7 +85,11 @@ impl Router {
             aliases: aliases.clone(),
             reachable,
         };
-        self.nodes.insert(origin, entry);
+        if !self.has_room_for(origin, entry.size()) {
+            self.stats.frames_dropped += 1;
+            return Ok(());
+        }
+        self.keep(origin, entry);
         if reachable {
             for alias in before
                 .keys()
@@ -94,6 +105,7 @@ impl Router {
             }
         }
         let risen = self.recompute();
+        self.doubt(origin);
         let hops = state.hops;
         state.hops = hops.saturating_sub(1);
         self.pass_on(link, origin, hops, &Frame::State(state), &risen);
@@ -116,6 +128,16 @@ impl Router {
             return Ok(());
         }
         self.refuse_foreign(link, origin, &mut change.add);
+        let before = self.nodes.get(&origin).map_or(0, NodeEntry::size);
+        let more = change
+            .add
+            .keys()
+            .map(|alias| size_of_alias(alias))
+            .sum::<usize>();
+        if !self.has_room_for(origin, before + more + change.met.len() * SIZE_OF_PEER) {
+            self.stats.frames_dropped += 1;
+            return Ok(());
+        }
         let Some(entry) = self.nodes.get_mut(&origin) else {
             return Ok(());
         };
@@ -134,6 +156,8 @@ impl Router {
                 new.push(alias);
             }
         }
+        let size = entry.size();
+        self.known = (self.known + size).saturating_sub(before);
         if reachable {
             gone.iter()
                 .for_each(|(alias, _)| self.remove_owner(alias, origin));
@@ -208,12 +232,14 @@ impl Router {
             .filter_map(|(alias, shared)| {
                 let owner = self.conflict(alias, origin, *shared)?;
                 // Between two neighbours the lower id decides, so that not both give way.
-                (owner != self.me || self.me < origin).then(|| (alias.clone(), owner))
+                let keeps = owner != self.me || self.me < origin || self.is_firm(alias);
+                keeps.then(|| (alias.clone(), owner))
             })
             .collect();
         for (alias, owner) in foreign {
             claims.remove(&alias);
             self.stats.refused += 1;
+            self.contended(&alias, origin);
             self.send(link, &Frame::Refuse(Refuse { alias, owner }));
         }
     }

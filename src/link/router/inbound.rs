@@ -1,7 +1,7 @@
 //! Streams at their receiver, and frames that are passed on.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::timers::Timer;
 use super::{Router, StreamKey};
@@ -12,8 +12,10 @@ use crate::link::{LinkId, NodeId};
 pub(super) const FIRST_WINDOW: u64 = 64;
 /// The window when the receiver's inbox is crowded.
 const SMALL_WINDOW: u64 = 4;
-/// Streams that one node may have to this one.
+/// Streams that one node may have to this one, and all together. Those that nothing is heard of for
+/// `Limits::forget_after` make room: their senders have given them up before.
 const MAX_STREAMS: usize = 4096;
+const MAX_ALL_STREAMS: usize = 262_144;
 
 pub(super) struct Inbound {
     epoch: u32,
@@ -23,6 +25,8 @@ pub(super) struct Inbound {
     granted: u64,
     /// A gap behind this number has been reported.
     gap: Option<u64>,
+    /// When its sender was last heard of it.
+    heard: Instant,
 }
 
 impl Router {
@@ -69,13 +73,7 @@ impl Router {
                 self.send_lost(key, epoch);
                 return None;
             }
-            let of_node = || {
-                self.inbound
-                    .keys()
-                    .filter(|(from, _)| *from == key.0)
-                    .count()
-            };
-            if known.is_none() && self.inbound.len() >= MAX_STREAMS && of_node() >= MAX_STREAMS {
+            if known.is_none() && !self.has_room_for_stream(key.0) {
                 self.stats.frames_dropped += 1;
                 return None;
             }
@@ -86,10 +84,27 @@ impl Router {
                 consumed,
                 granted,
                 gap: None,
+                heard: self.now,
             };
             self.inbound.insert(key.clone(), stream);
         }
-        self.inbound.get_mut(key)
+        let stream = self.inbound.get_mut(key)?;
+        stream.heard = self.now;
+        Some(stream)
+    }
+
+    fn has_room_for_stream(&mut self, node: NodeId) -> bool {
+        if self.inbound.len() < MAX_STREAMS {
+            return true;
+        }
+        let (now, long) = (self.now, self.limits.forget_after);
+        let is_alive = |stream: &Inbound| {
+            let quiet = now.saturating_duration_since(stream.heard);
+            quiet < long || stream.consumed < stream.received
+        };
+        self.inbound.retain(|_, stream| is_alive(stream));
+        let of_node = self.inbound.keys().filter(|(from, _)| *from == node);
+        self.inbound.len() < MAX_ALL_STREAMS && of_node.count() < MAX_STREAMS
     }
 
     /// Puts the message where it belongs. `false`: there is no room.
@@ -206,8 +221,10 @@ impl Router {
     /// The sender of a stream asks what has arrived.
     pub(super) fn probed(&mut self, routed: &Routed<'_>) {
         let key: StreamKey = (routed.from, routed.alias.into());
+        let now = self.now;
         match self.inbound.get_mut(&key) {
             Some(stream) if stream.epoch == routed.epoch => {
+                stream.heard = now;
                 stream.gap = None;
                 self.send_receipt(&key, true);
             }

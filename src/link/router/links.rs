@@ -34,9 +34,15 @@ impl LinkEntry {
 }
 
 impl Router {
-    /// A link was made. The newest one to a node is used from now on.
-    pub(crate) fn link_up(&mut self, link: LinkId, peer: Peer) {
+    /// A link was made. The newest one to a node is used from now on. An error: it is with somebody
+    /// else who calls itself that node, and it is none.
+    pub(crate) fn link_up(&mut self, link: LinkId, peer: Peer) -> Result<(), LinkEnd> {
         let id = peer.id;
+        let others = self.peers.get(&id).into_iter().flatten();
+        let mut others = others.filter_map(|other| self.links.get(other));
+        if others.any(|other| other.peer.name != peer.name) {
+            return Err(LinkEnd::Denied);
+        }
         self.tell(|| Event::LinkUp {
             link,
             peer: peer.clone(),
@@ -64,6 +70,7 @@ impl Router {
         self.pass_on_risen(&risen, link);
         self.probe_via(id);
         self.effects.changed = true;
+        Ok(())
     }
 
     /// A link has ended.
@@ -129,10 +136,10 @@ impl Router {
             Frame::State(state) => return self.state(link, state),
             Frame::Change(change) => return self.change(link, change),
             Frame::Want(want) => self.wanted(link, want.origin),
-            Frame::Refuse(refuse) => self.refused(&refuse.alias, refuse.owner),
+            Frame::Refuse(refuse) => self.refused(link, &refuse.alias, refuse.owner),
             Frame::Ping(token) => self.send(link, &Frame::Pong(token)),
             Frame::Pong(_) => {}
-            Frame::Bye(bye) => return Err(LinkEnd::Bye(bye.reason)),
+            Frame::Bye(bye) => return Err(LinkEnd::bye(&bye.reason)),
             Frame::Hello(_) | Frame::Proof(_) => {
                 return Err(LinkEnd::Protocol("a second hello".into()));
             }

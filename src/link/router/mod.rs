@@ -51,8 +51,8 @@ use super::config::Limits;
 use super::error::LinkEnd;
 use super::message::Handler;
 use super::{LinkId, NodeId, Stats};
-pub(crate) use aliases::Delivery;
-use aliases::Export;
+pub(crate) use aliases::{Claim, Delivery};
+use aliases::{Export, Owners};
 pub(crate) use calls::Answer;
 use calls::Pending;
 use inbound::Inbound;
@@ -77,20 +77,24 @@ pub(crate) struct Router {
     peers: BTreeMap<NodeId, Vec<LinkId>>,
     /// The other nodes.
     nodes: HashMap<NodeId, NodeEntry>,
+    /// Their sizes together.
+    known: usize,
     /// Nodes that can be reached, nearest first, and the neighbours to which messages for them go.
     near: Vec<NodeId>,
     ways: HashMap<NodeId, NodeId>,
     /// Counts the changes of this node's own state.
     seq: u64,
-    /// Who exports what, of the nodes that can be reached and of this one; the longest known first.
-    owners: BTreeMap<Arc<str>, Vec<NodeId>>,
+    /// Who exports what, of the nodes that can be reached and of this one.
+    owners: BTreeMap<Arc<str>, Owners>,
     exports: BTreeMap<Arc<str>, Export>,
     outbound: HashMap<StreamKey, Outbound>,
     inbound: HashMap<StreamKey, Inbound>,
     parked: Parked,
     calls: HashMap<u64, Pending>,
-    /// Numbers of calls, epochs of streams, turns among owners.
+    /// Numbers of calls and exports.
     counter: u64,
+    /// Epochs of streams. On their own, since they have fewer bits, and must not begin again.
+    epochs: u32,
     timers: Timers,
     events: EventQueue,
     effects: Effects,
@@ -121,11 +125,12 @@ impl Router {
         Self {
             me,
             name: name.into(),
-            limits,
+            limits: limits.bounded(),
             now,
             links: HashMap::new(),
             peers: BTreeMap::new(),
             nodes: HashMap::new(),
+            known: 0,
             near: Vec::new(),
             ways: HashMap::new(),
             seq: 1,
@@ -136,6 +141,7 @@ impl Router {
             parked: Parked::default(),
             calls: HashMap::new(),
             counter: 0,
+            epochs: 0,
             timers: Timers::default(),
             events,
             effects: Effects::default(),

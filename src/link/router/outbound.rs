@@ -30,6 +30,8 @@ pub(super) struct Outbound {
     probes: u32,
     /// A link has it on its list.
     pub(super) waiting: bool,
+    /// Everything was handled, and its timer is for its end.
+    idle: bool,
 }
 
 struct Item {
@@ -52,6 +54,7 @@ impl Outbound {
             bytes: 0,
             probes: 0,
             waiting: false,
+            idle: false,
         }
     }
 
@@ -100,8 +103,9 @@ impl Router {
     ) {
         if !self.outbound.contains_key(key) {
             // Higher than that of an earlier stream of the name, which the receiver may remember.
-            let epoch = u32::try_from(self.count() % u64::from(u32::MAX)).unwrap_or(0);
-            self.outbound.insert(key.clone(), Outbound::new(epoch));
+            self.epochs = self.epochs.wrapping_add(1);
+            self.outbound
+                .insert(key.clone(), Outbound::new(self.epochs));
         }
         let Some(stream) = self.outbound.get_mut(key) else {
             return;
@@ -215,25 +219,37 @@ impl Router {
 
     /// Sets the time by which there should be progress. `anew`: there has been some.
     fn watch(&mut self, key: &StreamKey, anew: bool) {
-        let Some(stream) = self.outbound.get(key) else {
+        let reachable = self.is_reachable(key.0);
+        let Some(stream) = self.outbound.get_mut(key) else {
             return;
         };
         let timer = Timer::Stream(key.clone());
-        if stream.outstanding() == 0 {
-            self.timers.cancel(timer);
-        } else if self.is_reachable(key.0) {
+        let idle = stream.outstanding() == 0;
+        let anew = std::mem::replace(&mut stream.idle, idle) || anew;
+        if idle {
+            // Sooner than its receiver forgets it.
+            self.timers
+                .set(timer, self.now + self.limits.forget_after / 2);
+        } else if reachable {
             let at = self.now + self.limits.probe_after * (1 << stream.probes.min(3));
             if anew {
                 self.timers.set(timer, at);
             } else {
                 self.timers.start(timer, at);
             }
+        } else if anew {
+            self.timers.set(timer, self.now + self.limits.outbox_time);
         } else {
             self.timers.start(timer, self.now + self.limits.outbox_time);
         }
     }
 
     pub(super) fn stream_is_late(&mut self, key: &StreamKey) {
+        if self.outbound.get(key).is_some_and(|stream| stream.idle) {
+            // Aliases come and go; the next message begins another stream.
+            self.outbound.remove(key);
+            return;
+        }
         if !self.is_reachable(key.0) {
             return self.give_up(key);
         }

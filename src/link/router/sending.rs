@@ -209,7 +209,8 @@ impl Router {
                 if owner != self.me {
                     self.send_by(&key, kept.payload, kept.call);
                 } else if self.send_here(&key, &kept.payload, kept.call).is_err() {
-                    self.undelivered(alias, 1);
+                    // A call is told by its own deadline.
+                    self.undelivered(alias, u64::from(kept.call.is_none()));
                 }
             }
         }

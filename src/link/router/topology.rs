@@ -21,7 +21,50 @@ pub(super) struct NodeEntry {
     pub(super) reachable: bool,
 }
 
+impl NodeEntry {
+    /// About as many bytes as it takes here and in a frame.
+    pub(super) fn size(&self) -> usize {
+        let aliases = self.aliases.keys().map(|alias| size_of_alias(alias));
+        self.name.len() + self.peers.len() * SIZE_OF_PEER + aliases.sum::<usize>()
+    }
+}
+
+/// The most that may be known of one node, in bytes. Every node takes frames of 1 MiB.
+const MAX_NODE: usize = (1 << 20) - 1024;
+
+/// What a link counts for in the size of a node: its id as JSON.
+pub(super) const SIZE_OF_PEER: usize = 35;
+
+pub(super) fn size_of_alias(alias: &str) -> usize {
+    // With quotes, colon, `false` and a comma.
+    alias.len() + 9
+}
+
 impl Router {
+    /// Whether so much may be known of a node: no more than every node takes in one frame, and of
+    /// all together no more than the limit.
+    pub(super) fn has_room_for(&self, node: NodeId, size: usize) -> bool {
+        let before = self.nodes.get(&node).map_or(0, NodeEntry::size);
+        let known = self.known.saturating_sub(before) + size;
+        size < MAX_NODE && known <= self.limits.max_known
+    }
+
+    /// Remembers what is known of a node now.
+    pub(super) fn keep(&mut self, node: NodeId, entry: NodeEntry) {
+        self.known += entry.size();
+        if let Some(before) = self.nodes.insert(node, entry) {
+            self.known = self.known.saturating_sub(before.size());
+        }
+    }
+
+    /// A node that is heard of and cannot be reached is not remembered for ever either.
+    pub(super) fn doubt(&mut self, node: NodeId) {
+        if !self.is_reachable(node) {
+            let at = self.now + self.limits.forget_after;
+            self.timers.start(Timer::Forget(node), at);
+        }
+    }
+
     /// Works out anew who can be reached. Returns those that could not be before, nearest first.
     pub(super) fn recompute(&mut self) -> Vec<NodeId> {
         let (near, ways) = self.explore();
@@ -121,7 +164,9 @@ impl Router {
         if self.nodes.get(&node).is_some_and(|entry| entry.reachable) {
             return;
         }
-        self.nodes.remove(&node);
+        if let Some(entry) = self.nodes.remove(&node) {
+            self.known = self.known.saturating_sub(entry.size());
+        }
         self.inbound.retain(|(from, _), _| *from != node);
         let streams: Vec<_> = self
             .outbound

@@ -10,7 +10,7 @@ use crate::clock::{Clock, ManualClock};
 use crate::link::error::LinkEnd;
 use crate::link::hello::Peer;
 use crate::link::message::Message;
-use crate::link::router::{Answer, Delivery, Request, Router};
+use crate::link::router::{Answer, Claim, Delivery, Request, Router};
 use crate::link::wire::{self, PREFIX};
 use crate::link::{CallError, Event, Fault, Limits, LinkId, NodeId, PostError};
 
@@ -124,7 +124,8 @@ impl Net {
                 outgoing: at == a,
                 max_frame: 1 << 20,
             };
-            self.use_router(at, |router| router.link_up(link, peer));
+            self.use_router(at, |router| router.link_up(link, peer))
+                .unwrap();
         }
     }
 
@@ -183,8 +184,18 @@ impl Net {
         alias: &str,
         shared: bool,
     ) -> Result<u64, crate::link::ExportError> {
+        let claim = if shared { Claim::Shared } else { Claim::Sole };
+        self.export_as(at, alias, claim)
+    }
+
+    pub(super) fn export_as(
+        &mut self,
+        at: usize,
+        alias: &str,
+        claim: Claim,
+    ) -> Result<u64, crate::link::ExportError> {
         let handler = Arc::new(|_: Message| {});
-        self.use_router(at, |router| router.export(alias, shared, handler))
+        self.use_router(at, |router| router.export(alias, claim, handler))
     }
 
     pub(super) fn post(&mut self, at: usize, alias: &str, n: u64) -> Result<(), PostError> {

@@ -428,7 +428,7 @@ fn a_silent_peer_is_asked_and_then_cut() {
         max_frame: 1 << 20,
     };
     router.enter(start);
-    router.link_up(crate::link::LinkId(0), peer);
+    router.link_up(crate::link::LinkId(0), peer).unwrap();
     router.enter(start + ping / 2);
     router.tick();
     assert!(router.take_effects().cut.is_empty());
@@ -461,7 +461,9 @@ fn a_peer_that_does_not_read_is_cut_and_others_are_not() {
         max_frame: 1 << 20,
     };
     for n in [1, 2] {
-        router.link_up(crate::link::LinkId(n as u64), peer(n));
+        router
+            .link_up(crate::link::LinkId(n as u64), peer(n))
+            .unwrap();
     }
     let mut ping = Vec::new();
     encode(&Frame::Ping(1), &mut ping);

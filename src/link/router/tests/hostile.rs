@@ -1,0 +1,281 @@
+//! Scenes with peers that lie or want too much, and what lasts too long to be waited for.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use super::net::{Net, id, request, result};
+use crate::link::error::LinkEnd;
+use crate::link::hello::Peer;
+use crate::link::router::Claim;
+use crate::link::wire::{Change, Frame, Refuse, State, encode};
+use crate::link::{Event, Limits, LinkId, NodeId};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+/// Node 0 is a hub with links to the others; its ends of them are 0, 2, 4 and so on.
+fn star(nodes: usize, limits: &Limits) -> Net {
+    let mut net = Net::new(nodes, limits, 5);
+    for n in 1..nodes {
+        net.link(0, n);
+    }
+    net.settle();
+    net
+}
+
+fn inject(net: &mut Net, at: usize, link: u64, frame: &Frame<'_>) -> Result<(), LinkEnd> {
+    let mut bytes = Vec::new();
+    encode(frame, &mut bytes);
+    net.use_router(at, |router| router.frame(LinkId(link), &bytes[4..]))
+}
+
+fn state(origin: NodeId, name: &str, peers: &[NodeId]) -> State {
+    State {
+        origin,
+        seq: 1000,
+        hops: 9,
+        name: name.to_owned(),
+        peers: peers.iter().copied().collect::<BTreeSet<_>>(),
+        aliases: BTreeMap::new(),
+    }
+}
+
+fn invented(n: u8) -> NodeId {
+    NodeId::from_bytes([100 + n; 16])
+}
+
+#[test]
+fn a_neighbour_is_called_what_it_has_proved() {
+    let mut net = star(3, &Limits::default());
+    let forged = Frame::State(state(id(1), "n2", &[id(0)]));
+    let end = inject(&mut net, 0, 0, &forged);
+    assert!(matches!(end, Err(LinkEnd::Protocol(_))), "{end:?}");
+    assert_eq!(&*net.nodes[0].router.name_of(id(1)), "n1");
+    let honest = Frame::State(state(id(1), "n1", &[id(0)]));
+    assert_eq!(inject(&mut net, 0, 0, &honest), Ok(()));
+}
+
+#[test]
+fn a_node_that_is_linked_cannot_be_taken_by_another() {
+    let mut net = star(2, &Limits::default());
+    net.export(1, "x");
+    net.settle();
+    let peer = |name: &str| Peer {
+        id: id(1),
+        name: name.to_owned(),
+        version: 1,
+        features: Vec::new(),
+        outgoing: false,
+        max_frame: 1 << 20,
+    };
+    let taken = net.use_router(0, |router| router.link_up(LinkId(77), peer("evil")));
+    assert_eq!(taken, Err(LinkEnd::Denied));
+    assert_eq!(net.nodes[0].router.stats().links, 1);
+    net.post(0, "x", 1).unwrap();
+    net.settle();
+    assert_eq!(net.numbers(1, "x", 0), [1]);
+    let again = net.use_router(0, |router| router.link_up(LinkId(78), peer("n1")));
+    assert_eq!(again, Ok(()), "its own second link");
+}
+
+#[test]
+fn a_refusal_without_a_rival_takes_nothing_away() {
+    let mut net = star(3, &Limits::default());
+    net.export(0, "x");
+    net.settle();
+    let alias = "x".to_owned();
+    let refuse = Frame::Refuse(Refuse {
+        alias,
+        owner: id(2),
+    });
+    for _ in 0..10 {
+        assert_eq!(inject(&mut net, 0, 2, &refuse), Ok(()));
+        net.settle();
+        assert_eq!(net.owners(1, "x"), [0]);
+        net.post(1, "x", 1).unwrap();
+    }
+    net.pass_time(5 * SECOND);
+    assert_eq!(net.numbers(0, "x", 1).len(), 10);
+    let refused = |event: &Event| matches!(event, Event::AliasRefused { .. });
+    assert!(!net.nodes[0].events.iter().any(refused));
+}
+
+#[test]
+fn a_firm_name_is_not_lost_to_one_that_was_taken_elsewhere() {
+    for (claim, owner) in [(Claim::Sole, 0), (Claim::Firm, 2)] {
+        let mut net = Net::new(3, &Limits::default(), 3);
+        net.export_as(2, "x", claim).unwrap();
+        // The lower id decides between the two otherwise.
+        net.export(0, "x");
+        net.link(1, 2);
+        net.settle();
+        net.link(0, 2);
+        net.pass_time(10 * SECOND);
+        for n in 0..3 {
+            assert_eq!(net.owners(n, "x"), [owner], "{claim:?}, at {n}");
+        }
+        net.cut(0, 2);
+        net.pass_time(SECOND);
+        assert_eq!(net.owners(0, "x"), [0], "on its own it has it");
+    }
+}
+
+#[test]
+fn nodes_that_are_only_talked_of_are_forgotten_and_keep_nobody_out() {
+    let limits = Limits {
+        max_nodes: 5,
+        ..Limits::default()
+    };
+    let mut net = Net::new(4, &limits, 5);
+    net.link(0, 1);
+    net.settle();
+    for n in 0..9 {
+        let talk = Frame::State(state(invented(n), "nobody", &[]));
+        assert_eq!(inject(&mut net, 0, 0, &talk), Ok(()));
+    }
+    assert_eq!(net.nodes[0].router.nodes.len(), 5);
+    net.link(0, 2);
+    net.settle();
+    net.link(2, 3);
+    net.settle();
+    let known = |net: &Net| net.nodes[0].router.reachable().len();
+    assert_eq!(
+        known(&net),
+        2,
+        "a neighbour is known, what is behind it is not"
+    );
+    net.pass_time(limits.forget_after + SECOND);
+    net.cut(2, 3);
+    net.link(2, 3);
+    net.settle();
+    assert_eq!(known(&net), 3);
+}
+
+#[test]
+fn what_is_told_of_a_node_does_not_grow_without_end() {
+    let limits = Limits {
+        max_known: 3 << 20,
+        ..Limits::default()
+    };
+    let mut net = star(2, &limits);
+    let mut seq = 0;
+    let mut grow = |net: &mut Net, origin: NodeId, first: u64| {
+        for n in 0..40 {
+            seq = first + n;
+            let add = (0..500).map(|i| (format!("{:0100}", 500 * seq + i), true));
+            let change = Change {
+                origin,
+                seq,
+                hops: 1,
+                met: Vec::new(),
+                lost: Vec::new(),
+                add: add.collect(),
+                drop: Vec::new(),
+            };
+            assert_eq!(inject(net, 0, 0, &Frame::Change(change)), Ok(()));
+        }
+    };
+    for n in 0..6 {
+        let talk = Frame::State(state(invented(n), "nobody", &[]));
+        assert_eq!(inject(&mut net, 0, 0, &talk), Ok(()));
+        grow(&mut net, invented(n), 1001);
+    }
+    let router = &net.nodes[0].router;
+    let largest = router
+        .nodes
+        .values()
+        .map(|entry| entry.size())
+        .max()
+        .unwrap();
+    let all: usize = router.nodes.values().map(|entry| entry.size()).sum();
+    assert!(largest > 900_000 && largest < 1 << 20, "{largest}");
+    assert!(all > 2 << 20 && all <= 3 << 20, "{all}");
+    assert_eq!(router.known, all, "it is counted right");
+    net.pass_time(limits.forget_after + SECOND);
+    assert!(net.nodes[0].router.known < 1000);
+}
+
+#[test]
+fn calls_to_a_shared_alias_take_turns_too() {
+    let mut net = star(3, &Limits::default());
+    for n in 1..3 {
+        net.try_export(n, "work", true).unwrap();
+    }
+    net.settle();
+    for _ in 0..10 {
+        let answer = net.call(0, "work", SECOND);
+        net.settle();
+        assert!(matches!(result(&answer), Some(Ok(_))));
+    }
+    let counts = [1, 2].map(|n: usize| net.nodes[n].inbox.len());
+    assert_eq!(counts, [5, 5]);
+}
+
+#[test]
+fn after_billions_of_calls_a_stream_can_begin_anew() {
+    let mut net = star(2, &Limits::default());
+    net.export(1, "x");
+    net.settle();
+    net.nodes[0].router.counter = u64::from(u32::MAX) - 3;
+    net.post(0, "x", 1).unwrap();
+    net.settle();
+    net.post(0, "x", 2).unwrap();
+    net.cut(0, 1);
+    // It is given up, and its receiver remembers it longer.
+    net.pass_time(Limits::default().outbox_time + SECOND);
+    net.nodes[0].router.counter += 10;
+    net.link(0, 1);
+    net.settle();
+    net.post(0, "x", 3).unwrap();
+    net.pass_time(SECOND);
+    assert_eq!(net.numbers(1, "x", 0).last(), Some(&3));
+}
+
+#[test]
+fn any_number_of_aliases_can_come_and_go() {
+    let mut net = star(2, &Limits::default());
+    for n in 0..5000 {
+        let alias = format!("a{n}");
+        let token = net.export(1, &alias);
+        net.settle();
+        net.post(0, &alias, n).unwrap();
+        net.settle();
+        assert!(net.use_router(1, |router| router.unexport(&alias, token)));
+        net.settle();
+        if n == 4000 {
+            net.pass_time(Limits::default().forget_after + SECOND);
+            assert_eq!(net.nodes[0].router.outbound.len(), 0);
+        }
+    }
+    assert_eq!(net.nodes[1].inbox.len(), 5000);
+    assert!(net.nodes[1].router.inbound.len() < 2000);
+}
+
+#[test]
+fn what_a_peer_says_at_the_end_is_fit_for_a_terminal() {
+    let said = format!("\x1b[2Jx\n{}", "y".repeat(1000));
+    let LinkEnd::Bye(shown) = LinkEnd::bye(&said) else {
+        unreachable!("because that is what it makes");
+    };
+    assert!(shown.starts_with(" [2Jx y") && shown.len() == 200);
+}
+
+#[test]
+fn times_without_end_are_no_trouble() {
+    let limits = Limits {
+        outbox_time: Duration::MAX,
+        ping_interval: Duration::MAX,
+        probe_after: Duration::MAX,
+        forget_after: Duration::MAX,
+        ..Limits::default()
+    };
+    let mut net = star(2, &limits);
+    net.export(1, "x");
+    net.settle();
+    net.use_router(0, |router| router.post(&request("later", "n", "1"), true))
+        .unwrap();
+    net.post(0, "x", 1).unwrap();
+    net.settle();
+    net.cut(0, 1);
+    net.pass_time(SECOND);
+    assert_eq!(net.numbers(1, "x", 0), [1]);
+}

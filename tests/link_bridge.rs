@@ -12,9 +12,10 @@ use std::net::TcpStream;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use bayeux::bridge::Remote;
-use bayeux::link::{Config as LinkConfig, Node};
-use bayeux::{Config, Server};
+use bayeux::bridge::{Bridge, Remote, Request};
+use bayeux::broker::{Access, ServiceCall, ServiceReply};
+use bayeux::link::{Config as LinkConfig, ExportError, Fault, Node};
+use bayeux::{Config, Server, ServerBuilder};
 use link_support::{LONG, Process, SECRET, eventually, key, linked, role};
 use serde_json::{Value, json};
 
@@ -46,6 +47,10 @@ impl Drop for KeyFile {
 }
 
 fn server(key: &KeyFile, authoriser: Option<&str>) -> (Server, String) {
+    start(Server::builder(), key, authoriser)
+}
+
+fn start(builder: ServerBuilder, key: &KeyFile, authoriser: Option<&str>) -> (Server, String) {
     let config = Config {
         listen: vec![
             "127.0.0.1:0"
@@ -64,7 +69,7 @@ fn server(key: &KeyFile, authoriser: Option<&str>) -> (Server, String) {
         demo: Some(false),
         ..Config::default()
     };
-    let server = Server::builder().config(config).start().unwrap();
+    let server = builder.config(config).start().unwrap();
     let address = server.link_addr().unwrap().to_string();
     (server, address)
 }
@@ -236,6 +241,137 @@ fn a_remote_subscribes_again_when_the_server_comes_back() {
     let (second, address) = server(&key_file, None);
     node.connect(&address).unwrap();
     publish(&second, 2);
+}
+
+/// Who has answered the echo; `None` if nobody has.
+fn answered_by(server: &Server, client: &str) -> Option<String> {
+    let answer = echo(server, client);
+    let by = answer
+        .iter()
+        .find_map(|message| message["data"]["by"].as_str());
+    by.map(str::to_owned)
+}
+
+fn by(name: &'static str) -> impl Fn(&Request) -> Result<Value, Fault> {
+    move |_| Ok(json!({ "by": name }))
+}
+
+/// A process that takes part, with a name of its own.
+fn remote(name: &str, address: &str) -> (Node, Remote) {
+    let node = linked(name, address);
+    let remote = Remote::new(&node, name).unwrap();
+    assert!(node.wait_for("bayeux", LONG));
+    (node, remote)
+}
+
+#[test]
+fn a_service_of_the_server_is_back_when_the_linked_one_has_gone() {
+    let key = KeyFile::new("covered");
+    let own = |_: &ServiceCall<'_>| Ok(vec![ServiceReply::data(&json!({"by": "server"}))?]);
+    let builder = Server::builder().service("/service/echo", Access::Sessions, own);
+    let (server, address) = start(builder, &key, None);
+    let client = client(&server);
+    let is_by = |name: &str| answered_by(&server, &client).as_deref() == Some(name);
+    assert!(is_by("server"));
+    for _ in 0..2 {
+        let (node, remote) = remote("worker", &address);
+        let service = remote.serve("echo", by("worker")).unwrap();
+        eventually("the worker answers", || is_by("worker"));
+        drop(service);
+        eventually("the server answers", || is_by("server"));
+        remote.serve("echo", by("worker")).unwrap().keep();
+        eventually("the worker answers", || is_by("worker"));
+        // The process goes, without a word about the service.
+        node.shutdown(Duration::ZERO);
+        eventually("the server answers", || is_by("server"));
+    }
+}
+
+#[test]
+fn of_two_processes_with_one_service_the_second_is_refused() {
+    let key = KeyFile::new("refused");
+    let (server, address) = server(&key, None);
+    let client = client(&server);
+    let is_by = |name: &str| answered_by(&server, &client).as_deref() == Some(name);
+    let ((_a, first), (_b, second)) = (remote("first", &address), remote("second", &address));
+    let service = first.serve("echo", by("first")).unwrap();
+    assert!(second.node().wait_for("service:echo", LONG));
+    for refused in [
+        second.serve("echo", by("second")),
+        second.serve_shared("echo", by("second")),
+    ] {
+        assert!(matches!(refused, Err(ExportError::Taken { .. })));
+    }
+    eventually("the first answers", || is_by("first"));
+    drop(service);
+    eventually("nobody answers", || answered_by(&server, &client).is_none());
+    let free = || {
+        second
+            .node()
+            .aliases()
+            .iter()
+            .all(|a| &*a.alias != "service:echo")
+    };
+    eventually("it is free", free);
+    let _service = second.serve("echo", by("second")).unwrap();
+    eventually("the second answers", || is_by("second"));
+}
+
+#[test]
+fn processes_that_share_a_service_have_it_in_turn() {
+    let key = KeyFile::new("shared");
+    let (server, address) = server(&key, None);
+    let client = client(&server);
+    let ((_a, first), (_b, second)) = (remote("first", &address), remote("second", &address));
+    let one = first.serve_shared("echo", by("first")).unwrap();
+    let _two = second.serve_shared("echo", by("second")).unwrap();
+    let owners = || {
+        let aliases = server.link_node().unwrap().aliases();
+        aliases
+            .iter()
+            .filter(|a| &*a.alias == "service:echo")
+            .count()
+    };
+    eventually("both are known", || owners() == 2);
+    let answers = || -> Vec<String> {
+        let each = (0..4).filter_map(|_| answered_by(&server, &client));
+        each.collect()
+    };
+    eventually("the service is there", || answers().len() == 4);
+    let mut four = answers();
+    four.sort();
+    assert_eq!(four, ["first", "first", "second", "second"]);
+    drop(one);
+    eventually("one is left", || owners() == 1);
+    assert_eq!(answers(), ["second"; 4], "nobody notices");
+}
+
+#[test]
+fn a_bridge_that_was_dropped_does_nothing_more() {
+    let (server, _) = server(&KeyFile::new("dropped"), None);
+    let broker = server.broker();
+    let hub = Node::start(LinkConfig::named("hub", key())).unwrap();
+    let address = hub.listen("127.0.0.1:0").unwrap()[0].to_string();
+    let bridge = Bridge::install(broker, &hub).unwrap();
+    let (_node, remote) = remote("worker", &address);
+    let client = client(&server);
+    remote.subscribe("/chat/*", |_, _| {});
+    remote.serve("echo", by("worker")).unwrap().keep();
+    let is_there = || answered_by(&server, &client).is_some();
+    eventually("it takes part", || {
+        is_there() && broker.stats().subscriptions == 1
+    });
+    drop(bridge);
+    assert!(!is_there() && broker.stats().subscriptions == 0);
+    remote.serve("late", by("worker")).unwrap().keep();
+    assert!(hub.wait_for("service:late", LONG));
+    let late = json!([{"channel": "/service/late", "clientId": client, "data": 1}]);
+    // Observers are told in order; when this one has been, so would have been the bridge.
+    let (told, tell) = std::sync::mpsc::channel();
+    hub.observe(move |event| drop(told.send(format!("{event:?}"))));
+    remote.serve("later", by("worker")).unwrap().keep();
+    while !tell.recv_timeout(LONG).unwrap().contains("service:later") {}
+    assert_eq!(ask(&server, &late)[0]["successful"], false);
 }
 
 #[test]

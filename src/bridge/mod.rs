@@ -15,11 +15,16 @@
 //!
 //! When a process goes, its subscriptions and services go with it; its [`Remote`] brings them back
 //! when either end returns. While there is no authoriser, everything is denied.
+//!
+//! A linked service takes the place of one that the server has, for clients with a session, and
+//! gives it back when it goes. Of several processes the first handles a service and the others are
+//! refused ([`Remote::serve`]), or all do, in turn, if each agrees ([`Remote::serve_shared`]).
 
 mod policy;
 mod remote;
 mod server;
 mod service;
+mod services;
 
 pub use policy::LinkedPolicy;
 pub use remote::{Asked, Judgement, Remote, Request};

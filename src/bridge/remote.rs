@@ -11,7 +11,8 @@ use serde_json::Value;
 
 use super::{ALIAS, SERVICE};
 use crate::link::{
-    CallError, Event, Export, ExportError, Fault, Handle, Message, Methods, PostError,
+    CallError, Event, Export, ExportError, Fault, Handle, Message, Methods, Observing, PostError,
+    PostOptions,
 };
 
 type Callback = Arc<dyn Fn(&str, &Value) + Send + Sync>;
@@ -21,6 +22,7 @@ type Callbacks = Arc<Mutex<HashMap<String, Callback>>>;
 /// the server comes back, it subscribes again. Dropping it ends its subscriptions.
 pub struct Remote {
     export: Export,
+    _watch: Observing,
     callbacks: Callbacks,
 }
 
@@ -42,15 +44,27 @@ impl Remote {
         };
         let export = node.export(alias, Methods::new().on("message", message))?;
         let (node, again) = (export.node().clone(), Arc::clone(&callbacks));
-        export.node().observe(move |event| {
-            if matches!(event, Event::AliasAdded { alias, .. } if **alias == *ALIAS) {
-                let patterns: Vec<String> = again.lock().keys().cloned().collect();
-                for pattern in patterns {
-                    tell(node.post(ALIAS, "subscribe", &pattern));
-                }
+        let own: Box<str> = alias.into();
+        let watch = export.node().observe_while(move |event| match event {
+            // Without its alias the server forgets it too.
+            Event::AliasAdded { alias, owner }
+                if **alias == *ALIAS || (**alias == *own && *owner == node.id()) =>
+            {
+                subscribe_again(&node, &again);
             }
+            Event::Rejected {
+                alias,
+                event,
+                reason,
+                ..
+            } if alias == ALIAS => log::warn!("the server refuses to {event}: {reason}"),
+            _ => {}
         });
-        Ok(Self { export, callbacks })
+        Ok(Self {
+            export,
+            _watch: watch,
+            callbacks,
+        })
     }
 
     /// Calls the function with channel and data of each message, one after the other, on a worker
@@ -102,8 +116,10 @@ impl Remote {
             .call(ALIAS, "push", &(client, channel, data), TIMEOUT)
     }
 
-    /// Handles what clients send to `/service/NAME`, for as long as the export is kept. The result
-    /// is the data of the reply.
+    /// Handles what clients send to `/service/NAME`, for as long as the export is kept, in the
+    /// place of the server's own service of that name, if it has one. The result is the data of
+    /// the reply. Of two that begin at once, before they know of each other, one waits for the end
+    /// of the other and is told by [`Event::AliasRefused`].
     ///
     /// # Errors
     /// If another process handles it.
@@ -112,12 +128,21 @@ impl Remote {
         name: &str,
         service: impl Fn(&Request) -> Result<T, Fault> + Send + Sync + 'static,
     ) -> Result<Export, ExportError> {
-        let call = move |message: &Message| {
-            let data = service(&message.args()?)?;
-            Ok([serde_json::json!({ "data": serde_json::to_value(data).map_err(Fault::failed)? })])
-        };
-        let alias = format!("{SERVICE}{}", name.replace('/', ":"));
-        self.node().export(&alias, Methods::new().on("call", call))
+        self.node().export(&service_alias(name), answering(service))
+    }
+
+    /// As [`serve`](Self::serve), together with other processes that do so too: each message goes
+    /// to one of them, in turn.
+    ///
+    /// # Errors
+    /// If another process handles it alone.
+    pub fn serve_shared<T: Serialize>(
+        &self,
+        name: &str,
+        service: impl Fn(&Request) -> Result<T, Fault> + Send + Sync + 'static,
+    ) -> Result<Export, ExportError> {
+        let methods = answering(service);
+        self.node().export_shared(&service_alias(name), methods)
     }
 
     /// Decides what clients may do, for as long as the export is kept, if `alias` is what the
@@ -144,6 +169,12 @@ impl Drop for Remote {
     fn drop(&mut self) {
         // The node outlives this, and would subscribe again when the server comes back.
         let callbacks = std::mem::take(&mut *self.callbacks.lock());
+        // In order, before another takes the alias. If it cannot be told, the end of the alias says
+        // as much.
+        for pattern in callbacks.keys() {
+            let node = self.node();
+            let _ = node.post_with(PostOptions::AT_ONCE, ALIAS, "unsubscribe", pattern);
+        }
         drop(callbacks);
     }
 }
@@ -154,6 +185,30 @@ impl fmt::Debug for Remote {
             .field("export", &self.export)
             .finish_non_exhaustive()
     }
+}
+
+fn subscribe_again(node: &Handle, callbacks: &Callbacks) {
+    let patterns: Vec<String> = callbacks.lock().keys().cloned().collect();
+    for pattern in patterns {
+        tell(node.post(ALIAS, "subscribe", &pattern));
+        // It may have been ended meanwhile, and the server have been told before.
+        if !callbacks.lock().contains_key(&pattern) {
+            tell(node.post(ALIAS, "unsubscribe", &pattern));
+        }
+    }
+}
+
+fn service_alias(name: &str) -> String {
+    format!("{SERVICE}{}", name.replace('/', ":"))
+}
+
+fn answering<T: Serialize>(
+    service: impl Fn(&Request) -> Result<T, Fault> + Send + Sync + 'static,
+) -> Methods {
+    Methods::new().on("call", move |message: &Message| {
+        let data = service(&message.args()?)?;
+        Ok([serde_json::json!({ "data": serde_json::to_value(data).map_err(Fault::failed)? })])
+    })
 }
 
 fn tell(posted: Result<(), PostError>) {

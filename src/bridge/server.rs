@@ -10,11 +10,11 @@ use serde_json::value::RawValue;
 
 use super::ALIAS;
 use super::policy::raw;
-use super::service::{LinkedService, channel_of};
-use crate::broker::{Access, Broker, LocalClient, LocalSubscription, WeakBroker};
+use super::services::Services;
+use crate::broker::{Broker, LocalClient, LocalSubscription, WeakBroker};
 use crate::link::{
     Absent, Event, Export, ExportError, Fault, FaultKind, Full, Handle, Message, Methods, NodeId,
-    PostOptions,
+    Observing, PostOptions,
 };
 use crate::protocol::{ClientId, Publication};
 
@@ -26,6 +26,7 @@ const PATIENCE: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub struct Bridge {
     _export: Export,
+    _watch: Observing,
     guests: Arc<Guests>,
 }
 
@@ -33,7 +34,9 @@ pub struct Bridge {
 struct Guests {
     node: Handle,
     broker: WeakBroker,
-    clients: Mutex<HashMap<Name, Arc<Guest>>>,
+    /// `None` when the bridge has gone: a handler that still runs opens no more.
+    clients: Mutex<Option<HashMap<Name, Arc<Guest>>>>,
+    services: Services,
 }
 
 type Name = (NodeId, Box<str>);
@@ -45,7 +48,8 @@ struct Guest {
 
 impl std::fmt::Debug for Guests {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Guests({})", self.clients.lock().len())
+        let clients = self.clients.lock();
+        write!(f, "Guests({})", clients.as_ref().map_or(0, HashMap::len))
     }
 }
 
@@ -58,17 +62,19 @@ impl Bridge {
         let guests = Arc::new(Guests {
             node: node.clone(),
             broker: broker.downgrade(),
-            clients: Mutex::default(),
+            clients: Mutex::new(Some(HashMap::new())),
+            services: Services::new(broker, node),
         });
         let watching = Arc::clone(&guests);
-        node.observe(move |event| watching.watch(event));
-        let export = node.export(ALIAS, methods(&guests))?;
+        let watch = node.observe_while(move |event| watching.watch(event));
+        let export = node.export_firmly(ALIAS, methods(&guests))?;
         // Those that were there before.
         for alias in node.aliases() {
-            guests.add_service(&alias.alias);
+            guests.services.look_at(&alias.alias);
         }
         Ok(Self {
             _export: export,
+            _watch: watch,
             guests,
         })
     }
@@ -76,8 +82,9 @@ impl Bridge {
 
 impl Drop for Bridge {
     fn drop(&mut self) {
-        let guests = std::mem::take(&mut *self.guests.clients.lock());
+        let guests = self.guests.clients.lock().take();
         drop(guests);
+        self.guests.services.end();
     }
 }
 
@@ -125,8 +132,8 @@ impl Guests {
     /// The local client in the name of the sender.
     fn guest(&self, message: &Message) -> Result<Arc<Guest>, Fault> {
         let name = Self::name(message);
-        if let Some(guest) = self.clients.lock().get(&name) {
-            return Ok(Arc::clone(guest));
+        if let Some(guest) = self.find(&name) {
+            return Ok(guest);
         }
         let broker = self
             .broker
@@ -142,7 +149,7 @@ impl Guests {
             return Ok(guest);
         }
         let address = address(&name);
-        let guest = Arc::clone(self.clients.lock().entry(name.clone()).or_insert(guest));
+        let guest = self.admit(&name, guest)?;
         // The alias may be gone already, and its end have been told.
         if !self.node.wait_for(&address, Duration::ZERO) {
             self.remove(&name);
@@ -152,6 +159,18 @@ impl Guests {
             ));
         }
         Ok(guest)
+    }
+
+    fn find(&self, name: &Name) -> Option<Arc<Guest>> {
+        self.clients.lock().as_ref()?.get(name).cloned()
+    }
+
+    fn admit(&self, name: &Name, guest: Arc<Guest>) -> Result<Arc<Guest>, Fault> {
+        let mut clients = self.clients.lock();
+        let clients = clients
+            .as_mut()
+            .ok_or_else(|| Fault::failed("the server stops"))?;
+        Ok(Arc::clone(clients.entry(name.clone()).or_insert(guest)))
     }
 
     fn subscribe(&self, message: &Message) -> Result<(), Fault> {
@@ -164,6 +183,10 @@ impl Guests {
             ));
         }
         let guest = self.guest(message)?;
+        // Twice the same: with both for a moment, what is published meanwhile would come twice.
+        if guest.subscriptions.lock().contains_key(&pattern) {
+            return Ok(());
+        }
         let (node, to, subscription) = (self.node.clone(), address(&name), pattern.clone());
         let deliver = move |publication: &Arc<Publication>| {
             let delivered = Delivered {
@@ -190,51 +213,33 @@ impl Guests {
 
     fn unsubscribe(&self, message: &Message) -> Result<bool, Fault> {
         let pattern: String = message.args()?;
-        let guest = self.clients.lock().get(&Self::name(message)).cloned();
+        let guest = self.find(&Self::name(message));
         let old = guest.and_then(|guest| guest.subscriptions.lock().remove(&pattern));
         Ok(old.is_some())
     }
 
     fn watch(&self, event: &Event) {
         match event {
-            Event::AliasAdded { alias, .. } => self.add_service(alias),
+            Event::AliasAdded { alias, .. } => self.services.look_at(alias),
             Event::AliasRemoved { alias, owner } => {
-                self.remove(&(*owner, alias.as_ref().into()));
-                self.remove_service(alias);
+                let name = (*owner, alias.as_ref().into());
+                // It may be back by now, and have subscribed; then it would not do so again.
+                if !self.node.wait_for(&address(&name), Duration::ZERO) {
+                    self.remove(&name);
+                }
+                self.services.look_at(alias);
             }
             _ => {}
         }
     }
 
     fn remove(&self, name: &Name) {
-        let guest = self.clients.lock().remove(name);
+        let guest = self
+            .clients
+            .lock()
+            .as_mut()
+            .and_then(|clients| clients.remove(name));
         drop(guest);
-    }
-
-    fn add_service(&self, alias: &str) {
-        let (Some(channel), Some(broker)) = (channel_of(alias), self.broker.upgrade()) else {
-            return;
-        };
-        let service = LinkedService {
-            node: self.node.clone(),
-            alias: alias.to_owned(),
-        };
-        if broker
-            .add_service(&channel, Access::Sessions, service)
-            .is_err()
-        {
-            log::warn!("{alias} cannot handle {channel}: this is no name of a channel");
-        }
-    }
-
-    /// Others may share it.
-    fn remove_service(&self, alias: &str) {
-        let (Some(channel), Some(broker)) = (channel_of(alias), self.broker.upgrade()) else {
-            return;
-        };
-        if !self.node.wait_for(alias, Duration::ZERO) {
-            broker.remove_service(&channel);
-        }
     }
 }
 

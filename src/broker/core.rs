@@ -46,7 +46,7 @@ pub(crate) struct Core {
     pub(crate) listeners: Listeners,
     pub(crate) observers: Observers,
     pub(crate) filters: Filters,
-    pub(crate) services: Services,
+    pub(crate) services: Arc<Services>,
     /// Makes public ids of publishers, where they are shown.
     pub(crate) senders: Option<PublicIds>,
     /// Policy and listeners.

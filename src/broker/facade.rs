@@ -21,7 +21,7 @@ use super::public_id::PublicIds;
 use super::queue::Overflow;
 use super::registry::Registry;
 use super::run::{Call, Run, execute, judge};
-use super::service::{Access, Service, Services};
+use super::service::{Access, Cover, Service};
 use super::session::Gone;
 use super::stream::{Attachment, NoStream};
 use super::table::Table;
@@ -92,7 +92,7 @@ impl Broker {
             observers: Observers::default(),
             filters: Filters::default(),
             senders,
-            services: Services::default(),
+            services: Arc::default(),
             judges,
             servants: Arc::new(servants),
             draining: AtomicBool::new(false),
@@ -164,6 +164,21 @@ impl Broker {
     /// they are unknown. It has no name, so nobody can ask for it by one.
     pub fn set_fallback_service(&self, access: Access, service: impl Service) {
         self.core.services.set_fallback(Box::new(service), access);
+    }
+
+    /// As [`add_service`](Self::add_service) until what is returned is dropped. A service that the
+    /// channel has otherwise waits so long.
+    pub(crate) fn cover_service(
+        &self,
+        channel: &str,
+        access: Access,
+        service: impl Service,
+    ) -> Result<Cover, InvalidChannel> {
+        let name = ChannelName::try_from(channel)?;
+        if name.kind() != ChannelKind::Service {
+            return Err(InvalidChannel);
+        }
+        Ok(self.core.services.cover(name, Box::new(service), access))
     }
 
     /// Removes a service; calls that it has begun go on. Whether there was one.

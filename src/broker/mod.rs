@@ -64,6 +64,7 @@ pub use local::{LocalClient, LocalError, LocalSubscription};
 pub use policy::{Action, Decision, Extra, Policy, Principal, Question, Verdict};
 pub use queue::{Overflow, QueueLimits};
 pub use run::Call;
+pub(crate) use service::Cover;
 pub use service::{Access, Service, ServiceCall, ServiceError, ServiceReply};
 pub use session::Gone;
 pub use stream::{Attachment, Collected, Ended, NoStream};

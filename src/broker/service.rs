@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use parking_lot::RwLock;
 use serde::Serialize;
@@ -139,29 +139,142 @@ impl ServiceEntry {
 
 #[derive(Default)]
 pub(crate) struct Services {
-    entries: RwLock<HashMap<ChannelName, Arc<ServiceEntry>>>,
+    entries: RwLock<HashMap<ChannelName, Slot>>,
     /// For channels without a service of their own. Has no name, so nobody can ask for it.
     fallback: RwLock<Option<Arc<ServiceEntry>>>,
+}
+
+/// The services of one channel. There is at least one.
+#[derive(Default)]
+struct Slot {
+    own: Option<Arc<ServiceEntry>>,
+    /// Those that handle its calls in its place; of several the last.
+    covers: Vec<Arc<ServiceEntry>>,
+}
+
+impl Slot {
+    fn in_force(&self) -> Option<&Arc<ServiceEntry>> {
+        self.covers.last().or(self.own.as_ref())
+    }
 }
 
 impl Services {
     /// Adds or replaces a service.
     pub(crate) fn set(&self, channel: ChannelName, handler: Box<dyn Service>, access: Access) {
         let entry = ServiceEntry::new(handler, access);
-        self.entries.write().insert(channel, entry);
+        let before = {
+            let mut entries = self.entries.write();
+            entries.entry(channel).or_default().own.replace(entry)
+        };
+        // The user's, as what it holds; not to be dropped under the lock.
+        drop(before);
     }
 
     /// Sets the service of all channels that have none.
     pub(crate) fn set_fallback(&self, handler: Box<dyn Service>, access: Access) {
-        *self.fallback.write() = Some(ServiceEntry::new(handler, access));
+        let entry = ServiceEntry::new(handler, access);
+        let before = self.fallback.write().replace(entry);
+        drop(before);
     }
 
     pub(crate) fn remove(&self, channel: &ChannelName) -> bool {
-        self.entries.write().remove(channel).is_some()
+        self.take(channel, |slot| slot.own.take()).is_some()
     }
 
     pub(crate) fn get(&self, channel: &ChannelName) -> Option<Arc<ServiceEntry>> {
-        let found = self.entries.read().get(channel).cloned();
+        let found = {
+            let entries = self.entries.read();
+            entries.get(channel).and_then(Slot::in_force).cloned()
+        };
         found.or_else(|| self.fallback.read().clone())
+    }
+
+    /// Handles the calls of a channel until it is dropped, whatever service the channel has; that
+    /// one handles them again afterwards.
+    pub(crate) fn cover(
+        self: &Arc<Self>,
+        channel: ChannelName,
+        handler: Box<dyn Service>,
+        access: Access,
+    ) -> Cover {
+        let entry = ServiceEntry::new(handler, access);
+        let mut entries = self.entries.write();
+        let slot = entries.entry(channel.clone()).or_default();
+        slot.covers.push(Arc::clone(&entry));
+        drop(entries);
+        Cover {
+            services: Arc::downgrade(self),
+            channel,
+            entry,
+        }
+    }
+
+    fn take(
+        &self,
+        channel: &ChannelName,
+        part: impl FnOnce(&mut Slot) -> Option<Arc<ServiceEntry>>,
+    ) -> Option<Arc<ServiceEntry>> {
+        let mut entries = self.entries.write();
+        let slot = entries.get_mut(channel)?;
+        let taken = part(slot);
+        if slot.in_force().is_none() {
+            entries.remove(channel);
+        }
+        taken
+    }
+}
+
+/// A service in the place of another, see [`Services::cover`].
+pub(crate) struct Cover {
+    services: Weak<Services>,
+    channel: ChannelName,
+    entry: Arc<ServiceEntry>,
+}
+
+impl Drop for Cover {
+    fn drop(&mut self) {
+        let Some(services) = self.services.upgrade() else {
+            return;
+        };
+        let taken = services.take(&self.channel, |slot| {
+            let same = |entry: &Arc<ServiceEntry>| Arc::ptr_eq(entry, &self.entry);
+            let at = slot.covers.iter().position(same)?;
+            Some(slot.covers.remove(at))
+        });
+        drop(taken);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn service(_call: &ServiceCall<'_>) -> Result<Vec<ServiceReply>, ServiceError> {
+        Ok(Vec::new())
+    }
+
+    #[test]
+    fn a_service_that_was_covered_is_there_again() {
+        let services = Arc::new(Services::default());
+        let echo = ChannelName::try_from("/service/echo").unwrap();
+        let now = || services.get(&echo).map(|entry| Arc::as_ptr(&entry));
+        let cover = || services.cover(echo.clone(), Box::new(service), Access::Sessions);
+        services.set(echo.clone(), Box::new(service), Access::Anyone);
+        let own = now();
+        let first = cover();
+        let under = now();
+        let second = cover();
+        assert!(own != under && now() != under && now() != own);
+        drop(first);
+        assert!(now() != own, "the second is there still");
+        services.set(echo.clone(), Box::new(service), Access::Anyone);
+        assert_eq!(services.get(&echo).unwrap().access, Access::Sessions);
+        drop(second);
+        assert_eq!(services.get(&echo).unwrap().access, Access::Anyone);
+        let third = cover();
+        assert!(services.remove(&echo) && !services.remove(&echo));
+        assert!(now().is_some(), "what covers it stays");
+        drop(third);
+        assert!(now().is_none() && services.entries.read().is_empty());
     }
 }

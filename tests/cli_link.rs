@@ -102,3 +102,172 @@ fn linked_processes_can_be_listed_called_and_posted_to() {
     assert_eq!(link(&address, &short, &["aliases"]).0, 2);
     worker.shutdown(Duration::from_secs(1));
 }
+
+/// A command, its arguments, and what it says.
+type Refusal = (&'static str, Vec<String>, &'static str);
+
+fn refused(cases: Vec<Refusal>) {
+    for (command, arguments, part) in cases {
+        let mut all = vec![command];
+        all.extend(arguments.iter().map(String::as_str));
+        let output = output(&all);
+        let error = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}: {error}");
+        assert!(error.contains(part), "{arguments:?}: {error}");
+    }
+}
+
+fn words(line: &str) -> Vec<String> {
+    line.split(' ').map(str::to_owned).collect()
+}
+
+#[cfg(not(feature = "tls"))]
+#[test]
+fn certificates_need_a_build_with_tls() {
+    let part = "this program was built without TLS; build it with the feature `tls`";
+    let serve = "--link 127.0.0.1:0 --link-tls-cert a --link-tls-key b --link-tls-client-ca c";
+    let link = "aliases --name x --tls-cert a --tls-key b --tls-ca c";
+    refused(vec![
+        ("serve", words(serve), part),
+        ("check", words("--link-tls-client-ca c"), part),
+        ("link", words(link), part),
+    ]);
+}
+
+#[cfg(feature = "tls")]
+mod tls {
+    use std::path::{Path, PathBuf};
+
+    use super::*;
+
+    /// One of the files made by `tests/certificates/make`.
+    fn file(name: &str) -> String {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/certificates");
+        folder.join(name).to_str().unwrap().to_owned()
+    }
+
+    /// The options of links with a certificate and the root of the others.
+    fn options(prefix: &str, ca: &str, name: &str, root: &str) -> Vec<String> {
+        let (pem, key) = (file(&format!("{name}.pem")), file(&format!("{name}.key")));
+        vec![
+            format!("--{prefix}tls-cert={pem}"),
+            format!("--{prefix}tls-key={key}"),
+            format!("--{prefix}{ca}={root}"),
+        ]
+    }
+
+    /// `bayeux link` under a name, with a certificate.
+    fn link(address: &str, name: &str, certificate: &str, more: &[&str]) -> (i32, String, String) {
+        let mut all = words(&format!("link aliases --address {address} --name {name}"));
+        all.extend(options("", "tls-ca", certificate, &file("link-root.pem")));
+        let all = all.iter().map(String::as_str).chain(more.iter().copied());
+        let output = output(&all.collect::<Vec<_>>());
+        let code = output.status.code().unwrap();
+        (code, text(&output.stdout), text(&output.stderr))
+    }
+
+    fn worker(address: &str, more: &[&str]) -> (i32, String, String) {
+        link(address, "worker", "link-worker", more)
+    }
+
+    /// A server whose links take the workers that this root has signed.
+    fn serve(root: &str, more: &[&str]) -> (Running, String) {
+        let mut all = words("serve --listen=127.0.0.1:0 --link=127.0.0.1:0 --link-name=hub");
+        all.extend(options("link-", "tls-client-ca", "link-hub", root));
+        let all: Vec<&str> = all
+            .iter()
+            .map(String::as_str)
+            .chain(more.iter().copied())
+            .collect();
+        let running = Running::start(&all);
+        let address = running.line("links on ");
+        (running, address)
+    }
+
+    #[test]
+    fn certificates_stand_for_a_key_or_beside_it() {
+        let (_server, address) = serve(&file("link-root.pem"), &[]);
+        let (code, out, error) = worker(&address, &[]);
+        let is_listed = out.starts_with("bayeux\thub\t");
+        assert!(code == 0 && is_listed, "{out}{error}");
+        // Of another root; of no such name; the other is not whom it should be.
+        let elsewhere = ["--tls-server-name=boss"];
+        for (name, certificate, more, part) in [
+            ("worker", "client", &[][..], "error: "),
+            ("boss", "link-worker", &[], "wrong key or name"),
+            ("worker", "link-worker", &elsewhere, "TLS: "),
+        ] {
+            let (code, _, error) = link(&address, name, certificate, more);
+            assert!(
+                code == 1 && error.contains(part),
+                "{name}, {certificate}: {error}"
+            );
+        }
+        let key = File::new("beside", SECRET);
+        let (_server, address) = serve(&file("link-root.pem"), &["--link-key-file", key.path()]);
+        let with_key = worker(&address, &["--key-file", key.path()]);
+        assert_eq!(with_key.0, 0, "{}", with_key.2);
+        let (code, _, error) = worker(&address, &[]);
+        assert!(code == 1 && error.contains("wrong key or name"), "{error}");
+        let (code, _, _) = super::link(&address, &key, &["aliases"]);
+        assert_eq!(code, 1, "a key alone does not do");
+    }
+
+    #[test]
+    fn they_are_read_again() {
+        let root = std::env::temp_dir().join(format!("bayeux-link-{}.pem", std::process::id()));
+        let _removed = Removed(root.clone());
+        let put = |name: &str| drop(std::fs::copy(file(name), &root).unwrap());
+        put("link-root.pem");
+        let (server, address) = serve(root.to_str().unwrap(), &[]);
+        assert_eq!(worker(&address, &[]).0, 0);
+        put("root.pem");
+        server.signal("HUP");
+        while !server.line("").contains("certificate and key read again") {}
+        assert_eq!(worker(&address, &[]).0, 1, "of no root now");
+        std::fs::write(&root, "no certificate").unwrap();
+        server.signal("HUP");
+        while !server.line("").contains("stay as they were") {}
+        put("link-root.pem");
+        server.signal("HUP");
+        while !server.line("").contains("certificate and key read again") {}
+        assert_eq!(worker(&address, &[]).0, 0);
+    }
+
+    struct Removed(PathBuf);
+
+    impl Drop for Removed {
+        fn drop(&mut self) {
+            let _ = std::fs::remove_file(&self.0);
+        }
+    }
+
+    #[test]
+    fn what_does_not_fit_is_said() {
+        let whole = "--link-tls-cert a --link-tls-key b --link-tls-client-ca c";
+        refused(vec![
+            ("serve", words("--link 127.0.0.1:0"), "needs link_key_file"),
+            ("check", words(whole), "--link-tls-cert: needs link"),
+            (
+                "check",
+                words("--link-tls-key b"),
+                "cannot be without link_tls_cert",
+            ),
+            ("check", words("--link-name a/b"), "is no name of a node"),
+            ("link", words("aliases"), "--key-file"),
+            ("link", words("aliases --tls-cert a"), "--tls-key"),
+            (
+                "link",
+                words("aliases --key-file k --tls-ca a"),
+                "--tls-cert",
+            ),
+        ]);
+        let toml = "link = \"127.0.0.1:0\"\nlink_tls_cert = \"a\"\n\
+                    link_tls_key = \"b\"\nlink_tls_client_ca = \"c\"\n";
+        let toml = File::new("links", toml);
+        let output = output(&["check", "--config", toml.path()]);
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        let shown = text(&output.stdout);
+        assert!(shown.contains("link_tls_client_ca = \"c\" # "), "{shown}");
+    }
+}

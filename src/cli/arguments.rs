@@ -80,28 +80,58 @@ fn link() -> Command {
     let aliases = Command::new("aliases").about("List what can be posted to, and who exports it");
     let post = message(Command::new("post")).about("Post a message and wait until it is handled");
     let call = message(Command::new("call")).about("Call and print the answer");
-    let commands = [aliases, post, call].map(|command| {
-        command
-            .arg(
-                Arg::new("address")
-                    .long("address")
-                    .value_name("ADDRESS")
-                    .default_value(DEFAULT_ADDRESS)
-                    .help("A node that listens, such as `bayeux serve --link`"),
-            )
-            .arg(
-                Arg::new("key-file")
-                    .long("key-file")
-                    .value_name("FILE")
-                    .required(true)
-                    .help("The key that all nodes share, at least 16 bytes"),
-            )
-    });
+    let commands = [aliases, post, call].map(|command| command.args(link_options()));
     Command::new("link")
         .about("Post to and call linked processes")
         .subcommand_required(true)
         .arg_required_else_help(true)
         .subcommands(commands)
+}
+
+/// The options of every command that links with others.
+fn link_options() -> [Arg; 7] {
+    let option = |name: &'static str, value: &'static str, help: &'static str| {
+        Arg::new(name).long(name).value_name(value).help(help)
+    };
+    let certificate = "This node's certificate (PEM), to link by TLS; with the feature `tls` only";
+    [
+        option(
+            "address",
+            "ADDRESS",
+            "A node that listens, such as `bayeux serve --link`",
+        )
+        .default_value(DEFAULT_ADDRESS),
+        option(
+            "key-file",
+            "FILE",
+            "The key that all nodes share, at least 16 bytes",
+        )
+        .required_unless_present("tls-cert"),
+        option(
+            "name",
+            "NAME",
+            "What to call this node; with TLS, a name its certificate is for",
+        ),
+        option("tls-cert", "FILE", certificate).requires_all(["tls-key", "tls-ca", "name"]),
+        option(
+            "tls-key",
+            "FILE",
+            "The private key of that certificate (PEM)",
+        )
+        .requires("tls-cert"),
+        option(
+            "tls-ca",
+            "FILE",
+            "Who signs the certificates of other nodes (PEM)",
+        )
+        .requires("tls-cert"),
+        option(
+            "tls-server-name",
+            "NAME",
+            "Whom the other's certificate is to be for [default: the host of the address]",
+        )
+        .requires("tls-cert"),
+    ]
 }
 
 /// The arguments of a command that sends a message to a linked process.

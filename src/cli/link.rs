@@ -37,14 +37,67 @@ pub(super) fn run(matches: &ArgMatches) -> Result<(), Failure> {
     done
 }
 
-fn connect(matches: &ArgMatches) -> Result<(Node, Receiver<Event>), Failure> {
-    let file = argument(matches, "key-file");
-    let key = Key::from_file(Path::new(file)).map_err(|error| match error {
-        KeyError::TooShort { .. } => Failure::Wrong(vec![format!("{file}: {error}")]),
+/// How the node is to be, from the arguments.
+fn config(matches: &ArgMatches) -> Result<Config, Failure> {
+    let given = |name: &str| matches.get_one::<String>(name).map(String::as_str);
+    let key = given("key-file").map(key).transpose()?;
+    let name = given("name");
+    let mut config = match (given("tls-cert"), key) {
+        (Some(certificate), key) => by_tls(certificate, key, matches)?,
+        (None, Some(key)) => Config::new(key),
+        (None, None) => unreachable!("because the parser asks for one of them"),
+    };
+    config.name = name.map(str::to_owned);
+    Ok(config)
+}
+
+fn key(file: &str) -> Result<Key, Failure> {
+    Key::from_file(Path::new(file)).map_err(|error| match error {
+        KeyError::TooShort { .. } => Failure::wrong(format!("{file}: {error}")),
         error => Failure::unable(file, error),
-    })?;
+    })
+}
+
+#[cfg(feature = "tls")]
+fn by_tls(certificate: &str, key: Option<Key>, matches: &ArgMatches) -> Result<Config, Failure> {
+    use crate::link::Tls;
+    use crate::tcp::tls::rustls::pki_types::ServerName;
+
+    let file = |name| Path::new(argument(matches, name));
+    let tls = Tls::from_files(Path::new(certificate), file("tls-key"), file("tls-ca"));
+    let mut tls = tls.map_err(|error| Failure::Unable(error.to_string()))?;
+    if let Some(name) = matches.get_one::<String>("tls-server-name") {
+        let parsed = ServerName::try_from(name.clone())
+            .map_err(|_| Failure::wrong(format!("--tls-server-name: `{name}` is no name")))?;
+        tls = tls.server_name(parsed);
+    }
+    Ok(match key {
+        None => Config::with_tls(argument(matches, "name"), tls),
+        Some(key) => {
+            let mut config = Config::new(key);
+            config.set_tls(tls);
+            config
+        }
+    })
+}
+
+#[cfg(not(feature = "tls"))]
+fn by_tls(_certificate: &str, _key: Option<Key>, _matches: &ArgMatches) -> Result<Config, Failure> {
+    let why = "this program was built without TLS; build it with the feature `tls`";
+    Err(Failure::wrong(format!("--tls-cert: {why}")))
+}
+
+/// A name that cannot be one is the caller's fault; else the system gives no threads.
+fn unstarted(error: &io::Error) -> Failure {
+    match error.kind() {
+        io::ErrorKind::InvalidInput => Failure::wrong(format!("--name: {error}")),
+        _ => Failure::unable("link", error),
+    }
+}
+
+fn connect(matches: &ArgMatches) -> Result<(Node, Receiver<Event>), Failure> {
     let address = argument(matches, "address");
-    let node = Node::start(Config::new(key)).map_err(|error| Failure::unable("link", error))?;
+    let node = Node::start(config(matches)?).map_err(|error| unstarted(&error))?;
     let (seen, events) = crossbeam_channel::unbounded();
     node.observe(move |event| drop(seen.send(event.clone())));
     node.connect(address)

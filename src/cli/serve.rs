@@ -74,7 +74,7 @@ fn wait(signals: &mut Signals) -> Result<Signal, Failure> {
 /// Whether there is anything to read again at SIGHUP; if not, it ends the process as ever.
 #[cfg(feature = "tls")]
 fn reloads(config: &Config) -> bool {
-    config.tls_cert.is_some()
+    config.tls_cert.is_some() || config.link_tls_cert.is_some()
 }
 
 #[cfg(not(feature = "tls"))]

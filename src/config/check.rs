@@ -81,6 +81,7 @@ const RULES: &[Rule] = &[
     tiny_http_stays_inside,
     operations_stay_inside,
     links_have_a_key,
+    links_have_certificates,
     authorisers_are_linked,
     clients_pause,
     body_fits,
@@ -140,14 +141,38 @@ fn operations_stay_inside(config: &Config) -> Option<(&'static str, String)> {
     Some(("ops_listen", message))
 }
 
+/// The settings that together are the certificates of links, and what they are.
+fn link_tls(config: &Config) -> [(&'static str, bool); 3] {
+    [
+        ("link_tls_cert", config.link_tls_cert.is_some()),
+        ("link_tls_key", config.link_tls_key.is_some()),
+        ("link_tls_client_ca", config.link_tls_client_ca.is_some()),
+    ]
+}
+
 fn links_have_a_key(config: &Config) -> Option<(&'static str, String)> {
-    let missing = config.link.is_some() && config.link_key_file.is_none();
+    let has_one = config.link_key_file.is_some() || config.link_tls_cert.is_some();
+    let missing = config.link.is_some() && !has_one;
     missing.then(|| {
-        (
-            "link",
-            "needs link_key_file, the key of those who may link".to_owned(),
-        )
+        let message = "needs link_key_file, the key of those who may link, or link_tls_cert";
+        ("link", message.to_owned())
     })
+}
+
+fn links_have_certificates(config: &Config) -> Option<(&'static str, String)> {
+    let (given, missing): (Vec<_>, Vec<_>) =
+        link_tls(config).into_iter().partition(|(_, given)| *given);
+    let (key, _) = *given.first()?;
+    let message = if !cfg!(feature = "tls") {
+        "this program was built without TLS; build it with the feature `tls`".to_owned()
+    } else if let Some((other, _)) = missing.first() {
+        format!("cannot be without {other}")
+    } else if config.link.is_none() {
+        "needs link, the address to link with".to_owned()
+    } else {
+        return None;
+    };
+    Some((key, message))
 }
 
 fn authorisers_are_linked(config: &Config) -> Option<(&'static str, String)> {
@@ -299,6 +324,37 @@ mod tests {
         });
         assert_eq!(key, "connector");
         assert!(message.contains("`native`"), "{message}");
+    }
+
+    #[test]
+    fn certificates_of_links() {
+        let file = || Some("/some.pem".into());
+        let whole = |c: &mut Config| {
+            (c.link_tls_cert, c.link_tls_key) = (file(), file());
+            c.link_tls_client_ca = file();
+        };
+        let says = |(key, message): (&str, String), part| {
+            let part = if cfg!(feature = "tls") {
+                part
+            } else {
+                "the feature `tls`"
+            };
+            assert!(message.contains(part), "{message}");
+            key.to_owned()
+        };
+        let part = refused(|c| c.link_tls_key = file());
+        assert_eq!(
+            says(part, "cannot be without link_tls_cert"),
+            "link_tls_key"
+        );
+        assert_eq!(says(refused(whole), "needs link, "), "link_tls_cert");
+        let mut config = Config {
+            link: Some(address("127.0.0.1:0")),
+            ..Config::default()
+        };
+        assert!(config.check().is_err(), "neither key nor certificates");
+        whole(&mut config);
+        assert_eq!(config.check().is_ok(), cfg!(feature = "tls"));
     }
 
     #[test]

@@ -11,7 +11,7 @@ use super::kind::{Auto, Kind, List, Off, Switch, within};
 use super::machine;
 use super::number::{Count, Size, Time};
 use super::table::{Knob, knobs};
-use super::text::{File, Text, alias, endpoint_path, index_name, origin};
+use super::text::{File, Text, alias, endpoint_path, index_name, node_name, origin};
 use super::words::{CallbackPolling, Connector, EndingTypes, Overflow, TypeTimes, Word};
 use crate::tcp::Network;
 
@@ -34,6 +34,11 @@ const ALIAS: Text = Text {
     placeholder: "ALIAS",
     spelling: "",
     read: alias,
+};
+const NODE: Text = Text {
+    placeholder: "NAME",
+    spelling: "",
+    read: node_name,
 };
 const FILE: File = File {
     placeholder: "FILE",
@@ -325,17 +330,41 @@ knobs! {
         /// Address at which other processes link with the server.
         ///
         /// They can subscribe, publish, push to one client, handle services and decide what
-        /// clients may do. Nothing is encrypted: use it on networks that can be trusted.
+        /// clients may do. Needs a key, certificates, or both. Nothing is encrypted without
+        /// certificates: then use it on networks that can be trusted.
         link: Option<ListenAddress> = Off(Address), default "off";
+
+        /// What the server is called among linked processes.
+        ///
+        /// With certificates it has to be a DNS name of the server's.
+        link_name: String = NODE, default "bayeux";
 
         /// File with the key that linked processes share with the server.
         ///
         /// At least 16 bytes, white space around them not counted; best are 32 random bytes.
         link_key_file: Option<PathBuf> = Off(FILE), default "off";
 
+        /// File with the certificate for links by TLS (PEM), the chain up to the root behind it.
+        ///
+        /// With it links are by TLS 1.3, and both ends show certificates. The key of
+        /// `link_key_file` is asked for besides, if there is one. Only with the feature `tls`.
+        /// Read again at the signal SIGHUP, together with the next two, for the links from then on.
+        link_tls_cert: Option<PathBuf> = Off(FILE), default "off";
+
+        /// File with the private key of that certificate (PEM), not encrypted.
+        link_tls_key: Option<PathBuf> = Off(FILE), default "off";
+
+        /// File with those who sign the certificates of linked processes (PEM).
+        ///
+        /// A linked process is let in if its certificate is signed by one of them, and is for the
+        /// name that the process gives itself.
+        link_tls_client_ca: Option<PathBuf> = Off(FILE), default "off";
+
         /// Alias of the linked process that decides what clients may do.
         ///
-        /// It is asked about every message. While it is away, everything is denied.
+        /// It is asked about every message. While it is away, everything is denied. `NODE/ALIAS`
+        /// asks the process of that name only, which its certificate proves if there are some; of
+        /// an alias alone, whoever exports it first.
         link_authoriser: Option<String> = Off(ALIAS), default "off";
     }
 

@@ -123,6 +123,16 @@ pub(super) fn alias(text: &str) -> Result<String, String> {
     Ok(text.to_owned())
 }
 
+/// The name of a node among linked processes.
+pub(super) fn node_name(text: &str) -> Result<String, String> {
+    if text.contains('/') {
+        return Err(format!("`{text}` is no name of a node: it has a slash"));
+    }
+    alias(text).map_err(|_| {
+        format!("`{text}` is no name of a node: up to 128 characters, no spaces, no `_` first")
+    })
+}
+
 /// The name of an index file.
 pub(super) fn index_name(text: &str) -> Result<String, String> {
     if text.contains(['/', '\\']) || text.starts_with('.') {

@@ -5,6 +5,7 @@ use std::io;
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
+use parking_lot::RwLock;
 use rustls::client::verify_server_name;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::server::ParsedCertificate;
@@ -20,17 +21,22 @@ use crate::tcp::tls::{TlsError, TlsLayer, mutual_configs};
 /// host that it has called; both check that it is for the name that the peer's node gives itself
 /// (as a DNS name or IP address among the subject's alternative names; the common name counts for
 /// nothing). Nothing is said before, and no peer without a certificate is let in.
+///
+/// Clones share the configurations: what one [replaces](Self::replace) is replaced for all.
 #[derive(Clone)]
 pub struct Tls {
-    server: Arc<ServerConfig>,
-    client: Arc<ClientConfig>,
+    configs: Arc<RwLock<Configs>>,
     server_name: Option<ServerName<'static>>,
 }
+
+/// For the connections that are accepted, and for those that are made.
+type Configs = (Arc<ServerConfig>, Arc<ClientConfig>);
 
 impl Tls {
     /// From PEM files: the node's certificate with its chain, for servers and clients as far as the
     /// node listens and connects; its key; those who sign the certificates of peers. TLS 1.3 only.
-    /// See [`mutual_configs`]. Blocks while it reads them; they are not read again.
+    /// See [`mutual_configs`]. Blocks while it reads them; they are not read again, see
+    /// [`replace`](Self::replace).
     ///
     /// # Errors
     /// If a file cannot be read, or they do not fit together.
@@ -43,10 +49,17 @@ impl Tls {
     /// except that it shows a certificate at all.
     pub fn new(server: Arc<ServerConfig>, client: Arc<ClientConfig>) -> Self {
         Self {
-            server,
-            client,
+            configs: Arc::new(RwLock::new((server, client))),
             server_name: None,
         }
+    }
+
+    /// Takes others, such as with a renewed certificate, for the connections from now on. Links
+    /// that there are stay as they are.
+    pub fn replace(&self, server: Arc<ServerConfig>, client: Arc<ClientConfig>) {
+        let before = std::mem::replace(&mut *self.configs.write(), (server, client));
+        // What the user has put into them is not dropped under the lock.
+        drop(before);
     }
 
     /// Whom the certificates of those that are called have to be for, whatever their address; else
@@ -73,11 +86,12 @@ impl Tls {
 
 impl Security for Tls {
     fn begin(&self, role: Role, address: &str) -> Result<Begun, TlsFailure> {
+        let (server, client) = self.configs.read().clone();
         let connection: Result<Connection, rustls::Error> = match role {
-            Role::Listener => ServerConnection::new(Arc::clone(&self.server)).map(Into::into),
+            Role::Listener => ServerConnection::new(server).map(Into::into),
             Role::Connector => {
                 let name = self.name_of(address)?;
-                ClientConnection::new(Arc::clone(&self.client), name).map(Into::into)
+                ClientConnection::new(client, name).map(Into::into)
             }
         };
         let connection = connection.map_err(|error| TlsFailure::Failed(error.to_string()))?;

@@ -8,6 +8,7 @@ use std::sync::atomic::AtomicBool;
 
 use super::connector::Connector;
 use super::error::StartError;
+use super::link_tls::LinkTls;
 use super::linked::Linked;
 use super::tls::Tls;
 use super::{Parts, Server, linked, pages};
@@ -177,7 +178,8 @@ impl ServerBuilder {
         #[cfg(not(feature = "tls"))]
         let tls = Tls;
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-        let node = linked::node(config)?;
+        let link_tls = LinkTls::new(config)?;
+        let node = linked::node(config, &link_tls)?;
         let policy = match self.policy {
             None if config.serves_demo() => Some(Box::new(OwnPrivateChannel) as Box<dyn Policy>),
             policy => policy,
@@ -221,6 +223,7 @@ impl ServerBuilder {
             addresses,
             path: config.path.clone(),
             tls,
+            link_tls,
         };
         if let Some(address) = &config.ops_listen {
             server.ops = Some(start_ops(address, &server.parts)?);

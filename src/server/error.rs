@@ -25,7 +25,7 @@ pub enum StartError {
     },
     /// Threads or pollers cannot be started.
     System(io::Error),
-    /// The certificate or its key cannot be used.
+    /// A certificate or its key cannot be used.
     #[cfg(feature = "tls")]
     Tls(crate::tcp::tls::TlsError),
     /// The access log cannot be opened.

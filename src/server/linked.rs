@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::StartError;
+use super::link_tls::LinkTls;
 use crate::bridge::{Bridge, LinkedPolicy};
 use crate::broker::{Broker, Policy};
 use crate::config::{Config, ListenAddress};
@@ -21,14 +22,18 @@ pub(super) struct Linked {
 const JUDGE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The node, if the settings ask for one. Nobody is let in yet.
-pub(super) fn node(config: &Config) -> Result<Option<Node>, StartError> {
-    let (Some(_), Some(file)) = (&config.link, &config.link_key_file) else {
+pub(super) fn node(config: &Config, tls: &LinkTls) -> Result<Option<Node>, StartError> {
+    if config.link.is_none() {
+        return Ok(None);
+    }
+    let key = config.link_key_file.as_ref().map(|file| {
+        Key::from_file(file)
+            .map_err(|error| StartError::Link(format!("{}: {error}", file.display())))
+    });
+    let Some(node) = tls.node(&config.link_name, key.transpose()?) else {
         return Ok(None);
     };
-    let key = Key::from_file(file)
-        .map_err(|error| StartError::Link(format!("{}: {error}", file.display())))?;
-    let node = Node::start(link::Config::named("bayeux", key)).map_err(StartError::System)?;
-    Ok(Some(node))
+    Node::start(node).map(Some).map_err(StartError::System)
 }
 
 /// The policy, with the linked authoriser behind it if the settings name one.

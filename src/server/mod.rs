@@ -6,6 +6,7 @@
 mod builder;
 mod connector;
 mod error;
+mod link_tls;
 mod linked;
 mod pages;
 mod stats;
@@ -19,6 +20,7 @@ use std::time::{Duration, Instant};
 pub use self::builder::ServerBuilder;
 use self::connector::Connector;
 pub use self::error::StartError;
+use self::link_tls::LinkTls;
 use self::linked::Linked;
 pub use self::stats::ServerStats;
 use self::tls::Tls;
@@ -38,6 +40,8 @@ pub struct Server {
     addresses: Vec<SocketAddr>,
     path: String,
     tls: Tls,
+    #[cfg_attr(not(feature = "tls"), allow(dead_code))]
+    link_tls: LinkTls,
 }
 
 /// What the operations listener looks at too.
@@ -74,15 +78,19 @@ impl Server {
         if self.tls.is_on() { "https" } else { "http" }
     }
 
-    /// Reads the files of the settings `tls_cert` and `tls_key` again, for the connections from now
-    /// on; those that there are stay as they are. Does nothing without these settings. Blocks while
-    /// it reads.
+    /// Reads the files of the settings `tls_cert` and `tls_key`, and those of the settings
+    /// `link_tls_cert`, `link_tls_key` and `link_tls_client_ca` again, for the connections and
+    /// links from now on; those that there are stay as they are. Does nothing without these
+    /// settings. Blocks while it reads.
     ///
     /// # Errors
-    /// If a file cannot be read or the two do not fit together; then all goes on as before.
+    /// If a file cannot be read or they do not fit together; then all goes on as before.
     #[cfg(feature = "tls")]
     pub fn reload_tls(&self) -> Result<(), crate::tcp::tls::TlsError> {
-        self.tls.reload()
+        let links = self.link_tls.read()?;
+        self.tls.reload()?;
+        self.link_tls.replace(links);
+        Ok(())
     }
 
     /// The address of the operations listener, if there is one.

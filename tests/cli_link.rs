@@ -217,7 +217,7 @@ mod tls {
     fn they_are_read_again() {
         let root = std::env::temp_dir().join(format!("bayeux-link-{}.pem", std::process::id()));
         let _removed = Removed(root.clone());
-        let put = |name: &str| drop(std::fs::copy(file(name), &root).unwrap());
+        let put = |name: &str| assert!(std::fs::copy(file(name), &root).is_ok());
         put("link-root.pem");
         let (server, address) = serve(root.to_str().unwrap(), &[]);
         assert_eq!(worker(&address, &[]).0, 0);

@@ -11,39 +11,9 @@ use super::kind::{Auto, Kind, List, Off, Switch, within};
 use super::machine;
 use super::number::{Count, Size, Time};
 use super::table::{Knob, knobs};
-use super::text::{File, Text, alias, endpoint_path, index_name, node_name, origin};
+use super::text::{ALIAS, DIR, FILE, INDEX, NODE, ORIGIN, PATH};
 use super::words::{CallbackPolling, Connector, EndingTypes, Overflow, TypeTimes, Word};
 use crate::tcp::Network;
-
-const PATH: Text = Text {
-    placeholder: "PATH",
-    spelling: "",
-    read: endpoint_path,
-};
-const ORIGIN: Text = Text {
-    placeholder: "ORIGIN",
-    spelling: "",
-    read: origin,
-};
-const INDEX: Text = Text {
-    placeholder: "NAME",
-    spelling: "",
-    read: index_name,
-};
-const ALIAS: Text = Text {
-    placeholder: "ALIAS",
-    spelling: "",
-    read: alias,
-};
-const NODE: Text = Text {
-    placeholder: "NAME",
-    spelling: "",
-    read: node_name,
-};
-const FILE: File = File {
-    placeholder: "FILE",
-};
-const DIR: File = File { placeholder: "DIR" };
 
 knobs! {
     "Listening" {

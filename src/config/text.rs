@@ -7,7 +7,7 @@ use super::kind::{Form, Kind};
 /// A file or folder.
 pub(super) struct File {
     /// `FILE` or `DIR`.
-    pub(super) placeholder: &'static str,
+    placeholder: &'static str,
 }
 
 impl Kind for File {
@@ -29,11 +29,11 @@ impl Kind for File {
 /// Text with a test of its own: the endpoint's path, an origin, a file name.
 pub(super) struct Text {
     /// What stands for it in a usage line.
-    pub(super) placeholder: &'static str,
+    placeholder: &'static str,
     /// The spelling, for help.
-    pub(super) spelling: &'static str,
+    spelling: &'static str,
     /// Checks it and brings it into the form in which it is compared.
-    pub(super) read: fn(&str) -> Result<String, String>,
+    read: fn(&str) -> Result<String, String>,
 }
 
 impl Kind for Text {
@@ -48,8 +48,38 @@ impl Kind for Text {
     }
 }
 
+pub(super) const PATH: Text = Text {
+    placeholder: "PATH",
+    spelling: "",
+    read: endpoint_path,
+};
+pub(super) const ORIGIN: Text = Text {
+    placeholder: "ORIGIN",
+    spelling: "",
+    read: origin,
+};
+pub(super) const INDEX: Text = Text {
+    placeholder: "NAME",
+    spelling: "",
+    read: index_name,
+};
+pub(super) const ALIAS: Text = Text {
+    placeholder: "ALIAS",
+    spelling: "",
+    read: alias,
+};
+pub(super) const NODE: Text = Text {
+    placeholder: "NAME",
+    spelling: "",
+    read: node_name,
+};
+pub(super) const FILE: File = File {
+    placeholder: "FILE",
+};
+pub(super) const DIR: File = File { placeholder: "DIR" };
+
 /// The path of the endpoint, without a slash at its end.
-pub(super) fn endpoint_path(text: &str) -> Result<String, String> {
+fn endpoint_path(text: &str) -> Result<String, String> {
     let path = text.trim_end_matches('/');
     let hint =
         |better: &str| format!("`{text}` is no path of an endpoint; did you mean `{better}`?");
@@ -75,7 +105,7 @@ pub(super) fn endpoint_path(text: &str) -> Result<String, String> {
 }
 
 /// An origin as browsers send it, or `*`.
-pub(super) fn origin(text: &str) -> Result<String, String> {
+fn origin(text: &str) -> Result<String, String> {
     if text == "*" {
         return Ok(text.to_owned());
     }
@@ -113,7 +143,7 @@ pub(super) fn origin(text: &str) -> Result<String, String> {
 }
 
 /// An alias of a linked process.
-pub(super) fn alias(text: &str) -> Result<String, String> {
+fn alias(text: &str) -> Result<String, String> {
     let wrong = |c: char| c.is_whitespace() || c.is_control();
     if text.is_empty() || text.starts_with('_') || text.len() > 128 || text.contains(wrong) {
         return Err(format!(
@@ -124,7 +154,7 @@ pub(super) fn alias(text: &str) -> Result<String, String> {
 }
 
 /// The name of a node among linked processes.
-pub(super) fn node_name(text: &str) -> Result<String, String> {
+fn node_name(text: &str) -> Result<String, String> {
     if text.contains('/') {
         return Err(format!("`{text}` is no name of a node: it has a slash"));
     }
@@ -134,7 +164,7 @@ pub(super) fn node_name(text: &str) -> Result<String, String> {
 }
 
 /// The name of an index file.
-pub(super) fn index_name(text: &str) -> Result<String, String> {
+fn index_name(text: &str) -> Result<String, String> {
     if text.contains(['/', '\\']) || text.starts_with('.') {
         return Err(format!("`{text}` is no plain file name"));
     }

@@ -111,8 +111,8 @@ impl Handle {
         self.export_as(alias, Claim::Sole, handler)
     }
 
-    /// As [`export`](Self::export), for a name that is this node's by agreement, such as a server's:
-    /// it never gives way to another that has taken it before the two were linked.
+    /// As [`export`](Self::export), for a name that is this node's by agreement, such as that of a
+    /// server: it never gives way to another that has taken it before the two were linked.
     ///
     /// # Errors
     /// As [`export`](Self::export).

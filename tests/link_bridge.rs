@@ -12,7 +12,7 @@ use std::net::TcpStream;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use bayeux::bridge::{Bridge, Remote, Request};
+use bayeux::bridge::{Bridge, Judgement, Remote, Request};
 use bayeux::broker::{Access, ServiceCall, ServiceReply};
 use bayeux::link::{Config as LinkConfig, ExportError, Fault, Node};
 use bayeux::{Config, Server, ServerBuilder};
@@ -179,6 +179,23 @@ fn an_authoriser_decides_and_while_it_is_away_nothing_is_allowed() {
         assert_eq!(subscribe("/public/y")["successful"], false);
         process = start();
     }
+}
+
+#[test]
+fn an_authoriser_can_be_asked_for_by_the_name_of_its_process() {
+    let key = KeyFile::new("named");
+    let (server, address) = server(&key, Some("court/judge"));
+    let is_allowed = || handshake(&server)[0]["successful"] == true;
+    let (_a, impostor) = remote("impostor", &address);
+    let judging = impostor.authorise("judge", |_| Judgement::allow()).unwrap();
+    assert!(server.link_node().unwrap().wait_for("judge", LONG));
+    assert!(!is_allowed(), "another process has the alias");
+    drop(judging);
+    let (node, court) = remote("court", &address);
+    let is_free = || node.aliases().iter().all(|a| &*a.alias != "judge");
+    eventually("the alias is free", is_free);
+    let _judging = court.authorise("judge", |_| Judgement::allow()).unwrap();
+    eventually("it decides", is_allowed);
 }
 
 #[test]

@@ -146,7 +146,7 @@ impl Remote {
     }
 
     /// Decides what clients may do, for as long as the export is kept, if `alias` is what the
-    /// server's setting `link_authoriser` says.
+    /// server's setting `link_authoriser` says, behind the name of this node or alone.
     ///
     /// # Errors
     /// If another process does.

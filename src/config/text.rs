@@ -142,25 +142,31 @@ fn origin(text: &str) -> Result<String, String> {
     }
 }
 
-/// An alias of a linked process.
+/// An alias of a linked process, or `NODE/ALIAS`.
 fn alias(text: &str) -> Result<String, String> {
-    let wrong = |c: char| c.is_whitespace() || c.is_control();
-    if text.is_empty() || text.starts_with('_') || text.len() > 128 || text.contains(wrong) {
-        return Err(format!(
-            "`{text}` is no alias: up to 128 characters, no spaces, no `_` first"
-        ));
+    let (node, alias) = text.split_once('/').unwrap_or(("any", text));
+    if is_name(node) && is_name(alias) {
+        return Ok(text.to_owned());
     }
-    Ok(text.to_owned())
+    Err(format!(
+        "`{text}` is no alias: up to 128 bytes, no spaces, no `_` first; or NODE/ALIAS"
+    ))
 }
 
 /// The name of a node among linked processes.
 fn node_name(text: &str) -> Result<String, String> {
-    if text.contains('/') {
-        return Err(format!("`{text}` is no name of a node: it has a slash"));
+    if is_name(text) {
+        return Ok(text.to_owned());
     }
-    alias(text).map_err(|_| {
-        format!("`{text}` is no name of a node: up to 128 characters, no spaces, no `_` first")
-    })
+    Err(format!(
+        "`{text}` is no name of a node: up to 128 bytes, no spaces or slashes, no `_` first"
+    ))
+}
+
+/// As the nodes check it.
+fn is_name(text: &str) -> bool {
+    let wrong = |c: char| c == '/' || c.is_whitespace() || c.is_control();
+    !text.is_empty() && text.len() <= 128 && !text.starts_with('_') && !text.contains(wrong)
 }
 
 /// The name of an index file.
@@ -182,6 +188,18 @@ mod tests {
         };
         assert_eq!(file.parse("./off"), Ok(PathBuf::from("./off")));
         assert_eq!(file.parse("").unwrap_err(), "the name is empty");
+    }
+
+    #[test]
+    fn names_among_linked_processes() {
+        for good in ["judge", "a.b-c:d", "n/judge"] {
+            assert_eq!(alias(good).as_deref(), Ok(good));
+        }
+        for bad in ["", "_x", "a b", "/x", "n/", "n/_x", "_n/x", "a/b/c"] {
+            assert!(alias(bad).is_err() && node_name(bad).is_err(), "{bad}");
+        }
+        assert!(node_name("hub.example").is_ok() && node_name("n/judge").is_err());
+        assert!(node_name(&"x".repeat(129)).is_err());
     }
 
     #[test]

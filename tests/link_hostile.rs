@@ -10,7 +10,9 @@ use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
 use bayeux::link::{Event, LinkEnd, Message, Methods, Node};
-use link_support::{CHANGE, LONG, PING, PROOF, REFUSE, Raw, SECRET, config, eventually, linked};
+use link_support::{
+    CHANGE, LONG, PING, PROOF, REFUSE, Raw, SECRET, STATE, config, eventually, linked,
+};
 use serde_json::json;
 
 /// A hub, a well-behaved node that exports `echo`, another that calls it, and how links fail.
@@ -188,6 +190,29 @@ fn announcing_the_alias_of_another() {
     assert!(raw.until_bye().unwrap().starts_with("protocol: "));
     assert!(matches!(scene.failure(), LinkEnd::Protocol(_)));
     eventually("it is gone", || scene.other.aliases().len() == 1);
+    scene.is_fine();
+}
+
+#[test]
+fn in_the_place_of_another_node() {
+    let scene = scene(LONG);
+    // Under its name, after another was proved.
+    let mut raw = Raw::linked(&scene.address, "evil", &json!({}));
+    let state = json!({"origin": raw.id, "seq": 9, "hops": 8, "name": "good",
+        "peers": [scene.hub.id()], "aliases": {}});
+    raw.send_json(STATE, &state).unwrap();
+    let said = raw.until_bye().unwrap();
+    assert_eq!(said, "protocol: another name than in the hello");
+    assert!(matches!(scene.failure(), LinkEnd::Protocol(_)));
+    // With its id.
+    let nodes = scene.hub.nodes();
+    let good = nodes.iter().find(|(_, name)| &**name == "good").unwrap();
+    let mut raw = Raw::connect(&scene.address);
+    raw.id = good.0.to_string();
+    let proof = raw.greet("evil", SECRET);
+    raw.send(&proof).unwrap();
+    assert_eq!(raw.until_bye().unwrap(), "wrong key or name");
+    assert_eq!(scene.failure(), LinkEnd::Denied);
     scene.is_fine();
 }
 

@@ -137,6 +137,7 @@ impl ServiceEntry {
     }
 }
 
+/// Handlers are dropped with no lock held: what they own may ask the broker for anything.
 #[derive(Default)]
 pub(crate) struct Services {
     entries: RwLock<HashMap<ChannelName, Arc<ServiceEntry>>>,
@@ -148,16 +149,20 @@ impl Services {
     /// Adds or replaces a service.
     pub(crate) fn set(&self, channel: ChannelName, handler: Box<dyn Service>, access: Access) {
         let entry = ServiceEntry::new(handler, access);
-        self.entries.write().insert(channel, entry);
+        let former = self.entries.write().insert(channel, entry);
+        drop(former);
     }
 
     /// Sets the service of all channels that have none.
     pub(crate) fn set_fallback(&self, handler: Box<dyn Service>, access: Access) {
-        *self.fallback.write() = Some(ServiceEntry::new(handler, access));
+        let entry = ServiceEntry::new(handler, access);
+        let former = self.fallback.write().replace(entry);
+        drop(former);
     }
 
     pub(crate) fn remove(&self, channel: &ChannelName) -> bool {
-        self.entries.write().remove(channel).is_some()
+        let removed = self.entries.write().remove(channel);
+        removed.is_some()
     }
 
     pub(crate) fn get(&self, channel: &ChannelName) -> Option<Arc<ServiceEntry>> {

@@ -42,8 +42,7 @@ impl Run<'_> {
         let Some(policy) = self.core.policy_for(action) else {
             return Ok(());
         };
-        let channel = super::run::channel_of(body, message);
-        let mut question = self.question(body, message, action, session, &channel, flags);
+        let mut question = self.question(body, message, action, session, flags);
         question.subscriptions = subscriptions;
         match guarded("the policy", || policy.judge(&question)) {
             Some(Decision::Allow) => Ok(()),
@@ -61,7 +60,6 @@ impl Run<'_> {
         message: &'q Message,
         action: Action,
         session: Option<&Session>,
-        channel: &'q str,
         flags: &'q Flags,
     ) -> Question<'q> {
         let id = session.and_then(Session::remote_id);
@@ -69,7 +67,7 @@ impl Run<'_> {
             action,
             principal: id.map_or(Principal::Anonymous, |id| Principal::Session(*id)),
             peer: &self.peer,
-            channel,
+            channel: message.channel.as_str(),
             subscriptions: &[],
             data: message.data.map(|span| span.of(body)),
             ext: message.ext.map(|span| span.of(body)),

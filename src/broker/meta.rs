@@ -406,8 +406,7 @@ impl Run<'_> {
         if self.find(message).is_err() {
             return self.fail_unknown(body, message);
         }
-        let channel = super::run::channel_of(body, message);
-        if self.core.config.extensions.knows(&channel) {
+        if self.core.config.extensions.knows(message.channel.as_str()) {
             return echo(body, message).success(&mut self.replies).finish();
         }
         let error = error::channel_create_denied(DENIED);

@@ -4,14 +4,13 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use super::core::{Sender, client_of};
+use super::core::client_of;
 use super::events::Client;
 use super::facade::Broker;
 use super::flags::Flags;
 use super::local::{LocalError, broadcast, to_json};
 use super::service::ServiceReply;
 use super::session::{Gone, Session};
-use super::wakes::Wakes;
 use crate::protocol::{ChannelKind, ChannelName, Pattern, Publication};
 
 impl Broker {
@@ -59,12 +58,7 @@ impl Broker {
         let session = self.remote(client.into())?;
         let name = broadcast(channel)?;
         let data = to_json(data)?;
-        let publication = self.core.publication_of(&session, &name, &data);
-        let sender = Sender::new(Some(&session), None);
-        let mut wakes = Wakes::default();
-        let reached = self.core.fan_out(&publication, sender, &mut wakes);
-        wakes.send();
-        Ok(reached)
+        Ok(self.core.publish_as(&session, &name, &data))
     }
 
     /// Sends a message to one client, remote or in this process, whatever it is subscribed to. The

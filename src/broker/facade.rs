@@ -63,6 +63,7 @@ impl Broker {
         clock: Arc<dyn Clock>,
         policy: Option<Box<dyn Policy>>,
     ) -> std::io::Result<Self> {
+        let config = config.bounded();
         let judges = Pool::start(
             "judge",
             config.workers,

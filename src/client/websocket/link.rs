@@ -51,14 +51,25 @@ impl Link {
         state.open && state.ended.is_none()
     }
 
+    /// Whether it ever was a WebSocket.
+    pub(super) fn was_open(&self) -> bool {
+        self.state.lock().open
+    }
+
     pub(super) fn has_ended(&self) -> bool {
         self.state.lock().ended.is_some()
     }
 
-    /// The lane's batch is on its way.
-    pub(super) fn sent(&self, lane: Lane) {
-        self.state.lock().of(lane).sent = true;
+    /// The lane's batch is to leave now. Says whether it may: not after the lane was told that it
+    /// did not.
+    pub(super) fn leaves(&self, lane: Lane) -> bool {
+        let mut state = self.state.lock();
+        if state.ended.is_some() {
+            return false;
+        }
+        state.of(lane).sent = true;
         self.changed.notify_all();
+        true
     }
 
     /// Messages came, and have been received.
@@ -80,7 +91,8 @@ impl Link {
     }
 
     /// Waits until all replies have come: `network` for the batch to leave, for each of the three
-    /// steps that may take, and then `network` and `hold` for the replies.
+    /// steps that may take, and then `network` and `hold` for the replies. A connection on which
+    /// the batch cannot leave in time is over: whoever sends it again must be sure of that.
     pub(super) fn wait(
         &self,
         lane: Lane,
@@ -92,10 +104,12 @@ impl Link {
         let connecting = network.saturating_mul(3);
         self.changed.wait_while_for(&mut state, unsent, connecting);
         if !state.of(lane).sent {
-            return Err(match &state.ended {
-                Some(failure) if failure.nothing_sent() => failure.clone(),
-                Some(failure) => Failure::Connect(failure.to_string()),
-                None => Failure::Connect("not connected in time".into()),
+            let late = || Failure::Connect("not connected in time".into());
+            let failure = state.ended.get_or_insert_with(late).clone();
+            self.changed.notify_all();
+            return Err(match failure.nothing_sent() {
+                true => failure,
+                false => Failure::Connect(failure.to_string()),
             });
         }
         let incomplete =
@@ -103,8 +117,9 @@ impl Link {
         let answering = network.saturating_add(hold);
         self.changed
             .wait_while_for(&mut state, incomplete, answering);
+        let complete = state.of(lane).missing.is_empty();
         match &state.ended {
-            _ if state.poll_or_send(lane).missing.is_empty() => Ok(()),
+            _ if complete => Ok(()),
             // It had left before: whatever ended the connection, this may have arrived.
             Some(Failure::Connect(why)) => {
                 Err(Failure::Io(std::io::ErrorKind::NotConnected, why.clone()))
@@ -120,13 +135,6 @@ impl State {
         match lane {
             Lane::Poll => &mut self.poll,
             Lane::Send => &mut self.send,
-        }
-    }
-
-    fn poll_or_send(&self, lane: Lane) -> &Waiting {
-        match lane {
-            Lane::Poll => &self.poll,
-            Lane::Send => &self.send,
         }
     }
 
@@ -171,8 +179,7 @@ mod tests {
         let link = Link::default();
         link.expect(Lane::Poll, &[1]);
         link.expect(Lane::Send, &[2, 3]);
-        link.sent(Lane::Poll);
-        link.sent(Lane::Send);
+        assert!(link.leaves(Lane::Poll) && link.leaves(Lane::Send));
         received(
             &link,
             r#"[{"channel":"/a","successful":true,"id":"2"},{"channel":"/a","data":1,"id":"3"},
@@ -192,8 +199,7 @@ mod tests {
         let link = Link::default();
         link.expect(Lane::Poll, &[1]);
         link.expect(Lane::Send, &[2]);
-        assert!(wait(&link, Lane::Send).unwrap_err().nothing_sent());
-        link.sent(Lane::Poll);
+        assert!(link.leaves(Lane::Poll));
         let code = Some(1001);
         let closed = Failure::Closed {
             code,
@@ -204,6 +210,19 @@ mod tests {
         assert_eq!(wait(&link, Lane::Poll), Err(closed));
         let unsent = wait(&link, Lane::Send).unwrap_err();
         assert!(unsent.nothing_sent() && unsent.to_string().contains("1001: bye"));
+        assert!(link.has_ended() && !link.is_open());
+    }
+
+    #[test]
+    fn what_was_given_up_does_not_leave_later() {
+        let link = Link::default();
+        link.expect(Lane::Poll, &[1]);
+        link.expect(Lane::Send, &[2]);
+        assert!(wait(&link, Lane::Send).unwrap_err().nothing_sent());
+        link.opened();
+        assert!(!link.leaves(Lane::Send), "it is sent again elsewhere");
+        assert!(!link.leaves(Lane::Poll), "this one will be");
+        assert!(wait(&link, Lane::Poll).unwrap_err().nothing_sent());
         assert!(link.has_ended() && !link.is_open());
     }
 }

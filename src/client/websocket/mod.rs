@@ -72,9 +72,12 @@ impl WebSocket {
             link.end(Failure::Connect("the connection has ended".into()));
         }
         let outcome = link.wait(lane, self.peer.network_timeout, request.hold);
-        if outcome == Err(Failure::Timeout) && lane == Lane::Poll {
-            // A connection on which the connect is not answered is dead, whatever TCP says.
+        // A connection on which the connect is not answered is dead, whatever TCP says.
+        let silent = outcome == Err(Failure::Timeout) && lane == Lane::Poll;
+        if silent {
             link.end(Failure::Timeout);
+        }
+        if silent || (outcome.is_err() && !link.was_open()) {
             socket.connection().abort();
             socket.shutdown();
         }

@@ -85,6 +85,10 @@ impl Socket {
 
     fn open(&mut self, socket: WebSocket<Pipe>, response: &Response, ctx: &mut Context<'_, Self>) {
         self.peer.keep_cookies(response.headers());
+        if self.link.has_ended() {
+            // Too late: nobody waits for it any longer.
+            return ctx.abort();
+        }
         ctx.cancel_timer(UPGRADE);
         self.phase = Phase::Open(Box::new(socket));
         self.link.opened();
@@ -111,11 +115,11 @@ impl Socket {
         let Phase::Open(socket) = &mut self.phase else {
             return;
         };
+        if !self.link.leaves(lane) {
+            return;
+        }
         match socket.send(Frame::text(body)) {
-            Ok(()) => {
-                self.link.sent(lane);
-                self.flush(ctx);
-            }
+            Ok(()) => self.flush(ctx),
             Err(error) => self.fail(CloseCode::Error, Failure::Protocol(error.to_string()), ctx),
         }
     }

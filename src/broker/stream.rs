@@ -109,11 +109,10 @@ impl Attachment {
             return Err(ended);
         }
         let answers = state.stirred();
-        self.flight = state.collect(budget, out);
-        Ok(Collected {
-            messages: self.flight.is_some(),
-            answers,
-        })
+        let collected = state.collect(budget, out);
+        let messages = collected.is_some();
+        self.flight = collected.or(self.flight);
+        Ok(Collected { messages, answers })
     }
 
     /// Whether messages were collected and not delivered yet.
@@ -134,6 +133,21 @@ impl Attachment {
         if let Some(flight) = self.flight {
             self.session.lock().stalled(flight);
         }
+    }
+
+    /// The kernel took the first so many of the messages that were collected, of those that it had
+    /// not taken before, and not yet the others: these leave the queue, so that they do not come
+    /// again if the connection breaks.
+    pub fn delivered_first(&self, messages: usize) {
+        if let Some(flight) = self.flight {
+            let freed = self.session.lock().landed_first(flight, messages);
+            self.core.load.left(freed);
+        }
+    }
+
+    /// A number that tells the sessions of one connection apart.
+    pub fn session_number(&self) -> u64 {
+        self.session.number()
     }
 
     /// The kernel took the last byte of what was collected. Wakes the link if more waits.

@@ -4,7 +4,8 @@ use std::borrow::Cow;
 use std::time::{Duration, Instant};
 
 use super::few::Few;
-use crate::broker::{Attachment, Ended, Exchange, Flight, Gone};
+use super::unsent::Unsent;
+use crate::broker::{Attachment, Ended, Exchange, Gone};
 use crate::connectors::native::websocket::Decoder;
 use crate::transport::Peer;
 
@@ -21,8 +22,8 @@ pub(in crate::connectors::native) struct Socket {
     pub(super) answers: bool,
     /// User code is at work on one of them: what comes behind it has to wait.
     pub(super) working: bool,
-    /// The messages of answers in what the kernel has not taken.
-    pub(super) unsent: Vec<Flight>,
+    /// What the kernel has not taken all of.
+    unsent: Option<Box<Unsent>>,
     /// The last that is to be written.
     pub(super) closing: Option<Box<Closing>>,
     /// When the peer last sent anything.
@@ -77,7 +78,7 @@ impl Socket {
             pending: Vec::new(),
             answers: false,
             working: false,
-            unsent: Vec::new(),
+            unsent: None,
             closing: None,
             heard: now,
             pinged: None,
@@ -125,19 +126,31 @@ impl Socket {
 
     /// Whether what the kernel has not taken is wanted elsewhere.
     pub(super) fn is_cut(&self) -> bool {
-        self.unsent.iter().any(Flight::is_cut) || self.sessions.iter().any(Attachment::is_cut)
+        let answers = self.unsent.as_ref().is_some_and(|unsent| unsent.is_cut());
+        answers || self.sessions.iter().any(Attachment::is_cut)
     }
 
-    /// The kernel has not taken everything at once.
-    pub(super) fn stalled(&mut self) {
+    /// The kernel has not taken everything at once: so many bytes are left.
+    pub(super) fn stalled(&mut self, unsent: Unsent, left: usize) {
         self.sessions.iter().for_each(Attachment::stalled);
-        self.unsent.iter().for_each(Flight::stalled);
+        unsent.stalled();
+        self.unsent = Some(Box::new(unsent));
+        self.progress(left);
+    }
+
+    /// Of what the kernel has not taken so many bytes are left.
+    pub(super) fn progress(&mut self, left: usize) {
+        if let Some(unsent) = &mut self.unsent {
+            unsent.left(left, &self.sessions);
+        }
     }
 
     /// The kernel has taken everything.
     pub(super) fn delivered(&mut self) {
         self.sessions.iter_mut().for_each(Attachment::delivered);
-        self.unsent.drain(..).for_each(Flight::delivered);
+        if let Some(unsent) = self.unsent.take() {
+            unsent.delivered();
+        }
     }
 
     /// To be closed when everything before is written. The first reason counts.

@@ -118,34 +118,6 @@ fn one_flight_at_a_time() {
     assert_eq!(world.broker.stats().queued_bytes, 0);
 }
 
-/// What its client has got does not come again.
-#[test]
-fn a_flight_that_has_landed_in_part() {
-    let mut world = world(|_| {});
-    let (mut socket, client) = world.open_socket();
-    world.subscribe(&client, &json!(CHANNEL));
-    (1..=4).for_each(|n| tell(&world, n));
-    assert_eq!(socket.collect(&mut world).unwrap().len(), 4);
-    let queued = world.broker.stats().queued_bytes;
-    socket.sessions[0].delivered_first(1);
-    socket.sessions[0].delivered_first(2);
-    let stats = world.broker.stats();
-    assert_eq!((stats.queued_messages, stats.queued_bytes), (1, queued / 4));
-    assert!(!world.was_woken(socket.key), "it is still writing");
-    socket.sessions.clear();
-    let mut newer = world.socket();
-    newer.hold(&mut world, &connect(&client));
-    assert_eq!(newer.pushes(&mut world), Ok(vec![json!(4)]));
-    tell(&world, 5);
-    assert_eq!(newer.collect(&mut world), Ok(vec![json!(5)]));
-    newer.sessions[0].delivered_first(9);
-    newer.sessions[0].delivered();
-    tell(&world, 6);
-    assert_eq!(newer.pushes(&mut world), Ok(vec![json!(6)]));
-    let stats = world.broker.stats();
-    assert_eq!((stats.queued_messages, stats.queued_bytes), (0, 0));
-}
-
 #[test]
 fn a_session_outlives_its_socket() {
     let mut world = world(|_| {});

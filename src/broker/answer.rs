@@ -140,14 +140,6 @@ impl Flight {
         }
     }
 
-    /// The kernel took the first so many of the messages, of those that it had not taken before,
-    /// and not yet the others: these leave the queue, so that they do not come again if the
-    /// connection breaks. For transports where each can be understood alone.
-    pub fn delivered_first(&self, messages: usize) {
-        let freed = self.session.lock().landed_first(self.number, messages);
-        self.core.load.left(freed);
-    }
-
     /// The kernel has not taken all bytes at once: from now on the messages count against the
     /// limits of their session's queue. A connector that blocks in writes says so before them.
     pub fn stalled(&self) {

@@ -244,16 +244,9 @@ impl Queue {
 
     /// The flight arrived: its messages leave. Returns how many bytes they had.
     pub(crate) fn landed(&mut self) -> usize {
-        self.landed_first(self.in_flight as usize)
-    }
-
-    /// The first so many messages of the flight arrived, and leave. Returns their bytes.
-    pub(crate) fn landed_first(&mut self, messages: usize) -> usize {
-        let messages = messages.min(self.in_flight as usize);
-        let bytes = self.items.iter().take(messages);
-        let bytes = bytes.map(|item| item.json().len()).sum();
+        let (messages, bytes) = self.in_flight();
         self.items.skip(messages);
-        self.in_flight -= messages as u32;
+        self.in_flight = 0;
         self.forget(bytes);
         self.check();
         bytes

@@ -135,21 +135,6 @@ impl Attachment {
         }
     }
 
-    /// The kernel took the first so many of the messages that were collected, of those that it had
-    /// not taken before, and not yet the others: these leave the queue, so that they do not come
-    /// again if the connection breaks.
-    pub fn delivered_first(&self, messages: usize) {
-        if let Some(flight) = self.flight {
-            let freed = self.session.lock().landed_first(flight, messages);
-            self.core.load.left(freed);
-        }
-    }
-
-    /// A number that tells the sessions of one connection apart.
-    pub fn session_number(&self) -> u64 {
-        self.session.number()
-    }
-
     /// The kernel took the last byte of what was collected. Wakes the link if more waits.
     pub fn delivered(&mut self) {
         let Some(flight) = self.flight.take() else {

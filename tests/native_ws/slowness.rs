@@ -87,50 +87,6 @@ fn what_the_kernel_did_not_take_comes_on_the_next_socket() {
     assert!(before <= published - waiting);
 }
 
-/// Many messages leave in one write; those that have left do not come again.
-#[test]
-fn what_the_kernel_took_of_a_write_does_not_come_twice() {
-    const AT_ONCE: u64 = 60;
-    let world = world();
-    let (mut lost, mut publisher) = (world.client("/a"), world.unconnected());
-    let large = "x".repeat(1000);
-    let mut published = 0;
-    let is_behind = || world.server.stats().broker.queued_messages >= 4 * AT_ONCE;
-    let is_stuck = || {
-        is_behind() && {
-            std::thread::sleep(Duration::from_millis(200));
-            is_behind()
-        }
-    };
-    while !is_stuck() {
-        let numbers = published..published + AT_ONCE;
-        let batch = numbers.map(|n| publisher.message("/a", json!([n, large])));
-        let batch: Vec<_> = batch.collect();
-        publisher.socket.send_text(&json!(batch).to_string());
-        for _ in 0..AT_ONCE {
-            assert_eq!(publisher.socket.item()["successful"], true);
-        }
-        published += AT_ONCE;
-        assert!(published < 100_000, "the kernel's buffers have an end");
-    }
-    let mut client = Client {
-        socket: world.socket(),
-        id: lost.id.clone(),
-    };
-    client.socket.tell(&client.connect(20_000));
-    let first = number(&mut client);
-    for expected in first + 1..published {
-        assert_eq!(number(&mut client), expected);
-    }
-    client.socket.quiet();
-    let mut before = 0;
-    while let Frame::Text(text) = lost.socket.frame() {
-        assert!(text.starts_with(&format!("[{{\"channel\":\"/a\",\"data\":[{before},")));
-        before += 1;
-    }
-    assert!(before <= first, "{before} came, and {first} again");
-}
-
 #[test]
 fn a_reset_in_the_middle_of_a_write() {
     let world = world();

@@ -45,16 +45,6 @@ impl State {
         }
     }
 
-    /// The kernel has the first so many messages of that flight, and not yet the others. Returns
-    /// the bytes that left the queue.
-    pub(crate) fn landed_first(&mut self, flight: u64, messages: usize) -> usize {
-        if self.is_current(flight) {
-            self.queue.landed_first(messages)
-        } else {
-            0
-        }
-    }
-
     /// The connection broke; the messages wait again.
     pub(crate) fn lost(&mut self, flight: u64) {
         if self.ends(flight) {
@@ -81,16 +71,16 @@ impl State {
     }
 
     pub(crate) fn is_cut(&self, flight: u64) -> bool {
-        self.is_current(flight) && self.flight.as_ref().is_some_and(|current| current.cut)
-    }
-
-    fn is_current(&self, flight: u64) -> bool {
-        let current = self.flight.as_ref();
-        current.is_some_and(|current| current.number == flight)
+        self.flight
+            .as_ref()
+            .is_some_and(|current| current.number == flight && current.cut)
     }
 
     fn ends(&mut self, flight: u64) -> bool {
-        let mine = self.is_current(flight);
+        let mine = self
+            .flight
+            .as_ref()
+            .is_some_and(|current| current.number == flight);
         if mine {
             self.flight = None;
             self.woken = false;

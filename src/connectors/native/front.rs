@@ -73,13 +73,6 @@ impl Service for Front {
         by_kind!(self, conn, timer, io);
     }
 
-    fn progress(&mut self, conn: &mut Conn, io: &mut Io<'_>) {
-        // Responses and events are whole or nothing; a socket's messages are not.
-        if let Conn::Socket(socket) = conn {
-            self.sockets.progress(socket, io);
-        }
-    }
-
     fn drained(&mut self, conn: &mut Conn, io: &mut Io<'_>) {
         by_kind!(self, conn, drained, io);
     }

@@ -9,7 +9,6 @@
 //! - `service`: what happens to a socket when.
 //! - `state`: what is kept for one; what it waits for, and how it ends.
 //! - `writer`: putting together what leaves in one write.
-//! - `unsent`: a write that the kernel has taken in part.
 //! - `few`: a short list without memory of its own.
 //!
 //! # Out of scope
@@ -18,7 +17,6 @@
 mod few;
 mod service;
 mod state;
-mod unsent;
 mod writer;
 
 pub(super) use service::Sockets;

@@ -102,10 +102,6 @@ impl Sockets {
         self.advance(socket, io);
     }
 
-    pub(in crate::connectors::native) fn progress(&mut self, socket: &mut Socket, io: &mut Io<'_>) {
-        socket.progress(io.pending_write());
-    }
-
     pub(in crate::connectors::native) fn drained(&mut self, socket: &mut Socket, io: &mut Io<'_>) {
         socket.delivered();
         self.advance(socket, io);
@@ -280,8 +276,6 @@ impl Sockets {
                 Ok(collected) => {
                     socket.answers |= collected.answers;
                     let new = &self.writer.messages[before..];
-                    let owner = std::iter::repeat_n(session.session_number(), new.len());
-                    self.writer.owners.extend(owner);
                     let bytes: usize = new.iter().map(|message| message.frame().len()).sum();
                     room = room.saturating_sub(bytes);
                     at += 1;

@@ -4,8 +4,7 @@ use std::borrow::Cow;
 use std::time::{Duration, Instant};
 
 use super::few::Few;
-use super::unsent::Unsent;
-use crate::broker::{Attachment, Ended, Exchange, Gone};
+use crate::broker::{Attachment, Ended, Exchange, Flight, Gone};
 use crate::connectors::native::websocket::Decoder;
 use crate::transport::Peer;
 
@@ -22,8 +21,8 @@ pub(in crate::connectors::native) struct Socket {
     pub(super) answers: bool,
     /// User code is at work on one of them: what comes behind it has to wait.
     pub(super) working: bool,
-    /// What the kernel has not taken all of.
-    unsent: Option<Box<Unsent>>,
+    /// The messages of answers in what the kernel has not taken.
+    pub(super) unsent: Vec<Flight>,
     /// The last that is to be written.
     pub(super) closing: Option<Box<Closing>>,
     /// When the peer last sent anything.
@@ -78,7 +77,7 @@ impl Socket {
             pending: Vec::new(),
             answers: false,
             working: false,
-            unsent: None,
+            unsent: Vec::new(),
             closing: None,
             heard: now,
             pinged: None,
@@ -126,31 +125,19 @@ impl Socket {
 
     /// Whether what the kernel has not taken is wanted elsewhere.
     pub(super) fn is_cut(&self) -> bool {
-        let answers = self.unsent.as_ref().is_some_and(|unsent| unsent.is_cut());
-        answers || self.sessions.iter().any(Attachment::is_cut)
+        self.unsent.iter().any(Flight::is_cut) || self.sessions.iter().any(Attachment::is_cut)
     }
 
-    /// The kernel has not taken everything at once: so many bytes are left.
-    pub(super) fn stalled(&mut self, unsent: Unsent, left: usize) {
+    /// The kernel has not taken everything at once.
+    pub(super) fn stalled(&mut self) {
         self.sessions.iter().for_each(Attachment::stalled);
-        unsent.stalled();
-        self.unsent = Some(Box::new(unsent));
-        self.progress(left);
-    }
-
-    /// Of what the kernel has not taken so many bytes are left.
-    pub(super) fn progress(&mut self, left: usize) {
-        if let Some(unsent) = &mut self.unsent {
-            unsent.left(left, &self.sessions);
-        }
+        self.unsent.iter().for_each(Flight::stalled);
     }
 
     /// The kernel has taken everything.
     pub(super) fn delivered(&mut self) {
         self.sessions.iter_mut().for_each(Attachment::delivered);
-        if let Some(unsent) = self.unsent.take() {
-            unsent.delivered();
-        }
+        self.unsent.drain(..).for_each(Flight::delivered);
     }
 
     /// To be closed when everything before is written. The first reason counts.

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use super::state::Socket;
-use super::unsent::{End, Owner, Unsent};
 use crate::broker::{Answer, Flight};
 use crate::connectors::native::websocket;
 use crate::protocol::Publication;
@@ -20,12 +19,8 @@ pub(super) struct Writer {
     ready: Vec<u8>,
     /// What comes behind that. A single message that leaves alone is sent from where it is.
     pub(super) messages: Vec<Arc<Publication>>,
-    /// Whose these are: the numbers of sessions.
-    pub(super) owners: Vec<u64>,
     /// The messages of answers in `ready`.
     flights: Vec<Flight>,
-    /// Where messages end in `ready`.
-    ends: Vec<End>,
 }
 
 impl Writer {
@@ -33,9 +28,7 @@ impl Writer {
         Self {
             ready: Vec::new(),
             messages: Vec::new(),
-            owners: Vec::new(),
             flights: Vec::new(),
-            ends: Vec::new(),
         }
     }
 
@@ -56,11 +49,8 @@ impl Writer {
         if !answer.handshake.is_empty() {
             self.add_array(&answer.handshake);
         }
-        let owner = Owner::Answer(self.flights.len());
         for message in answer.messages.drain(..) {
             self.ready.extend_from_slice(message.frame());
-            let at = self.ready.len();
-            self.ends.push(End { at, owner });
         }
         if !answer.replies.is_empty() {
             self.add_array(&answer.replies);
@@ -86,17 +76,15 @@ impl Writer {
     /// Sends what was added. Nothing of the connection may be waiting for the kernel.
     pub(super) fn send(&mut self, socket: &mut Socket, io: &mut Io<'_>) {
         debug_assert_eq!(io.pending_write(), 0, "one write at a time");
-        let (sent, length) = match (&self.ready[..], &self.messages[..]) {
+        let sent = match (&self.ready[..], &self.messages[..]) {
             ([], []) => return,
-            // One frame, which is taken or not: there is nothing to note.
-            ([], [alone]) => (io.write(alone.frame()), 0),
+            ([], [alone]) => io.write(alone.frame()),
             _ => {
                 self.add_messages();
-                (io.write(&self.ready), self.ready.len())
+                io.write(&self.ready)
             }
         };
         self.messages.clear();
-        self.owners.clear();
         self.ready.clear();
         self.ready.shrink_to(KEPT_CAPACITY);
         if sent.is_err() {
@@ -107,18 +95,14 @@ impl Writer {
             self.flights.drain(..).for_each(Flight::delivered);
             socket.delivered();
         } else {
-            let unsent = Unsent::new(length, &self.ends, &mut self.flights);
-            socket.stalled(unsent, io.pending_write());
+            socket.unsent.append(&mut self.flights);
+            socket.stalled();
         }
-        self.ends.clear();
     }
 
     fn add_messages(&mut self) {
-        let owners = self.owners.drain(..).map(Owner::Session);
-        for (message, owner) in self.messages.drain(..).zip(owners) {
+        for message in self.messages.drain(..) {
             self.ready.extend_from_slice(message.frame());
-            let at = self.ready.len();
-            self.ends.push(End { at, owner });
         }
     }
 }

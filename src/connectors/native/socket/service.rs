@@ -146,6 +146,9 @@ impl Sockets {
                 self.writer.send(socket, io);
             }
             if io.pending_write() > 0 || socket.working || io.is_closing() {
+                // What it waits for may have come before `advance` looks: no event follows then,
+                // and only to resume a pause makes the rest be offered again.
+                io.pause_input();
                 break;
             }
             if frames == FRAMES_PER_TURN {

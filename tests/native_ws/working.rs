@@ -1,4 +1,5 @@
-//! Frames behind one that user code is at work on, when its answer comes at once or not at all.
+//! Frames that user code is at work on, when the answer comes at once or brings a session, and
+//! frames behind them.
 
 use std::borrow::Cow;
 use std::net::{IpAddr, Ipv4Addr};
@@ -142,4 +143,27 @@ fn every_frame_is_answered_however_soon_its_worker_is_done() {
             });
         }
     });
+}
+
+#[test]
+fn what_was_queued_comes_with_a_connect_that_was_judged() {
+    let world = World::built(|_| {}, |builder| builder.policy(policy));
+    let mut client = world.unconnected();
+    client.subscribe("/a");
+    world.publish("/a", &json!(1));
+    client.socket.tell(&client.connect(0));
+    let items = [client.socket.item(), client.socket.item()];
+    let data: Vec<_> = items.iter().filter_map(|item| item.get("data")).collect();
+    assert_eq!(data, [&json!(1)]);
+
+    let Client { socket, id } = client;
+    socket.reset();
+    world.until("the socket is gone", |stats| stats.connections == 0);
+    world.publish("/a", &json!(2));
+    let socket = world.socket();
+    let mut again = Client { socket, id };
+    again.socket.tell(&again.connect(20_000));
+    assert_eq!(again.socket.item()["data"], 2, "while the connect is held");
+    world.publish("/a", &json!(3));
+    assert_eq!(again.socket.item()["data"], 3);
 }

@@ -98,7 +98,10 @@ fn echo(call: &ServiceCall<'_>) -> Result<Vec<ServiceReply>, ServiceError> {
 
 /// Messages that are judged, served or both, with what their replies say.
 fn errands(client: &Client) -> [(Value, Option<&'static str>); 6] {
-    let subscribe = |channel: &str| json!({"channel": "/meta/subscribe", "clientId": client.id, "subscription": channel});
+    let subscribe = |channel: &str| {
+        json!({"channel": "/meta/subscribe", "clientId": client.id,
+            "subscription": channel})
+    };
     [
         (client.connect(0), None),
         (client.message("/yes", 1), None),

@@ -19,6 +19,8 @@ pub(super) struct Link {
 struct State {
     open: bool,
     ended: Option<Failure>,
+    /// Exchanges so far.
+    exchanges: u64,
     poll: Waiting,
     send: Waiting,
 }
@@ -26,6 +28,8 @@ struct State {
 /// The exchange of a lane.
 #[derive(Debug, Default)]
 struct Waiting {
+    /// Which exchange it is, 0 for none.
+    number: u64,
     /// Whether the batch was given to the connection.
     sent: bool,
     /// The messages that have no reply yet.
@@ -33,12 +37,17 @@ struct Waiting {
 }
 
 impl Link {
-    /// An exchange begins.
-    pub(super) fn expect(&self, lane: Lane, ids: &[u64]) {
-        *self.state.lock().of(lane) = Waiting {
+    /// An exchange begins. Returns its number.
+    pub(super) fn expect(&self, lane: Lane, ids: &[u64]) -> u64 {
+        let mut state = self.state.lock();
+        state.exchanges += 1;
+        let number = state.exchanges;
+        *state.of(lane) = Waiting {
+            number,
             sent: false,
             missing: ids.to_vec(),
         };
+        number
     }
 
     /// It is a WebSocket now.
@@ -51,25 +60,21 @@ impl Link {
         state.open && state.ended.is_none()
     }
 
-    /// Whether it ever was a WebSocket.
-    pub(super) fn was_open(&self) -> bool {
-        self.state.lock().open
-    }
-
     pub(super) fn has_ended(&self) -> bool {
         self.state.lock().ended.is_some()
     }
 
-    /// The lane's batch is to leave now. Says whether it may: not after the lane was told that it
-    /// did not.
-    pub(super) fn leaves(&self, lane: Lane) -> bool {
+    /// The batch of that exchange is about to leave. `false`: it must not, for its lane has given
+    /// it up and may send it again.
+    pub(super) fn sends(&self, lane: Lane, number: u64) -> bool {
         let mut state = self.state.lock();
-        if state.ended.is_some() {
-            return false;
-        }
-        state.of(lane).sent = true;
+        let open = state.ended.is_none();
+        let waiting = state.of(lane);
+        let wanted = open && waiting.number == number;
+        waiting.sent |= wanted;
+        drop(state);
         self.changed.notify_all();
-        true
+        wanted
     }
 
     /// Messages came, and have been received.
@@ -91,8 +96,7 @@ impl Link {
     }
 
     /// Waits until all replies have come: `network` for the batch to leave, for each of the three
-    /// steps that may take, and then `network` and `hold` for the replies. A connection on which
-    /// the batch cannot leave in time is over: whoever sends it again must be sure of that.
+    /// steps that may take, and then `network` and `hold` for the replies.
     pub(super) fn wait(
         &self,
         lane: Lane,
@@ -104,12 +108,11 @@ impl Link {
         let connecting = network.saturating_mul(3);
         self.changed.wait_while_for(&mut state, unsent, connecting);
         if !state.of(lane).sent {
-            let late = || Failure::Connect("not connected in time".into());
-            let failure = state.ended.get_or_insert_with(late).clone();
-            self.changed.notify_all();
-            return Err(match failure.nothing_sent() {
-                true => failure,
-                false => Failure::Connect(failure.to_string()),
+            state.of(lane).number = 0;
+            return Err(match &state.ended {
+                Some(failure) if failure.nothing_sent() => failure.clone(),
+                Some(failure) => Failure::Connect(failure.to_string()),
+                None => Failure::Connect("not connected in time".into()),
             });
         }
         let incomplete =
@@ -117,9 +120,8 @@ impl Link {
         let answering = network.saturating_add(hold);
         self.changed
             .wait_while_for(&mut state, incomplete, answering);
-        let complete = state.of(lane).missing.is_empty();
         match &state.ended {
-            _ if complete => Ok(()),
+            _ if state.poll_or_send(lane).missing.is_empty() => Ok(()),
             // It had left before: whatever ended the connection, this may have arrived.
             Some(Failure::Connect(why)) => {
                 Err(Failure::Io(std::io::ErrorKind::NotConnected, why.clone()))
@@ -135,6 +137,13 @@ impl State {
         match lane {
             Lane::Poll => &mut self.poll,
             Lane::Send => &mut self.send,
+        }
+    }
+
+    fn poll_or_send(&self, lane: Lane) -> &Waiting {
+        match lane {
+            Lane::Poll => &self.poll,
+            Lane::Send => &self.send,
         }
     }
 
@@ -177,9 +186,10 @@ mod tests {
     #[test]
     fn an_exchange_ends_with_its_last_reply() {
         let link = Link::default();
-        link.expect(Lane::Poll, &[1]);
-        link.expect(Lane::Send, &[2, 3]);
-        assert!(link.leaves(Lane::Poll) && link.leaves(Lane::Send));
+        let poll = link.expect(Lane::Poll, &[1]);
+        let send = link.expect(Lane::Send, &[2, 3]);
+        assert!(link.sends(Lane::Poll, poll));
+        assert!(link.sends(Lane::Send, send));
         received(
             &link,
             r#"[{"channel":"/a","successful":true,"id":"2"},{"channel":"/a","data":1,"id":"3"},
@@ -197,9 +207,12 @@ mod tests {
     #[test]
     fn what_did_not_leave_may_be_sent_again() {
         let link = Link::default();
-        link.expect(Lane::Poll, &[1]);
-        link.expect(Lane::Send, &[2]);
-        assert!(link.leaves(Lane::Poll));
+        let poll = link.expect(Lane::Poll, &[1]);
+        let given_up = link.expect(Lane::Send, &[2]);
+        assert!(wait(&link, Lane::Send).unwrap_err().nothing_sent());
+        let send = link.expect(Lane::Send, &[2]);
+        assert!(!link.sends(Lane::Send, given_up), "it would leave twice");
+        assert!(link.sends(Lane::Poll, poll));
         let code = Some(1001);
         let closed = Failure::Closed {
             code,
@@ -208,21 +221,9 @@ mod tests {
         link.end(closed.clone());
         link.end(Failure::Timeout);
         assert_eq!(wait(&link, Lane::Poll), Err(closed));
+        assert!(!link.sends(Lane::Send, send), "it goes to the next one");
         let unsent = wait(&link, Lane::Send).unwrap_err();
         assert!(unsent.nothing_sent() && unsent.to_string().contains("1001: bye"));
-        assert!(link.has_ended() && !link.is_open());
-    }
-
-    #[test]
-    fn what_was_given_up_does_not_leave_later() {
-        let link = Link::default();
-        link.expect(Lane::Poll, &[1]);
-        link.expect(Lane::Send, &[2]);
-        assert!(wait(&link, Lane::Send).unwrap_err().nothing_sent());
-        link.opened();
-        assert!(!link.leaves(Lane::Send), "it is sent again elsewhere");
-        assert!(!link.leaves(Lane::Poll), "this one will be");
-        assert!(wait(&link, Lane::Poll).unwrap_err().nothing_sent());
         assert!(link.has_ended() && !link.is_open());
     }
 }

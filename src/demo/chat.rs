@@ -110,7 +110,8 @@ impl Room {
         members
     }
 
-    /// Whoever is gone by now may have been said to be gone before: nobody would take the name away.
+    /// Whoever is gone by now may have been said to be gone before, and nobody would take the name
+    /// away.
     fn enter(&mut self, client: ClientId, user: String, is_here: impl Fn(&ClientId) -> bool) {
         if self.names.len() >= MEMBERS {
             self.names.retain(|other, _| is_here(other));

@@ -158,15 +158,14 @@ impl Sockets {
                 Ok(decoded) => {
                     at += decoded.taken;
                     frames += 1;
+                    // A control frame may have come behind the beginning.
+                    if !inside && socket.decoder.is_inside() {
+                        socket.begin(io.now());
+                        io.set_timer(Some(socket.deadline(&self.limits)));
+                    }
                     match decoded.event {
                         Some(event) => self.handle(socket, io, event),
-                        None => {
-                            if !inside && socket.decoder.is_inside() {
-                                socket.begin(io.now());
-                                io.set_timer(Some(socket.deadline(&self.limits)));
-                            }
-                            break;
-                        }
+                        None => break,
                     }
                 }
                 Err(failure) => socket.close(failure.code(), failure.reason()),

@@ -7,6 +7,7 @@ mod redelivery;
 
 use std::time::{Duration, Instant};
 
+use bayeux::broker::{Access, ServiceCall, ServiceError, ServiceReply};
 use harness::{Server, post, until};
 use serde_json::{Value, json};
 
@@ -149,6 +150,26 @@ fn a_peer_that_half_closes_gets_answers_but_no_held_connect() {
     let mut client = server.connect();
     client.send(&session.connect(&json!({})));
     assert_eq!(client.response().data(), [json!("kept")]);
+}
+
+#[test]
+fn a_connect_behind_user_code_is_not_held_for_a_peer_that_has_half_closed_meanwhile() {
+    let server = Server::start(|_| {});
+    let slow = |_: &ServiceCall<'_>| -> Result<Vec<ServiceReply>, ServiceError> {
+        std::thread::sleep(SHORT);
+        Ok(Vec::new())
+    };
+    let service = "/service/slow";
+    let added = server.broker.add_service(service, Access::Sessions, slow);
+    added.unwrap();
+    let session = server.session("/a");
+    let mut client = server.connect();
+    let mut both = session.publish(service, 1);
+    both.extend(session.connect(&json!({})));
+    client.send(&both);
+    client.half_close();
+    assert_eq!(client.response().json()[0]["successful"], true);
+    assert!(client.ends_silently(), "not when the connect times out");
 }
 
 #[test]

@@ -40,6 +40,7 @@ impl Service for Native {
         }
         self.sender.send(conn, io);
         self.sender.continue_file(conn, io, &self.outlet);
+        self.forget_polls_of_a_gone_peer(conn, io);
         self.settle(conn, io, rest, executed > 0);
         taken
     }

@@ -4,6 +4,7 @@ use std::fmt;
 use std::io;
 
 use super::io::Io;
+use super::stream::LayerPanicked;
 use super::turn::Turn;
 
 /// Gets every event of the connections of one I/O thread.
@@ -115,7 +116,7 @@ pub enum CloseReason {
     Refused,
     /// It was not connected, or the steps before it is opened were not done, in time.
     OpenTimeout,
-    /// The service panicked in a callback for this connection.
+    /// The service panicked in a callback for this connection, or its layer did.
     Panic,
     /// The reactor was stopped, and its deadline came first.
     Shutdown,
@@ -123,7 +124,14 @@ pub enum CloseReason {
 
 impl CloseReason {
     pub(super) fn of(error: &io::Error) -> Self {
-        Self::Failed(error.kind())
+        let panicked = error
+            .get_ref()
+            .is_some_and(|inner| inner.is::<LayerPanicked>());
+        if panicked {
+            Self::Panic
+        } else {
+            Self::Failed(error.kind())
+        }
     }
 
     /// Whether the peer should be told by a reset that it has not got everything.

@@ -64,8 +64,8 @@ struct State {
 #[derive(Default)]
 pub(super) struct Wakes {
     keys: Vec<u64>,
-    /// By slot: the generation that is in `keys`, 0 for none. So the list is never longer than the
-    /// number of slots, however much is published while the thread is busy.
+    /// By slot: the latest generation that is in `keys`, 0 for none. So the list is hardly longer
+    /// than the number of slots, however much is published while the thread is busy.
     marks: Vec<u32>,
 }
 
@@ -174,7 +174,8 @@ impl Wakes {
             self.marks.resize(slots as usize, 0);
         }
         let mark = &mut self.marks[slot as usize];
-        if *mark != generation {
+        // An earlier one than the mark's is gone.
+        if *mark < generation {
             *mark = generation;
             self.keys.push(key);
         }
@@ -248,7 +249,7 @@ mod tests {
         let waker = Waker(mailbox.clone());
         let (a, b, b_next) = (key_of(1, 1), key_of(3, 1), key_of(3, 2));
         waker.wake(&[a, b, a]);
-        waker.wake(&[b_next, a, key_of(4, 1), u64::MAX]);
+        waker.wake(&[b_next, a, key_of(4, 1), u64::MAX, b, b_next]);
         let mut wakes = Wakes::default();
         mailbox.take_wakes(&mut wakes);
         assert_eq!(wakes.keys(), [a, b, b_next]);

@@ -252,6 +252,33 @@ fn a_request_that_comes_too_slowly_gets_408() {
 }
 
 #[test]
+fn times_may_be_endless() {
+    let server = Server::start(|settings| {
+        let native = &mut settings.native;
+        native.header_timeout = Duration::MAX;
+        native.body_timeout = Duration::MAX;
+        native.idle_timeout = Duration::MAX;
+        native.write_timeout = Duration::MAX;
+        native.ping_interval = Duration::MAX;
+        native.ping_timeout = Duration::MAX;
+        settings.broker.connection_types = vec!["websocket", "long-polling"];
+    });
+    let mut client = server.connect();
+    assert_eq!(client.post(&json!([])).json(), json!([]));
+    let (request, mut late) = (post(&json!([])), server.connect());
+    late.send(&request[..request.len() - 1]);
+    assert!(late.is_silent(100));
+    late.send(&request[request.len() - 1..]);
+    assert_eq!(late.response().json(), json!([]));
+    late.send(
+        b"GET /cometd HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+        Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
+    );
+    assert_eq!(late.response().status, 101);
+    assert!(late.is_silent(100));
+}
+
+#[test]
 fn a_held_connect_is_not_subject_to_timeouts_of_the_connection() {
     let server = Server::start(|settings| {
         settings.native.header_timeout = SHORT;

@@ -6,6 +6,7 @@ mod tcp_support;
 
 use std::io::ErrorKind;
 use std::net::{SocketAddr, TcpListener};
+use std::sync::Mutex;
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::time::{Duration, Instant};
 
@@ -23,8 +24,9 @@ enum Told {
     Disconnected(CloseReason),
 }
 
-/// A message that keeps the thread busy for a while.
+/// A message that keeps the thread busy until the gate is open.
 const BLOCK: &str = "block the thread";
+static GATE: Mutex<()> = Mutex::new(());
 
 /// Counts its connections, and sends what is posted.
 struct Caller {
@@ -55,7 +57,7 @@ impl Handler for Caller {
     fn message(&mut self, message: String, ctx: &mut Context<'_, Self>) {
         if message == BLOCK {
             let _ = self.told.send(Told::Input(message));
-            return std::thread::sleep(Duration::from_millis(200));
+            return drop(GATE.lock());
         }
         let _ = ctx.send(&message);
     }
@@ -267,6 +269,7 @@ fn a_client_that_is_about_to_connect_does_so_once() {
     let (busy, busy_told) = caller(Retry::Never);
     let busy = clients.connect(&world.address.to_string(), busy);
     assert_eq!(next(&busy_told), Told::Connected(1));
+    let gate = GATE.lock().unwrap();
     busy.post(BLOCK.into()).unwrap();
     assert_eq!(next(&busy_told), Told::Input(BLOCK.into()));
 
@@ -276,9 +279,10 @@ fn a_client_that_is_about_to_connect_does_so_once() {
     let (handler, told) = caller(Retry::Never);
     let client = clients.connect(&target, handler);
     client.reconnect();
+    drop(gate);
     let _connection = listener.accept().unwrap();
     assert_eq!(next(&told), Told::Connected(1));
-    std::thread::sleep(Duration::from_millis(50));
+    assert!(told.recv_timeout(Duration::from_millis(50)).is_err());
     listener.set_nonblocking(true).unwrap();
     assert!(listener.accept().is_err(), "a second connection");
     client.shutdown();

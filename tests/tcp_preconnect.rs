@@ -208,6 +208,21 @@ fn a_layer_transforms_both_directions() {
     assert!(answer.ends_with(&[b'\r', b'\n', b'b', b'y', b'e', b'\r', b'\n', b'.' - 5]));
 }
 
+#[test]
+fn a_stop_does_not_wait_for_the_steps() {
+    let world = World::new(|config| {
+        config.reactor.pre_connect = vec![Arc::new(ProxyProtocol::new([local()]))];
+    });
+    let mut peer = world.connect();
+    peer.send("PROX");
+    world.wait_for("the beginning", |stats| stats.bytes_in == 4);
+    let started = Instant::now();
+    world.server.shutdown(PATIENCE);
+    assert!(started.elapsed() < PATIENCE / 2, "{:?}", started.elapsed());
+    let end = peer.stream.read(&mut [0]).map_err(|error| error.kind());
+    assert_eq!(end, Err(io::ErrorKind::ConnectionReset));
+}
+
 /// Passes everything through, but is afraid of exclamation marks.
 struct Timid;
 

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)] // the harness is part of the tests
 
 mod harness;
+mod panics;
 mod redelivery;
 
 use std::time::{Duration, Instant};

@@ -18,7 +18,9 @@ use super::turn::Turn;
 ///
 /// For each connection: [`open`](Self::open); any number of the others; [`closed`](Self::closed)
 /// exactly once. After `close_when_flushed` or `abort` only `closed` follows. If a callback panics,
-/// its connection is closed with [`CloseReason::Panic`] and the thread goes on.
+/// its connection is closed with [`CloseReason::Panic`] and the thread goes on; `closed` is called
+/// next, before any other callback (for one in [`Turn::with`], when `turn_ended` returns), so that
+/// a service can tidy up what its connections share.
 pub trait Service: Send + 'static {
     /// State of one connection.
     type Conn: Send;

@@ -137,6 +137,11 @@ impl Sockets {
         self.shared.sockets.sub(1);
     }
 
+    /// Drops what was put together and not sent.
+    pub(in crate::connectors::native) fn forget(&mut self) {
+        self.writer.forget();
+    }
+
     /// Takes frames from the input and executes them. Returns how many bytes were taken.
     fn read(&mut self, socket: &mut Socket, io: &mut Io<'_>, input: &[u8]) -> usize {
         let mut scratch = mem::take(&mut self.scratch);

@@ -21,6 +21,8 @@ mod good;
 mod http;
 #[path = "abuse/kinds.rs"]
 mod kinds;
+#[path = "abuse/priority.rs"]
+mod priority;
 #[path = "abuse/program.rs"]
 #[allow(dead_code)]
 mod program;
@@ -34,6 +36,7 @@ use std::time::{Duration, Instant};
 
 use good::{Good, Latencies};
 use kinds::{Abuse, KINDS, Kind, Scale};
+use priority::stand_back;
 use program::{Metrics, Program};
 use wire::Tally;
 
@@ -114,6 +117,7 @@ fn abuse(kind: &Kind, scale: &Scale, address: SocketAddr, good: &Good, tally: &T
     let until = Instant::now() + scale.span;
     std::thread::scope(|scope| {
         let abusers = scope.spawn(|| {
+            stand_back(scale.tells);
             (kind.run)(&Abuse {
                 address,
                 until,

@@ -22,6 +22,8 @@ mod good;
 mod http;
 #[path = "faults/loris.rs"]
 mod loris;
+#[path = "abuse/priority.rs"]
+mod priority;
 #[path = "abuse/program.rs"]
 #[allow(dead_code)]
 mod program;

@@ -4,7 +4,7 @@
 
 mod tcp_support;
 
-use std::io::ErrorKind;
+use std::io::{ErrorKind, Write};
 use std::net::TcpStream;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
@@ -51,6 +51,29 @@ fn options_reach_the_connections() {
     assert!(connection.socket.keepalive().unwrap());
     let idle = connection.socket.tcp_keepalive_time().unwrap();
     assert_eq!(idle, Duration::from_secs(77));
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn the_kernel_takes_little_for_a_peer_that_does_not_read() {
+    let taken = |max_unsent| {
+        let options = ListenOptions {
+            max_unsent,
+            ..ListenOptions::default()
+        };
+        let (acceptor, accepted) = accepting(Listener::bind(&local(), &options).unwrap());
+        let address = acceptor.local_addrs()[0].inet().unwrap();
+        let _peer = TcpStream::connect(address).unwrap();
+        let connection = accepted.recv_timeout(PATIENCE).unwrap();
+        connection.socket.set_nonblocking(true).unwrap();
+        let mut taken = 0;
+        while let Ok(more) = (&connection.socket).write(&[0; 64 << 10]) {
+            taken += more;
+        }
+        taken
+    };
+    let (little, much) = (taken(Some(32 << 10)), taken(None));
+    assert!(little + (512 << 10) < much, "{little} and {much} bytes");
 }
 
 #[test]

@@ -29,6 +29,10 @@ pub struct ListenOptions {
     pub nodelay: bool,
     /// TCP keepalive on the accepted connections: idle time before the first probe. Default off.
     pub keepalive: Option<Duration>,
+    /// TCP_NOTSENT_LOWAT on the accepted connections: bytes that the kernel takes beyond what the peer
+    /// lets it send. Otherwise it takes megabytes for a peer that does not read. Default 128 KiB;
+    /// none: as the system does. Linux and Android only.
+    pub max_unsent: Option<u32>,
     /// For every other option, before binding.
     pub hook: Option<SocketHook>,
 }
@@ -42,6 +46,7 @@ impl Default for ListenOptions {
             only_v6: None,
             nodelay: true,
             keepalive: None,
+            max_unsent: Some(MAX_UNSENT),
             hook: None,
         }
     }
@@ -56,6 +61,7 @@ impl fmt::Debug for ListenOptions {
             .field("only_v6", &self.only_v6)
             .field("nodelay", &self.nodelay)
             .field("keepalive", &self.keepalive)
+            .field("max_unsent", &self.max_unsent)
             .finish_non_exhaustive()
     }
 }
@@ -72,8 +78,7 @@ pub struct Listener {
 #[derive(Debug)]
 pub(super) struct Door {
     address: Address,
-    nodelay: bool,
-    keepalive: Option<Duration>,
+    options: StreamOptions,
     _file: Option<SocketFile>,
 }
 
@@ -145,11 +150,14 @@ impl Listener {
             Address::Unix(Some(path)) => Some(SocketFile(path.clone())),
             _ => None,
         };
-        let (nodelay, keepalive) = (options.nodelay, options.keepalive);
+        let options = StreamOptions {
+            nodelay: options.nodelay,
+            keepalive: options.keepalive,
+            max_unsent: options.max_unsent,
+        };
         let door = Door {
             address,
-            nodelay,
-            keepalive,
+            options,
             _file: file,
         };
         if INHERITS {
@@ -176,25 +184,37 @@ impl Door {
     /// Sets the options of a connection; where accepted sockets inherit them, on the listener.
     fn prepare(&self, socket: &Socket) -> io::Result<()> {
         if matches!(self.address, Address::Inet(_)) {
-            set_stream_options(socket, self.nodelay, self.keepalive)?;
+            self.options.set(socket)?;
         }
         Ok(())
     }
 }
 
+/// Default of `max_unsent`: as much again as is written at a time.
+pub(super) const MAX_UNSENT: u32 = 128 << 10;
+
 /// Options of a TCP connection, accepted or connected.
-pub(super) fn set_stream_options(
-    socket: &Socket,
-    nodelay: bool,
-    keepalive: Option<Duration>,
-) -> io::Result<()> {
-    if nodelay {
-        socket.set_tcp_nodelay(true)?;
+#[derive(Debug)]
+pub(super) struct StreamOptions {
+    pub(super) nodelay: bool,
+    pub(super) keepalive: Option<Duration>,
+    pub(super) max_unsent: Option<u32>,
+}
+
+impl StreamOptions {
+    pub(super) fn set(&self, socket: &Socket) -> io::Result<()> {
+        if self.nodelay {
+            socket.set_tcp_nodelay(true)?;
+        }
+        if let Some(idle) = self.keepalive {
+            socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(idle))?;
+        }
+        #[cfg(any(target_os = "linux", target_os = "android"))]
+        if let Some(most) = self.max_unsent {
+            socket.set_tcp_notsent_lowat(most)?;
+        }
+        Ok(())
     }
-    if let Some(idle) = keepalive {
-        socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(idle))?;
-    }
-    Ok(())
 }
 
 fn bind(socket: &Socket, address: &Address) -> io::Result<()> {

@@ -192,20 +192,14 @@ fn whole_response(text: &[u8]) -> Option<String> {
     (body.len() >= length.unwrap_or(0usize)).then(|| body.to_owned())
 }
 
-/// Runs abusers in threads of low priority until all return.
+/// Runs abusers in threads until all return.
 pub(crate) fn in_threads(count: usize, body: impl Fn(usize) + Sync) {
     std::thread::scope(|scope| {
         for n in 0..count {
             let body = &body;
             let thread = std::thread::Builder::new().stack_size(256 << 10);
-            let run = move || {
-                // Linux counts this for the thread alone.
-                #[cfg(target_os = "linux")]
-                let _ = rustix::process::nice(10);
-                body(n);
-            };
             thread
-                .spawn_scoped(scope, run)
+                .spawn_scoped(scope, move || body(n))
                 .expect("a thread for an abuser");
         }
     });

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use super::good::{Good, Latencies};
+use super::priority::stand_back;
 use super::program::Program;
 use super::scale::{alone, few, is_full, lenient, metric, span, tell, tell_latencies, until};
 
@@ -75,9 +76,7 @@ fn abuse(address: SocketAddr, count: usize, good: &Good) -> (Latencies, Ends) {
         let each = count / THREADS;
         let threads = (0..THREADS).map(|n| {
             scope.spawn(move || {
-                // Linux counts this for the thread alone: it is the server that is measured.
-                #[cfg(target_os = "linux")]
-                let _ = rustix::process::nice(10);
+                stand_back(is_full());
                 crowd(address, n * each..(n + 1) * each, until)
             })
         });

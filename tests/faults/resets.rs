@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use super::good::Good;
+use super::priority::stand_back;
 use super::program::Program;
 use super::scale::{
     alone, few, handshake, is_full, lenient, metric, post, span, tell, tell_latencies, until,
@@ -61,9 +62,7 @@ fn storm(program: &Program, good: &Good, round: u64) -> (usize, super::good::Lat
     std::thread::scope(|scope| {
         let threads = (0..THREADS).map(|n| {
             scope.spawn(move || {
-                // Linux counts this for the thread alone: it is the server that is measured.
-                #[cfg(target_os = "linux")]
-                let _ = rustix::process::nice(10);
+                stand_back(is_full());
                 let seed = 1 + round * 1000 + n as u64;
                 resetters(program.address, &mut Dice(seed), until)
             })

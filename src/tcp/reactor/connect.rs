@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::preconnect::PreConnect;
 use crate::tcp::Address;
+use crate::tcp::listener::MAX_UNSENT;
 
 /// A request to make a connection; given to [`Turn::connect`](super::Turn::connect).
 #[derive(Clone, Debug)]
@@ -27,6 +28,10 @@ pub struct ConnectOptions {
     pub nodelay: bool,
     /// TCP keepalive: idle time before the first probe. Default off.
     pub keepalive: Option<Duration>,
+    /// TCP_NOTSENT_LOWAT: bytes that the kernel takes beyond what the peer
+    /// lets it send. Otherwise it takes megabytes for a peer that does not read. Default 128 KiB;
+    /// none: as the system does. Linux and Android only.
+    pub max_unsent: Option<u32>,
     /// The address of this end. Default: the system chooses.
     pub bind: Option<Address>,
     /// Steps before the service gets the connection. Default none.
@@ -38,6 +43,7 @@ impl Default for ConnectOptions {
         Self {
             nodelay: true,
             keepalive: None,
+            max_unsent: Some(MAX_UNSENT),
             bind: None,
             pre_connect: Arc::new([]),
         }
@@ -49,6 +55,7 @@ impl fmt::Debug for ConnectOptions {
         f.debug_struct("ConnectOptions")
             .field("nodelay", &self.nodelay)
             .field("keepalive", &self.keepalive)
+            .field("max_unsent", &self.max_unsent)
             .field("bind", &self.bind)
             .field("pre_connect", &self.pre_connect.len())
             .finish()

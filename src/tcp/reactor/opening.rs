@@ -21,7 +21,7 @@ use super::stream::Stream;
 use super::thread::Thread;
 use super::wheel::ticks_in;
 use crate::tcp::Address;
-use crate::tcp::listener::set_stream_options;
+use crate::tcp::listener::StreamOptions;
 
 impl<S: Service> Thread<S> {
     /// A connection has been accepted.
@@ -78,7 +78,12 @@ impl<S: Service> Thread<S> {
         let socket = Socket::new(domain, Type::STREAM, protocol)?;
         socket.set_nonblocking(true)?;
         if matches!(address, Address::Inet(_)) {
-            set_stream_options(&socket, options.nodelay, options.keepalive)?;
+            let options = StreamOptions {
+                nodelay: options.nodelay,
+                keepalive: options.keepalive,
+                max_unsent: options.max_unsent,
+            };
+            options.set(&socket)?;
         }
         if let Some(local) = &options.bind {
             socket.bind(&local.to_sock()?)?;

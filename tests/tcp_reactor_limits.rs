@@ -7,9 +7,11 @@ mod tcp_support;
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::os::unix::net::UnixStream;
-use std::sync::mpsc;
-use std::time::{Duration, Instant};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, mpsc};
+use std::time::{Duration, Instant, SystemTime};
 
+use bayeux::clock::{Clock, SystemClock};
 use bayeux::tcp::reactor::{AcceptLoop, Accepted, CloseReason, Config, Reactor};
 use bayeux::tcp::{Address, ListenOptions, Listener};
 use tcp_support::PATIENCE;
@@ -157,6 +159,43 @@ fn connections_are_spread_and_forgotten() {
         let stats = reactor.stats();
         (stats.accepted, stats.opened, stats.closed, stats.open) == (1000, 1000, 1000, 0)
     });
+}
+
+/// A clock that fails on the first I/O thread when it is told to.
+#[derive(Default)]
+struct Broken(AtomicBool);
+
+impl Clock for Broken {
+    fn now(&self) -> Instant {
+        let is_first = std::thread::current().name() == Some("tcp-io-0");
+        let fails = is_first && self.0.load(Ordering::SeqCst);
+        assert!(!fails, "as the test wants it");
+        SystemClock.now()
+    }
+
+    fn wall(&self) -> SystemTime {
+        SystemClock.wall()
+    }
+}
+
+#[test]
+fn a_thread_that_is_lost_gets_no_more_connections() {
+    let clock = Arc::new(Broken::default());
+    let world = World::new(|config| {
+        config.threads = 2;
+        config.clock = clock.clone();
+    });
+    let mut lost = world.connect();
+    world.opened();
+    clock.0.store(true, Ordering::SeqCst);
+    lost.write_all(b"echo nothing\n").unwrap();
+    assert_eq!(lost.read(&mut [0]).unwrap_or(0), 0);
+    for _ in 0..4 {
+        let mut client = world.connect();
+        client.write_all(b"echo served\n").unwrap();
+        assert_eq!(read_line(&mut client), "served");
+    }
+    assert_eq!(world.reactor.stop(PATIENCE).stuck, 0);
 }
 
 #[test]

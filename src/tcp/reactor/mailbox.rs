@@ -155,12 +155,22 @@ impl Mailbox {
         }
     }
 
-    /// The thread ends: what has arrived too late is given back.
+    /// The thread ends, or has ended: what has arrived too late is given back.
     pub(super) fn end(&self) -> Vec<Arrival> {
         let mut state = self.state.lock();
         state.ended = true;
         self.slots.store(0, Ordering::Relaxed);
         mem::take(&mut state.arrivals)
+    }
+}
+
+/// Whoever reads the mailbox. With it the mailbox ends, even if its thread panics: nobody would
+/// ever look after what arrives later.
+pub(super) struct Reader(pub(super) Arc<Mailbox>);
+
+impl Drop for Reader {
+    fn drop(&mut self) {
+        drop(self.0.end());
     }
 }
 

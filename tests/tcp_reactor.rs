@@ -159,6 +159,21 @@ fn a_pause_reads_ahead_to_its_bound_and_sees_the_end() {
 }
 
 #[test]
+fn what_is_left_at_a_pause_that_is_over_at_once_is_offered() {
+    let world = World::new(|config| config.input_buffer = 10);
+    let mut client = world.connect();
+    client
+        .write_all(b"hesitate\necho one\nhesitate\nhesitate\necho two\nhesitate\n")
+        .unwrap();
+    assert_eq!(read_line(&mut client), "one");
+    assert_eq!(read_line(&mut client), "two");
+    // Input that nobody waits for anything with is still bounded.
+    client.write_all(b"hesitate\nfar too long a line").unwrap();
+    world.opened();
+    assert_eq!(world.next(), Seen::Closed(CloseReason::InputOverflow));
+}
+
+#[test]
 fn a_reset_is_noticed_in_every_state() {
     let world = World::new(|config| config.paused_input = 10);
     for commands in [

@@ -29,9 +29,9 @@ pub struct ListenOptions {
     pub nodelay: bool,
     /// TCP keepalive on the accepted connections: idle time before the first probe. Default off.
     pub keepalive: Option<Duration>,
-    /// TCP_NOTSENT_LOWAT on the accepted connections: bytes that the kernel takes beyond what the peer
-    /// lets it send. Otherwise it takes megabytes for a peer that does not read. Default 128 KiB;
-    /// none: as the system does. Linux and Android only.
+    /// TCP_NOTSENT_LOWAT on the accepted connections: bytes that the kernel takes beyond what the
+    /// peer lets it send. Otherwise it takes megabytes for a peer that does not read. Default
+    /// 128 KiB; none: as the system does. Linux and Android only.
     pub max_unsent: Option<u32>,
     /// For every other option, before binding.
     pub hook: Option<SocketHook>,

@@ -6,8 +6,10 @@ mod tcp_support;
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::Shutdown;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use bayeux::tcp::preconnect::ProxyProtocol;
 use bayeux::tcp::reactor::CloseReason;
 use socket2::Socket;
 use tcp_support::probe::{Seen, World, read_line, read_to_end};
@@ -99,6 +101,30 @@ fn closing_has_a_deadline_too() {
     client.write_all(b"send 20000000\nclose\n").unwrap();
     world.opened();
     assert_eq!(world.next(), Seen::Closed(CloseReason::CloseTimeout));
+}
+
+#[test]
+fn times_may_be_endless() {
+    let world = World::new(|config| {
+        config.write_buffer = 32 << 20;
+        config.write_timeout = Some(Duration::MAX);
+        config.close_timeout = Duration::MAX;
+        config.linger = Duration::MAX;
+        config.pre_connect = vec![Arc::new(ProxyProtocol::new(["127.0.0.1".parse().unwrap()]))];
+        config.pre_connect_timeout = Duration::MAX;
+    });
+    let mut client = world.connect();
+    let a_while = Duration::from_millis(50);
+    std::thread::sleep(a_while);
+    client
+        .write_all(b"PROXY UNKNOWN\r\nsend 20000000\nclose\n")
+        .unwrap();
+    world.opened();
+    assert!(world.seen.recv_timeout(a_while).is_err());
+    assert_eq!(read_to_end(&mut client).len(), 20_000_000 + 4);
+    assert!(world.seen.recv_timeout(a_while).is_err());
+    drop(client);
+    assert_eq!(world.next(), Seen::Closed(CloseReason::Closed));
 }
 
 #[test]

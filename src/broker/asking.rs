@@ -28,7 +28,8 @@ impl Run<'_> {
         self.judged_with(flags, body, message, action, session, subscriptions)
     }
 
-    /// Asks the policy, with these flags for it to look at and to change.
+    /// Asks the policy, with these flags for it to look at and to change. With them is kept what an
+    /// allowed message tells extensions.
     #[allow(clippy::too_many_arguments)] // what the question is made of
     pub(super) fn judged_with(
         &self,
@@ -40,12 +41,16 @@ impl Run<'_> {
         subscriptions: &[Pattern],
     ) -> Result<(), Denied> {
         let Some(policy) = self.core.policy_for(action) else {
+            self.remember(flags);
             return Ok(());
         };
         let mut question = self.question(body, message, action, session, flags);
         question.subscriptions = subscriptions;
         match guarded("the policy", || policy.judge(&question)) {
-            Some(Decision::Allow) => Ok(()),
+            Some(Decision::Allow) => {
+                self.remember(flags);
+                Ok(())
+            }
             Some(Decision::Deny { reason, advice }) => Err(Denied { reason, advice }),
             None => Err(Denied {
                 reason: String::new(),

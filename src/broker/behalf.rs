@@ -11,6 +11,7 @@ use super::flags::Flags;
 use super::local::{LocalError, broadcast, to_json};
 use super::service::ServiceReply;
 use super::session::{Gone, Session};
+use crate::extensions::timesync::Reckoning;
 use crate::protocol::{ChannelKind, ChannelName, Pattern, Publication};
 
 impl Broker {
@@ -112,6 +113,13 @@ impl Broker {
     ) -> Option<T> {
         let session = self.core.session_of(client.into())?;
         Some(look(&session.flags))
+    }
+
+    /// What the client last told of its lag and its clock, with the extension timesync in CometD's
+    /// form; `None` if it is not there or has not said. Hooks find it among the client's flags.
+    pub fn reckoning(&self, client: impl Into<Client>) -> Option<Reckoning> {
+        let told = self.with_flags(client, |flags| flags.get::<Reckoning>());
+        told.flatten().map(|told| *told)
     }
 
     /// The id under which remote receivers see what the client publishes; `None` if it is not

@@ -238,6 +238,11 @@ impl Broker {
         self.core.drain(spread);
     }
 
+    /// Sessions, and bytes in queues. Cheap, however many there are.
+    pub(crate) fn volume(&self) -> (usize, usize) {
+        (self.core.registry.len(), self.core.load.bytes())
+    }
+
     /// What there is and what has happened so far. Looks at every session.
     pub fn stats(&self) -> BrokerStats {
         let core = &self.core;

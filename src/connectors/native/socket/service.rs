@@ -137,6 +137,11 @@ impl Sockets {
         self.shared.sockets.sub(1);
     }
 
+    /// Drops what was put together and not sent.
+    pub(in crate::connectors::native) fn forget(&mut self) {
+        self.writer.forget();
+    }
+
     /// Takes frames from the input and executes them. Returns how many bytes were taken.
     fn read(&mut self, socket: &mut Socket, io: &mut Io<'_>, input: &[u8]) -> usize {
         let mut scratch = mem::take(&mut self.scratch);
@@ -161,15 +166,14 @@ impl Sockets {
                 Ok(decoded) => {
                     at += decoded.taken;
                     frames += 1;
+                    // A control frame may have come behind the beginning.
+                    if !inside && socket.decoder.is_inside() {
+                        socket.begin(io.now());
+                        io.set_timer(Some(socket.deadline(&self.limits)));
+                    }
                     match decoded.event {
                         Some(event) => self.handle(socket, io, event),
-                        None => {
-                            if !inside && socket.decoder.is_inside() {
-                                socket.begin(io.now());
-                                io.set_timer(Some(socket.deadline(&self.limits)));
-                            }
-                            break;
-                        }
+                        None => break,
                     }
                 }
                 Err(failure) => socket.close(failure.code(), failure.reason()),

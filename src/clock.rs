@@ -5,6 +5,10 @@
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime};
 
+/// As good as for ever: 100 years. It can be added to any moment without overflow, so longer
+/// settings, such as [`Duration::MAX`], count as this.
+pub const FOREVER: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
+
 /// Where the time comes from.
 pub trait Clock: Send + Sync + 'static {
     /// Monotonic time, for deadlines and durations.

@@ -9,6 +9,8 @@ mod call;
 mod harness;
 #[path = "cli/shell.rs"]
 mod shell;
+#[path = "cli/terminal.rs"]
+mod terminal;
 
 use std::net::TcpStream;
 use std::process::Command;

@@ -336,6 +336,20 @@ fn large_messages_go_both_ways() {
 }
 
 #[test]
+fn times_without_end_do_not_overflow() {
+    for transport in [Transport::WebSocket, Transport::LongPolling] {
+        let server = server();
+        let endless = quick(&server.url())
+            .transport(transport)
+            .network_timeout(Duration::MAX)
+            .reply_timeout(Duration::MAX);
+        let client = endless.connect_timeout(LONG).connect().unwrap();
+        client.publish("/a", &1).unwrap();
+        assert_eq!(server.messages("/a")[0]["data"], 1);
+    }
+}
+
+#[test]
 fn dropping_says_goodbye_and_closes_in_order() {
     let server = server();
     let client = connected(&server);

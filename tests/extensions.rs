@@ -4,8 +4,10 @@ mod world;
 
 use std::time::Duration;
 
-use bayeux::broker::{BrokerConfig, Decision, Policy, Question};
+use bayeux::broker::{Action, BrokerConfig, Decision, Policy, Question};
 use bayeux::extensions::Extensions;
+use bayeux::extensions::timesync::Reckoning;
+use bayeux::protocol::ClientId;
 use serde_json::{Value, json};
 use world::World;
 
@@ -137,4 +139,85 @@ fn with_a_policy_in_between() {
     let items = world.ask(&batch);
     let told: Vec<bool> = items.iter().map(|item| item.get("ext").is_some()).collect();
     assert_eq!(told, [true, false, true]);
+}
+
+/// What the client is known to reckon with: lag and offset in milliseconds.
+fn known(world: &World, client: &str) -> Option<(u128, i64)> {
+    let id = ClientId::parse(client).expect("an id");
+    let known = world.broker.reckoning(id);
+    known.map(|known| (known.lag.as_millis(), known.offset_ms))
+}
+
+fn telling(mut message: Value, lag: &Value, offset: i64) -> Value {
+    message["ext"] = json!({"timesync": {"tc": 7, "l": lag, "o": offset}});
+    message
+}
+
+#[test]
+fn what_a_client_reckons_with_is_known_to_the_embedder() {
+    let mut world = World::new(config(true));
+    let quiet = world.open();
+    let shaken = telling(json!({"channel": "/meta/handshake"}), &json!(3), 0);
+    let client = world.reply(&shaken)["clientId"]
+        .as_str()
+        .expect("an id")
+        .to_owned();
+    assert_eq!(known(&world, &client), Some((3, 0)));
+    let steps = [
+        ("/meta/connect", json!(4), Some((4, -1))),
+        ("/meta/subscribe", json!(5), Some((5, -1))),
+        ("/meta/unsubscribe", json!(6), Some((6, -1))),
+        ("/meta/ping", json!(7), Some((7, -1))),
+        ("/meta/pong", json!(8), Some((7, -1))),
+        ("/meta/ping", json!("9"), Some((7, -1))),
+        ("/meta/ping", json!(-9), Some((7, -1))),
+        ("/meta/ping", json!(3_600_001), Some((7, -1))),
+    ];
+    for (channel, lag, expected) in steps {
+        let message = json!({"channel": channel, "clientId": client, "subscription": "/a"});
+        world.reply(&telling(message, &lag, -1));
+        assert_eq!(known(&world, &client), expected, "{channel} {lag}");
+    }
+    // Only where it is an extension's: not in a message for others, nor from a stranger.
+    let publish = json!({"channel": "/a", "clientId": client, "data": 1});
+    world.ask(&json!([telling(publish, &json!(10), 0)]));
+    world.reply(&telling(json!({"channel": "/meta/ping"}), &json!(11), 0));
+    assert_eq!(known(&world, &client), Some((7, -1)));
+    assert_eq!(known(&world, &quiet), None);
+    world.reply(&json!({"channel": "/meta/disconnect", "clientId": client}));
+    assert_eq!(known(&world, &client), None, "it went with its session");
+}
+
+#[test]
+fn a_server_without_the_extension_keeps_nothing() {
+    let mut world = World::new(config(false));
+    let client = world.open();
+    let connect = json!({"channel": "/meta/connect", "clientId": client, "advice": {"timeout": 0}});
+    world.reply(&telling(connect, &json!(4), 0));
+    assert_eq!(known(&world, &client), None);
+}
+
+#[test]
+fn what_is_denied_leaves_no_reckoning() {
+    let policy = |question: &Question<'_>| match question.action {
+        Action::Subscribe => Decision::deny("no"),
+        // A policy sees what the client said before.
+        Action::Unsubscribe if question.flags.get::<Reckoning>().is_none() => Decision::deny("why"),
+        _ => Decision::Allow,
+    };
+    let mut world = World::with_policy(config(true), Some(Box::new(policy)));
+    let client = world.open();
+    let about =
+        |channel: &str| json!({"channel": channel, "clientId": client, "subscription": "/a"});
+    for (channel, lag, successful, expected) in [
+        ("/meta/subscribe", 4, false, None),
+        ("/meta/unsubscribe", 5, false, None),
+        ("/meta/ping", 6, true, Some((6, 0))),
+        ("/meta/subscribe", 7, false, Some((6, 0))),
+        ("/meta/unsubscribe", 8, true, Some((8, 0))),
+    ] {
+        let reply = world.reply(&telling(about(channel), &json!(lag), 0));
+        assert_eq!(reply["successful"], successful, "{reply}");
+        assert_eq!(known(&world, &client), expected, "{channel} {lag}");
+    }
 }

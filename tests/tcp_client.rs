@@ -6,6 +6,7 @@ mod tcp_support;
 
 use std::io::ErrorKind;
 use std::net::{SocketAddr, TcpListener};
+use std::sync::Mutex;
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::time::{Duration, Instant};
 
@@ -22,6 +23,10 @@ enum Told {
     Input(String),
     Disconnected(CloseReason),
 }
+
+/// A message that keeps the thread busy until the gate is open.
+const BLOCK: &str = "block the thread";
+static GATE: Mutex<()> = Mutex::new(());
 
 /// Counts its connections, and sends what is posted.
 struct Caller {
@@ -50,6 +55,10 @@ impl Handler for Caller {
     }
 
     fn message(&mut self, message: String, ctx: &mut Context<'_, Self>) {
+        if message == BLOCK {
+            let _ = self.told.send(Told::Input(message));
+            return drop(GATE.lock());
+        }
         let _ = ctx.send(&message);
     }
 
@@ -237,6 +246,47 @@ fn an_attempt_takes_no_longer_than_allowed() {
     assert_eq!(failed(next(&told)), CloseReason::OpenTimeout);
     assert!(start.elapsed() >= Duration::from_millis(80));
     ended(&client);
+}
+
+#[test]
+fn an_attempt_may_take_for_ever() {
+    let world = World::new(|_| {});
+    let (handler, told) = caller(Retry::Never);
+    let config = ClientConfig {
+        connect_timeout: Duration::MAX,
+        ..quick()
+    };
+    let client = Client::start(&config, &world.address.to_string(), handler).unwrap();
+    assert_eq!(next(&told), Told::Connected(1));
+    client.shutdown();
+    assert_eq!(next(&told), Told::Disconnected(CloseReason::Closed));
+}
+
+#[test]
+fn a_client_that_is_about_to_connect_does_so_once() {
+    let clients = Clients::start(&quick()).unwrap();
+    let world = World::new(|_| {});
+    let (busy, busy_told) = caller(Retry::Never);
+    let busy = clients.connect(&world.address.to_string(), busy);
+    assert_eq!(next(&busy_told), Told::Connected(1));
+    let gate = GATE.lock().unwrap();
+    busy.post(BLOCK.into()).unwrap();
+    assert_eq!(next(&busy_told), Told::Input(BLOCK.into()));
+
+    // Both are found in one turn, when the thread is free again.
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let target = listener.local_addr().unwrap().to_string();
+    let (handler, told) = caller(Retry::Never);
+    let client = clients.connect(&target, handler);
+    client.reconnect();
+    drop(gate);
+    let _connection = listener.accept().unwrap();
+    assert_eq!(next(&told), Told::Connected(1));
+    assert!(told.recv_timeout(Duration::from_millis(50)).is_err());
+    listener.set_nonblocking(true).unwrap();
+    assert!(listener.accept().is_err(), "a second connection");
+    client.shutdown();
+    assert_eq!(next(&told), Told::Disconnected(CloseReason::Closed));
 }
 
 #[test]

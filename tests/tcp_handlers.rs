@@ -8,7 +8,9 @@ use std::io::{ErrorKind, Read};
 use std::net::Shutdown;
 use std::time::{Duration, Instant};
 
-use bayeux::tcp::codec::{Bytes, DecodeErrorKind, Decoder, Encoder, LineDecoder, Map, Netstring};
+use bayeux::tcp::codec::{
+    Bytes, DecodeError, DecodeErrorKind, Decoded, Decoder, Encoder, LineDecoder, Map, Netstring,
+};
 use bayeux::tcp::reactor::CloseReason;
 use bayeux::tcp::{Context, Handler, PostErrorKind, ServerConfig};
 use tcp_support::{Peer, Seen, World, serve};
@@ -252,6 +254,48 @@ fn paused_input_waits_and_so_does_the_end() {
     assert!(world.is_quiet());
     connection.post("resume".into()).unwrap();
     assert_eq!(world.disconnected(), CloseReason::PeerClosed);
+}
+
+/// Pairs of bytes; half a pair at the end is ignored.
+struct Pairs;
+
+impl Decoder for Pairs {
+    type Item = [u8; 2];
+
+    fn decode(&mut self, input: &[u8]) -> Result<Decoded<[u8; 2]>, DecodeError> {
+        let pair = input.first_chunk();
+        Ok(pair.map_or(Decoded::INCOMPLETE, |pair| Decoded::item(2, *pair)))
+    }
+
+    fn decode_end(&mut self, _input: &[u8]) -> Result<Decoded<[u8; 2]>, DecodeError> {
+        Ok(Decoded::INCOMPLETE)
+    }
+}
+
+/// Echoes pairs.
+struct Twin;
+
+impl Handler for Twin {
+    type Decoder = Pairs;
+    type Encoder = Bytes;
+    type Message = ();
+
+    fn codec(&mut self) -> (Pairs, Bytes) {
+        (Pairs, Bytes)
+    }
+
+    fn input(&mut self, pair: [u8; 2], ctx: &mut Context<'_, Self>) {
+        ctx.send(&pair).unwrap();
+    }
+}
+
+#[test]
+fn a_decoder_may_ignore_what_is_left_at_the_end() {
+    let server = serve(&ServerConfig::default(), |_peer| Twin);
+    let mut peer = Peer::connect(server.local_addrs()[0].inet().unwrap());
+    peer.send("aabbc");
+    peer.socket().shutdown(Shutdown::Write).unwrap();
+    assert_eq!(peer.rest(), b"aabb");
 }
 
 #[test]

@@ -10,7 +10,9 @@ use std::time::{Duration, Instant};
 
 use bayeux::tcp::codec::{LineDecoder, LineEncoder};
 use bayeux::tcp::preconnect::{AllowList, ProxyProtocol};
-use bayeux::tcp::reactor::{Early, Layer, PreConnect, Refuse, SecondLayer, Step, Wire};
+use bayeux::tcp::reactor::{
+    CloseReason, Early, Layer, PreConnect, Refuse, SecondLayer, Step, Wire,
+};
 use bayeux::tcp::{Client, ClientConfig, Context, Handler, Network, Server, ServerConfig};
 use tcp_support::{PATIENCE, Peer, Seen, Talker, World, serve};
 
@@ -204,6 +206,76 @@ fn a_layer_transforms_both_directions() {
     let expected = 1 + 50 * 902 + 5_000_002 + 5 + 1;
     assert_eq!(answer.len(), expected);
     assert!(answer.ends_with(&[b'\r', b'\n', b'b', b'y', b'e', b'\r', b'\n', b'.' - 5]));
+}
+
+#[test]
+fn a_stop_does_not_wait_for_the_steps() {
+    let world = World::new(|config| {
+        config.reactor.pre_connect = vec![Arc::new(ProxyProtocol::new([local()]))];
+    });
+    let mut peer = world.connect();
+    peer.send("PROX");
+    world.wait_for("the beginning", |stats| stats.bytes_in == 4);
+    let started = Instant::now();
+    world.server.shutdown(PATIENCE);
+    assert!(started.elapsed() < PATIENCE / 2, "{:?}", started.elapsed());
+    let end = peer.stream.read(&mut [0]).map_err(|error| error.kind());
+    assert_eq!(end, Err(io::ErrorKind::ConnectionReset));
+}
+
+/// Passes everything through, but is afraid of exclamation marks.
+struct Timid;
+
+impl Layer for Timid {
+    fn read(&mut self, wire: &mut Wire<'_>, buffer: &mut [u8]) -> io::Result<usize> {
+        let n = wire.read(buffer)?;
+        assert!(!buffer[..n].contains(&b'!'), "as the test wants it");
+        Ok(n)
+    }
+
+    fn write(&mut self, wire: &mut Wire<'_>, bytes: &[u8]) -> io::Result<usize> {
+        wire.write(bytes)
+    }
+
+    fn flush(&mut self, _wire: &mut Wire<'_>) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn wants_write(&self) -> bool {
+        false
+    }
+
+    fn is_handshaking(&self) -> bool {
+        false
+    }
+
+    fn finish(&mut self, _wire: &mut Wire<'_>) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl PreConnect for Timid {
+    fn start(&self, _connection: &mut Early<'_>) -> Result<Step, Refuse> {
+        Ok(Step::Layer(Box::new(Self)))
+    }
+}
+
+#[test]
+fn a_panic_of_a_layer_ends_its_connection_only() {
+    let world = World::new(|config| {
+        config.reactor.threads = 1;
+        config.reactor.pre_connect = vec![Arc::new(Timid)];
+    });
+    let (mut other, mut panics) = (world.connect(), world.connect());
+    panics.send("boo!\r\n");
+    assert_eq!(world.disconnected(), CloseReason::Panic);
+    other.send("count\r\n");
+    assert_eq!(other.line(), "1");
+    let mut later = world.connect();
+    later.send("count\r\n");
+    assert_eq!(later.line(), "1");
+    assert_eq!(world.server.stats().panics, 1);
+    assert_eq!(world.server.stats().open, 2);
 }
 
 #[test]

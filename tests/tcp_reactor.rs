@@ -6,8 +6,10 @@ mod tcp_support;
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::Shutdown;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use bayeux::tcp::preconnect::ProxyProtocol;
 use bayeux::tcp::reactor::CloseReason;
 use socket2::Socket;
 use tcp_support::probe::{Seen, World, read_line, read_to_end};
@@ -102,6 +104,30 @@ fn closing_has_a_deadline_too() {
 }
 
 #[test]
+fn times_may_be_endless() {
+    let world = World::new(|config| {
+        config.write_buffer = 32 << 20;
+        config.write_timeout = Some(Duration::MAX);
+        config.close_timeout = Duration::MAX;
+        config.linger = Duration::MAX;
+        config.pre_connect = vec![Arc::new(ProxyProtocol::new(["127.0.0.1".parse().unwrap()]))];
+        config.pre_connect_timeout = Duration::MAX;
+    });
+    let mut client = world.connect();
+    let a_while = Duration::from_millis(50);
+    std::thread::sleep(a_while);
+    client
+        .write_all(b"PROXY UNKNOWN\r\nsend 20000000\nclose\n")
+        .unwrap();
+    world.opened();
+    assert!(world.seen.recv_timeout(a_while).is_err());
+    assert_eq!(read_to_end(&mut client).len(), 20_000_000 + 4);
+    assert!(world.seen.recv_timeout(a_while).is_err());
+    drop(client);
+    assert_eq!(world.next(), Seen::Closed(CloseReason::Closed));
+}
+
+#[test]
 fn a_pause_reads_ahead_to_its_bound_and_sees_the_end() {
     let world = World::new(|config| config.paused_input = 1000);
     let mut client = world.connect();
@@ -130,6 +156,21 @@ fn a_pause_reads_ahead_to_its_bound_and_sees_the_end() {
     world.reactor.wakers().next().unwrap().wake(&[key, second]);
     assert_eq!(world.next(), Seen::Woken);
     assert_eq!(read_line(&mut client).len(), 5000);
+}
+
+#[test]
+fn what_is_left_at_a_pause_that_is_over_at_once_is_offered() {
+    let world = World::new(|config| config.input_buffer = 10);
+    let mut client = world.connect();
+    client
+        .write_all(b"hesitate\necho one\nhesitate\nhesitate\necho two\nhesitate\n")
+        .unwrap();
+    assert_eq!(read_line(&mut client), "one");
+    assert_eq!(read_line(&mut client), "two");
+    // Input that nobody waits for anything with is still bounded.
+    client.write_all(b"hesitate\nfar too long a line").unwrap();
+    world.opened();
+    assert_eq!(world.next(), Seen::Closed(CloseReason::InputOverflow));
 }
 
 #[test]

@@ -7,11 +7,13 @@ mod tcp_support;
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::os::unix::net::UnixStream;
-use std::sync::mpsc;
-use std::time::{Duration, Instant};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, mpsc};
+use std::time::{Duration, Instant, SystemTime};
 
-use bayeux::tcp::reactor::{CloseReason, Config, Reactor};
-use bayeux::tcp::{ListenOptions, Listener};
+use bayeux::clock::{Clock, SystemClock};
+use bayeux::tcp::reactor::{AcceptLoop, Accepted, CloseReason, Config, Reactor};
+use bayeux::tcp::{Address, ListenOptions, Listener};
 use tcp_support::PATIENCE;
 use tcp_support::probe::{Probe, Seen, World, local, read_line, read_to_end};
 
@@ -45,6 +47,27 @@ fn the_limit_is_exact_and_moves_in_both_directions() {
     world.opened();
     world.opened();
     assert_eq!(world.reactor.stats().open, 4);
+}
+
+#[test]
+fn a_busy_listener_does_not_keep_who_waits_at_another() {
+    let listeners = (0..3).map(|_| Listener::bind(&local(), &ListenOptions::default()).unwrap());
+    let config = Config {
+        max_connections: Some(0),
+        ..Config::default()
+    };
+    let (accepted, connections) = mpsc::channel();
+    let accept = move |connection: Accepted| drop(accepted.send(connection));
+    let acceptor = AcceptLoop::start(&config, listeners.collect(), accept).unwrap();
+    let connect = |door: &Address| TcpStream::connect(door.inet().unwrap()).unwrap();
+    let doors = acceptor.local_addrs();
+    let _crowd: Vec<TcpStream> = (0..8).flat_map(|_| doors.iter().map(connect)).collect();
+    acceptor.set_max_connections(Some(1));
+    let mut served: Vec<usize> = (0..6)
+        .map(|_| connections.recv_timeout(PATIENCE).unwrap().listener)
+        .collect();
+    served.sort_unstable();
+    assert_eq!(served, [0, 0, 1, 1, 2, 2]);
 }
 
 #[test]
@@ -138,6 +161,43 @@ fn connections_are_spread_and_forgotten() {
     });
 }
 
+/// A clock that fails on the first I/O thread when it is told to.
+#[derive(Default)]
+struct Broken(AtomicBool);
+
+impl Clock for Broken {
+    fn now(&self) -> Instant {
+        let is_first = std::thread::current().name() == Some("tcp-io-0");
+        let fails = is_first && self.0.load(Ordering::SeqCst);
+        assert!(!fails, "as the test wants it");
+        SystemClock.now()
+    }
+
+    fn wall(&self) -> SystemTime {
+        SystemClock.wall()
+    }
+}
+
+#[test]
+fn a_thread_that_is_lost_gets_no_more_connections() {
+    let clock = Arc::new(Broken::default());
+    let world = World::new(|config| {
+        config.threads = 2;
+        config.clock = clock.clone();
+    });
+    let mut lost = world.connect();
+    world.opened();
+    clock.0.store(true, Ordering::SeqCst);
+    lost.write_all(b"echo nothing\n").unwrap();
+    assert_eq!(lost.read(&mut [0]).unwrap_or(0), 0);
+    for _ in 0..4 {
+        let mut client = world.connect();
+        client.write_all(b"echo served\n").unwrap();
+        assert_eq!(read_line(&mut client), "served");
+    }
+    assert_eq!(world.reactor.stop(PATIENCE).stuck, 0);
+}
+
 #[test]
 fn both_families_on_one_port() {
     let v6 = "[::]:0".parse().unwrap();
@@ -211,4 +271,26 @@ fn unix_sockets_and_several_listeners() {
     assert!(path.exists());
     drop(Listener::bind_all(&spec, &options).unwrap());
     assert!(!path.exists());
+}
+
+#[test]
+fn a_unix_socket_in_use_is_told_from_a_stale_one_without_waiting() {
+    let name = format!("bayeux-tcp-busy-{}.sock", std::process::id());
+    let path = std::env::temp_dir().join(name);
+    let address: Address = format!("unix:{}", path.display()).parse().unwrap();
+    let options = ListenOptions {
+        backlog: 0,
+        ..ListenOptions::default()
+    };
+    let _busy = Listener::bind(&address, &options).unwrap();
+    // Nobody accepts, and one fills the backlog.
+    let _waiting = UnixStream::connect(&path).unwrap();
+    let (done, result) = mpsc::channel();
+    std::thread::spawn(move || {
+        let bound = Listener::bind(&address, &ListenOptions::default());
+        let _ = done.send(bound.map_err(|error| error.source.kind()));
+    });
+    let result = result.recv_timeout(PATIENCE).unwrap();
+    assert_eq!(result.unwrap_err(), ErrorKind::AddrInUse);
+    assert!(path.exists());
 }

@@ -24,8 +24,8 @@ use bayeux::tcp::tls::rustls::{
 use bayeux::tcp::tls::{
     TlsAcceptor, TlsConnector, certificates, private_key, provider, server_config,
 };
-use bayeux::tcp::{Client, ClientConfig as TcpClientConfig};
-use tcp_support::{PATIENCE, Peer, Seen, Talker, World, listener};
+use bayeux::tcp::{Client, ClientConfig as TcpClientConfig, ListenOptions, Listener};
+use tcp_support::{PATIENCE, Peer, Seen, Talker, World};
 
 /// One of the files made by `tests/certificates/make`.
 fn file(name: &str) -> PathBuf {
@@ -396,7 +396,13 @@ fn stuck(write_timeout: Duration) -> (Reactor, Receiver<Written>, TlsStream, u64
         pre_connect: vec![Arc::new(TlsAcceptor::new(server_tls("server")))],
         ..Config::default()
     };
-    let reactor = Reactor::start(&config, vec![listener()], |_, _| Writer {
+    // The kernel takes all that it can, so that only a peer that reads makes it take more.
+    let options = ListenOptions {
+        max_unsent: None,
+        ..ListenOptions::default()
+    };
+    let listener = Listener::bind(&"127.0.0.1:0".parse().unwrap(), &options).unwrap();
+    let reactor = Reactor::start(&config, vec![listener], |_, _| Writer {
         seen: seen.clone(),
         written: 0,
     })

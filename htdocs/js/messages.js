@@ -51,6 +51,9 @@ export class TransportError extends Error {
 /** What holds until a server advises otherwise. */
 export const DEFAULT_ADVICE = Object.freeze({reconnect: "retry", interval: 0, timeout: 60000});
 
+/** The longest wait, in milliseconds: what is longer than 2^31 a timer takes for no time at all. */
+export const LONGEST_WAIT = 2e9;
+
 /**
  * An advice as it is to be followed. Each one replaces the former; what it leaves out, or spells
  * wrongly, is the default.
@@ -68,7 +71,7 @@ export function adviceFrom(given) {
   }
   for (const key of ["interval", "timeout"]) {
     if (Number.isFinite(given[key]) && given[key] >= 0) {
-      advice[key] = given[key];
+      advice[key] = Math.min(given[key], LONGEST_WAIT);
     }
   }
   advice["multiple-clients"] = given["multiple-clients"] === true;

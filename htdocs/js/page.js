@@ -24,7 +24,7 @@ const GOOD_NEWS = 5000;
 export function endpointFor(href, configured = "") {
   const page = new URL(href);
   const wanted = page.searchParams.get("cometd");
-  if (wanted) {
+  if (wanted && URL.canParse(wanted, page.href)) {
     const url = new URL(wanted, page);
     if (url.origin === page.origin) {
       return url.href;

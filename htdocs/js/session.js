@@ -7,7 +7,9 @@
  * @typedef {"idle"|"connecting"|"connected"|"disconnected"|"closed"} State
  */
 
-import {BayeuxError, DEFAULT_ADVICE, TransportError, adviceFrom, isDelivery} from "./messages.js";
+import {
+  BayeuxError, DEFAULT_ADVICE, LONGEST_WAIT, TransportError, adviceFrom, isDelivery,
+} from "./messages.js";
 import {LongPolling, WebSocketTransport} from "./transports.js";
 
 /** A socket that cannot be opened so often in a row is left alone until the next handshake. */
@@ -254,7 +256,7 @@ export class Session {
 
   #sleep(milliseconds) {
     return new Promise((resolve) => {
-      const timer = setTimeout(resolve, milliseconds);
+      const timer = setTimeout(resolve, Math.min(milliseconds, LONGEST_WAIT));
       this.#wakeUp = () => {
         clearTimeout(timer);
         resolve();

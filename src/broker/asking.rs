@@ -28,7 +28,8 @@ impl Run<'_> {
         self.judged_with(flags, body, message, action, session, subscriptions)
     }
 
-    /// Asks the policy, with these flags for it to look at and to change.
+    /// Asks the policy, with these flags for it to look at and to change. With them is kept what an
+    /// allowed message tells extensions.
     #[allow(clippy::too_many_arguments)] // what the question is made of
     pub(super) fn judged_with(
         &self,
@@ -40,13 +41,16 @@ impl Run<'_> {
         subscriptions: &[Pattern],
     ) -> Result<(), Denied> {
         let Some(policy) = self.core.policy_for(action) else {
+            self.remember(flags);
             return Ok(());
         };
-        let channel = super::run::channel_of(body, message);
-        let mut question = self.question(body, message, action, session, &channel, flags);
+        let mut question = self.question(body, message, action, session, flags);
         question.subscriptions = subscriptions;
         match guarded("the policy", || policy.judge(&question)) {
-            Some(Decision::Allow) => Ok(()),
+            Some(Decision::Allow) => {
+                self.remember(flags);
+                Ok(())
+            }
             Some(Decision::Deny { reason, advice }) => Err(Denied { reason, advice }),
             None => Err(Denied {
                 reason: String::new(),
@@ -61,7 +65,6 @@ impl Run<'_> {
         message: &'q Message,
         action: Action,
         session: Option<&Session>,
-        channel: &'q str,
         flags: &'q Flags,
     ) -> Question<'q> {
         let id = session.and_then(Session::remote_id);
@@ -69,7 +72,7 @@ impl Run<'_> {
             action,
             principal: id.map_or(Principal::Anonymous, |id| Principal::Session(*id)),
             peer: &self.peer,
-            channel,
+            channel: message.channel.as_str(),
             subscriptions: &[],
             data: message.data.map(|span| span.of(body)),
             ext: message.ext.map(|span| span.of(body)),

@@ -4,14 +4,14 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use super::core::{Sender, client_of};
+use super::core::client_of;
 use super::events::Client;
 use super::facade::Broker;
 use super::flags::Flags;
 use super::local::{LocalError, broadcast, to_json};
 use super::service::ServiceReply;
 use super::session::{Gone, Session};
-use super::wakes::Wakes;
+use crate::extensions::timesync::Reckoning;
 use crate::protocol::{ChannelKind, ChannelName, Pattern, Publication};
 
 impl Broker {
@@ -59,12 +59,7 @@ impl Broker {
         let session = self.remote(client.into())?;
         let name = broadcast(channel)?;
         let data = to_json(data)?;
-        let publication = self.core.publication_of(&session, &name, &data);
-        let sender = Sender::new(Some(&session), None);
-        let mut wakes = Wakes::default();
-        let reached = self.core.fan_out(&publication, sender, &mut wakes);
-        wakes.send();
-        Ok(reached)
+        Ok(self.core.publish_as(&session, &name, &data))
     }
 
     /// Sends a message to one client, remote or in this process, whatever it is subscribed to. The
@@ -118,6 +113,13 @@ impl Broker {
     ) -> Option<T> {
         let session = self.core.session_of(client.into())?;
         Some(look(&session.flags))
+    }
+
+    /// What the client last told of its lag and its clock, with the extension timesync in CometD's
+    /// form; `None` if it is not there or has not said. Hooks find it among the client's flags.
+    pub fn reckoning(&self, client: impl Into<Client>) -> Option<Reckoning> {
+        let told = self.with_flags(client, |flags| flags.get::<Reckoning>());
+        told.flatten().map(|told| *told)
     }
 
     /// The id under which remote receivers see what the client publishes; `None` if it is not

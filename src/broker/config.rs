@@ -3,9 +3,11 @@
 use std::time::Duration;
 
 use super::queue::QueueLimits;
+use crate::clock::FOREVER;
 use crate::extensions::Extensions;
 
-/// How sessions live and what they may use. Plain data; the broker copies it at the start.
+/// How sessions live and what they may use. Plain data; the broker copies it at the start. Times
+/// above 100 years count as that: [`Duration::MAX`] means for ever.
 #[derive(Clone, Debug)]
 pub struct BrokerConfig {
     /// How long a connect is held. Default 30 s, below the idle limits of common proxies. Also the
@@ -79,6 +81,20 @@ impl Default for BrokerConfig {
 }
 
 impl BrokerConfig {
+    /// With times that can be added to the present.
+    pub(crate) fn bounded(mut self) -> Self {
+        let times = [
+            &mut self.timeout,
+            &mut self.interval,
+            &mut self.max_interval,
+            &mut self.max_client_interval,
+        ];
+        for time in times {
+            *time = FOREVER.min(*time);
+        }
+        self
+    }
+
     /// How long a session lives after a connect reply.
     pub(crate) fn lifetime(&self, asked_interval_ms: Option<u64>) -> Duration {
         Duration::from_millis(self.interval_ms(asked_interval_ms)) + self.max_interval

@@ -193,8 +193,22 @@ impl Core {
         Some(senders.of(session.number()))
     }
 
+    /// Publishes in the name of that session; returns how many clients it was queued for.
+    pub(crate) fn publish_as(
+        self: &Arc<Self>,
+        session: &Arc<Session>,
+        channel: &ChannelName,
+        data: &str,
+    ) -> usize {
+        let publication = self.publication_of(session, channel, data);
+        let mut wakes = Wakes::default();
+        let reached = self.fan_out(&publication, Sender::new(Some(session), None), &mut wakes);
+        wakes.send();
+        reached
+    }
+
     /// A message published by that session.
-    pub(crate) fn publication_of(
+    fn publication_of(
         &self,
         session: &Session,
         channel: &ChannelName,

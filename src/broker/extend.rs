@@ -1,6 +1,7 @@
 //! Where extensions come in: when a message is taken up, and when its reply has been written.
 
 use super::core::Core;
+use super::flags::Flags;
 use super::run::Run;
 use crate::extensions::Moment;
 use crate::protocol::{Message, Parsed, Target, add_ext};
@@ -12,6 +13,14 @@ impl Run<'_> {
             let heard = self.core.config.extensions.hear(body, message, arrived);
             heard.map(Box::new)
         });
+    }
+
+    /// Keeps with the client what the current message, which is allowed, tells extensions of it.
+    pub(super) fn remember(&self, flags: &Flags) {
+        let told = self.heard.as_ref().and_then(|heard| heard.reckoning());
+        if let Some(reckoning) = told {
+            flags.set(reckoning);
+        }
     }
 
     /// Adds what extensions say to the reply that was written last, or keeps it for the one that

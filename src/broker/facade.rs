@@ -63,6 +63,7 @@ impl Broker {
         clock: Arc<dyn Clock>,
         policy: Option<Box<dyn Policy>>,
     ) -> std::io::Result<Self> {
+        let config = config.bounded();
         let judges = Pool::start(
             "judge",
             config.workers,
@@ -250,6 +251,11 @@ impl Broker {
     /// Blocks for about so long.
     pub fn drain(&self, spread: Duration) {
         self.core.drain(spread);
+    }
+
+    /// Sessions, and bytes in queues. Cheap, however many there are.
+    pub(crate) fn volume(&self) -> (usize, usize) {
+        (self.core.registry.len(), self.core.load.bytes())
     }
 
     /// What there is and what has happened so far. Looks at every session.

@@ -45,8 +45,10 @@ pub(crate) struct Filters {
 
 impl Filters {
     pub(crate) fn set(&self, filter: Arc<Filter>) {
-        *self.filter.write() = Some(filter);
+        let former = self.filter.write().replace(filter);
         self.some.store(true, Ordering::Release);
+        // With no lock held: what it owns may publish.
+        drop(former);
     }
 
     pub(crate) fn any(&self) -> bool {

@@ -14,24 +14,30 @@ use parking_lot::Mutex;
 #[derive(Default)]
 pub struct Flags(Mutex<Option<Box<Values>>>);
 
+type Value = Arc<dyn Any + Send + Sync>;
+
 #[derive(Default)]
-struct Values(Vec<Arc<dyn Any + Send + Sync>>);
+struct Values(Vec<Value>);
 
 impl Flags {
     /// Keeps a value, in place of an older one of the same type.
     pub fn set<T: Any + Send + Sync>(&self, value: T) {
-        let value: Arc<dyn Any + Send + Sync> = Arc::new(value);
+        let old = self.replace::<T>(Arc::new(value));
+        // With no lock held: what it owns may look at these flags.
+        drop(old);
+    }
+
+    /// Puts a `T` in the place of another one, which is returned.
+    fn replace<T: Any>(&self, value: Value) -> Option<Value> {
         let mut values = self.0.lock();
         let values = &mut values.get_or_insert_default().0;
-        // Dropped behind the lock: what it owns may look at these flags.
-        let old = match values.iter().position(|old| (**old).is::<T>()) {
-            Some(at) => Some(std::mem::replace(&mut values[at], value)),
+        match values.iter_mut().find(|old| (***old).is::<T>()) {
+            Some(old) => Some(std::mem::replace(old, value)),
             None => {
                 values.push(value);
                 None
             }
-        };
-        drop(old);
+        }
     }
 
     /// The value of that type.
@@ -59,6 +65,9 @@ impl fmt::Debug for Flags {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::mpsc;
+    use std::time::Duration;
+
     use super::*;
 
     #[test]
@@ -81,6 +90,27 @@ mod tests {
             "Flags(1)",
             "and nothing of what they are"
         );
+    }
+
+    #[test]
+    fn what_is_replaced_may_look_at_the_flags() {
+        struct Curious(std::sync::Weak<Flags>, mpsc::Sender<Option<u32>>);
+        impl Drop for Curious {
+            fn drop(&mut self) {
+                let seen = self.0.upgrade().and_then(|flags| flags.get::<u32>());
+                let _ = self.1.send(seen.as_deref().copied());
+            }
+        }
+        let flags = Arc::new(Flags::default());
+        let (tell, told) = mpsc::channel();
+        flags.set(7_u32);
+        for _ in 0..2 {
+            let (flags, tell) = (Arc::clone(&flags), tell.clone());
+            // In a thread of its own, which is left behind if it is stuck.
+            std::thread::spawn(move || flags.set(Curious(Arc::downgrade(&flags), tell)));
+        }
+        let seen = told.recv_timeout(Duration::from_secs(20));
+        assert_eq!(seen, Ok(Some(7)));
     }
 
     #[test]

@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
+use super::shrink::shrink;
 use crate::counters::Gauge;
 use crate::transport::BrowserId;
 
@@ -114,6 +115,7 @@ fn discount<K: Eq + Hash>(counts: &Mutex<HashMap<K, usize>>, key: &K) {
         *n -= 1;
         if *n == 0 {
             counts.remove(key);
+            shrink(&mut counts);
         }
     }
 }

@@ -6,17 +6,20 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::core::{Core, Sender, client_of};
+use super::core::{Core, client_of};
 use super::events::{Client, Event};
 use super::mailbox::{Goes, Shared};
 use super::session::{Gone, Identity, Session, SessionSettings};
 use super::stream::Kind;
-use super::wakes::Wakes;
 use crate::protocol::{ChannelKind, ChannelName, LocalId, Pattern, Publication, Publisher};
 use crate::transport::Link;
 
 /// A client in this process. It has no handshake, never expires, and is asked no policy. Its id
-/// cannot be named by remote clients. Dropping it ends it.
+/// cannot be named by remote clients. Dropping it ends it; so does [`Broker::disconnect`], after
+/// which its calls fail with [`LocalError::UnknownClient`], and what it has received can still be
+/// taken.
+///
+/// [`Broker::disconnect`]: super::Broker::disconnect
 pub struct LocalClient {
     core: Arc<Core>,
     session: Arc<Session>,
@@ -133,12 +136,8 @@ impl LocalClient {
     pub fn publish(&self, channel: &str, data: &impl Serialize) -> Result<usize, LocalError> {
         let name = broadcast(channel)?;
         let data = to_json(data)?;
-        let publication = self.core.publication_of(&self.session, &name, &data);
-        let sender = Sender::new(Some(&self.session), None);
-        let mut wakes = Wakes::default();
-        let reached = self.core.fan_out(&publication, sender, &mut wakes);
-        wakes.send();
-        Ok(reached)
+        self.check_alive()?;
+        Ok(self.core.publish_as(&self.session, &name, &data))
     }
 
     /// Sends a message to one client, whatever it is subscribed to.
@@ -151,6 +150,7 @@ impl LocalClient {
         let name = ChannelName::try_from(channel)
             .map_err(|_| LocalError::InvalidChannel(channel.to_owned()))?;
         let data = to_json(data)?;
+        self.check_alive()?;
         let publication = Publication::new(&name, &data, Publisher::Local(self.id()));
         self.core.push(client.into(), publication)
     }
@@ -161,17 +161,30 @@ impl LocalClient {
         if pattern.kind() != ChannelKind::Broadcast {
             return Err(invalid());
         }
+        let mut recorded = Ok(());
         let token = self.shared.add(pattern.clone(), goes, || {
-            // Fails only for a client that was dropped, and this one is not.
-            drop(self.core.subscribe(&self.session, &[pattern]));
+            recorded = self.core.subscribe(&self.session, &[pattern]);
         });
-        Ok(LocalSubscription {
+        let subscription = LocalSubscription {
             core: Arc::clone(&self.core),
             session: Arc::clone(&self.session),
             shared: Arc::clone(&self.shared),
             token,
             kept: false,
-        })
+        };
+        match recorded {
+            Ok(()) => Ok(subscription),
+            // It has no bound, so it fails only for a client that was sent away.
+            Err(_) => Err(LocalError::UnknownClient),
+        }
+    }
+
+    /// Whether the client still is one: it may have been sent away.
+    fn check_alive(&self) -> Result<(), LocalError> {
+        match self.session.lock().gone() {
+            None => Ok(()),
+            Some(_) => Err(LocalError::UnknownClient),
+        }
     }
 }
 

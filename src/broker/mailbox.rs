@@ -258,7 +258,11 @@ impl Shared {
         drop(mailbox);
         core.load.left(message.json().len());
         drop(core);
-        guarded("a local client", || (callback.lock())(&message));
+        // By value: its subscription may have ended, and dropping it runs user code as well.
+        guarded("a local client", move || {
+            (callback.lock())(&message);
+            drop(callback);
+        });
         true
     }
 

@@ -403,11 +403,11 @@ impl Run<'_> {
     }
 
     fn unknown_meta(&mut self, body: &str, message: &Message) {
-        if self.find(message).is_err() {
+        let Ok(session) = self.find(message) else {
             return self.fail_unknown(body, message);
-        }
-        let channel = super::run::channel_of(body, message);
-        if self.core.config.extensions.knows(&channel) {
+        };
+        if self.core.config.extensions.knows(message.channel.as_str()) {
+            self.remember(&session.flags);
             return echo(body, message).success(&mut self.replies).finish();
         }
         let error = error::channel_create_denied(DENIED);

@@ -45,6 +45,7 @@ mod registry;
 mod run;
 mod service;
 mod session;
+mod shrink;
 mod stream;
 mod stripes;
 mod subscriptions;

@@ -55,9 +55,7 @@ impl Run<'_> {
             self.fail(body, message, &error, None);
             return Step::Replied;
         };
-        let allowed =
-            self.judged || self.allowed(body, message, Action::Call, session.as_deref(), channel);
-        if allowed {
+        if self.allowed(body, message, Action::Call, session.as_deref(), channel) {
             self.caller = session;
             Step::Serve(entry)
         } else {
@@ -81,8 +79,7 @@ impl Run<'_> {
         if self.core.listeners.any() {
             let nobody = Flags::default();
             let flags = session.map_or(&nobody, |session| &session.flags);
-            let name = channel.as_str();
-            let question = self.question(body, message, action, session, name, flags);
+            let question = self.question(body, message, action, session, flags);
             if self.core.listeners.judge(channel, &question) == Verdict::Veto {
                 self.fail(body, message, &error::message_deleted(), None);
                 return false;

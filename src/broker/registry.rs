@@ -7,12 +7,11 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use parking_lot::Mutex;
 
 use super::session::Session;
+use super::shrink::shrink;
 use crate::protocol::ClientId;
 
 /// Shards keep threads that look up different sessions apart.
 const SHARDS: usize = 64;
-/// A shard keeps room for so many, even when it is empty.
-const KEPT_CAPACITY: usize = 32;
 
 pub(crate) struct Registry {
     shards: Vec<Mutex<HashMap<ClientId, Arc<Session>>>>,
@@ -62,11 +61,7 @@ impl Registry {
     pub(crate) fn remove(&self, id: &ClientId) -> Option<Arc<Session>> {
         let mut shard = self.shard(id).lock();
         let removed = shard.remove(id);
-        // After a storm the map would stay as large as it was in the middle of it.
-        if shard.capacity() > KEPT_CAPACITY && shard.len() < shard.capacity() / 4 {
-            let room = shard.len() * 2;
-            shard.shrink_to(room);
-        }
+        shrink(&mut shard);
         drop(shard);
         if removed.is_some() {
             self.taken.fetch_sub(1, Ordering::Relaxed);

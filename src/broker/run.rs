@@ -66,8 +66,6 @@ pub(crate) struct Run<'b> {
     messages: std::vec::IntoIter<Parsed>,
     /// A message that waits for user code.
     current: Option<Message>,
-    /// The current message has been allowed.
-    pub(super) judged: bool,
     /// The session that the current message, a call of a service, comes from.
     pub(super) caller: Option<Arc<Session>>,
     /// The request has one message only.
@@ -128,7 +126,6 @@ impl<'b> Run<'b> {
             arrived: arrival(core, &messages),
             messages: messages.into_iter(),
             current: None,
-            judged: false,
             caller: None,
             executed: 0,
             reservation: None,
@@ -193,16 +190,14 @@ impl<'b> Run<'b> {
             let Some(message) = self.current.take().or_else(|| self.next_message(&body)) else {
                 break Next::Done;
             };
-            let step =
-                if self.core.judging(&message.channel) && !self.judged && place != Place::Judge {
-                    Step::Judge
-                } else {
-                    self.step(&body, &message)
-                };
+            let step = if place != Place::Judge && self.core.judging(&message.channel) {
+                Step::Judge
+            } else {
+                self.step(&body, &message)
+            };
             match step {
                 Step::Replied => {
                     self.extend_reply(&message);
-                    self.judged = false;
                     self.executed += 1;
                     continue;
                 }
@@ -212,7 +207,6 @@ impl<'b> Run<'b> {
                 }
                 Step::Serve(entry) => {
                     self.current = Some(message);
-                    self.judged = true;
                     break Next::Serve(entry);
                 }
             }
@@ -269,7 +263,6 @@ impl<'b> Run<'b> {
                         Ok(()) => return,
                         Err(refused) => run = *refused,
                     }
-                    core.counters.busy.one();
                     run.fail_rest();
                     next = Next::Done;
                 }
@@ -280,7 +273,6 @@ impl<'b> Run<'b> {
                         Ok(true) => return serve(&core, entry),
                         Err(refused) => run = refused,
                     }
-                    core.counters.busy.one();
                     run.fail_current();
                     next = run.advance(Place::Io);
                 }
@@ -297,13 +289,13 @@ impl<'b> Run<'b> {
     fn fail_current(&mut self) {
         let body = std::mem::take(&mut self.body);
         if let Some(message) = self.current.take() {
-            let error = error::busy(channel_of(&body, &message).as_ref());
+            self.core.counters.busy.one();
+            let error = error::busy(message.channel.as_str());
             echo(&body, &message)
                 .failure(&mut self.replies, &error, None)
                 .finish();
             self.executed += 1;
         }
-        self.judged = false;
         self.body = body;
     }
 
@@ -324,7 +316,6 @@ impl<'b> Run<'b> {
             link: self.link,
             messages: self.messages,
             current: self.current,
-            judged: self.judged,
             caller: self.caller,
             alone: self.alone,
             executed: self.executed,
@@ -429,7 +420,6 @@ impl Run<'static> {
             self.call_service(&body, &message, entry);
             self.executed += 1;
         }
-        self.judged = false;
         self.body = body;
     }
 }
@@ -450,16 +440,6 @@ pub(super) fn echo<'a>(body: &'a str, message: &'a Message) -> ReplyTo<'a> {
     let mut echo = ReplyTo::message(body, message);
     echo.subscription = echo.subscription.filter(|_| subscribing);
     echo
-}
-
-/// The message's channel as plain text.
-pub(super) fn channel_of<'a>(body: &'a str, message: &'a Message) -> Cow<'a, str> {
-    match &message.channel {
-        Target::Service(name) | Target::Broadcast(name) | Target::UnknownMeta(name) => {
-            Cow::Borrowed(name.as_str())
-        }
-        _ => Cow::Borrowed(message.channel_raw.of(body).trim_matches('"')),
-    }
 }
 
 /// Calls a service handles before others may use the thread.

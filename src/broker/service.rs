@@ -137,6 +137,7 @@ impl ServiceEntry {
     }
 }
 
+/// Handlers are dropped with no lock held: what they own may ask the broker for anything.
 #[derive(Default)]
 pub(crate) struct Services {
     entries: RwLock<HashMap<ChannelName, Slot>>,
@@ -162,19 +163,18 @@ impl Services {
     /// Adds or replaces a service.
     pub(crate) fn set(&self, channel: ChannelName, handler: Box<dyn Service>, access: Access) {
         let entry = ServiceEntry::new(handler, access);
-        let before = {
+        let former = {
             let mut entries = self.entries.write();
             entries.entry(channel).or_default().own.replace(entry)
         };
-        // The user's, as what it holds; not to be dropped under the lock.
-        drop(before);
+        drop(former);
     }
 
     /// Sets the service of all channels that have none.
     pub(crate) fn set_fallback(&self, handler: Box<dyn Service>, access: Access) {
         let entry = ServiceEntry::new(handler, access);
-        let before = self.fallback.write().replace(entry);
-        drop(before);
+        let former = self.fallback.write().replace(entry);
+        drop(former);
     }
 
     pub(crate) fn remove(&self, channel: &ChannelName) -> bool {

@@ -109,11 +109,10 @@ impl Attachment {
             return Err(ended);
         }
         let answers = state.stirred();
-        self.flight = state.collect(budget, out);
-        Ok(Collected {
-            messages: self.flight.is_some(),
-            answers,
-        })
+        let collected = state.collect(budget, out);
+        let messages = collected.is_some();
+        self.flight = collected.or(self.flight);
+        Ok(Collected { messages, answers })
     }
 
     /// Whether messages were collected and not delivered yet.

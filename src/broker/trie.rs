@@ -3,10 +3,11 @@
 //! Nodes are small: most have one subscriber (the private channel of a session) or a few children.
 
 use std::collections::HashMap;
-use std::hash::{BuildHasher, BuildHasherDefault, Hash, Hasher};
+use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::Arc;
 
 use super::session::Session;
+use super::shrink::shrink;
 use crate::protocol::{ChannelKind, ChannelName, Pattern, Tail};
 
 /// A node, and all that is below it.
@@ -192,12 +193,5 @@ impl Trie {
             }
         }
         removed
-    }
-}
-
-/// Gives memory back after a crowd has left.
-fn shrink<K: Eq + Hash, V, S: BuildHasher>(map: &mut HashMap<K, V, S>) {
-    if map.capacity() > 64 && map.len() < map.capacity() / 4 {
-        map.shrink_to(map.len() * 2);
     }
 }

@@ -7,9 +7,10 @@ use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::thread::{Builder, JoinHandle};
+use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, TrySendError};
-use parking_lot::Mutex;
+use parking_lot::{Condvar, Mutex};
 
 use super::answer::{Answer, AnswerStatus, Executed};
 use crate::transport::Link;
@@ -17,10 +18,13 @@ use crate::transport::Link;
 /// Work that needs no more than a thread.
 pub(crate) type Job = Box<dyn FnOnce() + Send>;
 
-/// A fixed number of named threads. Dropping it lets them finish what they have, and joins them.
+/// A fixed number of named threads. Dropping it lets them finish what they have, and joins them;
+/// but those that user code keeps for too long are left to end by themselves.
 pub(crate) struct Pool<T> {
     work: Option<Sender<T>>,
     threads: Vec<JoinHandle<()>>,
+    /// How many of the threads have not ended.
+    running: Arc<(Mutex<usize>, Condvar)>,
 }
 
 impl<T: Send + 'static> Pool<T> {
@@ -39,12 +43,19 @@ impl<T: Send + 'static> Pool<T> {
         let mut pool = Self {
             work: Some(sender),
             threads: Vec::new(),
+            running: Arc::default(),
         };
         for n in 0..threads.max(1) {
             let work = work.clone();
+            let running = Arc::clone(&pool.running);
             let thread = Builder::new()
                 .name(format!("bayeux-{name}-{n}"))
-                .spawn(move || perform_all(&work, perform))?;
+                .spawn(move || {
+                    perform_all(&work, perform);
+                    *running.0.lock() -= 1;
+                    running.1.notify_all();
+                })?;
+            *pool.running.0.lock() += 1;
             pool.threads.push(thread);
         }
         Ok(pool)
@@ -65,14 +76,28 @@ impl<T: Send + 'static> Pool<T> {
 impl<T> Drop for Pool<T> {
     fn drop(&mut self) {
         self.work = None;
+        // The last handle to the broker may die on one of these threads.
+        let (all, me) = (self.threads.len(), std::thread::current().id());
+        self.threads.retain(|thread| thread.thread().id() != me);
+        let mine = all - self.threads.len();
+        let (running, ended) = &*self.running;
+        let mut running = running.lock();
+        ended.wait_while_for(&mut running, |running| *running > mine, GRACE);
+        let stuck = *running - mine;
+        drop(running);
+        if stuck > 0 {
+            log::warn!("{stuck} worker threads are left behind in user code");
+        }
         for thread in self.threads.drain(..) {
-            // The last handle to the broker may die on one of these threads.
-            if thread.thread().id() != std::thread::current().id() && thread.join().is_err() {
+            if (stuck == 0 || thread.is_finished()) && thread.join().is_err() {
                 log::error!("a worker thread panicked");
             }
         }
     }
 }
+
+/// How long threads may take to end.
+const GRACE: Duration = Duration::from_millis(500);
 
 fn perform_all<T>(work: &Receiver<T>, perform: fn(T)) {
     for piece in work {

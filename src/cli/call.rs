@@ -6,7 +6,7 @@ use std::time::Duration;
 use clap::ArgMatches;
 
 use super::failure::Failure;
-use super::{input, remote};
+use super::{input, printable, remote};
 use crate::config::duration;
 use crate::protocol::{ChannelKind, ChannelName};
 
@@ -46,6 +46,6 @@ pub(super) fn timeout(text: &str) -> Result<Duration, Failure> {
 
 fn print(json: &str) -> io::Result<()> {
     let mut out = io::stdout().lock();
-    writeln!(out, "{}", input::one_line(json))?;
+    writeln!(out, "{}", printable::json(json))?;
     out.flush()
 }

@@ -4,6 +4,7 @@ use std::fmt::Display;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
+use super::printable;
 use crate::config::Problem;
 
 /// Why the program ends without success.
@@ -61,7 +62,7 @@ pub(super) fn usage(error: &clap::Error) -> ExitCode {
 }
 
 /// A line on standard error, in one write, so that whoever reads along never gets a part of it. A
-/// closed one is no reason to stop.
+/// closed one is no reason to stop. What a server said in it is not obeyed by the terminal.
 pub(super) fn say(line: impl Display) {
-    let _ = io::stderr().write_all(format!("{line}\n").as_bytes());
+    let _ = io::stderr().write_all(format!("{}\n", printable::lines(&line.to_string())).as_bytes());
 }

@@ -1,4 +1,4 @@
-//! JSON that users type, and JSON that is printed for them.
+//! JSON that users type.
 
 use serde_json::value::RawValue;
 
@@ -17,11 +17,6 @@ pub(super) fn json(text: &str) -> Result<&RawValue, String> {
     })
 }
 
-/// Line breaks in JSON stand between its parts only, never within strings.
-pub(super) fn one_line(json: &str) -> String {
-    json.replace(['\n', '\r'], " ")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -37,10 +32,5 @@ mod tests {
         assert!(!wrong("{\"a\":}").contains("did you mean"));
         assert!(!wrong("").contains("did you mean"));
         assert!(wrong("1 2").contains("is not JSON"));
-    }
-
-    #[test]
-    fn json_fits_a_line() {
-        assert_eq!(one_line("{\"a\":\r\n1}"), "{\"a\":  1}");
     }
 }

@@ -10,8 +10,8 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::failure::Failure;
-use super::input;
 use super::remote::argument;
+use super::{input, printable};
 use crate::config::duration;
 use crate::link::{CallError, Config, Event, Key, KeyError, LinkEnd, Node, PostError};
 
@@ -155,7 +155,7 @@ fn call(node: &Node, matches: &ArgMatches) -> Result<(), Failure> {
     let timeout = timeout(matches)?;
     find(node, alias, timeout)?;
     let value: Value = node.call(alias, event, args, timeout).map_err(failure)?;
-    print(format_args!("{value}"))
+    print(format_args!("{}", printable::json(&value.to_string())))
 }
 
 fn find(node: &Node, alias: &str, timeout: Duration) -> Result<(), Failure> {

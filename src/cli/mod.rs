@@ -14,6 +14,7 @@ mod input;
 mod link;
 mod logging;
 mod memory;
+mod printable;
 mod publish;
 mod remote;
 mod serve;

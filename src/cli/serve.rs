@@ -47,7 +47,7 @@ pub(super) fn run_with(
 fn wait_for_the_end(signals: &mut Signals, server: &Server) -> Result<(), Failure> {
     let (running, ended) = crossbeam_channel::bounded(0);
     std::thread::scope(|scope| {
-        let watch = || memory::watch(|| in_use(server), &ended);
+        let watch = || memory::watch(|| server.in_use(), &ended);
         let thread = Builder::new().name("bayeux-memory".into());
         let thread = thread.spawn_scoped(scope, watch);
         thread.map_err(|error| Failure::unable("memory", error))?;
@@ -58,12 +58,6 @@ fn wait_for_the_end(signals: &mut Signals, server: &Server) -> Result<(), Failur
         }
         Ok(())
     })
-}
-
-/// A measure of the memory that clients and messages take, in about KiB.
-fn in_use(server: &Server) -> u64 {
-    let stats = server.stats();
-    stats.connections + stats.broker.sessions + stats.broker.queued_bytes / 1024
 }
 
 fn wait(signals: &mut Signals) -> Result<Signal, Failure> {

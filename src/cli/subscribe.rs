@@ -9,7 +9,7 @@ use crossbeam_channel::{Sender, unbounded};
 
 use super::failure::{Failure, say};
 use super::signals::Signals;
-use super::{input, remote};
+use super::{printable, remote};
 use crate::client::{Client, Error, Event, Message, State};
 use crate::protocol::{ChannelName, Pattern};
 
@@ -81,7 +81,7 @@ fn first_match(patterns: &[Pattern], channel: &str) -> Option<usize> {
 
 /// Writes the whole message as one line, at once: the reader may be waiting for it.
 fn print(message: &Message) -> io::Result<()> {
-    let mut line = input::one_line(message.json());
+    let mut line = printable::json(message.json()).into_owned();
     line.push('\n');
     let mut out = io::stdout().lock();
     out.write_all(line.as_bytes())?;

@@ -1,6 +1,13 @@
 //! How long to wait after the n-th failure in a row.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
+
+use crate::clock::FOREVER;
+
+/// So long after a moment. Far futures do not overflow.
+pub(crate) fn later(moment: Instant, by: Duration) -> Instant {
+    moment + by.min(FOREVER)
+}
 
 /// Doubling delays with jitter, so that many clients of one server do not come back together.
 #[derive(Debug)]

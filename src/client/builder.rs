@@ -27,7 +27,8 @@ use crate::protocol::Pattern;
 
 type Provider = Box<dyn Fn() -> Result<Ext, Error> + Send + Sync>;
 
-/// A client to be. What is wrong with it is told when it is started.
+/// A client to be. What is wrong with it is told when it is started. Times above 100 years count as
+/// that: [`Duration::MAX`] means for ever.
 #[must_use]
 pub struct ClientBuilder {
     url: String,
@@ -220,6 +221,7 @@ impl ClientBuilder {
         if let Some(problem) = self.problem.take() {
             return Err(problem);
         }
+        self.options = self.options.bounded();
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let headers = std::mem::take(&mut self.headers);
         let (endpoint, transport) = Endpoint::new(&self.url, self.transport)?;

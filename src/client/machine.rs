@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use super::backoff::Backoff;
+use super::backoff::{Backoff, later};
 use super::carrier::Request;
 use super::dispatch::Dispatch;
 use super::error::{Error, Failure};
@@ -144,7 +144,7 @@ impl Machine {
                 self.outbox.finish(now, result);
                 let longest = self.options.backoff_longest;
                 self.outbox
-                    .pause(pause.and_then(|pause| now.checked_add(pause.min(longest))));
+                    .pause(pause.map(|pause| later(now, pause.min(longest))));
                 self.take_reports();
             }
         }
@@ -172,9 +172,9 @@ impl Machine {
 
     /// Gives the session up and begins a new one.
     pub(crate) fn reconnect(&mut self, now: Instant) {
+        self.choice.reset();
         if let Some(client_id) = self.session.restart(now) {
             self.session_lost();
-            self.choice.reset();
             let forget = self.op(Kind::Forget { client_id }, "/meta/disconnect", None);
             self.outbox.push_first(vec![forget]);
         }

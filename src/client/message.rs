@@ -1,14 +1,13 @@
 //! A received message: its JSON text once, and where in it the fields are.
 
-use std::borrow::Cow;
 use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
 
-use serde::de::{DeserializeOwned, Deserializer as _, MapAccess, Visitor};
-use serde_json::value::RawValue;
+use serde::de::DeserializeOwned;
 
 use super::error::Error;
+use crate::protocol::json;
 
 /// A message from the server. Cheap to clone; nothing in it was parsed and written again.
 #[derive(Clone)]
@@ -24,18 +23,15 @@ struct Inner {
 
 impl Message {
     /// Takes one JSON object. `None`: it is none, or has no channel.
-    pub(crate) fn parse(json: &str) -> Option<Self> {
+    pub(crate) fn parse(text: &str) -> Option<Self> {
         let mut fields = Vec::new();
-        let mut parser = serde_json::Deserializer::from_str(json);
-        parser.deserialize_map(Fields(&mut fields)).ok()?;
-        parser.end().ok()?;
-        let offset = |raw: &str| raw.as_ptr() as usize - json.as_ptr() as usize;
-        let fields = fields
-            .into_iter()
-            .map(|(name, raw)| (name, offset(raw)..offset(raw) + raw.len()))
-            .collect();
+        json::for_each_field(text, |name, raw| {
+            let start = raw.as_ptr() as usize - text.as_ptr() as usize;
+            let name = json::decode_lossy(name).unwrap_or_default();
+            fields.push((name.into(), start..start + raw.len()));
+        })?;
         let mut inner = Inner {
-            json: json.into(),
+            json: text.into(),
             channel: "".into(),
             id: None,
             successful: None,
@@ -161,25 +157,6 @@ impl PartialEq for Message {
     }
 }
 
-/// Collects the fields of an object with their raw values.
-struct Fields<'a, 'de>(&'a mut Vec<(Box<str>, &'de str)>);
-
-impl<'de> Visitor<'de> for Fields<'_, 'de> {
-    type Value = ();
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an object")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
-        while let Some(name) = map.next_key::<Cow<'de, str>>()? {
-            let raw: &'de RawValue = map.next_value()?;
-            self.0.push((name.into(), raw.get()));
-        }
-        Ok(())
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -238,6 +215,16 @@ mod tests {
             (message.id(), message.successful(), message.error()),
             (None, None, None)
         );
+    }
+
+    #[test]
+    fn a_name_that_is_no_text_spoils_nothing() {
+        let text = r#"{"\ud800":1,"channel":"/a","\ud800\"x":2,"data":"\ud800"}"#;
+        let message = Message::parse(text).unwrap();
+        assert_eq!(message.channel(), "/a");
+        assert_eq!(message.data_json(), r#""\ud800""#);
+        let names: Vec<_> = message.field_names().collect();
+        assert_eq!(names, ["\u{fffd}", "channel", "\u{fffd}\"x", "data"]);
     }
 
     #[test]

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::clock::FOREVER;
+
 /// Set through the builder, whose methods say what each means.
 #[derive(Clone, Debug)]
 pub(crate) struct Options {
@@ -25,6 +27,24 @@ pub(crate) struct Options {
 
 #[cfg(feature = "client-tls")]
 pub(crate) type Roots = Vec<rustls::pki_types::CertificateDer<'static>>;
+
+impl Options {
+    /// With times that can be added to the present, here and in the libraries.
+    pub(crate) fn bounded(mut self) -> Self {
+        let times = [
+            &mut self.backoff_first,
+            &mut self.backoff_longest,
+            &mut self.network_timeout,
+            &mut self.reply_timeout,
+            &mut self.connect_timeout,
+            &mut self.linger,
+        ];
+        for time in times {
+            *time = FOREVER.min(*time);
+        }
+        self
+    }
+}
 
 impl Default for Options {
     fn default() -> Self {

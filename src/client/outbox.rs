@@ -8,7 +8,7 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::backoff::Backoff;
+use super::backoff::{Backoff, later};
 use super::error::{Error, Failure, Rejection};
 use super::message::Message;
 use super::op::{Kind, Op};
@@ -224,7 +224,7 @@ impl Outbox {
                 .and_then(Failure::retry_after)
                 .unwrap_or_default();
             let pause = self.backoff.failed().max(asked).min(self.backoff.longest());
-            self.not_before = now.checked_add(pause);
+            self.not_before = Some(later(now, pause));
         }
         let failure = result.err().unwrap_or(Failure::NoReply);
         for op in std::mem::take(&mut self.in_flight) {

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use super::advice::Advice;
-use super::backoff::Backoff;
+use super::backoff::{Backoff, later};
 use super::error::{Error, Failure, Rejection};
 use super::message::Message;
 use crate::protocol::Reconnect;
@@ -358,18 +358,15 @@ fn incompatible(reply: &Message, types: &[&str]) -> Option<Error> {
 
 /// Whether the server takes part in the ack extension.
 fn acknowledges(reply: &Message) -> bool {
-    let ack = reply.value::<Value>("ext").map(|mut ext| ext["ack"].take());
-    ack.is_some_and(|ack| ack == Value::Bool(true) || ack["enabled"] == Value::Bool(true))
+    let ext = reply.value::<Value>("ext").unwrap_or_default();
+    // Reading what is no object gives null; anything but reading would panic.
+    let ack = &ext["ack"];
+    *ack == Value::Bool(true) || ack["enabled"] == Value::Bool(true)
 }
 
 /// The batch that a connect reply closes.
 fn batch_number(reply: &Message) -> Option<u64> {
     reply.value::<Value>("ext")?["ack"].as_u64()
-}
-
-/// Far futures do not overflow.
-fn later(now: Instant, by: Duration) -> Instant {
-    now.checked_add(by).unwrap_or(now)
 }
 
 #[cfg(test)]

@@ -168,7 +168,10 @@ impl Shared {
         if changed && state == State::Closed {
             self.carrier.close();
         }
-        drop(trash);
+        // Dropping callbacks runs user code, whose failures must not end one of the threads.
+        if catch_unwind(AssertUnwindSafe(move || drop(trash))).is_err() {
+            log::error!("dropping a callback of the Bayeux client panicked");
+        }
     }
 
     fn run_lane(&self, lane: Lane) {

@@ -89,8 +89,14 @@ pub(super) fn install(broker: &Broker) -> Result<LocalClient, LocalError> {
         },
     )?;
     let listener = broker.local_client();
-    let heard = Arc::clone(&room);
-    let listening = listener.subscribe(ROOM, move |message| heard.lock().hear(message));
+    let (heard, weak) = (Arc::clone(&room), broker.downgrade());
+    let listening = listener.subscribe(ROOM, move |message| {
+        if let Some(broker) = weak.upgrade() {
+            heard
+                .lock()
+                .hear(message, |id| broker.with_flags(id, |_| ()).is_some());
+        }
+    });
     listening?.keep();
     say_goodbye_for_the_lost(broker, room);
     Ok(listener)
@@ -104,13 +110,21 @@ impl Room {
         members
     }
 
-    fn enter(&mut self, client: ClientId, user: String) {
+    /// Whoever is gone by now may have been said to be gone before, and nobody would take the name
+    /// away.
+    fn enter(&mut self, client: ClientId, user: String, is_here: impl Fn(&ClientId) -> bool) {
+        if self.names.len() >= MEMBERS {
+            self.names.retain(|other, _| is_here(other));
+        }
         if self.names.len() < MEMBERS {
             self.names.insert(client, user);
         }
+        if !is_here(&client) {
+            self.names.remove(&client);
+        }
     }
 
-    fn hear(&mut self, message: &Publication) {
+    fn hear(&mut self, message: &Publication, is_here: impl Fn(&ClientId) -> bool) {
         let Publisher::Remote(client) = message.publisher() else {
             return;
         };
@@ -119,7 +133,7 @@ impl Room {
         };
         let user: Option<String> = line.user.map(|user| user.chars().take(NAME).collect());
         match (user, line.chat) {
-            (Some(user), _) if line.join => self.enter(*client, user),
+            (Some(user), _) if line.join => self.enter(*client, user, is_here),
             _ if line.leave => {
                 self.names.remove(client);
             }
@@ -163,4 +177,38 @@ fn say_goodbye_for_the_lost(broker: &Broker, room: Arc<Mutex<Room>>) {
             log::warn!("demo: {error}");
         }
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::ChannelName;
+
+    fn joins(client: ClientId) -> Publication {
+        let room = ChannelName::try_from(ROOM).unwrap();
+        let data = r#"{"user":"Ann","join":true}"#;
+        Publication::new(&room, data, Publisher::Remote(client))
+    }
+
+    #[test]
+    fn whoever_has_gone_already_does_not_stay_in_the_list() {
+        let (mut room, client) = (Room::default(), ClientId::random());
+        room.hear(&joins(client), |_| true);
+        assert_eq!(room.members(), ["Ann"]);
+        room.hear(&joins(ClientId::random()), |id| *id == client);
+        assert_eq!(room.names.len(), 1);
+    }
+
+    #[test]
+    fn a_full_list_forgets_those_whose_end_it_missed() {
+        let mut room = Room::default();
+        while room.names.len() < MEMBERS {
+            room.names.insert(ClientId::random(), "Bob".to_owned());
+        }
+        let client = ClientId::random();
+        room.hear(&joins(client), |_| true);
+        assert!(!room.names.contains_key(&client), "all are here");
+        room.hear(&joins(client), |id| *id == client);
+        assert_eq!(room.members(), ["Ann"]);
+    }
 }

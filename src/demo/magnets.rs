@@ -8,7 +8,8 @@
 //! - `{"tidy": true}` takes all away from the board; told as `{"tidy": true, "n": 8}`.
 //!
 //! Calls are handled one after the other, so the last one wins, and whoever has subscribed before
-//! it asks misses nothing. The state is as large as the board: [`MAGNETS`] places.
+//! it asks misses nothing. The state is as large as the board: [`MAGNETS`] places; it ends
+//! with the process.
 
 use std::sync::Arc;
 

@@ -13,7 +13,7 @@ pub mod timesync;
 
 use std::time::{Instant, SystemTime};
 
-use timesync::Timesync;
+use timesync::{Reckoning, Timesync};
 
 use crate::protocol::{Message, Target};
 
@@ -64,6 +64,11 @@ impl Extensions {
 }
 
 impl Heard {
+    /// What the client told of its own clock.
+    pub fn reckoning(&self) -> Option<Reckoning> {
+        self.timesync.reckoning
+    }
+
     /// Appends what the reply's `ext` says: the members of an object, without its braces. Nothing
     /// is said where the client has no use for it.
     pub fn write(&self, now: Instant, members: &mut Vec<u8>) {

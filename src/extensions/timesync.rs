@@ -10,6 +10,8 @@
 //!
 //! A client in CometD's form that reckons well, within [`ACCURACY`], gets no answer. One in the
 //! older form, that of Dojo, has nothing but `tc` and always gets one.
+//!
+//! What a client in CometD's form tells of itself is kept with its session, as a [`Reckoning`].
 
 use std::time::{Duration, Instant, UNIX_EPOCH};
 
@@ -22,6 +24,20 @@ pub const PING: &str = "/meta/ping";
 /// A client whose error is below so many milliseconds is not bothered.
 pub const ACCURACY: f64 = 25.0;
 
+/// The longest lag that is believed; a client whose messages take longer has lost its server.
+pub const LAG_MAX: Duration = Duration::from_secs(3600);
+
+/// What a client reckons with, by its own word. Nothing the server does depends on it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Reckoning {
+    /// How long a message takes one way, to the millisecond; at most [`LAG_MAX`]. Zero also before
+    /// the client has measured it.
+    pub lag: Duration,
+    /// By how many milliseconds the server's clock is ahead of the client's, 0 if it did not say;
+    /// within what JavaScript can count, 2^53 to either side.
+    pub offset_ms: i64,
+}
+
 /// A request's question for the time.
 #[derive(Clone, Debug)]
 pub(super) struct Timesync {
@@ -31,6 +47,8 @@ pub(super) struct Timesync {
     ts: u128,
     /// The client's error in milliseconds, if it told its lag.
     a: Option<f64>,
+    /// What it told of itself, if that can be.
+    pub(super) reckoning: Option<Reckoning>,
     /// Whether the client wants to know.
     wanted: bool,
     arrived: Instant,
@@ -51,6 +69,7 @@ impl Timesync {
             tc: tc.into(),
             ts,
             a: a.map(f64::trunc),
+            reckoning: lag.and_then(|lag| Reckoning::new(lag, offset.unwrap_or(0.0))),
             wanted: lag == Some(0.0) || a.is_none_or(|a| a.abs() >= ACCURACY),
             arrived: arrived.instant,
         })
@@ -73,6 +92,17 @@ impl Timesync {
             members.push(b',');
         }
         members.extend_from_slice(text.as_bytes());
+    }
+}
+
+impl Reckoning {
+    /// From milliseconds. `None`: no message takes that long, or arrives before it was sent.
+    fn new(lag: f64, offset: f64) -> Option<Self> {
+        let possible = (0.0..=LAG_MAX.as_millis() as f64).contains(&lag);
+        possible.then(|| Self {
+            lag: Duration::from_millis(lag as u64),
+            offset_ms: offset as i64,
+        })
     }
 }
 
@@ -157,6 +187,37 @@ mod tests {
             r#"{"timesync":[]}"#,
         ] {
             assert_eq!(answer(ext), "", "{ext}");
+        }
+    }
+
+    #[test]
+    fn what_a_client_reckons_with_is_kept_if_it_can_be() {
+        let arrived = Moment {
+            instant: crate::clock::Clock::now(&crate::clock::ManualClock::new()),
+            wall: UNIX_EPOCH,
+        };
+        let table = [
+            ("\"l\":12,\"o\":-34", Some((12, -34))),
+            ("\"l\":0", Some((0, 0))),
+            ("\"l\":12.9,\"o\":-0.9", Some((12, 0))),
+            (
+                "\"l\":3600000,\"o\":9007199254740991",
+                Some((3_600_000, 9_007_199_254_740_991)),
+            ),
+            ("\"l\":3600001", None),
+            ("\"l\":-1", None),
+            ("\"l\":12,\"o\":1e300", Some((12, 0))),
+            ("\"l\":\"12\",\"o\":1", None),
+            ("\"o\":1", None),
+        ];
+        for (told, expected) in table {
+            let ext = format!("{{\"timesync\":{{\"tc\":1,{told}}}}}");
+            let found = Timesync::read(&ext, arrived).unwrap().reckoning;
+            let expected = expected.map(|(lag, offset_ms)| Reckoning {
+                lag: Duration::from_millis(lag),
+                offset_ms,
+            });
+            assert_eq!(found, expected, "{told}");
         }
     }
 

@@ -15,6 +15,7 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use crossbeam_channel::{Receiver, Sender, TrySendError};
 
+use super::proxies::Caller;
 use super::request::RequestHead;
 use crate::clock::Clock;
 use crate::counters::Counter;
@@ -105,7 +106,7 @@ impl Asked {
     pub(super) fn new(
         log: &Arc<AccessLog>,
         clock: &Arc<dyn Clock>,
-        (client, peer): (IpAddr, IpAddr),
+        caller: &Caller,
         head: Option<&RequestHead<'_>>,
         mount: &str,
     ) -> Self {
@@ -118,8 +119,8 @@ impl Asked {
             clock: Arc::clone(clock),
             at: clock.now(),
             begun: Some(Begun {
-                client,
-                peer,
+                client: caller.ip,
+                peer: caller.peer,
                 request,
             }),
         }
@@ -151,6 +152,8 @@ impl Drop for Asked {
 
 /// The path, without what could be a client id where clients put theirs.
 fn shown(path: &str, mount: &str) -> Box<str> {
+    // The root's own slash is the one that names begin behind.
+    let mount = mount.strip_suffix('/').unwrap_or(mount);
     let below = path
         .strip_prefix(mount)
         .and_then(|rest| rest.strip_prefix('/'));
@@ -275,14 +278,39 @@ mod tests {
     }
 
     #[test]
+    fn what_could_be_a_client_id_is_not_shown() {
+        let id = "0123456789abcdefghij";
+        for (mount, path, expected) in [
+            ("/cometd", format!("/cometd/{id}"), "/cometd/*"),
+            ("/cometd", format!("/cometd//{id}"), "/cometd/*"),
+            (
+                "/cometd",
+                "/cometd/handshake".to_owned(),
+                "/cometd/handshake",
+            ),
+            (
+                "/cometd",
+                format!("/page/{}", &id[10..]),
+                "/page/abcdefghij",
+            ),
+            ("/", format!("/{id}"), "/*"),
+            ("/", format!("//{id}"), "/*"),
+            ("/", "/connect".to_owned(), "/connect"),
+        ] {
+            assert_eq!(&*shown(&path, mount), expected, "{mount} {path}");
+        }
+    }
+
+    #[test]
     fn a_line_says_who_asked_for_what_and_what_became_of_it() {
         let (written, clock) = (Shared::default(), ManualClock::new());
         let shared: Arc<dyn Clock> = Arc::new(clock.clone());
         let log = Arc::new(AccessLog::start(written.clone()).unwrap());
-        let ips = (IpAddr::from([1, 2, 3, 4]), IpAddr::from([127, 0, 0, 1]));
+        let mut caller = Caller::direct([127, 0, 0, 1].into(), false);
+        caller.ip = [1, 2, 3, 4].into();
         let asked = |method: &str, target: &str| {
             with_head(method, target, &[], |head| {
-                Asked::new(&log, &shared, ips, Some(&head), "/cometd")
+                Asked::new(&log, &shared, &caller, Some(&head), "/cometd")
             })
         };
         let first = asked("GET", "/a\"\u{e9}?secret=1");
@@ -292,7 +320,7 @@ mod tests {
         asked("GET", &format!("/cometd/{id}")).answered(404, 1);
         asked("POST", "/cometd/handshake").answered(200, 2);
         drop(asked("POST", "/cometd"));
-        Asked::new(&log, &shared, ips, None, "/cometd").answered(400, 3);
+        Asked::new(&log, &shared, &caller, None, "/cometd").answered(400, 3);
         drop(log);
         let text = String::from_utf8(written.0.lock().clone()).unwrap();
         let lines: Vec<serde_json::Value> = text
@@ -349,10 +377,10 @@ mod tests {
         let (go, stuck) = crossbeam_channel::bounded(0);
         let log = Arc::new(AccessLog::start(Stuck(stuck)).unwrap());
         let clock: Arc<dyn Clock> = Arc::new(ManualClock::new());
-        let ip = IpAddr::from([127, 0, 0, 1]);
+        let caller = Caller::direct([1, 2, 3, 4].into(), false);
         // What the writer has taken is not known, but it takes one buffer at the most.
         for _ in 0..QUEUE * 2 {
-            Asked::new(&log, &clock, (ip, ip), None, "").answered(400, 0);
+            Asked::new(&log, &clock, &caller, None, "").answered(400, 0);
         }
         assert!(
             log.dropped() > 0 && log.dropped() <= QUEUE as u64,

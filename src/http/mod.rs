@@ -6,9 +6,9 @@
 //! connectors), and what the messages mean (the broker). Nothing here waits for anything but a file
 //! to be opened.
 //!
-//! A connector parses a head, asks [`Site::wants_body`] if the body is still on its way, and gives
-//! the whole request to [`Site::handle`]; the messages of a socket it gives to [`Site::frame`]. It
-//! counts its own refusals through [`Site::refuse`].
+//! A connector parses a head, finds out [who sent it](Site::caller), asks [`Site::wants_body`] if
+//! the body is still on its way, and gives the whole request to [`Site::handle`]; the messages of a
+//! socket it gives to [`Site::frame`]. It counts its own refusals through [`Site::refuse`].
 
 mod access;
 mod body_kind;
@@ -45,7 +45,7 @@ pub use date::DateCache;
 pub use files::Expiry;
 pub use format::Format;
 pub use headers::Headers;
-pub use proxies::TrustedProxies;
+pub use proxies::{Caller, TrustedProxies};
 pub use request::{Request, RequestHead, Target};
 pub use response::{Body, CONTINUE, Response};
 pub use site::{Handled, Site};

@@ -5,6 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use super::headers::Headers;
+use super::request::RequestHead;
 
 /// Which peers are proxies whose word counts.
 #[derive(Clone)]
@@ -23,37 +24,58 @@ impl fmt::Debug for TrustedProxies {
     }
 }
 
-/// What is believed about a request.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct Reported<'a> {
+/// Who sent a request, as far as it is believed. Made once for each request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Caller {
+    /// The other end of the connection.
+    pub(super) peer: IpAddr,
     /// The client: the first hop, counted from here, that is no trusted proxy.
     pub(super) ip: IpAddr,
-    /// Whether the client's side is encrypted, if that was said.
-    pub(super) secure: Option<bool>,
-    /// Host and port that the client asked for, if that was said.
-    pub(super) host: Option<&'a str>,
+    /// Whether the client's side is encrypted.
+    pub(super) secure: bool,
+    /// Host and port that the client asked for, if a trusted proxy said so.
+    host: Option<Box<str>>,
+}
+
+impl Caller {
+    /// The other end of the connection, with nobody in between.
+    pub fn direct(peer: IpAddr, secure: bool) -> Self {
+        Self {
+            peer,
+            ip: peer,
+            secure,
+            host: None,
+        }
+    }
+
+    /// The head of the caller's request, with the host that it asked for.
+    pub(super) fn addressed<'a>(&'a self, mut head: RequestHead<'a>) -> RequestHead<'a> {
+        head.headers = head.headers.with_host(self.host.as_deref());
+        head
+    }
+
+    fn believe(&mut self, proto: Option<&str>, host: Option<&str>) {
+        self.secure = proto.map_or(self.secure, is_secure);
+        self.host = host.filter(|host| is_host(host)).map(Box::from);
+    }
 }
 
 impl TrustedProxies {
-    /// What the headers of a request from `peer` say. `X-Forwarded-For` outweighs `Forwarded`: a
-    /// proxy sets the one or the other, and should take away what it does not set.
-    pub(super) fn reported<'a>(&self, peer: IpAddr, headers: &Headers<'a>) -> Reported<'a> {
-        let nothing = Reported {
-            ip: peer,
-            secure: None,
-            host: None,
-        };
+    /// Who the headers of a request from `peer` say has sent it. `X-Forwarded-For` outweighs
+    /// `Forwarded`: a proxy sets the one or the other, and should take away what it does not set.
+    pub(super) fn caller(&self, peer: IpAddr, secure: bool, headers: &Headers<'_>) -> Caller {
+        let mut caller = Caller::direct(peer, secure);
         if !(self.0)(peer) {
-            return nothing;
+            return caller;
         }
         if headers.get("x-forwarded-for").is_none() && headers.get("forwarded").is_some() {
-            return self.walk_elements(nothing, headers);
+            self.walk_elements(&mut caller, headers);
+        } else {
+            caller.ip = self.walk(peer, headers);
+            let proto = last(headers, "x-forwarded-proto");
+            caller.believe(proto, last(headers, "x-forwarded-host"));
         }
-        Reported {
-            ip: self.walk(peer, headers),
-            secure: last(headers, "x-forwarded-proto").map(is_secure),
-            host: last(headers, "x-forwarded-host").filter(|host| is_host(host)),
-        }
+        caller
     }
 
     /// From the right, as each hop has added the one before it, past those that are trusted. What
@@ -74,8 +96,8 @@ impl TrustedProxies {
     }
 
     /// The same with the elements of `Forwarded`, where each hop says all it knows in one.
-    fn walk_elements<'a>(&self, start: Reported<'a>, headers: &Headers<'a>) -> Reported<'a> {
-        let mut reported = start;
+    fn walk_elements(&self, caller: &mut Caller, headers: &Headers<'_>) {
+        let secure = caller.secure;
         let elements: Vec<_> = headers.list("forwarded").collect();
         for element in elements.into_iter().rev() {
             let Ok(element) = std::str::from_utf8(element) else {
@@ -84,14 +106,13 @@ impl TrustedProxies {
             let Some(next) = parameter(element, "for").and_then(address) else {
                 break;
             };
-            reported.ip = next;
-            reported.secure = parameter(element, "proto").map(is_secure);
-            reported.host = parameter(element, "host").filter(|host| is_host(host));
+            caller.ip = next;
+            caller.secure = secure;
+            caller.believe(parameter(element, "proto"), parameter(element, "host"));
             if !(self.0)(next) {
                 break;
             }
         }
-        reported
     }
 }
 
@@ -152,11 +173,17 @@ mod tests {
                 value: value.as_bytes(),
             })
             .collect();
-        let found = trusted.reported(peer.parse().unwrap(), &Headers::new(&lines));
+        let peer = peer.parse().unwrap();
+        let headers = Headers::new(&lines);
+        let [plain, tls] = [false, true].map(|secure| trusted.caller(peer, secure, &headers));
+        assert_eq!(plain.peer, peer);
+        assert_eq!((plain.ip, &plain.host), (tls.ip, &tls.host));
+        // Where nothing was said, it is as the connection is.
+        let said = plain.secure == tls.secure;
         (
-            found.ip.to_string(),
-            found.secure,
-            found.host.map(str::to_owned),
+            plain.ip.to_string(),
+            said.then_some(plain.secure),
+            plain.host.map(String::from),
         )
     }
 

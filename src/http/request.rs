@@ -1,8 +1,7 @@
 //! A request as the connectors hand it over: the head as it was parsed, and the body in full.
 
-use std::net::IpAddr;
-
 use super::headers::Headers;
+use super::proxies::Caller;
 
 /// What comes before the body. The connector has checked the framing and that an HTTP/1.1 request
 /// has exactly one `Host`.
@@ -25,10 +24,8 @@ pub struct Request<'a> {
     pub head: RequestHead<'a>,
     /// The body, without any transfer coding.
     pub body: &'a [u8],
-    /// The client's address; behind trusted proxies the one they report.
-    pub peer_ip: IpAddr,
-    /// Whether the client's side of the connection is encrypted.
-    pub secure: bool,
+    /// Who sent it.
+    pub caller: &'a Caller,
 }
 
 /// The parts of a request target.

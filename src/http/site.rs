@@ -14,7 +14,7 @@ use super::endpoint::{Ask, Denied, Endpoint};
 use super::files::StaticFiles;
 use super::form;
 use super::format::Format;
-use super::proxies::TrustedProxies;
+use super::proxies::{Caller, TrustedProxies};
 use super::refusal::{Refusal, RefusalCounts};
 use super::request::{Request, RequestHead, Target};
 use super::response::Response;
@@ -142,16 +142,20 @@ impl Site {
         self.access.as_ref().map_or(0, |log| log.dropped())
     }
 
+    /// Who has sent a request: the peer, or whom it reports if it is a trusted proxy. `secure` is
+    /// whether the connection is encrypted.
+    pub fn caller(&self, head: &RequestHead<'_>, peer: IpAddr, secure: bool) -> Caller {
+        match &self.proxies {
+            Some(proxies) => proxies.caller(peer, secure, &head.headers),
+            None => Caller::direct(peer, secure),
+        }
+    }
+
     /// A request that has come from a connection, for the access log; without a head one that could
     /// not be read. The connector says what became of it.
-    pub fn asked(&self, head: Option<&RequestHead<'_>>, peer_ip: IpAddr) -> Option<Box<Asked>> {
+    pub fn asked(&self, head: Option<&RequestHead<'_>>, caller: &Caller) -> Option<Box<Asked>> {
         let log = self.access.as_ref()?;
-        let client = match (&self.proxies, head) {
-            (Some(proxies), Some(head)) => proxies.reported(peer_ip, &head.headers).ip,
-            _ => peer_ip,
-        };
-        let ips = (client, peer_ip);
-        let asked = Asked::new(log, &self.clock, ips, head, self.endpoint.mount());
+        let asked = Asked::new(log, &self.clock, caller, head, self.endpoint.mount());
         Some(Box::new(asked))
     }
 
@@ -172,12 +176,8 @@ impl Site {
     /// # Errors
     ///
     /// The refusal. It is counted.
-    pub fn wants_body(&self, head: &RequestHead<'_>, peer_ip: IpAddr) -> Result<usize, Response> {
-        let mut head = *head;
-        if let Some(proxies) = &self.proxies {
-            let host = proxies.reported(peer_ip, &head.headers).host;
-            head.headers = head.headers.with_host(host);
-        }
+    pub fn wants_body(&self, head: &RequestHead<'_>, caller: &Caller) -> Result<usize, Response> {
+        let head = caller.addressed(*head);
         let route = self.route(&head);
         let route = route.map_err(|denied| self.deny(&head, &denied))?;
         Ok(self.max_body(&route))
@@ -186,12 +186,7 @@ impl Site {
     /// Does what a request asks for. Never blocks, but for opening a file.
     pub fn handle(&self, request: &Request<'_>, link: &Link) -> Handled {
         let mut request = *request;
-        if let Some(proxies) = &self.proxies {
-            let reported = proxies.reported(request.peer_ip, &request.head.headers);
-            request.peer_ip = reported.ip;
-            request.secure = reported.secure.unwrap_or(request.secure);
-            request.head.headers = request.head.headers.with_host(reported.host);
-        }
+        request.head = request.caller.addressed(request.head);
         let handled = self.route_and_handle(&request, link);
         match &self.hook {
             Some(hook) => self.hooked(hook, handled, &request, link),
@@ -439,7 +434,7 @@ impl Site {
         let format = Format {
             callback,
             origin,
-            secure: request.secure,
+            secure: request.caller.secure,
         };
         let executed = self.broker.execute(Call {
             peer,
@@ -453,10 +448,10 @@ impl Site {
     fn peer(&self, request: &Request<'_>, transport: Transport) -> Peer {
         let cookies = self.cookies();
         Peer {
-            ip: request.peer_ip,
+            ip: request.caller.ip,
             transport,
             browser: cookies.and_then(|key| key.browser(&request.head.headers)),
-            secure: request.secure,
+            secure: request.caller.secure,
         }
     }
 }

@@ -86,6 +86,18 @@ pub(super) fn with_head<T>(
     })
 }
 
+/// A connection that nobody wakes.
+pub(super) fn link() -> Link {
+    struct Nobody;
+    impl Outlet for Nobody {
+        fn wake(&self, _: &[u64]) {}
+    }
+    Link {
+        outlet: Arc::new(Nobody),
+        key: 1,
+    }
+}
+
 /// Gives a request to the site.
 pub(super) fn handle(
     site: &Site,
@@ -94,22 +106,14 @@ pub(super) fn handle(
     lines: Lines<'_>,
     body: &[u8],
 ) -> Handled {
-    struct Nobody;
-    impl Outlet for Nobody {
-        fn wake(&self, _: &[u64]) {}
-    }
-    let link = Link {
-        outlet: Arc::new(Nobody),
-        key: 1,
-    };
+    let link = link();
     with_head(method, target, lines, |head| {
-        let peer_ip = IpAddr::V4(Ipv4Addr::LOCALHOST);
+        let caller = site.caller(&head, IpAddr::V4(Ipv4Addr::LOCALHOST), false);
         site.handle(
             &Request {
                 head,
                 body,
-                peer_ip,
-                secure: false,
+                caller: &caller,
             },
             &link,
         )

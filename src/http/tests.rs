@@ -2,15 +2,19 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use serde_json::Value;
 
+use super::access::AccessLog;
 use super::config::{SiteConfig, SiteError};
 use super::cors::CallbackPolling;
 use super::files::Expiry;
+use super::proxies::TrustedProxies;
+use super::request::Request;
 use super::site::{Handled, Site};
-use super::testing::{Lines, Seen, TempDir, ask, handle, site, with_head};
+use super::testing::{Lines, Seen, TempDir, ask, handle, link, site, with_head};
 use crate::broker::{Broker, BrokerConfig};
 use crate::clock::ManualClock;
 
@@ -124,9 +128,9 @@ fn a_body_is_judged_before_it_comes() {
     ];
     for (method, target, lines, expected) in table {
         with_head(method, target, lines, |head| {
-            let peer = [127, 0, 0, 1].into();
+            let caller = site.caller(&head, [127, 0, 0, 1].into(), false);
             let found = site
-                .wants_body(&head, peer)
+                .wants_body(&head, &caller)
                 .map_err(|response| response.status);
             assert_eq!(found, expected, "{method} {target} {lines:?}");
         });
@@ -405,4 +409,41 @@ fn a_required_cookie_excludes_any_origin() {
     };
     let error = Site::new(config, broker, clock).err();
     assert!(matches!(error, Some(SiteError::CookieOfAnyOrigin)));
+}
+
+#[test]
+fn proxies_are_asked_for_once_in_a_request() {
+    let asked = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&asked);
+    let trusted = TrustedProxies::new(move |ip| {
+        count.fetch_add(1, Ordering::Relaxed);
+        ip.is_loopback()
+    });
+    let config = SiteConfig {
+        trusted_proxies: Some(trusted),
+        ..SiteConfig::default()
+    };
+    let log = AccessLog::start(std::io::sink()).unwrap();
+    let site = site(config, BrokerConfig::default()).with_access_log(log);
+    let lines = [
+        ("X-Forwarded-For", "1.2.3.4, 127.0.0.9"),
+        ("X-Forwarded-Host", "app.example"),
+        ("Origin", "https://app.example"),
+    ];
+    with_head("POST", "/cometd", &lines, |head| {
+        let caller = site.caller(&head, [127, 0, 0, 1].into(), false);
+        assert_eq!(site.wants_body(&head, &caller).unwrap(), 1 << 20);
+        assert!(site.asked(Some(&head), &caller).is_some());
+        let request = Request {
+            head,
+            body: b"[]",
+            caller: &caller,
+        };
+        assert!(matches!(
+            site.handle(&request, &link()),
+            Handled::Bayeux(..)
+        ));
+    });
+    // The peer, its proxy, and the client.
+    assert_eq!(asked.load(Ordering::Relaxed), 3);
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::channel::Security;
 use super::key::{Key, Keys};
+use crate::clock::FOREVER;
 use crate::tcp::client::Backoff;
 use crate::tcp::reactor::PreConnect;
 
@@ -191,7 +192,7 @@ impl Default for Limits {
 }
 
 impl Limits {
-    /// The same, with times that can be added to any time: what is longer than a year is a year.
+    /// The same, with times that can be added to any time: what is longer is [`FOREVER`].
     pub(crate) fn bounded(mut self) -> Self {
         for time in [
             &mut self.hello_timeout,
@@ -202,7 +203,7 @@ impl Limits {
             &mut self.receipt_delay,
             &mut self.forget_after,
         ] {
-            *time = (*time).min(YEAR);
+            *time = (*time).min(FOREVER);
         }
         self
     }
@@ -213,6 +214,3 @@ impl Limits {
         (self.max_message + 1024).max(1 << 20)
     }
 }
-
-/// As good as for ever.
-pub(crate) const YEAR: Duration = Duration::from_secs(366 * 24 * 60 * 60);

@@ -56,18 +56,19 @@ pub fn decode_lossy(raw: &str) -> Option<Cow<'_, str>> {
 }
 
 /// Calls back with the raw key and the raw value of each field of a raw JSON object, in order,
-/// duplicates included. `None`: it is no object.
+/// duplicates included. `None`: it is no object, or something follows it.
 pub fn for_each_field<'a>(raw: &'a str, each: impl FnMut(&'a str, &'a str)) -> Option<()> {
-    serde_json::Deserializer::from_str(raw)
-        .deserialize_map(EachField(each))
-        .ok()
+    let mut deserializer = serde_json::Deserializer::from_str(raw);
+    deserializer.deserialize_map(EachField(each)).ok()?;
+    deserializer.end().ok()
 }
 
-/// Calls back with each raw element of a raw JSON array. `None`: it is no array.
+/// Calls back with each raw element of a raw JSON array. `None`: it is no array, or something
+/// follows it.
 pub fn for_each_element<'a>(raw: &'a str, each: impl FnMut(&'a str)) -> Option<()> {
-    serde_json::Deserializer::from_str(raw)
-        .deserialize_seq(EachElement(each))
-        .ok()
+    let mut deserializer = serde_json::Deserializer::from_str(raw);
+    deserializer.deserialize_seq(EachElement(each)).ok()?;
+    deserializer.end().ok()
 }
 
 /// Whether a raw JSON object has that field with the value `true`.
@@ -288,5 +289,7 @@ mod tests {
         assert_eq!(seen, ["1", "\"x\"", "[]"]);
         assert_eq!(for_each_element("{}", |_| ()), None);
         assert_eq!(for_each_field("5", |_, _| ()), None);
+        assert_eq!(for_each_field("{} x", |_, _| ()), None);
+        assert_eq!(for_each_element("[][]", |_| ()), None);
     }
 }

@@ -100,6 +100,18 @@ impl Target {
             ChannelKind::Broadcast => Self::Broadcast(name),
         })
     }
+
+    /// The channel, however the message has spelt it.
+    pub fn as_str(&self) -> &str {
+        match self {
+            Self::Handshake => "/meta/handshake",
+            Self::Connect => "/meta/connect",
+            Self::Subscribe => "/meta/subscribe",
+            Self::Unsubscribe => "/meta/unsubscribe",
+            Self::Disconnect => "/meta/disconnect",
+            Self::UnknownMeta(name) | Self::Service(name) | Self::Broadcast(name) => name.as_str(),
+        }
+    }
 }
 
 /// A well-formed message.
@@ -179,6 +191,7 @@ mod tests {
         ];
         for (channel, target) in table {
             assert_eq!(Target::of(channel), target, "{channel}");
+            assert!(target.is_none_or(|target| target.as_str() == channel));
         }
     }
 

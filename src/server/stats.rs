@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use super::Parts;
 use super::connector::Connector;
+use super::{Parts, Server};
 use crate::broker::BrokerStats;
 use crate::ops::{Family, FamilyKind, Snapshot};
 
@@ -47,6 +47,18 @@ impl Parts {
             refusals: self.site.refusals(),
             access_log_dropped: self.site.access_log_dropped(),
         }
+    }
+}
+
+impl Server {
+    /// A measure of the memory that clients and messages take, in about KiB. Cheap.
+    pub(crate) fn in_use(&self) -> u64 {
+        let connector = self.parts.connector.lock();
+        let connections = connector
+            .as_ref()
+            .map(|running| running.stats().connections);
+        let (sessions, queued_bytes) = self.parts.broker.volume();
+        connections.unwrap_or(0) + (sessions + queued_bytes / 1024) as u64
     }
 }
 

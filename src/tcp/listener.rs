@@ -29,9 +29,9 @@ pub struct ListenOptions {
     pub nodelay: bool,
     /// TCP keepalive on the accepted connections: idle time before the first probe. Default off.
     pub keepalive: Option<Duration>,
-    /// TCP_NOTSENT_LOWAT on the accepted connections: bytes that the kernel takes beyond what the peer
-    /// lets it send. Otherwise it takes megabytes for a peer that does not read. Default 128 KiB;
-    /// none: as the system does. Linux and Android only.
+    /// TCP_NOTSENT_LOWAT on the accepted connections: bytes that the kernel takes beyond what the
+    /// peer lets it send. Otherwise it takes megabytes for a peer that does not read. Default
+    /// 128 KiB; none: as the system does. Linux and Android only.
     pub max_unsent: Option<u32>,
     /// For every other option, before binding.
     pub hook: Option<SocketHook>,
@@ -69,8 +69,9 @@ impl fmt::Debug for ListenOptions {
 /// A listening socket. Dropping it closes it; the file of a Unix socket is removed with it.
 #[derive(Debug)]
 pub struct Listener {
-    socket: Socket,
+    /// Dropped first: see [`SocketFile`].
     door: Door,
+    socket: Socket,
 }
 
 /// What is known of a listener apart from its socket.
@@ -224,6 +225,8 @@ fn bind(socket: &Socket, address: &Address) -> io::Result<()> {
     // The file of a Unix socket outlives its process. Only one that refuses is removed.
     if let (Address::Unix(Some(path)), io::ErrorKind::AddrInUse) = (address, error.kind()) {
         let probe = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+        // One that is in use may have no room for the question.
+        probe.set_nonblocking(true)?;
         if probe
             .connect(&target)
             .is_err_and(|e| e.kind() == io::ErrorKind::ConnectionRefused)
@@ -257,6 +260,8 @@ fn accept(listener: &Socket) -> io::Result<(Socket, Address)> {
     Ok((socket, Address::from_sock(&peer)))
 }
 
+/// Removes the file of a Unix socket. To be dropped before the socket: between the two, a successor
+/// could take the file for a stale one and replace it, and would lose its own.
 #[derive(Debug)]
 struct SocketFile(Arc<Path>);
 

@@ -1,8 +1,8 @@
 //! Abusers share the processors with the server and with the clients that are measured.
 
-/// From now on the calling thread, with all that it starts, stands back: what is measured is what a server does for abusers,
-/// not what they do themselves. For figures it runs only when nobody else wants to; in a test,
-/// where deadlines count and others are busy too, just less often.
+/// From now on the calling thread, with all that it starts, stands back: what is measured is what a
+/// server does for abusers, not what they do themselves. For figures it runs only when nobody else
+/// wants to; in a test, where deadlines count and others are busy too, just less often.
 pub(crate) fn stand_back(for_figures: bool) {
     // Linux counts both for the thread alone.
     if !cfg!(target_os = "linux") {

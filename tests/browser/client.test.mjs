@@ -55,6 +55,8 @@ describe("messages", () => {
     assert.deepEqual(adviceFrom(wrong), {...usual, "multiple-clients": false});
     assert.deepEqual(adviceFrom(null), usual);
     assert.equal(adviceFrom({interval: 2000}).interval, 2000);
+    const {interval, timeout} = adviceFrom({interval: 2 ** 31, timeout: 2 ** 53});
+    assert.deepEqual([interval, timeout], [2e9, 2e9], "a timer counts to 2^31 only");
   });
 
   test("what is no list of messages is refused", () => {

@@ -187,6 +187,7 @@ describe("all pages", () => {
       ["http://h/?cometd=http://evil/cometd", "http://h/cometd"],
       ["http://h/?cometd=//evil/cometd", "http://h/cometd"],
       ["http://h/?cometd=javascript:1", "http://h/cometd"],
+      ["http://h/?cometd=http://[", "http://h/cometd"],
     ];
     for (const [page, wanted] of cases) {
       assert.equal(endpointFor(page), wanted, page);

@@ -117,7 +117,10 @@ pub(crate) fn a_bot_confirms(on: On) {
     for line in &talk {
         ann.send(&json!({"channel": "/chat/demo", "data": line}));
     }
-    let confirmed = until("the bot answers", || data_of(&ann.poll()).pop());
+    let confirmed = until("the bot answers", || {
+        let heard = data_of(&ann.poll());
+        heard.into_iter().find(|data| data["user"] == "Jerkbot")
+    });
     let expected = json!({"user": "Jerkbot", "bot": true, "chat": "I got your message, Ann"});
     assert_eq!(confirmed, expected);
     // What is heard in this process comes from a bot.

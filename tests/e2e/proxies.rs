@@ -216,6 +216,9 @@ pub(crate) fn upgrades_and_streams_are_logged(on: On) {
     let mut wrong = world.connection();
     wrong.send("nonsense\r\n\r\n");
     assert_eq!(wrong.response().status, 400);
+    let mut large = world.connection();
+    large.send("POST /cometd HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999\r\n\r\n");
+    assert_eq!(large.response().status, 413);
     let held = client.hold(&world);
     drop(held);
     world.until("its peer is missed", |stats| stats.broker.held == 0);
@@ -231,6 +234,7 @@ pub(crate) fn upgrades_and_streams_are_logged(on: On) {
         "\"GET\" \"/cometd\" 101",
         "\"GET\" \"/cometd/*\" 200",
         "null null 400",
+        "\"POST\" \"/cometd\" 413",
         "\"POST\" \"/cometd\" null",
     ] {
         let times = found.iter().filter(|line| *line == expected).count();

@@ -2,8 +2,12 @@
 
 use std::net::{TcpListener, TcpStream};
 use std::sync::atomic::{AtomicU16, Ordering};
+use std::sync::{Mutex, mpsc};
 use std::time::{Duration, Instant};
 
+use bayeux::ServiceCall;
+use bayeux::broker::Access;
+use bayeux::server::ServerBuilder;
 use serde_json::json;
 
 use super::harness::{Client, Held, On, World, data_of};
@@ -68,6 +72,37 @@ pub(crate) fn stopping_takes_no_longer_than_it_must(on: On) {
         TcpStream::connect(address).is_err(),
         "nobody listens any more"
     );
+}
+
+pub(crate) fn user_code_that_hangs_does_not_delay_the_stop(on: On) {
+    let (begun, begins) = mpsc::channel();
+    let (go, wait) = mpsc::channel::<()>();
+    let hooks = Mutex::new((begun, wait));
+    let hang = move |_: &ServiceCall<'_>| {
+        let (begun, wait) = &*hooks.lock().unwrap();
+        begun.send(()).unwrap();
+        wait.recv().unwrap_err();
+        Ok(Vec::new())
+    };
+    let add = |builder: ServerBuilder| builder.service("/service/hang", Access::Anyone, hang);
+    let world = World::built(on, |_| {}, add);
+    let call = json!({"channel": "/service/hang", "data": 1}).to_string();
+    // They wait in different places of the connector.
+    let mut waiting: Vec<_> = (0..4).map(|_| world.connection()).collect();
+    for connection in &mut waiting {
+        connection.send(super::harness::post_bytes("", &call));
+    }
+    begins.recv_timeout(Duration::from_secs(10)).unwrap();
+    let start = Instant::now();
+    while world.server.stats().broker.received < 4 {
+        assert!(start.elapsed() < Duration::from_secs(10), "all are called");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let begun = Instant::now();
+    world.server.shutdown(Duration::from_secs(1));
+    let took = begun.elapsed();
+    drop(go);
+    assert!(took < Duration::from_millis(1700), "{took:?}");
 }
 
 pub(crate) fn a_port_can_be_taken_again_at_once(on: On) {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bayeux::broker::{Broker, BrokerConfig};
-use bayeux::clock::SystemClock;
+use bayeux::clock::{Clock, SystemClock};
 use bayeux::connectors::native::{NativeConfig, Running, start};
 use bayeux::http::{Site, SiteConfig};
 use bayeux::tcp::{Address, ListenOptions, Listener};
@@ -28,12 +28,20 @@ pub(crate) struct Server {
 
 impl Server {
     pub(crate) fn start(change: impl FnOnce(&mut Settings)) -> Self {
+        Self::start_with(Arc::new(SystemClock), change)
+    }
+
+    /// With another clock for the broker.
+    pub(crate) fn start_with(
+        broker_clock: Arc<dyn Clock>,
+        change: impl FnOnce(&mut Settings),
+    ) -> Self {
         let mut settings = Settings::default();
         settings.broker.max_sessions_per_browser = None;
         settings.native.io_threads = 2;
         change(&mut settings);
         let clock = Arc::new(SystemClock);
-        let broker = Broker::start(settings.broker, clock.clone(), None).unwrap();
+        let broker = Broker::start(settings.broker, broker_clock, None).unwrap();
         let site = Site::new(settings.site, broker.clone(), clock.clone()).unwrap();
         let address: Address = "127.0.0.1:0".parse().unwrap();
         let listener = Listener::bind(&address, &ListenOptions::default()).unwrap();

@@ -3,10 +3,12 @@
 #![allow(clippy::unwrap_used)] // the harness is part of the tests
 
 mod harness;
+mod panics;
 mod redelivery;
 
 use std::time::{Duration, Instant};
 
+use bayeux::broker::{Access, ServiceCall, ServiceError, ServiceReply};
 use harness::{Server, post, until};
 use serde_json::{Value, json};
 
@@ -152,6 +154,26 @@ fn a_peer_that_half_closes_gets_answers_but_no_held_connect() {
 }
 
 #[test]
+fn a_connect_behind_user_code_is_not_held_for_a_peer_that_has_half_closed_meanwhile() {
+    let server = Server::start(|_| {});
+    let slow = |_: &ServiceCall<'_>| -> Result<Vec<ServiceReply>, ServiceError> {
+        std::thread::sleep(SHORT);
+        Ok(Vec::new())
+    };
+    let service = "/service/slow";
+    let added = server.broker.add_service(service, Access::Sessions, slow);
+    added.unwrap();
+    let session = server.session("/a");
+    let mut client = server.connect();
+    let mut both = session.publish(service, 1);
+    both.extend(session.connect(&json!({})));
+    client.send(&both);
+    client.half_close();
+    assert_eq!(client.response().json()[0]["successful"], true);
+    assert!(client.ends_silently(), "not when the connect times out");
+}
+
+#[test]
 fn a_newer_connect_cuts_an_unfinished_write_and_gets_its_messages_first() {
     let server = Server::start(|settings| {
         settings.site.max_body = 16 << 20;
@@ -228,6 +250,33 @@ fn a_request_that_comes_too_slowly_gets_408() {
     assert!(started.elapsed() < 2 * SHORT, "{:?}", started.elapsed());
     assert!(idle.ends_silently());
     assert!(started.elapsed() >= 2 * SHORT, "{:?}", started.elapsed());
+}
+
+#[test]
+fn times_may_be_endless() {
+    let server = Server::start(|settings| {
+        let native = &mut settings.native;
+        native.header_timeout = Duration::MAX;
+        native.body_timeout = Duration::MAX;
+        native.idle_timeout = Duration::MAX;
+        native.write_timeout = Duration::MAX;
+        native.ping_interval = Duration::MAX;
+        native.ping_timeout = Duration::MAX;
+        settings.broker.connection_types = vec!["websocket", "long-polling"];
+    });
+    let mut client = server.connect();
+    assert_eq!(client.post(&json!([])).json(), json!([]));
+    let (request, mut late) = (post(&json!([])), server.connect());
+    late.send(&request[..request.len() - 1]);
+    assert!(late.is_silent(100));
+    late.send(&request[request.len() - 1..]);
+    assert_eq!(late.response().json(), json!([]));
+    late.send(
+        b"GET /cometd HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+        Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
+    );
+    assert_eq!(late.response().status, 101);
+    assert!(late.is_silent(100));
 }
 
 #[test]

@@ -157,6 +157,34 @@ fn a_message_that_never_ends() {
 }
 
 #[test]
+fn a_control_frame_inside_a_message_does_not_hide_when_it_began() {
+    let (begin, end) = (b"[{\"channel\":\"/meta/", b"handshake\"}]");
+    let mut start = frame(0x01, begin);
+    start.extend(frame(0x89, b""));
+
+    // A message has all of its time, however old the socket is.
+    let world = World::with(|config| {
+        config.body_timeout = Duration::from_secs(1);
+        config.websocket_ping_interval = Duration::from_millis(100);
+    });
+    let mut socket = world.socket();
+    std::thread::sleep(Duration::from_millis(1200));
+    socket.send_raw(&start);
+    std::thread::sleep(Duration::from_millis(400));
+    socket.send_raw(&frame(0x80, end));
+    let reply = std::iter::from_fn(|| Some(socket.frame()))
+        .find(|seen| !matches!(seen, Frame::Ping(_) | Frame::Pong(_)));
+    assert!(matches!(reply, Some(Frame::Text(_))), "{reply:?}");
+
+    // And no more.
+    let world = World::with(|config| config.body_timeout = Duration::from_millis(300));
+    let mut socket = world.socket();
+    socket.send_raw(&start);
+    let (code, reason) = socket.closing();
+    assert_eq!((code, reason.as_str()), (1008, "the message took too long"));
+}
+
+#[test]
 fn too_much_unfinished_input() {
     let world = World::with(|config| config.max_input_total = 1 << 20);
     let message = frame(0x81, &vec![b' '; 600_000]);

@@ -122,6 +122,23 @@ fn streams_that_end() {
 }
 
 #[test]
+fn a_connect_that_a_stream_leaves_behind_is_answered_in_its_time() {
+    let world = World::new();
+    let mut client = world.client("/a");
+    let second = world.unconnected();
+    client.socket.tell(&second.connect(0));
+    assert_eq!(client.socket.item()["successful"], true);
+    client.socket.tell(&client.connect(400));
+    world.until("held", |stats| stats.broker.held == 1);
+    let _stream = open(&world, &client);
+    let reply = client.socket.item();
+    assert_eq!(
+        (&reply["channel"], &reply["successful"]),
+        (&json!("/meta/connect"), &json!(true))
+    );
+}
+
+#[test]
 fn a_client_that_polls_again_ends_its_stream() {
     let world = World::with(|config| config.timeout = Duration::from_millis(100));
     let client = world.unconnected();

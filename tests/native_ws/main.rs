@@ -7,6 +7,7 @@ mod client;
 mod closing;
 mod events;
 mod slowness;
+mod working;
 
 use std::time::Duration;
 

@@ -48,6 +48,10 @@ impl Probe {
             "panic" => panic!("as the test wants it"),
             "pause" => io.pause_input(),
             "yield" => io.offer_again(),
+            "hesitate" => {
+                io.pause_input();
+                io.resume_input();
+            }
             "timer" => {
                 let after = Duration::from_millis(rest.parse().unwrap());
                 io.set_timer(Some(io.now() + after));
@@ -85,7 +89,7 @@ impl Service for Probe {
             let line = String::from_utf8(input[consumed..consumed + end].to_vec()).unwrap();
             consumed += end + 1;
             self.command(&line, io);
-            if io.is_input_paused() || io.is_closing() || line == "yield" {
+            if io.is_input_paused() || io.is_closing() || ["yield", "hesitate"].contains(&&*line) {
                 break;
             }
         }

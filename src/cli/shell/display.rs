@@ -2,13 +2,13 @@
 
 use serde_json::{Map, Value};
 
-use crate::cli::input;
+use crate::cli::printable;
 use crate::client::Message;
 
 /// One line for a message. Chats read like chats; everything else shows its JSON.
 pub(super) fn readable(message: &Message) -> String {
     let channel = message.channel();
-    let data = input::one_line(message.data_json());
+    let data = printable::json(message.data_json());
     let line = if channel.starts_with("/service/") {
         let outcome = match message.successful() {
             Some(false) => "unsuccessful ",
@@ -21,7 +21,7 @@ pub(super) fn readable(message: &Message) -> String {
         let talk = object.and_then(|object| talk(&object));
         talk.unwrap_or_else(|| format!("[{channel}] {data}"))
     };
-    harmless(&line)
+    printable::line(&line).into_owned()
 }
 
 /// What the conventions of chats make of the data.
@@ -45,30 +45,9 @@ fn talk(data: &Map<String, Value>) -> Option<String> {
     }
 }
 
-/// The text without what a terminal would obey: others have written it.
-fn harmless(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c.is_control() {
-            true => out.extend(c.escape_default()),
-            false => out.push(c),
-        }
-    }
-    out
-}
-
-/// JSON may have control characters in one place only, as they are, beyond ASCII and DEL. Escaped
-/// it is the same JSON.
+/// The whole message.
 pub(super) fn json(message: &Message) -> String {
-    let mut out = String::with_capacity(message.json().len());
-    for c in input::one_line(message.json()).chars() {
-        match c {
-            '\t' => out.push(' '),
-            c if c.is_control() => out.push_str(&format!("\\u{:04x}", u32::from(c))),
-            c => out.push(c),
-        }
-    }
-    out
+    printable::json(message.json()).into_owned()
 }
 
 #[cfg(test)]

@@ -7,6 +7,8 @@ use parking_lot::Mutex;
 use rustyline::error::ReadlineError;
 use rustyline::{DefaultEditor, ExternalPrinter};
 
+use crate::cli::printable;
+
 /// The side that is read.
 pub(super) struct Terminal {
     /// `None`: standard input is no terminal, or standard output is none.
@@ -114,7 +116,9 @@ impl Output {
     fn aside(&self, line: &str) {
         match &mut *self.0.lock() {
             // If it is gone, the next message tells.
-            Sink::Printer(printer) => drop(printer.print(format!("{line}\n"))),
+            Sink::Printer(printer) => {
+                drop(printer.print(format!("{}\n", printable::lines(line))));
+            }
             Sink::Pipes | Sink::Closed => crate::cli::failure::say(line),
         }
     }

@@ -385,4 +385,26 @@ fn a_refused_upgrade_is_no_failure_where_there_is_another_way() {
     assert_eq!(world.events().iter().filter(fell_back).count(), 2);
 }
 
+#[test]
+fn a_reconnect_begins_with_the_best_way_whatever_the_state() {
+    let mut world = World::over(Options::default(), vec![Via::WebSocket, Via::LongPolling]);
+    let (why, retry_after) = ("HTTP status 404".to_owned(), None);
+    let error = Error::Failed(Failure::Upgrade { why, retry_after });
+    let now = world.clock.now();
+    world.next(Lane::Poll).unwrap();
+    world.machine.finish(now, Lane::Poll, Err(error), None);
+    world.poll("c");
+    world.next(Lane::Poll).unwrap();
+    let unknown = r#"[{"channel":"/meta/connect","successful":false,"error":"402::x"}]"#;
+    world.answer(Lane::Poll, unknown);
+    assert_eq!(world.machine.state(), State::Handshaking);
+    world.machine.reconnect(world.clock.now());
+    match world.next(Lane::Poll) {
+        Some(Work::Handshake { offer, .. }) => {
+            assert_eq!(offer, [Via::WebSocket, Via::LongPolling]);
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
 mod subscriptions;

@@ -393,3 +393,15 @@ fn closing_fails_everything() {
     );
     assert_eq!(world.outbox.len(), 0);
 }
+
+#[test]
+fn a_pause_without_end_is_not_none() {
+    let mut world = World::new();
+    world.outbox.backoff = Backoff::new(Duration::MAX, Duration::MAX, 1);
+    world.push(Kind::Publish, "/a");
+    world.taken();
+    world.finish(Err(Failure::Connect("refused".into())));
+    assert_eq!(world.take(), None);
+    let wait = world.outbox.due().unwrap() - world.clock.now();
+    assert!(wait > Duration::from_secs(1 << 30), "{wait:?}");
+}

@@ -377,3 +377,34 @@ fn after_the_disconnect_nothing_is_due() {
     assert!(!world.session.is_open());
     assert_eq!(world.session.restart(world.clock.now()), None);
 }
+
+#[test]
+fn an_ext_of_any_kind_is_no_danger() {
+    for ext in [
+        "[]",
+        "5",
+        "\"ack\"",
+        "true",
+        "null",
+        "[{\"ack\":true}]",
+        "{\"ack\":[1]}",
+    ] {
+        let mut world = World::new();
+        world.turn();
+        let fields = format!(r#""successful":true,"clientId":"c","ext":{ext}"#);
+        assert_eq!(world.reply(&fields), Change::Established { gap: None });
+        world.turn();
+        let fields = format!(r#""successful":true,"ext":{ext}"#);
+        assert_eq!(world.reply(&fields), Change::Nothing);
+    }
+}
+
+#[test]
+fn a_pause_without_end_is_not_none() {
+    let mut world = World::new();
+    world.session.backoff = Backoff::new(Duration::MAX, Duration::MAX, 1);
+    world.turn();
+    world.fail();
+    let wait = world.session.due().unwrap() - world.clock.now();
+    assert!(wait > Duration::from_secs(1 << 30), "{wait:?}");
+}

@@ -189,3 +189,32 @@ fn a_reply_timeout_takes_back_what_has_not_left() {
     assert_eq!(outcome, Err(Error::Timeout { sent: false }));
     assert_eq!(world.client.stats().queued, 0);
 }
+
+/// Fails where nobody expects it: when its owner is dropped.
+struct Bomb;
+
+impl Drop for Bomb {
+    fn drop(&mut self) {
+        if !thread::panicking() {
+            panic!("a bad end");
+        }
+    }
+}
+
+#[test]
+fn a_callback_that_fails_at_its_end_does_not_stop_a_lane() {
+    let world = World::new(true);
+    world.connect();
+    let (handle, bomb) = (world.client.handle(), Bomb);
+    let listen = move || {
+        handle.listen("/a", move |_| {
+            let _alive = &bomb;
+        })
+    };
+    let listening = thread::Builder::new().spawn(listen).unwrap();
+    let refusal = r#"[{"channel":"/meta/subscribe","successful":false,"error":"403::no"}]"#;
+    world.next(Lane::Send).reply(refusal);
+    assert!(matches!(listening.join().unwrap(), Err(Error::Rejected(_))));
+    world.client.post("/b", &1).unwrap();
+    assert!(world.next(Lane::Send).body.contains("/b"));
+}

@@ -19,6 +19,8 @@ pub(super) struct Link {
 struct State {
     open: bool,
     ended: Option<Failure>,
+    /// Exchanges so far.
+    exchanges: u64,
     poll: Waiting,
     send: Waiting,
 }
@@ -26,6 +28,8 @@ struct State {
 /// The exchange of a lane.
 #[derive(Debug, Default)]
 struct Waiting {
+    /// Which exchange it is, 0 for none.
+    number: u64,
     /// Whether the batch was given to the connection.
     sent: bool,
     /// The messages that have no reply yet.
@@ -33,12 +37,17 @@ struct Waiting {
 }
 
 impl Link {
-    /// An exchange begins.
-    pub(super) fn expect(&self, lane: Lane, ids: &[u64]) {
-        *self.state.lock().of(lane) = Waiting {
+    /// An exchange begins. Returns its number.
+    pub(super) fn expect(&self, lane: Lane, ids: &[u64]) -> u64 {
+        let mut state = self.state.lock();
+        state.exchanges += 1;
+        let number = state.exchanges;
+        *state.of(lane) = Waiting {
+            number,
             sent: false,
             missing: ids.to_vec(),
         };
+        number
     }
 
     /// It is a WebSocket now.
@@ -55,10 +64,17 @@ impl Link {
         self.state.lock().ended.is_some()
     }
 
-    /// The lane's batch is on its way.
-    pub(super) fn sent(&self, lane: Lane) {
-        self.state.lock().of(lane).sent = true;
+    /// The batch of that exchange is about to leave. `false`: it must not, for its lane has given
+    /// it up and may send it again.
+    pub(super) fn sends(&self, lane: Lane, number: u64) -> bool {
+        let mut state = self.state.lock();
+        let open = state.ended.is_none();
+        let waiting = state.of(lane);
+        let wanted = open && waiting.number == number;
+        waiting.sent |= wanted;
+        drop(state);
         self.changed.notify_all();
+        wanted
     }
 
     /// Messages came, and have been received.
@@ -92,6 +108,7 @@ impl Link {
         let connecting = network.saturating_mul(3);
         self.changed.wait_while_for(&mut state, unsent, connecting);
         if !state.of(lane).sent {
+            state.of(lane).number = 0;
             return Err(match &state.ended {
                 Some(failure) if failure.nothing_sent() => failure.clone(),
                 Some(failure) => Failure::Connect(failure.to_string()),
@@ -169,10 +186,10 @@ mod tests {
     #[test]
     fn an_exchange_ends_with_its_last_reply() {
         let link = Link::default();
-        link.expect(Lane::Poll, &[1]);
-        link.expect(Lane::Send, &[2, 3]);
-        link.sent(Lane::Poll);
-        link.sent(Lane::Send);
+        let poll = link.expect(Lane::Poll, &[1]);
+        let send = link.expect(Lane::Send, &[2, 3]);
+        assert!(link.sends(Lane::Poll, poll));
+        assert!(link.sends(Lane::Send, send));
         received(
             &link,
             r#"[{"channel":"/a","successful":true,"id":"2"},{"channel":"/a","data":1,"id":"3"},
@@ -190,10 +207,12 @@ mod tests {
     #[test]
     fn what_did_not_leave_may_be_sent_again() {
         let link = Link::default();
-        link.expect(Lane::Poll, &[1]);
-        link.expect(Lane::Send, &[2]);
+        let poll = link.expect(Lane::Poll, &[1]);
+        let given_up = link.expect(Lane::Send, &[2]);
         assert!(wait(&link, Lane::Send).unwrap_err().nothing_sent());
-        link.sent(Lane::Poll);
+        let send = link.expect(Lane::Send, &[2]);
+        assert!(!link.sends(Lane::Send, given_up), "it would leave twice");
+        assert!(link.sends(Lane::Poll, poll));
         let code = Some(1001);
         let closed = Failure::Closed {
             code,
@@ -202,6 +221,7 @@ mod tests {
         link.end(closed.clone());
         link.end(Failure::Timeout);
         assert_eq!(wait(&link, Lane::Poll), Err(closed));
+        assert!(!link.sends(Lane::Send, send), "it goes to the next one");
         let unsent = wait(&link, Lane::Send).unwrap_err();
         assert!(unsent.nothing_sent() && unsent.to_string().contains("1001: bye"));
         assert!(link.has_ended() && !link.is_open());

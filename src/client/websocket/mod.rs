@@ -24,7 +24,7 @@ use super::peer::Peer;
 use crate::tcp::reactor::{Config, ConnectOptions};
 use crate::tcp::{Client, ClientConfig, Clients, SessionConfig};
 use link::Link;
-use socket::{Command, Socket};
+use socket::{Batch, Command, Socket};
 
 /// See the module.
 pub(crate) struct WebSocket {
@@ -66,9 +66,10 @@ impl WebSocket {
     /// Sends a batch, and waits until all its replies have come.
     pub(crate) fn exchange(&self, lane: Lane, request: &Request) -> Result<Answer, Failure> {
         let Current { link, socket } = self.current()?;
-        link.expect(lane, &request.ids);
+        let number = link.expect(lane, &request.ids);
         let body = request.body.clone();
-        if socket.post(Command::Send { lane, body }).is_err() {
+        let batch = Batch { lane, number, body };
+        if socket.post(Command::Send(batch)).is_err() {
             link.end(Failure::Connect("the connection has ended".into()));
         }
         let outcome = link.wait(lane, self.peer.network_timeout, request.hold);

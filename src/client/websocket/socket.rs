@@ -26,10 +26,18 @@ use crate::tcp::{ClientHandler, Context, Handler};
 
 /// What the lanes ask of it.
 pub(super) enum Command {
-    /// A batch, to be sent as one message as soon as that is possible.
-    Send { lane: Lane, body: String },
+    /// To be sent as one message as soon as that is possible.
+    Send(Batch),
     /// The closing handshake.
     Close,
+}
+
+/// What a lane sends in one exchange.
+pub(super) struct Batch {
+    pub(super) lane: Lane,
+    /// Of the exchange.
+    pub(super) number: u64,
+    pub(super) body: String,
 }
 
 /// See the module.
@@ -38,8 +46,8 @@ pub(super) struct Socket {
     link: Arc<Link>,
     receiver: Weak<dyn Receiver>,
     phase: Phase,
-    /// Batches that wait for the upgrade.
-    waiting: Vec<(Lane, String)>,
+    /// Batches that wait for the upgrade, at most one of each lane.
+    waiting: Vec<Batch>,
 }
 
 enum Phase {
@@ -88,8 +96,8 @@ impl Socket {
         ctx.cancel_timer(UPGRADE);
         self.phase = Phase::Open(Box::new(socket));
         self.link.opened();
-        for (lane, body) in std::mem::take(&mut self.waiting) {
-            self.send(lane, body, ctx);
+        for batch in std::mem::take(&mut self.waiting) {
+            self.send(batch, ctx);
         }
         self.read(ctx);
     }
@@ -107,15 +115,15 @@ impl Socket {
         Failure::Upgrade { why, retry_after }
     }
 
-    fn send(&mut self, lane: Lane, body: String, ctx: &mut Context<'_, Self>) {
+    fn send(&mut self, batch: Batch, ctx: &mut Context<'_, Self>) {
         let Phase::Open(socket) = &mut self.phase else {
             return;
         };
-        match socket.send(Frame::text(body)) {
-            Ok(()) => {
-                self.link.sent(lane);
-                self.flush(ctx);
-            }
+        if !self.link.sends(batch.lane, batch.number) {
+            return;
+        }
+        match socket.send(Frame::text(batch.body)) {
+            Ok(()) => self.flush(ctx),
             Err(error) => self.fail(CloseCode::Error, Failure::Protocol(error.to_string()), ctx),
         }
     }
@@ -259,8 +267,12 @@ impl Handler for Socket {
 
     fn message(&mut self, command: Command, ctx: &mut Context<'_, Self>) {
         match (command, &self.phase) {
-            (Command::Send { lane, body }, Phase::Open(_)) => self.send(lane, body, ctx),
-            (Command::Send { lane, body }, _) => self.waiting.push((lane, body)),
+            (Command::Send(batch), Phase::Open(_)) => self.send(batch, ctx),
+            (Command::Send(batch), _) => {
+                // Its lane has given up what it sent before.
+                self.waiting.retain(|other| other.lane != batch.lane);
+                self.waiting.push(batch);
+            }
             (Command::Close, _) => {
                 self.say_goodbye(CloseCode::Normal, ctx);
                 self.phase = Phase::Over;

@@ -7,6 +7,9 @@ use crate::tcp::reactor::PreConnect;
 #[cfg(feature = "tls")]
 use crate::tcp::tls::TlsAcceptor;
 
+/// As good as no limit.
+const LONGEST: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+
 /// How the native connector runs. Make one with [`NativeConfig::default`] and change what differs.
 #[derive(Clone, Debug)]
 pub struct NativeConfig {
@@ -51,6 +54,21 @@ pub struct NativeConfig {
 }
 
 impl NativeConfig {
+    /// The same with times that can be added to any time of the clock.
+    pub(super) fn bounded(mut self) -> Self {
+        for time in [
+            &mut self.header_timeout,
+            &mut self.body_timeout,
+            &mut self.idle_timeout,
+            &mut self.write_timeout,
+            &mut self.ping_interval,
+            &mut self.ping_timeout,
+        ] {
+            *time = LONGEST.min(*time);
+        }
+        self
+    }
+
     /// Whether peers are served by TLS.
     #[cfg(feature = "tls")]
     pub(super) fn is_secure(&self) -> bool {

@@ -105,6 +105,12 @@ impl EventStreams {
         self.shared.streams.sub(1);
     }
 
+    /// Drops what was put together and not sent.
+    pub(super) fn forget(&mut self) {
+        self.messages.clear();
+        self.ready.clear();
+    }
+
     /// The session is gone, or its messages go elsewhere.
     fn end(&mut self, ended: Ended, io: &mut Io<'_>) {
         Events::write_notice(ended, &mut self.ready);

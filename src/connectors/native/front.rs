@@ -52,7 +52,9 @@ impl Service for Front {
         let Some(becomes) = http.becomes.take() else {
             return taken;
         };
-        self.shared.input.change(http.booked, 0);
+        self.shared
+            .input
+            .change(std::mem::take(&mut http.booked), 0);
         *conn = self.turn_into(*becomes, io);
         let rest = &input[taken..];
         if rest.is_empty() || io.is_closing() {
@@ -82,6 +84,12 @@ impl Service for Front {
     }
 
     fn closed(&mut self, conn: Conn, reason: CloseReason) {
+        if reason == CloseReason::Panic {
+            // What had been put together for it must not go to the next.
+            self.http.sender.forget();
+            self.sockets.forget();
+            self.events.forget();
+        }
         match conn {
             Conn::Http(http) => self.http.closed(http, reason),
             Conn::Socket(socket) => self.sockets.closed(&socket),

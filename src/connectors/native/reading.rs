@@ -1,6 +1,7 @@
 //! The reading side of a connection: from bytes to whole requests.
 
 use super::http1::{Body, FieldSlots, Head, Progress, Refusal, empty_lines, parse_head};
+use crate::http::Caller;
 
 /// How far the present request is.
 pub(super) enum Reading {
@@ -17,6 +18,7 @@ pub(super) struct Receiving {
     /// The head, which has left the input.
     head: Box<[u8]>,
     body: Body,
+    pub(super) caller: Caller,
 }
 
 impl Reading {
@@ -32,10 +34,11 @@ impl Reading {
 }
 
 impl Receiving {
-    pub(super) fn new(head: &[u8], body: Body) -> Box<Self> {
+    pub(super) fn new(head: &[u8], body: Body, caller: Caller) -> Box<Self> {
         Box::new(Self {
             head: head.into(),
             body,
+            caller,
         })
     }
 

@@ -10,7 +10,7 @@ use super::reading::{Reading, Receiving, find_head};
 use super::service::Native;
 use super::websocket::{self, Unacceptable};
 use crate::broker::Executed;
-use crate::http::{Asked, Events, Handled, Headers, Request, RequestHead, Response};
+use crate::http::{Asked, Caller, Events, Handled, Headers, Request, RequestHead, Response};
 use crate::tcp::reactor::Io;
 use crate::transport::{Link, Peer};
 
@@ -94,7 +94,8 @@ impl Native {
                 }
                 let received = std::mem::replace(&mut conn.reading, Reading::START);
                 if let Reading::Body(receiving) = received {
-                    receiving.with(|head, body| self.execute(conn, io, head, body));
+                    let caller = &receiving.caller;
+                    receiving.with(|head, body| self.execute(conn, io, caller, head, body));
                 }
                 Ok(Step::Executed(taken))
             }
@@ -128,39 +129,45 @@ impl Native {
         if !conn.is_even() && self.shared.site.takes_over(&request_head(head)) {
             return Ok(Step::Blocked);
         }
+        let caller = self.caller(conn, head);
         if let Some(body) = head.framing.in_place(rest) {
             conn.reading = Reading::START;
-            self.execute(conn, io, head, body);
+            self.execute(conn, io, &caller, head, body);
             return Ok(Step::Executed(head.len + body.len()));
         }
-        let limit = match self
-            .shared
-            .site
-            .wants_body(&request_head(head), conn.peer_ip)
-        {
-            Ok(limit) => limit,
+        let site = &self.shared.site;
+        let refuse = |refusal: Refusal| site.refuse(refusal.status(), refusal.explain());
+        let wanted = site.wants_body(&request_head(head), &caller);
+        let body = wanted.and_then(|limit| Body::new(head.framing, limit).map_err(refuse));
+        let body = match body {
+            Ok(body) => body,
             Err(response) => {
                 // Nobody waits for the body, and without it the next request cannot be found.
                 conn.stop_reading();
-                let site = &self.shared.site;
                 let due = Due {
                     content: Content::Response(response),
                     http10: head.minor_version == 0,
-                    asked: site.asked(Some(&request_head(head)), conn.peer_ip),
+                    asked: site.asked(Some(&request_head(head)), &caller),
                 };
                 self.answer(conn, io, due);
                 return Ok(Step::Taken(input.len()));
             }
         };
-        let body = Body::new(head.framing, limit)?;
         if head.expects_continue && rest.is_empty() {
             if !conn.answers.is_empty() {
                 return Ok(Step::Blocked);
             }
             self.sender.add_continue();
         }
-        conn.reading = Reading::Body(Receiving::new(head_bytes, body));
+        conn.reading = Reading::Body(Receiving::new(head_bytes, body, caller));
         Ok(Step::Taken(head.len))
+    }
+
+    fn caller(&self, conn: &Connection, head: &Head<'_, '_>) -> Caller {
+        let secure = self.shared.config.is_secure();
+        self.shared
+            .site
+            .caller(&request_head(head), conn.peer_ip, secure)
     }
 
     /// A whole request has come.
@@ -168,6 +175,7 @@ impl Native {
         &mut self,
         conn: &mut Connection,
         io: &mut Io<'_>,
+        caller: &Caller,
         head: &Head<'_, '_>,
         body: &[u8],
     ) {
@@ -183,10 +191,9 @@ impl Native {
         let request = Request {
             head: request_head(head),
             body,
-            peer_ip: conn.peer_ip,
-            secure: self.shared.config.is_secure(),
+            caller,
         };
-        let asked = self.shared.site.asked(Some(&request.head), conn.peer_ip);
+        let asked = self.shared.site.asked(Some(&request.head), caller);
         let content = match self.shared.site.handle(&request, &link) {
             Handled::Done(response) => Content::Response(response),
             Handled::Bayeux(format, Executed::Now(answer)) => Content::Answer(answer, format),
@@ -213,10 +220,15 @@ impl Native {
 
     /// Ends the reading side with a refusal, which follows what is owed already.
     pub(super) fn refuse(&mut self, conn: &mut Connection, io: &mut Io<'_>, refusal: Refusal) {
-        let (site, ip) = (&self.shared.site, conn.peer_ip);
+        let site = &self.shared.site;
         let asked = match &conn.reading {
-            Reading::Body(body) => body.with(|head, _| site.asked(Some(&request_head(head)), ip)),
-            Reading::Head { .. } | Reading::Stopped => site.asked(None, ip),
+            Reading::Body(receiving) => {
+                receiving.with(|head, _| site.asked(Some(&request_head(head)), &receiving.caller))
+            }
+            Reading::Head { .. } | Reading::Stopped => {
+                let secure = self.shared.config.is_secure();
+                site.asked(None, &Caller::direct(conn.peer_ip, secure))
+            }
         };
         conn.stop_reading();
         let response = site.refuse(refusal.status(), refusal.explain());

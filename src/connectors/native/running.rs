@@ -48,6 +48,7 @@ pub fn start(
     site: Arc<Site>,
     clock: Arc<dyn Clock>,
 ) -> io::Result<Running> {
+    let config = config.bounded();
     let reactor_config = reactor_config(&config, Arc::clone(&clock));
     let shared = Arc::new(Shared::new(config, site, clock));
     let mut requests = Vec::new();

@@ -129,6 +129,12 @@ impl Sender {
         }
     }
 
+    /// Drops what was added and not sent.
+    pub(super) fn forget(&mut self) {
+        self.ready.clear();
+        self.flights.clear();
+    }
+
     /// The kernel has taken everything.
     pub(super) fn taken(&mut self, conn: &mut Connection) {
         if let Some(mut unsent) = conn.unsent.take() {

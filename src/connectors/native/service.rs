@@ -1,4 +1,4 @@
-//! The connector on one I/O thread: what to do when something happens to a connection.
+//! HTTP on one I/O thread: what to do when something happens to a connection.
 //!
 //! Every callback does its part, sends what has become due in one write, and ends in `settle`,
 //! which decides what the connection waits for next. What is done with input is in `requests`.
@@ -14,7 +14,7 @@ use super::shared::{Shared, ThreadCounter};
 use crate::tcp::reactor::{CloseReason, Io, Refuse, Service};
 use crate::transport::Outlet;
 
-/// The service of one I/O thread.
+/// The connections of one I/O thread that speak HTTP.
 pub(super) struct Native {
     pub(super) shared: Arc<Shared>,
     pub(super) outlet: Arc<dyn Outlet>,
@@ -40,6 +40,7 @@ impl Service for Native {
         }
         self.sender.send(conn, io);
         self.sender.continue_file(conn, io, &self.outlet);
+        self.forget_polls_of_a_gone_peer(conn, io);
         self.settle(conn, io, rest, executed > 0);
         taken
     }

@@ -12,7 +12,7 @@ use super::listen::{Intake, Received};
 use super::output::Output;
 use super::shard::Waiting;
 use crate::broker::Executed;
-use crate::http::{DateCache, Handled, Headers, RequestHead, Response};
+use crate::http::{Caller, DateCache, Handled, Headers, RequestHead, Response};
 
 /// A worker's life.
 pub(super) fn work(shared: &Shared, intake: &Intake) {
@@ -62,8 +62,9 @@ fn serve(shared: &Shared, mut request: Request, date: &mut DateCache) {
         .map_or(IpAddr::V4(Ipv4Addr::LOCALHOST), |address| {
             address.ip().to_canonical()
         });
-    let asked = shared.site.asked(Some(&head), peer_ip);
-    let body = match read_body(shared, &head, peer_ip, &mut request) {
+    let caller = shared.site.caller(&head, peer_ip, false);
+    let asked = shared.site.asked(Some(&head), &caller);
+    let body = match read_body(shared, &head, &caller, &mut request) {
         Ok(body) => body,
         Err(Stop::Refused(response)) => {
             let unread = request.body_length().unwrap_or(0) > DISCARDED;
@@ -84,8 +85,7 @@ fn serve(shared: &Shared, mut request: Request, date: &mut DateCache) {
     let request = crate::http::Request {
         head,
         body: &body,
-        peer_ip,
-        secure: false,
+        caller: &caller,
     };
     let place = shared.shards.place();
     match shared.site.handle(&request, &place.link) {
@@ -115,7 +115,7 @@ enum Stop {
 fn read_body(
     shared: &Shared,
     head: &RequestHead<'_>,
-    peer_ip: IpAddr,
+    caller: &Caller,
     request: &mut Request,
 ) -> Result<Vec<u8>, Stop> {
     let announced = request.body_length();
@@ -126,7 +126,7 @@ fn read_body(
     }
     let most = shared
         .site
-        .wants_body(head, peer_ip)
+        .wants_body(head, caller)
         .map_err(Stop::Refused)?;
     let too_large = || Stop::Refused(shared.site.refuse(413, "the body is too large"));
     if announced.is_some_and(|len| len > most) {

@@ -156,7 +156,7 @@ impl TinyHttp {
                 log::error!("a tiny_http worker panicked");
             }
         }
-        self.shared.shards.stop(grace);
+        self.shared.shards.stop(grace, &*self.shared.clock);
     }
 
     /// What it has done so far.

@@ -14,6 +14,7 @@ use parking_lot::{Condvar, Mutex};
 use super::Shared;
 use super::output::Output;
 use crate::broker::{Answer, Exchange};
+use crate::clock::{Clock, FOREVER};
 use crate::counters::Gauge;
 use crate::http::{DateCache, Finished, Format, Site, Work};
 use crate::transport::{Link, Outlet};
@@ -56,6 +57,8 @@ struct State {
     /// Keys that have been woken and not been looked at. A wake may come before its request is
     /// parked, so parking one wakes it too.
     woken: Vec<u64>,
+    /// Requests that were taken out of `parked` to be looked at.
+    looked_at: usize,
     stopping: bool,
 }
 
@@ -126,11 +129,13 @@ impl Shards {
     }
 
     /// Gives what is parked so long to be answered, then gives it up.
-    pub(super) fn stop(&self, grace: Duration) {
+    pub(super) fn stop(&self, grace: Duration, clock: &dyn Clock) {
+        let end = clock.now() + grace.min(FOREVER);
         for shard in &self.shards {
+            let left = end.saturating_duration_since(clock.now());
             let mut state = shard.state.lock();
-            let waiting = |state: &mut State| !state.parked.is_empty();
-            shard.changed.wait_while_for(&mut state, waiting, grace);
+            let waiting = |state: &mut State| !state.parked.is_empty() || state.looked_at > 0;
+            shard.changed.wait_while_for(&mut state, waiting, left);
             state.stopping = true;
             drop(state);
             shard.changed.notify_all();
@@ -172,6 +177,7 @@ impl Shard {
                     }
                 }
             }
+            self.state.lock().looked_at = 0;
             self.changed.notify_all();
         }
     }
@@ -201,12 +207,13 @@ impl Shard {
         let mut woken = std::mem::take(&mut state.woken);
         woken.sort_unstable();
         woken.dedup();
-        let found = woken.into_iter();
-        Some(
-            found
-                .filter_map(|key| state.parked.remove(&key).map(|one| (one, key)))
-                .collect(),
-        )
+        let parked = &mut state.parked;
+        let ready: Vec<_> = woken
+            .into_iter()
+            .filter_map(|key| parked.remove(&key).map(|one| (one, key)))
+            .collect();
+        state.looked_at = ready.len();
+        Some(ready)
     }
 
     /// It was woken for nothing. A wake that comes while it is out waits in `woken`, and this

@@ -10,8 +10,7 @@ use parking_lot::{Condvar, Mutex};
 
 use super::connection::Order;
 use super::threads::Job;
-use crate::clock::{Clock, SystemClock};
-use crate::link::config::YEAR;
+use crate::clock::{Clock, FOREVER, SystemClock};
 use crate::link::hello::Own;
 use crate::link::router::{Effects, Router};
 use crate::link::{Event, Limits, LinkId};
@@ -172,9 +171,9 @@ impl Shared {
         drop(observers);
     }
 
-    /// When it is so much later; what is longer than a year is a year.
+    /// When it is so much later; what is longer than [`FOREVER`] is that.
     pub(super) fn after(&self, time: Duration) -> Instant {
-        self.clock.now() + time.min(YEAR)
+        self.clock.now() + time.min(FOREVER)
     }
 
     pub(super) fn now(&self) -> Instant {

@@ -7,6 +7,7 @@ use super::inbound::FIRST_WINDOW;
 use super::links::LinkEntry;
 use super::timers::Timer;
 use super::{Router, StreamKey};
+use crate::clock::FOREVER;
 use crate::link::wire::{self, Ack, Body, Frame, Payload, Routed};
 use crate::link::{Event, NodeId};
 
@@ -231,7 +232,8 @@ impl Router {
             self.timers
                 .set(timer, self.now + self.limits.forget_after / 2);
         } else if reachable {
-            let at = self.now + self.limits.probe_after * (1 << stream.probes.min(3));
+            let wait = self.limits.probe_after * (1 << stream.probes.min(3));
+            let at = self.now + wait.min(FOREVER);
             if anew {
                 self.timers.set(timer, at);
             } else {

@@ -115,7 +115,10 @@ impl<H: ClientHandler> ClientService<H> {
                     if let Some(until) = until {
                         self.due.remove(&(*until, id));
                     }
-                    self.ready.push(id);
+                    // It may be about to be connected anyway.
+                    if !self.ready.contains(&id) {
+                        self.ready.push(id);
+                    }
                 }
             }
             Command::Shutdown(id) => self.shut_down(id, turn),

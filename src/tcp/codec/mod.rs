@@ -55,7 +55,7 @@ pub trait Decoder: Send {
     fn decode(&mut self, input: &[u8]) -> Result<Decoded<Self::Item>, DecodeError>;
 
     /// Nothing follows `input`, of which `decode` made nothing. The default calls an unfinished
-    /// item an error. Called until nothing is left.
+    /// item an error. Called until nothing is left; what it makes nothing of either is ignored.
     fn decode_end(&mut self, input: &[u8]) -> Result<Decoded<Self::Item>, DecodeError> {
         if input.is_empty() {
             return Ok(Decoded::INCOMPLETE);

@@ -167,10 +167,12 @@ impl<H: Handler> Context<'_, H> {
     }
 
     /// Has [`Handler::timer`] called with `timer` after a while, once. Replaces an earlier time of
-    /// the same number; others go on.
+    /// the same number; others go on. A time that no clock can show never comes.
     pub fn set_timer(&mut self, timer: u32, after: Duration) {
-        let at = self.now() + after;
-        self.state.timers.set(timer, at);
+        match self.now().checked_add(after) {
+            Some(at) => self.state.timers.set(timer, at),
+            None => self.state.timers.cancel(timer),
+        }
     }
 
     /// Forgets a timer.

@@ -131,10 +131,11 @@ impl<M> Inbox<M> {
     }
 
     pub(in crate::tcp) fn give_order(&self, order: Order) {
+        let mut state = self.state.lock();
+        // Looked at under the lock: what is meant for one connection must not end the next.
         if self.key() == 0 {
             return;
         }
-        let mut state = self.state.lock();
         // To abort is more than to shut down.
         if state.order != Some(Order::Abort) {
             state.order = Some(order);

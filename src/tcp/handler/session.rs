@@ -234,6 +234,10 @@ impl<H: Handler> Session<H> {
             };
             if self.state.end == End::Pending && matches!(&decoded, Ok(d) if d.is_incomplete()) {
                 decoded = decoder.decode_end(rest);
+                if matches!(&decoded, Ok(d) if d.is_incomplete()) {
+                    // It never will be an item, and the end must not wait for it.
+                    consumed = input.len();
+                }
             }
             left -= 1;
             match decoded {

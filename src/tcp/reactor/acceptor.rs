@@ -54,6 +54,8 @@ pub(super) struct Acceptor {
     destination: Destination,
     clock: Arc<dyn Clock>,
     on_error: Option<AcceptErrorHook>,
+    /// Where a connection was last accepted.
+    last: usize,
     /// Waiting out an error of `accept`.
     pause_until: Option<Instant>,
     /// How long the next such wait is.
@@ -67,8 +69,9 @@ pub(super) enum Destination {
 }
 
 struct Entrance {
-    source: Source,
+    /// Dropped first, as in [`Listener`].
     door: Door,
+    source: Source,
 }
 
 enum Round {
@@ -100,6 +103,7 @@ impl Acceptor {
             destination,
             clock: Arc::clone(&config.clock),
             on_error: config.on_accept_error.clone(),
+            last: usize::MAX,
             pause_until: None,
             delay: DELAY_MIN,
         })
@@ -108,14 +112,19 @@ impl Acceptor {
     /// Runs until it is stopped.
     pub(super) fn run(mut self) {
         let mut events = Events::new();
+        let mut ready = Vec::new();
         while !self.shared.is_stopping() {
             let timeout = self.prepare();
             if let Err(error) = self.shared.poll.wait(&mut events, timeout) {
                 log::error!("accepting ends, because the poller fails: {error}");
                 return;
             }
-            for event in events.iter() {
-                match self.accept_some(event.key) {
+            ready.clear();
+            ready.extend(events.iter().map(|event| event.key));
+            // In turns: where one permit at a time becomes free, one crowd must not get them all.
+            ready.sort_unstable_by_key(|door| (*door <= self.last, *door));
+            for door in &ready {
+                match self.accept_some(*door) {
                     Round::Done => {}
                     Round::Full | Round::Failing => break,
                 }
@@ -163,6 +172,7 @@ impl Acceptor {
             let entrance = &self.doors[door];
             match entrance.door.accept(entrance.source.socket()) {
                 Ok((socket, peer)) => {
+                    self.last = door;
                     self.delay = DELAY_MIN;
                     self.shared.counters.accepted.add(1);
                     self.place(door, socket, peer);

@@ -9,7 +9,7 @@
 //! ```
 
 use std::io::{self, IoSlice};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::admission::Permit;
 use super::config::Config;
@@ -19,7 +19,7 @@ use super::poll::Interest;
 use super::preconnect::Opening;
 use super::service::CloseReason;
 use super::stream::Stream;
-use super::wheel::{Tick, Ticks};
+use super::wheel::{Tick, Ticks, ticks_in};
 use crate::tcp::Address;
 
 /// A connection with the service's part.
@@ -142,17 +142,15 @@ pub(super) struct Limits {
 
 impl Limits {
     pub(super) fn new(config: &Config) -> Self {
-        // Rounded up, so that a short time is not taken for none.
-        let ticks = |time: Duration| time.as_nanos().div_ceil(1_000_000) as Tick;
         Self {
             write_buffer: config.write_buffer,
             input_buffer: config.input_buffer,
             paused_input: config.paused_input,
-            write_timeout: config.write_timeout.map_or(0, |time| ticks(time).max(1)),
+            write_timeout: config.write_timeout.map_or(0, |time| ticks_in(time).max(1)),
             write_progress: config.write_progress.max(1) as u64,
-            close_timeout: ticks(config.close_timeout).max(1),
-            linger: ticks(config.linger),
-            pre_connect_timeout: ticks(config.pre_connect_timeout).max(1),
+            close_timeout: ticks_in(config.close_timeout).max(1),
+            linger: ticks_in(config.linger),
+            pre_connect_timeout: ticks_in(config.pre_connect_timeout).max(1),
         }
     }
 }

@@ -67,7 +67,7 @@ pub struct Stats {
     /// Accepted and not closed yet, including those that the service has not seen yet. Connections
     /// that were made from here are not among them.
     pub open: usize,
-    /// Panics of the service; each closed its connection.
+    /// Panics of the service and of layers; each closed its connection.
     pub panics: u64,
     /// Bytes read.
     pub bytes_in: u64,

@@ -233,7 +233,9 @@ impl<S: Service> Thread<S> {
         } else {
             kept.drain(..consumed);
         }
-        let wants_more = !core.flags.paused && !core.flags.again;
+        // Paused and resumed meanwhile: it has not yet said what it makes of the rest.
+        let offered = core.flags.again || core.flags.resumed;
+        let wants_more = !core.flags.paused && !offered;
         if wants_more && kept.len() >= self.ctx.limits.input_buffer {
             return Err(CloseReason::InputOverflow);
         }

@@ -12,7 +12,7 @@ use super::accept_loop::AcceptLoop;
 use super::acceptor::Destination;
 use super::config::Config;
 use super::counters::Stats;
-use super::mailbox::{Command, Mailbox, Waker};
+use super::mailbox::{Command, Mailbox, Reader, Waker};
 use super::poll::Poll;
 use super::service::Service;
 use super::thread::Thread;
@@ -152,9 +152,10 @@ impl IoThreads {
             let service = make(index, Waker(Arc::clone(&mailbox)));
             let io_thread = Thread::new(service, Arc::clone(&mailbox), config);
             let alive = alive.clone();
+            let reader = Reader(Arc::clone(&mailbox));
             let handle = spawn(format!("{}-io-{index}", config.name), move || {
                 io_thread.run();
-                drop(alive);
+                drop((reader, alive));
             })?;
             started.threads.push(IoThread {
                 mailbox,

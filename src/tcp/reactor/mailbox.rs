@@ -64,8 +64,8 @@ struct State {
 #[derive(Default)]
 pub(super) struct Wakes {
     keys: Vec<u64>,
-    /// By slot: the generation that is in `keys`, 0 for none. So the list is never longer than the
-    /// number of slots, however much is published while the thread is busy.
+    /// By slot: the latest generation that is in `keys`, 0 for none. So the list is hardly longer
+    /// than the number of slots, however much is published while the thread is busy.
     marks: Vec<u32>,
 }
 
@@ -155,12 +155,22 @@ impl Mailbox {
         }
     }
 
-    /// The thread ends: what has arrived too late is given back.
+    /// The thread ends, or has ended: what has arrived too late is given back.
     pub(super) fn end(&self) -> Vec<Arrival> {
         let mut state = self.state.lock();
         state.ended = true;
         self.slots.store(0, Ordering::Relaxed);
         mem::take(&mut state.arrivals)
+    }
+}
+
+/// Whoever reads the mailbox. With it the mailbox ends, even if its thread panics: nobody would
+/// ever look after what arrives later.
+pub(super) struct Reader(pub(super) Arc<Mailbox>);
+
+impl Drop for Reader {
+    fn drop(&mut self) {
+        drop(self.0.end());
     }
 }
 
@@ -174,7 +184,8 @@ impl Wakes {
             self.marks.resize(slots as usize, 0);
         }
         let mark = &mut self.marks[slot as usize];
-        if *mark != generation {
+        // An earlier one than the mark's is gone.
+        if *mark < generation {
             *mark = generation;
             self.keys.push(key);
         }
@@ -248,7 +259,7 @@ mod tests {
         let waker = Waker(mailbox.clone());
         let (a, b, b_next) = (key_of(1, 1), key_of(3, 1), key_of(3, 2));
         waker.wake(&[a, b, a]);
-        waker.wake(&[b_next, a, key_of(4, 1), u64::MAX]);
+        waker.wake(&[b_next, a, key_of(4, 1), u64::MAX, b, b_next]);
         let mut wakes = Wakes::default();
         mailbox.take_wakes(&mut wakes);
         assert_eq!(wakes.keys(), [a, b, b_next]);

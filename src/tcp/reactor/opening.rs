@@ -19,6 +19,7 @@ use super::service::{CloseReason, Refuse, Service};
 use super::slab::slot_of;
 use super::stream::Stream;
 use super::thread::Thread;
+use super::wheel::ticks_in;
 use crate::tcp::Address;
 use crate::tcp::listener::StreamOptions;
 
@@ -105,7 +106,7 @@ impl<S: Service> Thread<S> {
         let mut outcome = Ok(());
         if pending {
             entry.core.phase = Phase::Connecting;
-            entry.core.close_deadline = self.ctx.ticks.due(self.ctx.now + timeout);
+            entry.core.close_deadline = self.ctx.tick + ticks_in(timeout).max(1);
         } else {
             outcome = self.begin_opening(&mut entry);
         }

@@ -4,6 +4,7 @@ use std::fmt;
 use std::io;
 
 use super::io::Io;
+use super::stream::LayerPanicked;
 use super::turn::Turn;
 
 /// Gets every event of the connections of one I/O thread.
@@ -17,7 +18,9 @@ use super::turn::Turn;
 ///
 /// For each connection: [`open`](Self::open); any number of the others; [`closed`](Self::closed)
 /// exactly once. After `close_when_flushed` or `abort` only `closed` follows. If a callback panics,
-/// its connection is closed with [`CloseReason::Panic`] and the thread goes on.
+/// its connection is closed with [`CloseReason::Panic`] and the thread goes on; `closed` is called
+/// next, before any other callback (for one in [`Turn::with`], when `turn_ended` returns), so that
+/// a service can tidy up what its connections share.
 pub trait Service: Send + 'static {
     /// State of one connection.
     type Conn: Send;
@@ -115,7 +118,7 @@ pub enum CloseReason {
     Refused,
     /// It was not connected, or the steps before it is opened were not done, in time.
     OpenTimeout,
-    /// The service panicked in a callback for this connection.
+    /// The service panicked in a callback for this connection, or its layer did.
     Panic,
     /// The reactor was stopped, and its deadline came first.
     Shutdown,
@@ -123,7 +126,14 @@ pub enum CloseReason {
 
 impl CloseReason {
     pub(super) fn of(error: &io::Error) -> Self {
-        Self::Failed(error.kind())
+        let panicked = error
+            .get_ref()
+            .is_some_and(|inner| inner.is::<LayerPanicked>());
+        if panicked {
+            Self::Panic
+        } else {
+            Self::Failed(error.kind())
+        }
     }
 
     /// Whether the peer should be told by a reset that it has not got everything.

@@ -1,8 +1,11 @@
 //! A connection's socket, and what may lie between it and the service.
 
+use std::error::Error;
+use std::fmt;
 use std::io::{self, IoSlice, Read, Write};
 use std::mem;
 use std::net::Shutdown;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use socket2::Socket;
 
@@ -12,7 +15,8 @@ use super::poll::Source;
 /// Something between the socket and the service that changes the bytes on their way, as TLS does.
 ///
 /// All calls must return at once; [`io::ErrorKind::WouldBlock`] says that the socket has no more to
-/// give, or takes no more.
+/// give, or takes no more. Any other error ends the connection, and so does a panic of a call that
+/// is given the [`Wire`]; the questions must not panic.
 pub trait Layer: Send {
     /// Reads what has arrived, transformed. 0 is the orderly end of the peer's stream.
     fn read(&mut self, wire: &mut Wire<'_>, buffer: &mut [u8]) -> io::Result<usize>;
@@ -112,17 +116,36 @@ struct Layered {
 }
 
 impl Layered {
-    /// The layer, and the socket as it may see it.
-    fn split<'a>(&'a mut self, socket: &'a Socket) -> (&'a mut dyn Layer, Wire<'a>) {
-        let wire = Wire {
+    /// Calls the layer with the socket as it may see it. If it panics, that is an error, which
+    /// ends the connection.
+    fn call<R>(
+        &mut self,
+        socket: &Socket,
+        work: impl FnOnce(&mut dyn Layer, &mut Wire<'_>) -> io::Result<R>,
+    ) -> io::Result<R> {
+        let mut wire = Wire {
             socket,
             early: &mut self.early,
             before: &mut self.before,
             sent: &mut self.sent,
         };
-        (&mut *self.layer, wire)
+        let layer = &mut *self.layer;
+        catch_unwind(AssertUnwindSafe(|| work(layer, &mut wire)))
+            .unwrap_or_else(|_| Err(io::Error::other(LayerPanicked)))
     }
 }
+
+/// What a panic of a layer is turned into; its connection ends with `CloseReason::Panic`.
+#[derive(Debug)]
+pub(super) struct LayerPanicked;
+
+impl fmt::Display for LayerPanicked {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a layer panicked")
+    }
+}
+
+impl Error for LayerPanicked {}
 
 impl Stream {
     pub(super) fn new(source: Source) -> Self {
@@ -190,8 +213,7 @@ impl Stream {
         match self.layered.as_deref_mut() {
             None => receive(self.source.socket(), buffer),
             Some(layered) => {
-                let (layer, mut wire) = layered.split(self.source.socket());
-                layer.read(&mut wire, buffer)
+                layered.call(self.source.socket(), |layer, wire| layer.read(wire, buffer))
             }
         }
     }
@@ -200,8 +222,7 @@ impl Stream {
         match self.layered.as_deref_mut() {
             None => send(self.source.socket(), bytes),
             Some(layered) => {
-                let (layer, mut wire) = layered.split(self.source.socket());
-                layer.write(&mut wire, bytes)
+                layered.call(self.source.socket(), |layer, wire| layer.write(wire, bytes))
             }
         }
     }
@@ -225,11 +246,10 @@ impl Stream {
     pub(super) fn flush(&mut self) -> io::Result<()> {
         match self.layered.as_deref_mut() {
             None => Ok(()),
-            Some(layered) => {
-                let (layer, mut wire) = layered.split(self.source.socket());
+            Some(layered) => layered.call(self.source.socket(), |layer, wire| {
                 wire.send_before()?;
-                layer.flush(&mut wire)
-            }
+                layer.flush(wire)
+            }),
         }
     }
 
@@ -237,10 +257,7 @@ impl Stream {
     pub(super) fn finish(&mut self) -> io::Result<()> {
         match self.layered.as_deref_mut() {
             None => Ok(()),
-            Some(layered) => {
-                let (layer, mut wire) = layered.split(self.source.socket());
-                layer.finish(&mut wire)
-            }
+            Some(layered) => layered.call(self.source.socket(), |layer, wire| layer.finish(wire)),
         }
     }
 

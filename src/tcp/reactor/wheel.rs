@@ -36,10 +36,18 @@ impl Ticks {
         (since.as_secs() * 1000 + Tick::from(part)).max(1)
     }
 
-    /// How long from `now` until `tick` is reached.
+    /// How long from `now` until `tick` is reached; [`Duration::MAX`] if no clock can show it.
     pub(super) fn until(&self, tick: Tick, now: Instant) -> Duration {
-        (self.epoch + Duration::from_millis(tick)).saturating_duration_since(now)
+        let at = self.epoch.checked_add(Duration::from_millis(tick));
+        at.map_or(Duration::MAX, |at| at.saturating_duration_since(now))
     }
+}
+
+/// How many ticks a time takes, rounded up, so that a short time is not taken for none. Always so
+/// few that they can be added to the tick that has been reached.
+pub(super) fn ticks_in(time: Duration) -> Tick {
+    let ticks = time.as_nanos().div_ceil(1_000_000);
+    Tick::try_from(ticks).map_or(FOREVER, |ticks| ticks.min(FOREVER))
 }
 
 /// The wheel. Level `n` has 64 buckets of 64^n ticks each.
@@ -196,6 +204,8 @@ impl Link {
     };
 }
 
+/// 146 million years.
+const FOREVER: Tick = Tick::MAX / 4;
 const BITS: usize = 6;
 const BUCKETS: usize = 1 << BITS;
 /// 64^5 ms are 12 days.

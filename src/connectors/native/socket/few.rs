@@ -50,10 +50,14 @@ impl<T> Few<T> {
 
     /// Puts the first so many items at the end.
     pub(super) fn rotate(&mut self, count: usize) {
-        for _ in 0..count {
-            let first = self.remove(0);
-            first.into_iter().for_each(|item| self.push(item));
-        }
+        let Some(first) = self.first.take() else {
+            return;
+        };
+        // One move of all of them, however many: a client may have thousands.
+        self.more.insert(0, first);
+        let count = count % self.more.len();
+        self.more.rotate_left(count);
+        self.first = Some(self.more.remove(0));
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = &T> {
@@ -82,6 +86,10 @@ mod tests {
         assert_eq!(few.get_mut(0), Some(&mut 0));
         few.rotate(2);
         assert_eq!(few.iter().copied().collect::<Vec<_>>(), [2, 3, 4, 0, 1]);
+        few.rotate(9);
+        few.rotate(0);
+        assert_eq!(few.iter().copied().collect::<Vec<_>>(), [1, 2, 3, 4, 0]);
+        few.rotate(1);
         assert_eq!(
             (few.remove(0), few.remove(1), few.remove(2)),
             (Some(2), Some(4), Some(1))

@@ -137,6 +137,11 @@ impl Sockets {
         self.shared.sockets.sub(1);
     }
 
+    /// Drops what was put together and not sent.
+    pub(in crate::connectors::native) fn forget(&mut self) {
+        self.writer.forget();
+    }
+
     /// Takes frames from the input and executes them. Returns how many bytes were taken.
     fn read(&mut self, socket: &mut Socket, io: &mut Io<'_>, input: &[u8]) -> usize {
         let mut scratch = mem::take(&mut self.scratch);
@@ -146,6 +151,9 @@ impl Sockets {
                 self.writer.send(socket, io);
             }
             if io.pending_write() > 0 || socket.working || io.is_closing() {
+                // What it waits for may have come before `advance` looks: no event follows then,
+                // and only to resume a pause makes the rest be offered again.
+                io.pause_input();
                 break;
             }
             if frames == FRAMES_PER_TURN {
@@ -158,15 +166,14 @@ impl Sockets {
                 Ok(decoded) => {
                     at += decoded.taken;
                     frames += 1;
+                    // A control frame may have come behind the beginning.
+                    if !inside && socket.decoder.is_inside() {
+                        socket.begin(io.now());
+                        io.set_timer(Some(socket.deadline(&self.limits)));
+                    }
                     match decoded.event {
                         Some(event) => self.handle(socket, io, event),
-                        None => {
-                            if !inside && socket.decoder.is_inside() {
-                                socket.begin(io.now());
-                                io.set_timer(Some(socket.deadline(&self.limits)));
-                            }
-                            break;
-                        }
+                        None => break,
                     }
                 }
                 Err(failure) => socket.close(failure.code(), failure.reason()),
@@ -283,6 +290,7 @@ impl Sockets {
                 Err(ended) => {
                     drop(socket.sessions.remove(at));
                     socket.answers = true;
+                    socket.strays = true;
                     socket.lose(ended, io.now());
                     if let Some(notice) = ended.notice() {
                         self.writer.add_array(notice.as_bytes());
@@ -293,13 +301,13 @@ impl Sockets {
         false
     }
 
-    /// Looks whether frames that were not answered can be now. Returns whether there may be more
-    /// than fits.
+    /// Looks whether frames that were not answered can be now. Returns whether there may be more:
+    /// than fits, or for sessions that have come with the answers.
     fn collect_answers(&mut self, socket: &mut Socket, io: &mut Io<'_>) -> bool {
         if !socket.may_have_answers() {
             return false;
         }
-        let mut at = 0;
+        let (mut at, sessions) = (0, socket.sessions.len());
         while at < socket.pending.len() {
             if self.writer.is_pressing() {
                 socket.answers = true;
@@ -317,7 +325,8 @@ impl Sockets {
         }
         socket.answers = false;
         socket.working = socket.pending.iter().any(|exchange| !exchange.is_held());
-        false
+        socket.strays &= !socket.pending.is_empty();
+        socket.sessions.len() > sessions
     }
 
     fn answer(&mut self, socket: &mut Socket, io: &mut Io<'_>, mut answer: Answer) {

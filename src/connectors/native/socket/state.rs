@@ -21,6 +21,9 @@ pub(in crate::connectors::native) struct Socket {
     pub(super) answers: bool,
     /// User code is at work on one of them: what comes behind it has to wait.
     pub(super) working: bool,
+    /// The session of a held connect may not be among `sessions` any more: every wake may be for
+    /// that connect.
+    pub(super) strays: bool,
     /// The messages of answers in what the kernel has not taken.
     pub(super) unsent: Vec<Flight>,
     /// The last that is to be written.
@@ -77,6 +80,7 @@ impl Socket {
             pending: Vec::new(),
             answers: false,
             working: false,
+            strays: false,
             unsent: Vec::new(),
             closing: None,
             heard: now,
@@ -120,7 +124,8 @@ impl Socket {
 
     /// Whether a look at the pending frames may bring answers.
     pub(super) fn may_have_answers(&self) -> bool {
-        self.answers || self.working || self.pending.len() > self.sessions.len()
+        let alone = self.pending.len() > self.sessions.len();
+        self.answers || self.working || self.strays || alone
     }
 
     /// Whether what the kernel has not taken is wanted elsewhere.

@@ -100,6 +100,13 @@ impl Writer {
         }
     }
 
+    /// Drops what was added and not sent.
+    pub(super) fn forget(&mut self) {
+        self.ready.clear();
+        self.messages.clear();
+        self.flights.clear();
+    }
+
     fn add_messages(&mut self) {
         for message in self.messages.drain(..) {
             self.ready.extend_from_slice(message.frame());

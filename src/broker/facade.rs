@@ -254,6 +254,7 @@ impl Broker {
     }
 
     /// Sessions, and bytes in queues. Cheap, however many there are.
+    #[cfg(feature = "cli")]
     pub(crate) fn volume(&self) -> (usize, usize) {
         (self.core.registry.len(), self.core.load.bytes())
     }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::connector::Connector;
-use super::{Parts, Server};
+use super::Parts;
 use crate::broker::BrokerStats;
 use crate::ops::{Family, FamilyKind, Snapshot};
 
@@ -50,7 +50,8 @@ impl Parts {
     }
 }
 
-impl Server {
+#[cfg(feature = "cli")]
+impl super::Server {
     /// A measure of the memory that clients and messages take, in about KiB. Cheap.
     pub(crate) fn in_use(&self) -> u64 {
         let connector = self.parts.connector.lock();

@@ -147,7 +147,8 @@ impl Handle {
     }
 
     /// Posts a message. `Ok` means that it was accepted, in order; what becomes of it then is told
-    /// by [`Event::Undelivered`] and [`Event::Rejected`], if it is not handled. Blocks while too
+    /// by [`Event::Undelivered`](crate::link::Event::Undelivered) and
+    /// [`Event::Rejected`](crate::link::Event::Rejected), if it is not handled. Blocks while too
     /// much waits for the receiver, for up to 10 s; see [`post_with`](Self::post_with).
     ///
     /// # Errors

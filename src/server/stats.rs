@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use super::connector::Connector;
 use super::Parts;
+use super::connector::Connector;
 use crate::broker::BrokerStats;
 use crate::ops::{Family, FamilyKind, Snapshot};
 

@@ -10,7 +10,8 @@ mod link_worker;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::path::PathBuf;
-use std::time::Duration;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use bayeux::bridge::{Bridge, Judgement, Remote, Request};
 use bayeux::broker::{Access, ServiceCall, ServiceReply};
@@ -361,6 +362,46 @@ fn processes_that_share_a_service_have_it_in_turn() {
     drop(one);
     eventually("one is left", || owners() == 1);
     assert_eq!(answers(), ["second"; 4], "nobody notices");
+}
+
+#[test]
+fn processes_that_stop_reading_hold_up_no_services() {
+    let key = KeyFile::new("stuck");
+    let service = |_: &ServiceCall<'_>| Ok(vec![ServiceReply::data(&json!({"echo": "hello"}))?]);
+    let builder = Server::builder().service("/service/echo", Access::Sessions, service);
+    let (server, address) = start(builder, &key, None);
+    let gate = Arc::new(Mutex::new(()));
+    let closed = gate.lock().unwrap();
+    // One for each thread that services have.
+    let threads = Config::default().workers.div_ceil(2);
+    let before = server.broker().stats().subscriptions;
+    let stuck: Vec<_> = (0..threads)
+        .map(|n| {
+            let (node, remote) = remote(&format!("stuck{n}"), &address);
+            let gate = Arc::clone(&gate);
+            remote.subscribe("/busy", move |_, _| drop(gate.lock()));
+            (node, remote)
+        })
+        .collect();
+    eventually("they are subscribed", || {
+        server.broker().stats().subscriptions == before + threads as u64
+    });
+    let publisher = server.local_client();
+    let client = client(&server);
+    // Until they take no more, and further; others wait once for what is tried at first.
+    let mut waits = Vec::new();
+    for n in 0..300 {
+        for _ in 0..100 {
+            publisher.publish("/busy", &n).unwrap();
+        }
+        let begun = Instant::now();
+        assert!(is_echo(&echo(&server, &client)));
+        waits.push(begun.elapsed());
+    }
+    let long = waits.iter().filter(|wait| wait.as_millis() > 500).count();
+    assert!(long < 4, "{waits:?}");
+    drop(closed);
+    drop(stuck);
 }
 
 #[test]

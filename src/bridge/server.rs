@@ -14,12 +14,13 @@ use super::services::Services;
 use crate::broker::{Broker, LocalClient, LocalSubscription, WeakBroker};
 use crate::link::{
     Absent, Event, Export, ExportError, Fault, FaultKind, Full, Handle, Message, Methods, NodeId,
-    Observing, PostOptions,
+    Observing, PostError, PostOptions,
 };
 use crate::protocol::{ClientId, Publication};
 
 /// How long a message waits for room on its way to a linked process. Meanwhile the next ones wait
-/// in the queue of its local client, which drops the oldest when it is full.
+/// in the queue of its local client. They do not wait after it, until there is room: a process that
+/// has stopped reading would keep worker threads from others.
 const PATIENCE: Duration = Duration::from_secs(1);
 
 /// A server that linked processes take part in. Dropping it ends that.
@@ -187,20 +188,18 @@ impl Guests {
         if guest.subscriptions.lock().contains_key(&pattern) {
             return Ok(());
         }
-        let (node, to, subscription) = (self.node.clone(), address(&name), pattern.clone());
+        let mut courier = Courier {
+            node: self.node.clone(),
+            to: address(&name),
+            lost: 0,
+        };
+        let subscription = pattern.clone();
         let deliver = move |publication: &Arc<Publication>| {
-            let delivered = Delivered {
+            courier.deliver(&Delivered {
                 subscription: &subscription,
                 channel: publication.channel().as_str(),
                 data: raw(Some(publication.data())),
-            };
-            let options = PostOptions {
-                absent: Absent::Fail,
-                full: Full::Block(PATIENCE),
-            };
-            if let Err(error) = node.post_with(options, &to, "message", &delivered) {
-                log::warn!("a message for {to} is lost: {error}");
-            }
+            });
         };
         let new = guest
             .client
@@ -240,6 +239,41 @@ impl Guests {
             .as_mut()
             .and_then(|clients| clients.remove(name));
         drop(guest);
+    }
+}
+
+/// Brings the messages of a subscription to a linked process.
+struct Courier {
+    node: Handle,
+    to: String,
+    /// Messages that found no room since one did.
+    lost: u64,
+}
+
+impl Courier {
+    fn deliver(&mut self, delivered: &Delivered<'_>) {
+        let options = PostOptions {
+            absent: Absent::Fail,
+            full: match self.lost {
+                0 => Full::Block(PATIENCE),
+                _ => Full::Fail,
+            },
+        };
+        let to = &self.to;
+        match self.node.post_with(options, to, "message", delivered) {
+            Ok(()) if self.lost > 0 => {
+                log::warn!("{to} reads again; messages lost: {}", self.lost);
+                self.lost = 0;
+            }
+            Ok(()) => {}
+            Err(PostError::Full) => {
+                if self.lost == 0 {
+                    log::warn!("{to} does not read; its messages are lost until it does");
+                }
+                self.lost += 1;
+            }
+            Err(error) => log::warn!("a message for {to} is lost: {error}"),
+        }
     }
 }
 

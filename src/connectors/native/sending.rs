@@ -13,9 +13,13 @@ use crate::http::{Body, CONTINUE, DateCache};
 use crate::tcp::reactor::Io;
 use crate::transport::Outlet;
 
-/// From this many bytes on, what is ready is sent before more is added. Also the size of the pieces
-/// in which files are read.
+/// From this many bytes on, what is ready is sent before more is added. Files up to this length, as
+/// those of pages are, are sent in one piece.
 const PIECE: usize = 64 << 10;
+
+/// Longer files are read in pieces of so many bytes, one for each connection in a turn: hundreds of
+/// connections may have one in the same turn, and others wait for its end.
+const FILE_PIECE: usize = 16 << 10;
 
 /// The buffer is given back when a response has made it larger than this.
 const KEPT_CAPACITY: usize = 64 << 10;
@@ -167,7 +171,11 @@ impl Sender {
     /// Adds the next piece of a file, and leaves the rest with the connection.
     fn add_piece(&mut self, conn: &mut Connection, io: &mut Io<'_>, mut file: Body) {
         let before = self.ready.len();
-        self.ready.resize(before + PIECE, 0);
+        let piece = match file.len() {
+            rest if rest <= PIECE as u64 => rest as usize,
+            _ => FILE_PIECE,
+        };
+        self.ready.resize(before + piece, 0);
         let read = file.read(&mut self.ready[before..]);
         self.ready
             .truncate(before + read.as_ref().copied().unwrap_or(0));

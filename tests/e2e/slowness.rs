@@ -60,6 +60,7 @@ pub(crate) fn a_reader_that_stops(on: On) {
     let mut connection = world.connection();
     let poll = a.signed(&json!({"channel": "/meta/connect"})).to_string();
     connection.send(super::harness::post_bytes("", &poll).repeat(20));
+    world.until("its request is there", |stats| stats.connections == 3);
     world.until("the connection is given up", |stats| stats.connections <= 2);
     let items = post_on(
         &mut world.connection(),

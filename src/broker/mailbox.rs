@@ -268,7 +268,7 @@ impl Shared {
 
     /// Keeps a message for `recv_timeout`, bounded like the session's queue.
     fn keep(&self, core: &Core, inbox: &mut Queue, message: &Arc<Publication>) {
-        let pushed = inbox.push(message, &core.local_queue, || false);
+        let pushed = inbox.push(message, &core.local_queue, || true);
         core.counters
             .mine()
             .dropped_oldest

@@ -159,7 +159,8 @@ pub(crate) struct Queue {
 }
 
 impl Queue {
-    /// Adds a message. Only if it does not fit, `stalls` is asked whether the flight has stalled.
+    /// Adds a message. Only if it does not fit, `stalls` is asked whether the flight has
+    /// stalled, or there is none.
     pub(crate) fn push(
         &mut self,
         item: &Arc<Publication>,
@@ -169,23 +170,27 @@ impl Queue {
         let size = item.json().len();
         let mut pushed = Pushed::alone(Outcome::Queued);
         if !fits(self.len(), self.bytes(), size, limits) {
+            let refused = match limits.overflow {
+                Overflow::Disconnect => Some(Outcome::Overflowed),
+                Overflow::DropNewest => Some(Outcome::Refused),
+                Overflow::DropOldest => None,
+            };
+            let stalled = stalls();
+            if let (true, Some(outcome)) = (stalled, refused) {
+                return Pushed::alone(outcome);
+            }
             let (messages, bytes) = self.in_flight();
             // What leaves just now counts as gone.
-            let leaving = if stalls() { (0, 0) } else { (messages, bytes) };
+            let leaving = if stalled { (0, 0) } else { (messages, bytes) };
             let fits = |messages: usize, bytes: usize| {
                 fits(messages - leaving.0, bytes - leaving.1, size, limits)
             };
-            match limits.overflow {
-                _ if fits(self.len(), self.bytes()) => {}
-                Overflow::Disconnect => return Pushed::alone(Outcome::Overflowed),
-                Overflow::DropNewest => return Pushed::alone(Outcome::Refused),
-                // What is being written cannot make room.
-                Overflow::DropOldest if !fits(messages, bytes) => {
-                    return Pushed::alone(Outcome::Refused);
-                }
-                Overflow::DropOldest => {}
-            }
             while !fits(self.len(), self.bytes()) {
+                // What is being written cannot make room.
+                let refused = refused.or((!fits(messages, bytes)).then_some(Outcome::Refused));
+                if let Some(outcome) = refused {
+                    return Pushed::alone(outcome);
+                }
                 let old = self
                     .items
                     .remove(messages)

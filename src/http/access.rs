@@ -11,19 +11,22 @@ use std::io::{self, Write};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::thread::{Builder, JoinHandle};
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use crossbeam_channel::{Receiver, Sender, TrySendError};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError};
 
 use super::proxies::Caller;
 use super::request::RequestHead;
 use crate::clock::Clock;
 use crate::counters::Counter;
 
-/// Writes the lines. Dropping it writes what waits.
+/// Writes the lines. Dropping it writes what waits, for two seconds at the most: a writer may hang,
+/// as the other end of a pipe does that is not read.
 pub struct AccessLog {
     lines: Option<Sender<Line>>,
     writer: Option<JoinHandle<()>>,
+    /// Closed when the writer has ended.
+    ended: Receiver<()>,
     dropped: Counter,
 }
 
@@ -61,10 +64,15 @@ impl AccessLog {
     pub fn start(writer: impl Write + Send + 'static) -> io::Result<Self> {
         let (lines, queue) = crossbeam_channel::bounded(QUEUE);
         let thread = Builder::new().name("bayeux-access".to_owned());
-        let writer = thread.spawn(move || write_all(&queue, writer))?;
+        let (end, ended) = crossbeam_channel::bounded(0);
+        let writer = thread.spawn(move || {
+            let _end: Sender<()> = end;
+            write_all(&queue, writer);
+        })?;
         Ok(Self {
             lines: Some(lines),
             writer: Some(writer),
+            ended,
             dropped: Counter::default(),
         })
     }
@@ -85,6 +93,10 @@ impl AccessLog {
 impl Drop for AccessLog {
     fn drop(&mut self) {
         self.lines = None;
+        if self.ended.recv_timeout(LAST) == Err(RecvTimeoutError::Timeout) {
+            log::warn!("the access log is not written to its end: its writer hangs");
+            return;
+        }
         if self
             .writer
             .take()
@@ -245,6 +257,8 @@ impl fmt::Display for Stamp {
     }
 }
 
+/// How long the end of the log may take.
+const LAST: Duration = Duration::from_secs(2);
 /// Lines that wait for the writer at the most.
 const QUEUE: usize = 16_384;
 /// Bytes that are put together for one write.
@@ -256,8 +270,6 @@ const PATH: usize = 1024;
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use parking_lot::Mutex;
 
     use super::*;
@@ -387,7 +399,8 @@ mod tests {
             "{}",
             log.dropped()
         );
-        drop(go);
+        // Nor does it keep the log from ending.
         drop(log);
+        drop(go);
     }
 }

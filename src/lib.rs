@@ -60,8 +60,9 @@ pub mod tcp;
 pub mod transport;
 
 pub use broker::{
-    Access, Broker, Decision, Delivery, Event, Flags, LocalClient, LocalError, LocalSubscription,
-    Passage, Policy, Question, Service, ServiceCall, ServiceError, ServiceReply, Verdict,
+    Access, Broker, Decision, Delivery, Event, EventKind, Flags, LocalClient, LocalError,
+    LocalSubscription, Passage, Policy, Question, Service, ServiceCall, ServiceError, ServiceReply,
+    Verdict,
 };
 pub use config::Config;
 pub use server::{Server, ServerBuilder, ServerStats, StartError};

@@ -13,8 +13,8 @@ use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
 
 use bayeux::broker::{
-    Access, Action, BrokerConfig, Client, Decision, Event, Gone, LocalError, Passage, Principal,
-    Question, Verdict,
+    Access, Action, BrokerConfig, Client, Decision, Event, EventKind, Gone, LocalError, Passage,
+    Principal, Question, Verdict,
 };
 use bayeux::protocol::{ClientId, Publication, Publisher};
 use bayeux::{ServiceCall, ServiceReply};
@@ -272,6 +272,39 @@ fn a_silent_subscription_is_one_that_receives_nothing() {
     assert_eq!(world.broker.stats().queued_bytes, 0);
     drop(silent);
     assert_eq!(world.broker.publish("/x/z", &4).unwrap(), 0);
+}
+
+#[test]
+fn observers_are_told_of_the_kinds_they_asked_for() {
+    let world = World::new(BrokerConfig::default());
+    let (told, events) = mpsc::channel();
+    for kinds in [
+        &[EventKind::Published, EventKind::Disconnected][..],
+        &[EventKind::Subscribed],
+        &[],
+    ] {
+        let told = told.clone();
+        world.broker.add_observer_of(kinds.to_vec(), move |event| {
+            told.send((kinds.len(), event.kind())).unwrap_or_default();
+        });
+    }
+    let bot = world.broker.local_client();
+    let subscription = bot.subscribe_queue("/x").unwrap();
+    world.broker.publish("/x", &1).unwrap();
+    world.broker.publish("/y", &1).unwrap();
+    drop((subscription, bot));
+    let mut seen: Vec<_> = (0..4).map(|_| events.recv_timeout(SOON).unwrap()).collect();
+    // Each is told in order; between two there is none.
+    seen.sort_by_key(|(observer, _)| *observer);
+    let expected = [
+        (1, EventKind::Subscribed),
+        (2, EventKind::Published),
+        (2, EventKind::Published),
+        (2, EventKind::Disconnected),
+    ];
+    assert_eq!(seen, expected);
+    drop(world);
+    assert_eq!(events.iter().next(), None);
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use super::config::BrokerConfig;
-use super::events::{Client, Event, Observers};
+use super::events::{Client, Event, EventKind, Observers};
 use super::filter::{self, Filter, Filters};
 use super::held::{Browser, HeldCounts};
 use super::listeners::Listeners;
@@ -156,9 +156,10 @@ impl Core {
         wakes: &mut Wakes,
     ) -> usize {
         self.counters.mine().published.one();
-        self.observers.tell(&self.servants, || Event::Published {
-            publication: Arc::clone(item),
-        });
+        self.observers
+            .tell(&self.servants, EventKind::Published, || Event::Published {
+                publication: Arc::clone(item),
+            });
         let receivers = self.table.receivers(item.channel());
         let silent = if self.config.broadcast_to_publisher {
             std::ptr::null()
@@ -260,10 +261,11 @@ impl Core {
                 _ => LocalError::UnknownClient,
             });
         }
-        self.observers.tell(&self.servants, || Event::Pushed {
-            client,
-            publication,
-        });
+        self.observers
+            .tell(&self.servants, EventKind::Pushed, || Event::Pushed {
+                client,
+                publication,
+            });
         Ok(())
     }
 
@@ -369,13 +371,18 @@ impl Core {
         for pattern in subscriptions.drain() {
             self.table.remove(&pattern, session.number());
             self.observers
-                .tell(&self.servants, || Event::Unsubscribed { client, pattern });
+                .tell(&self.servants, EventKind::Unsubscribed, || {
+                    Event::Unsubscribed { client, pattern }
+                });
         }
         drop(subscriptions);
-        self.observers.tell(&self.servants, || Event::Disconnected {
-            client,
-            reason: gone,
-        });
+        self.observers
+            .tell(&self.servants, EventKind::Disconnected, || {
+                Event::Disconnected {
+                    client,
+                    reason: gone,
+                }
+            });
         for link in links.into_iter().flatten() {
             link.outlet.wake(&[link.key]);
         }

@@ -1,7 +1,7 @@
 //! What observers are told: six kinds of events, bounded, and never in the way of the server.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU8, Ordering};
 
 use parking_lot::RwLock;
 
@@ -84,9 +84,59 @@ pub enum Event {
     },
 }
 
+/// Which of the six an [`Event`] is: what an observer asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum EventKind {
+    /// [`Event::Connected`].
+    Connected,
+    /// [`Event::Disconnected`].
+    Disconnected,
+    /// [`Event::Subscribed`].
+    Subscribed,
+    /// [`Event::Unsubscribed`].
+    Unsubscribed,
+    /// [`Event::Published`].
+    Published,
+    /// [`Event::Pushed`].
+    Pushed,
+}
+
+impl EventKind {
+    /// All of them.
+    pub const ALL: [Self; 6] = [
+        Self::Connected,
+        Self::Disconnected,
+        Self::Subscribed,
+        Self::Unsubscribed,
+        Self::Published,
+        Self::Pushed,
+    ];
+
+    fn bit(self) -> u8 {
+        1 << self as u8
+    }
+}
+
+impl Event {
+    /// Which kind it is.
+    pub fn kind(&self) -> EventKind {
+        match self {
+            Self::Connected { .. } => EventKind::Connected,
+            Self::Disconnected { .. } => EventKind::Disconnected,
+            Self::Subscribed { .. } => EventKind::Subscribed,
+            Self::Unsubscribed { .. } => EventKind::Unsubscribed,
+            Self::Published { .. } => EventKind::Published,
+            Self::Pushed { .. } => EventKind::Pushed,
+        }
+    }
+}
+
 type Callback = Box<dyn Fn(&Event) + Send + Sync>;
 
 struct Observer {
+    /// The bits of the kinds that it is told of.
+    kinds: u8,
     callback: Callback,
     inbox: Inbox<Event>,
 }
@@ -98,31 +148,40 @@ const TURN: usize = 64;
 
 #[derive(Default)]
 pub(crate) struct Observers {
-    some: AtomicBool,
+    /// The bits of the kinds that anybody is told of: what nobody asked for costs nothing more.
+    wanted: AtomicU8,
     list: RwLock<Arc<[Arc<Observer>]>>,
     /// Events that observers were too slow for.
     pub(crate) dropped: Counter,
 }
 
 impl Observers {
-    pub(crate) fn add(&self, callback: Callback) {
+    pub(crate) fn add(&self, kinds: impl IntoIterator<Item = EventKind>, callback: Callback) {
+        let kinds = kinds.into_iter().fold(0, |bits, kind| bits | kind.bit());
         let observer = Arc::new(Observer {
+            kinds,
             callback,
             inbox: Inbox::new(INBOX),
         });
         let mut list = self.list.write();
         *list = list.iter().cloned().chain([observer]).collect();
-        self.some.store(true, Ordering::Release);
+        self.wanted.fetch_or(kinds, Ordering::Release);
     }
 
-    /// Tells the observers, if there are any. Never blocks.
-    pub(crate) fn tell(&self, pool: &Arc<Pool<Job>>, event: impl FnOnce() -> Event) {
-        if !self.some.load(Ordering::Acquire) {
+    /// Tells those who asked for this kind of events, if anybody did. Never blocks.
+    pub(crate) fn tell(
+        &self,
+        pool: &Arc<Pool<Job>>,
+        kind: EventKind,
+        event: impl FnOnce() -> Event,
+    ) {
+        if self.wanted.load(Ordering::Acquire) & kind.bit() == 0 {
             return;
         }
         let list = Arc::clone(&self.list.read());
         let event = event();
-        for observer in list.iter() {
+        debug_assert_eq!(event.kind(), kind);
+        for observer in list.iter().filter(|each| each.kinds & kind.bit() != 0) {
             match observer.inbox.push(event.clone()) {
                 Ok(true) => run(pool, Arc::clone(observer)),
                 Ok(false) => {}

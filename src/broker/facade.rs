@@ -9,7 +9,7 @@ use serde::Serialize;
 use super::answer::Executed;
 use super::config::BrokerConfig;
 use super::core::{Core, Counters, Sender};
-use super::events::{Event, Observers};
+use super::events::{Event, EventKind, Observers};
 use super::filter::{Delivery, Filters, Passage};
 use super::held::HeldCounts;
 use super::listeners::Listeners;
@@ -216,7 +216,18 @@ impl Broker {
     /// Tells the observer what happens, in order, on a worker thread. It cannot hold up anything:
     /// events that it is too slow for are dropped and counted.
     pub fn add_observer(&self, observer: impl Fn(&Event) + Send + Sync + 'static) {
-        self.core.observers.add(Box::new(observer));
+        self.add_observer_of(EventKind::ALL, observer);
+    }
+
+    /// Like [`Broker::add_observer`], but it is told of events of these kinds only. Of what nobody
+    /// asked for nothing is made up: who does not ask for [`EventKind::Published`] costs a
+    /// publisher nothing.
+    pub fn add_observer_of(
+        &self,
+        kinds: impl IntoIterator<Item = EventKind>,
+        observer: impl Fn(&Event) + Send + Sync + 'static,
+    ) {
+        self.core.observers.add(kinds, Box::new(observer));
     }
 
     /// Runs user code on a worker thread. When the broker is being dropped it is dropped instead.

@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::core::{Core, client_of};
-use super::events::{Client, Event};
+use super::events::{Client, Event, EventKind};
 use super::mailbox::{Goes, Shared};
 use super::session::{Gone, Identity, Session, SessionSettings};
 use super::stream::Kind;
@@ -87,7 +87,10 @@ impl LocalClient {
         core.locals.add(number, &shared);
         let client = client_of(&session);
         core.observers
-            .tell(&core.servants, || Event::Connected { client, peer: None });
+            .tell(&core.servants, EventKind::Connected, || Event::Connected {
+                client,
+                peer: None,
+            });
         Self {
             core: Arc::clone(core),
             session,

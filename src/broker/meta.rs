@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::answer::AnswerStatus;
 use super::asking::Denied;
 use super::core::client_of;
-use super::events::Event;
+use super::events::{Event, EventKind};
 use super::flags::Flags;
 use super::held::{Full, HeldLimits, Place};
 use super::hold::{ConnectTerms, HeldConnect, SLOW_RETRY_MS};
@@ -179,7 +179,10 @@ impl Run<'_> {
         self.known = true;
         let (client, peer) = (client_of(&session), Some(self.peer));
         core.observers
-            .tell(&core.servants, || Event::Connected { client, peer });
+            .tell(&core.servants, EventKind::Connected, || Event::Connected {
+                client,
+                peer,
+            });
         session
     }
 

@@ -57,7 +57,7 @@ mod work;
 
 pub use answer::{Answer, AnswerStatus, Exchange, Executed, Flight};
 pub use config::BrokerConfig;
-pub use events::{Client, Event};
+pub use events::{Client, Event, EventKind};
 pub use facade::{Broker, BrokerStats, WeakBroker};
 pub use filter::{Delivery, Passage};
 pub use flags::Flags;

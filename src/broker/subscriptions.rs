@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use super::core::{Core, client_of};
-use super::events::Event;
+use super::events::{Event, EventKind};
 use super::meta::is_below;
 use super::session::Session;
 use crate::protocol::{ErrorText, Pattern, error};
@@ -42,7 +42,9 @@ impl Core {
             let client = client_of(session);
             let pattern = pattern.clone();
             self.observers
-                .tell(&self.servants, || Event::Subscribed { client, pattern });
+                .tell(&self.servants, EventKind::Subscribed, || {
+                    Event::Subscribed { client, pattern }
+                });
         }
         Ok(())
     }
@@ -61,7 +63,9 @@ impl Core {
                 let client = client_of(session);
                 let pattern = pattern.clone();
                 self.observers
-                    .tell(&self.servants, || Event::Unsubscribed { client, pattern });
+                    .tell(&self.servants, EventKind::Unsubscribed, || {
+                        Event::Unsubscribed { client, pattern }
+                    });
             }
         }
         before - subscriptions.len()

@@ -11,7 +11,9 @@ use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 
 use super::serve;
-use crate::broker::{Broker, Client, Event, LocalClient, LocalError, ServiceCall, ServiceReply};
+use crate::broker::{
+    Broker, Client, Event, EventKind, LocalClient, LocalError, ServiceCall, ServiceReply,
+};
 use crate::protocol::{ClientId, Publication, Publisher};
 
 /// The chat room of the demo.
@@ -152,7 +154,7 @@ impl Room {
 /// Whose session ends without a word is said to have left.
 fn say_goodbye_for_the_lost(broker: &Broker, room: Arc<Mutex<Room>>) {
     let weak = broker.downgrade();
-    broker.add_observer(move |event| {
+    broker.add_observer_of([EventKind::Disconnected], move |event| {
         let Event::Disconnected {
             client: Client::Remote(client),
             ..

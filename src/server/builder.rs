@@ -13,8 +13,8 @@ use super::linked::Linked;
 use super::tls::Tls;
 use super::{Parts, Server, linked, pages};
 use crate::broker::{
-    Access, Broker, BrokerConfig, Delivery, Event, Passage, Policy, Question, QueueLimits, Service,
-    Verdict,
+    Access, Broker, BrokerConfig, Delivery, Event, EventKind, Passage, Policy, Question,
+    QueueLimits, Service, Verdict,
 };
 use crate::clock::{Clock, SystemClock};
 use crate::config::{self, CallbackPolling, Config, ListenAddress};
@@ -110,6 +110,20 @@ impl ServerBuilder {
     pub fn observer(mut self, observer: impl Fn(&Event) + Send + Sync + 'static) -> Self {
         self.installs.push(Box::new(move |broker| {
             broker.add_observer(observer);
+            Ok(())
+        }));
+        self
+    }
+
+    /// An observer of some kinds of events; see [`Broker::add_observer_of`].
+    #[must_use]
+    pub fn observer_of(
+        mut self,
+        kinds: impl IntoIterator<Item = EventKind> + Send + 'static,
+        observer: impl Fn(&Event) + Send + Sync + 'static,
+    ) -> Self {
+        self.installs.push(Box::new(move |broker| {
+            broker.add_observer_of(kinds, observer);
             Ok(())
         }));
         self

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use polling::Events;
 use socket2::Socket;
 
 use super::accept_loop::Accepted;
@@ -14,7 +13,7 @@ use super::config::{AcceptErrorHook, AfterError, Config};
 use super::counters::AcceptCounters;
 use super::events::guarded;
 use super::mailbox::{Arrival, Mailbox};
-use super::poll::{Interest, Poll, Source};
+use super::poll::{Events, Interest, Poll, Source};
 use crate::clock::Clock;
 use crate::tcp::listener::Door;
 use crate::tcp::{Address, Listener};

@@ -5,11 +5,10 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
-use polling::Events;
-
 use super::config::Config;
 use super::connection::{Context, Entry, Limits, Phase};
 use super::mailbox::{Arrival, Command, Mailbox, Wakes};
+use super::poll::Events;
 use super::preconnect::Steps;
 use super::service::{CloseReason, Service};
 use super::slab::Slab;

@@ -370,7 +370,7 @@ fn a_call_can_be_given_up() {
 #[test]
 fn a_call_that_has_to_wait_for_room_takes_no_longer() {
     let (hub, address) = hub();
-    let (release, held) = channel();
+    let (release, held) = channel::<()>();
     let held = Mutex::new(held);
     let hold = move |_: &Message| {
         // The test may be over.
@@ -417,4 +417,18 @@ fn an_observer_can_be_ended() {
     node.observe(move |event| drop(tell.send(format!("{event:?}"))));
     node.export("b", adder()).unwrap().keep();
     assert!(seen(&told).contains("\"b\""));
+}
+
+#[test]
+fn limits_without_end_are_no_trouble() {
+    let mut config = config("boundless");
+    config.limits.max_message = usize::MAX;
+    config.limits.link_buffer = usize::MAX;
+    config.limits.window = u64::MAX;
+    let hub = Node::start(config).unwrap();
+    let address = hub.listen("127.0.0.1:0").unwrap()[0].to_string();
+    hub.export("adder", adder()).unwrap().keep();
+    let a = linked("a", &address);
+    assert!(a.wait_for("adder", LONG));
+    assert_eq!(a.call("adder", "add", &[1, 2], LONG), Ok(3));
 }

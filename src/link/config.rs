@@ -111,7 +111,7 @@ impl fmt::Debug for Config {
 /// Sizes and times of a node.
 #[derive(Clone, Debug)]
 pub struct Limits {
-    /// Longest message, event and arguments together, in bytes. Default 256 KiB.
+    /// Longest message, event and arguments together, in bytes. Default 256 KiB, at most 1 GiB.
     pub max_message: usize,
     /// Messages to one alias of one node that may be under way or wait. Default 4096.
     pub outbox_messages: usize,
@@ -122,14 +122,16 @@ pub struct Limits {
     pub inbox_messages: usize,
     /// Bytes that may wait for one handler. Default 64 MiB.
     pub inbox_bytes: usize,
-    /// Messages that one sender may have under way to one handler of this node. Default 1024.
+    /// Messages that one sender may have under way to one handler of this node. Default 1024, at
+    /// most 2^32.
     pub window: u64,
     /// Messages to all aliases that nobody exports yet. Default 4096.
     pub parked_messages: usize,
     /// Their bytes. Default 4 MiB.
     pub parked_bytes: usize,
-    /// Bytes that may wait for one link. Default 16 MiB. What is passed on for others is dropped at
-    /// half of it, and sent again by its origin; at all of it the link is cut.
+    /// Bytes that may wait for one link. Default 16 MiB, at most 1 GiB. What is passed on for
+    /// others is dropped at half of it, and sent again by its origin; at all of it the link is cut.
+    /// All that is known of other nodes, see [`max_known`](Self::max_known), may wait besides.
     pub link_buffer: usize,
     /// Aliases that this node may export. Default 2000.
     pub max_exports: usize,
@@ -191,8 +193,12 @@ impl Default for Limits {
     }
 }
 
+/// The most bytes of a message or for a link: the length of a frame has 32 bits.
+const MOST: usize = 1 << 30;
+
 impl Limits {
-    /// The same, with times that can be added to any time: what is longer is [`FOREVER`].
+    /// The same, with times that can be added to any time (what is longer is [`FOREVER`]), and
+    /// sizes whose sums fit into their numbers.
     pub(crate) fn bounded(mut self) -> Self {
         for time in [
             &mut self.hello_timeout,
@@ -205,6 +211,10 @@ impl Limits {
         ] {
             *time = (*time).min(FOREVER);
         }
+        for size in [&mut self.max_message, &mut self.link_buffer] {
+            *size = (*size).min(MOST);
+        }
+        self.window = self.window.min(1 << 32);
         self
     }
 

@@ -166,7 +166,7 @@ fn decoder(max: usize) -> LengthDelimited {
 }
 
 fn send(ctx: &mut Context<'_, LinkConnection>, bytes: &[u8]) {
-    // The write buffer holds all that the router may have; a closed connection needs nothing.
+    // The write buffer has no end; a closed connection needs nothing.
     if let Err(error) = ctx.send_bytes(bytes) {
         log::debug!("a link did not take its output: {error}");
     }

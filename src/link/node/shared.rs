@@ -46,7 +46,6 @@ struct State {
 impl Shared {
     pub(super) fn new(own: Own, limits: Limits, jobs: Sender<Job>) -> Self {
         let clock = SystemClock;
-        let limits = limits.bounded();
         let router = Router::new(own.id, &own.name, limits.clone(), clock.now());
         let state = State {
             router,

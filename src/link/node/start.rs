@@ -45,7 +45,8 @@ impl Node {
     ///
     /// # Errors
     /// If the name is not valid, or the system gives no threads or random numbers.
-    pub fn start(config: Config) -> io::Result<Self> {
+    pub fn start(mut config: Config) -> io::Result<Self> {
+        config.limits = config.limits.bounded();
         let id = NodeId::random().map_err(|error| io::Error::other(error.to_string()))?;
         let name = config
             .name
@@ -136,9 +137,9 @@ impl Node {
         ReactorConfig {
             name: name.to_owned(),
             threads: self.config.io_threads,
-            // All that the router may have for a link, on top of what is under way.
-            write_buffer: 4 * limits.link_buffer + limits.max_frame(),
-            input_buffer: 2 * limits.max_frame(),
+            // The router bounds what it has for a link.
+            write_buffer: usize::MAX,
+            input_buffer: limits.max_frame().saturating_mul(2),
             close_timeout: CLOSE,
             linger: LINGER,
             ..ReactorConfig::default()

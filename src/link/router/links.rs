@@ -185,6 +185,8 @@ impl Router {
 
     /// After something was appended to a link's output.
     pub(super) fn written(&mut self, link: LinkId) {
+        // All that is known of others may have to be told at once, however much it is.
+        let most = self.limits.link_buffer + self.length_of_known();
         let Some(entry) = self.links.get_mut(&link) else {
             return;
         };
@@ -192,7 +194,7 @@ impl Router {
         if !std::mem::replace(&mut entry.woken, true) {
             self.effects.wake.push(link);
         }
-        if entry.out.len() > self.limits.link_buffer && !entry.cut {
+        if entry.out.len() > most && !entry.cut {
             self.cut(link, LinkEnd::Overflow);
         }
     }

@@ -32,6 +32,9 @@ impl NodeEntry {
 /// The most that may be known of one node, in bytes. Every node takes frames of 1 MiB.
 const MAX_NODE: usize = (1 << 20) - 1024;
 
+/// More bytes than a state has around names, aliases and links.
+const STATE_FRAME: usize = 256;
+
 /// What a link counts for in the size of a node: its id as JSON.
 pub(super) const SIZE_OF_PEER: usize = 35;
 
@@ -47,6 +50,11 @@ impl Router {
         let before = self.nodes.get(&node).map_or(0, NodeEntry::size);
         let known = self.known.saturating_sub(before) + size;
         size < MAX_NODE && known <= self.limits.max_known
+    }
+
+    /// More bytes than frames with all that is known of other nodes have.
+    pub(super) fn length_of_known(&self) -> usize {
+        self.known + self.nodes.len() * STATE_FRAME
     }
 
     /// Remembers what is known of a node now.

@@ -279,3 +279,24 @@ fn times_without_end_are_no_trouble() {
     net.pass_time(SECOND);
     assert_eq!(net.numbers(1, "x", 0), [1]);
 }
+
+#[test]
+fn a_link_takes_all_that_is_known_at_once() {
+    let limits = Limits {
+        link_buffer: 16 << 10,
+        ..Limits::default()
+    };
+    let mut net = star(12, &limits);
+    for n in 1..11 {
+        for alias in 0..50 {
+            net.export(n, &format!("node-{n}-has-this-alias-number-{alias}"));
+            net.settle();
+        }
+    }
+    net.cut(0, 11);
+    net.settle();
+    net.link(0, 11);
+    net.settle();
+    assert!(net.is_linked(0, 11));
+    assert_eq!(net.nodes[11].router.aliases().len(), 500);
+}

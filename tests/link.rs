@@ -420,6 +420,27 @@ fn an_observer_can_be_ended() {
 }
 
 #[test]
+fn an_observer_misses_nothing_while_another_is_slow() {
+    let node = node("one");
+    let (entered, enters) = channel();
+    let (release, held) = channel::<()>();
+    let held = Mutex::new(held);
+    node.observe(move |_| {
+        // The test may be over.
+        let _ = entered.send(());
+        let _ = held.lock().unwrap().recv();
+    });
+    node.export("a", adder()).unwrap().keep();
+    enters.recv_timeout(LONG).unwrap();
+    let (tell, told) = channel();
+    node.observe(move |event| drop(tell.send(format!("{event:?}"))));
+    node.export("b", adder()).unwrap().keep();
+    drop(release);
+    let seen = std::iter::repeat_with(|| told.recv_timeout(LONG).unwrap());
+    assert!(seen.take(2).any(|event| event.contains("\"b\"")));
+}
+
+#[test]
 fn limits_without_end_are_no_trouble() {
     let mut config = config("boundless");
     config.limits.max_message = usize::MAX;

@@ -157,7 +157,9 @@ impl Shared {
         let at = observers.iter().position(|one| Arc::ptr_eq(one, observer));
         let removed = at.map(|at| observers.remove(at));
         drop(observers);
-        drop(removed);
+        if removed.is_some() {
+            self.with(|router| router.events().unobserve());
+        }
     }
 
     pub(super) fn observers(&self) -> Vec<Observer> {
@@ -167,7 +169,10 @@ impl Shared {
     /// They may hold handles, and so keep this alive.
     pub(super) fn forget_observers(&self) {
         let observers = std::mem::take(&mut *self.observers.lock());
-        drop(observers);
+        for observer in observers {
+            self.with(|router| router.events().unobserve());
+            drop(observer);
+        }
     }
 
     /// When it is so much later; what is longer than [`FOREVER`] is that.

@@ -123,13 +123,15 @@ fn run(shared: &Arc<Shared>, alias: &Arc<str>) {
 }
 
 fn observe(shared: &Shared) {
-    let observers = shared.observers();
     for _ in 0..PER_TURN {
         let Some(event) = shared.with(|router| router.events().next()) else {
             return;
         };
-        for observer in &observers {
-            guarded("an observer of a link", || observer(&event));
+        // Anew for each event: whoever has begun to observe before it happened is told of it.
+        for observer in shared.observers() {
+            // Dropped within: it may be the last of one that was ended.
+            let event = &event;
+            guarded("an observer of a link", move || observer(event));
         }
     }
     shared.job(Job::Observe);

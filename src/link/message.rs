@@ -122,9 +122,11 @@ impl Message {
     ///
     /// [`Event::Rejected`]: super::Event::Rejected
     pub fn finish(mut self, result: Result<impl Serialize, Fault>) {
-        let result = result.and_then(|value| {
-            serde_json::to_string(&value).map_err(|error| Fault::failed(error.to_string()))
-        });
+        let result = result.and_then(|value| to_json(&value));
+        self.conclude(result);
+    }
+
+    fn conclude(&mut self, result: Result<String, Fault>) {
         match (self.reply.take(), result) {
             (Some(reply), result) => reply.send(result),
             (None, Err(fault)) => {
@@ -164,10 +166,7 @@ pub struct Reply {
 impl Reply {
     /// Answers.
     pub fn answer(self, result: Result<impl Serialize, Fault>) {
-        let result = result.and_then(|value| {
-            serde_json::to_string(&value).map_err(|error| Fault::failed(error.to_string()))
-        });
-        self.send(result);
+        self.send(result.and_then(|value| to_json(&value)));
     }
 
     fn send(mut self, result: Result<String, Fault>) {
@@ -210,6 +209,10 @@ impl fmt::Debug for Reply {
     }
 }
 
+fn to_json(value: &impl Serialize) -> Result<String, Fault> {
+    serde_json::to_string(value).map_err(Fault::failed)
+}
+
 type Method = Box<dyn Fn(&Message) -> Result<String, Fault> + Send + Sync>;
 
 /// A handler with a function for each event. What it does not know is answered with
@@ -230,10 +233,7 @@ impl Methods {
         T: Serialize,
         F: Fn(&Message) -> Result<T, Fault> + Send + Sync + 'static,
     {
-        let run = move |message: &Message| {
-            let value = method(message)?;
-            serde_json::to_string(&value).map_err(|error| Fault::failed(error.to_string()))
-        };
+        let run = move |message: &Message| to_json(&method(message)?);
         self.0.insert(event.to_owned(), Box::new(run));
         self
     }
@@ -245,11 +245,7 @@ impl Handler for Methods {
             Some(method) => method(&message),
             None => Err(Fault::new(FaultKind::UnknownEvent, message.event())),
         };
-        match (message.take_reply(), result) {
-            (Some(reply), result) => reply.send(result),
-            (None, Err(fault)) => message.finish(Err::<(), Fault>(fault)),
-            (None, Ok(_)) => {}
-        }
+        message.conclude(result);
     }
 }
 

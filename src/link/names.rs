@@ -26,6 +26,23 @@ impl NodeId {
         Self(bytes)
     }
 
+    /// Whether it is shown like that; compared as for each message to `node/alias`, without text.
+    pub(crate) fn is_shown_as(&self, text: &str) -> bool {
+        const DIGITS: &[u8; 16] = b"0123456789abcdef";
+        let digits = |byte: u8| {
+            [
+                DIGITS[usize::from(byte >> 4)],
+                DIGITS[usize::from(byte & 15)],
+            ]
+        };
+        text.len() == 32
+            && self
+                .0
+                .iter()
+                .zip(text.as_bytes().chunks_exact(2))
+                .all(|(byte, shown)| shown == digits(*byte))
+    }
+
     pub(crate) const fn as_bytes(&self) -> &[u8; 16] {
         &self.0
     }
@@ -160,6 +177,10 @@ mod tests {
         let id = NodeId::random().unwrap();
         assert_eq!(id.to_string().parse::<NodeId>().unwrap(), id);
         assert_eq!(id.to_string().len(), 32);
+        assert!(id.is_shown_as(&id.to_string()));
+        for other in [NodeId::random().unwrap().to_string(), id.to_string() + "0"] {
+            assert!(!id.is_shown_as(&other), "{other}");
+        }
         for bad in ["", "x", "+0000000000000000000000000000000"] {
             assert!(bad.parse::<NodeId>().is_err(), "{bad}");
         }

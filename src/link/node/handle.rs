@@ -287,16 +287,7 @@ impl Handle {
         let Ok((node, alias)) = names::split(address) else {
             return false;
         };
-        let is_there = |router: &mut Router| {
-            let owners = router.owners_of(alias);
-            let named = |owner: &NodeId| {
-                node.is_none_or(|node| {
-                    *router.name_of(*owner) == *node || owner.to_string() == node
-                })
-            };
-            owners.iter().any(named)
-        };
-        self.until(timeout, is_there)
+        self.until(timeout, |router| router.is_exported(node, alias))
     }
 
     /// Waits until everything that was accepted has been handled, or given up, at most for so long.

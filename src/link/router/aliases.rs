@@ -331,7 +331,14 @@ impl Router {
     }
 
     fn is_called(&self, node: NodeId, name: &str) -> bool {
-        *self.name_of(node) == *name || node.to_string() == name
+        node.is_shown_as(name) || *self.name_of(node) == *name
+    }
+
+    /// Whether somebody exports the alias: that node, if one is named.
+    pub(crate) fn is_exported(&self, node: Option<&str>, alias: &str) -> bool {
+        let named = |owner: &NodeId| node.is_none_or(|node| self.is_called(*owner, node));
+        let owners = self.owners.get(alias);
+        owners.is_some_and(|owners| owners.nodes.iter().any(named))
     }
 
     /// Everybody who exports the alias.

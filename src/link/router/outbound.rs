@@ -75,11 +75,17 @@ impl Outbound {
 
     /// Posts that certainly have not arrived, and those of which that is not known.
     fn unconfirmed(&self) -> (u64, u64) {
+        let handed = self.handed.iter().filter(|is_post| **is_post);
         let numbered = (self.first..).zip(&self.queue);
         let posts = numbered.filter(|(_, item)| item.is_post);
-        let (sent, kept): (Vec<_>, Vec<_>) = posts.partition(|(number, _)| *number <= self.highest);
-        let handed = self.handed.iter().filter(|is_post| **is_post).count();
-        (kept.len() as u64, (sent.len() + handed) as u64)
+        let (mut lost, mut uncertain) = (0, handed.count() as u64);
+        for (number, _) in posts {
+            *match number > self.highest {
+                true => &mut lost,
+                false => &mut uncertain,
+            } += 1;
+        }
+        (lost, uncertain)
     }
 }
 
@@ -102,7 +108,8 @@ impl Router {
         call: Option<u64>,
         is_post: bool,
     ) {
-        if !self.outbound.contains_key(key) {
+        let is_new = !self.outbound.contains_key(key);
+        if is_new {
             // Higher than that of an earlier stream of the name, which the receiver may remember.
             self.epochs = self.epochs.wrapping_add(1);
             self.outbound
@@ -117,7 +124,10 @@ impl Router {
             call,
             is_post,
         });
-        self.watch(key, false);
+        // Its time runs already unless nothing was under way.
+        if is_new || stream.idle {
+            self.watch(key, false);
+        }
         self.transmit(key);
     }
 

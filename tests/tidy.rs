@@ -27,6 +27,7 @@ const ON_SOCKETS: &[&str] = &[
     "tests/interop",
     "tests/link",
     "tests/link_bridge",
+    "tests/link_ending",
     "tests/link_hostile",
     "tests/link_hub",
     "tests/link_support",

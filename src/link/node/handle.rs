@@ -291,7 +291,8 @@ impl Handle {
     }
 
     /// Waits until everything that was accepted has been handled, or given up, at most for so long.
-    /// Whether it has.
+    /// Whether it has. A handler of what this node has posted to itself is waited for too; it
+    /// should not do this itself.
     pub fn flush(&self, timeout: Duration) -> bool {
         self.until(timeout, |router| router.unconfirmed() == 0)
     }

@@ -121,7 +121,8 @@ impl Shared {
             }
         }
         drop(effects.discard);
-        let runs = effects.run.into_iter().map(Job::Run);
+        let runs = effects.run.into_iter();
+        let runs = runs.map(|(alias, token)| Job::Run(alias, token));
         for job in runs.chain(effects.events.then_some(Job::Observe)) {
             // Fails when the workers are gone; then nobody is to be run.
             let _ = self.jobs.send(job);

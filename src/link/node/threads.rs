@@ -9,11 +9,12 @@ use crossbeam_channel::{Receiver, Sender};
 
 use super::shared::Shared;
 use crate::link::message::Message;
+use crate::link::router::Origin;
 
-/// What a worker does. There is at most one of the first kind per alias, and one of the second.
+/// What a worker does. There is at most one of the first kind per export, and one of the second.
 pub(super) enum Job {
-    /// Gives an alias its messages.
-    Run(Arc<str>),
+    /// Gives the export of an alias its messages.
+    Run(Arc<str>, u64),
     /// Tells observers what has happened.
     Observe,
     /// No more.
@@ -101,25 +102,34 @@ impl Threads {
 fn work(shared: &Arc<Shared>, jobs: &Receiver<Job>, _life: &Sender<()>) {
     for job in jobs {
         match job {
-            Job::Run(alias) => run(shared, &alias),
+            Job::Run(alias, token) => run(shared, alias, token),
             Job::Observe => observe(shared),
             Job::End => return,
         }
     }
 }
 
-fn run(shared: &Arc<Shared>, alias: &Arc<str>) {
+fn run(shared: &Arc<Shared>, alias: Arc<str>, token: u64) {
+    let mut handled: Option<Origin> = None;
     for _ in 0..PER_TURN {
-        let Some((handler, delivery)) = shared.with(|router| router.next_delivery(alias)) else {
+        let next = shared.with(|router| {
+            if let Some(origin) = handled {
+                router.finished(&alias, origin);
+            }
+            router.next_delivery(&alias, token)
+        });
+        let Some((handler, delivery)) = next else {
             return;
         };
-        let (from, epoch) = (delivery.from, delivery.epoch);
-        let message = Message::new(shared, alias, delivery);
-        guarded("a handler of a link", || handler.handle(message));
-        drop(handler);
-        shared.with(|router| router.finished(alias, from, epoch));
+        handled = Some(delivery.origin());
+        let message = Message::new(shared, &alias, delivery);
+        // Dropped within: the export may have ended.
+        guarded("a handler of a link", move || handler.handle(message));
     }
-    shared.job(Job::Run(Arc::clone(alias)));
+    if let Some(origin) = handled {
+        shared.with(|router| router.finished(&alias, origin));
+    }
+    shared.job(Job::Run(alias, token));
 }
 
 fn observe(shared: &Shared) {

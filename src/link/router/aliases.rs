@@ -67,7 +67,23 @@ pub(crate) struct Delivery {
     pub(crate) epoch: u32,
 }
 
+/// Whom to tell when a message has been handled.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Origin {
+    node: NodeId,
+    epoch: u32,
+    pub(super) is_post: bool,
+}
+
 impl Delivery {
+    pub(crate) fn origin(&self) -> Origin {
+        Origin {
+            node: self.from,
+            epoch: self.epoch,
+            is_post: self.call.is_none(),
+        }
+    }
+
     /// What it counts for in an inbox.
     pub(super) fn size(&self) -> usize {
         self.args.len() + self.event.len() + self.sender.len()
@@ -172,7 +188,7 @@ impl Router {
         for delivery in inbox {
             let fault = Fault::new(FaultKind::UnknownAlias, "");
             self.reject(alias, &delivery, fault);
-            self.consumed(&(delivery.from, Arc::clone(alias)), delivery.epoch);
+            self.finished(alias, delivery.origin());
         }
     }
 
@@ -361,7 +377,7 @@ impl Router {
         let (messages, bytes) = (self.limits.inbox_messages, self.limits.inbox_bytes);
         let Some(export) = self.exports.get_mut(alias).filter(|export| export.active) else {
             self.reject(alias, &delivery, Fault::new(FaultKind::UnknownAlias, ""));
-            self.consumed(&(delivery.from, Arc::clone(alias)), delivery.epoch);
+            self.finished(alias, delivery.origin());
             return true;
         };
         let size = delivery.size();
@@ -372,35 +388,45 @@ impl Router {
         export.bytes += size;
         export.inbox.push_back(delivery);
         if !std::mem::replace(&mut export.running, true) {
-            self.effects.run.push(Arc::clone(alias));
+            self.effects.run.push((Arc::clone(alias), export.token));
         }
         true
     }
 
-    /// The next message for the handler of an alias. After `None` the worker is done with it.
-    pub(crate) fn next_delivery(&mut self, alias: &str) -> Option<(Arc<dyn Handler>, Delivery)> {
+    /// The next message for the handler of an export. After `None` the worker is done with it: also
+    /// if the alias was exported anew, which has a worker of its own.
+    pub(crate) fn next_delivery(
+        &mut self,
+        alias: &Arc<str>,
+        token: u64,
+    ) -> Option<(Arc<dyn Handler>, Delivery)> {
         loop {
-            let (alias, export) = self.exports.get_key_value(alias)?;
-            let (alias, handler) = (Arc::clone(alias), Arc::clone(&export.handler));
-            let export = self.exports.get_mut(&alias)?;
+            let export = self.exports.get_mut(alias);
+            let export = export.filter(|export| export.token == token)?;
             let Some(delivery) = export.inbox.pop_front() else {
                 export.running = false;
                 return None;
             };
             export.bytes -= delivery.size();
             if delivery.expires.is_some_and(|at| at <= self.now) {
-                self.reject(&alias, &delivery, Fault::new(FaultKind::Expired, ""));
-                self.consumed(&(delivery.from, alias), delivery.epoch);
+                self.reject(alias, &delivery, Fault::new(FaultKind::Expired, ""));
+                self.finished(alias, delivery.origin());
                 continue;
             }
+            let handler = Arc::clone(&export.handler);
             self.stats.delivered += 1;
             return Some((handler, delivery));
         }
     }
 
-    /// The handler has returned.
-    pub(crate) fn finished(&mut self, alias: &str, from: NodeId, epoch: u32) {
-        self.consumed(&(from, alias.into()), epoch);
+    /// A message needs no handler any more: it has returned, or is not asked.
+    pub(crate) fn finished(&mut self, alias: &Arc<str>, origin: Origin) {
+        if origin.node == self.me {
+            self.own.finished(origin.is_post);
+            self.effects.changed = true;
+        } else {
+            self.consumed(&(origin.node, Arc::clone(alias)), origin.epoch);
+        }
     }
 
     /// Whether an inbox is at least half full, so that senders should hold back.

@@ -131,10 +131,6 @@ impl Router {
 
     /// A message of a stream was handled.
     pub(super) fn consumed(&mut self, key: &StreamKey, epoch: u32) {
-        if key.0 == self.me {
-            self.effects.changed = true;
-            return;
-        }
         let window = self.window(&key.1);
         let Some(stream) = self
             .inbound
@@ -186,6 +182,14 @@ impl Router {
                 lost,
             },
         );
+    }
+
+    /// Senders are told now what they would be told soon: later there is nobody to do it.
+    pub(super) fn send_due_receipts(&mut self) {
+        let due: Vec<StreamKey> = self.timers.receipts().cloned().collect();
+        for key in due {
+            self.send_receipt(&key, false);
+        }
     }
 
     fn send_lost(&mut self, key: &StreamKey, epoch: u32) {

@@ -51,7 +51,7 @@ use super::config::Limits;
 use super::error::LinkEnd;
 use super::message::Handler;
 use super::{LinkId, NodeId, Stats};
-pub(crate) use aliases::{Claim, Delivery};
+pub(crate) use aliases::{Claim, Delivery, Origin};
 use aliases::{Export, Owners};
 pub(crate) use calls::Answer;
 use calls::Pending;
@@ -59,8 +59,8 @@ use inbound::Inbound;
 use links::LinkEntry;
 use outbound::Outbound;
 use queue::EventQueue;
-use sending::Parked;
 pub(crate) use sending::Request;
+use sending::{Own, Parked};
 use timers::{Timer, Timers};
 use topology::NodeEntry;
 
@@ -90,6 +90,7 @@ pub(crate) struct Router {
     outbound: HashMap<StreamKey, Outbound>,
     inbound: HashMap<StreamKey, Inbound>,
     parked: Parked,
+    own: Own,
     calls: HashMap<u64, Pending>,
     /// Numbers of calls and exports.
     counter: u64,
@@ -109,8 +110,8 @@ pub(crate) struct Effects {
     pub(crate) wake: Vec<LinkId>,
     /// Links to be closed.
     pub(crate) cut: Vec<(LinkId, LinkEnd)>,
-    /// Aliases with a message for their handler, which is not running.
-    pub(crate) run: Vec<Arc<str>>,
+    /// Exports with a message for their handler, which is not running.
+    pub(crate) run: Vec<(Arc<str>, u64)>,
     /// Something that posters or `wait_for` may wait for has changed.
     pub(crate) changed: bool,
     /// Events wait, and nobody has been told.
@@ -139,6 +140,7 @@ impl Router {
             outbound: HashMap::new(),
             inbound: HashMap::new(),
             parked: Parked::default(),
+            own: Own::default(),
             calls: HashMap::new(),
             counter: 0,
             epochs: 0,

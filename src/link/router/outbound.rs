@@ -4,7 +4,6 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::inbound::FIRST_WINDOW;
-use super::links::LinkEntry;
 use super::timers::Timer;
 use super::{Router, StreamKey};
 use crate::clock::FOREVER;
@@ -360,20 +359,15 @@ impl Router {
     /// Posts that have not been confirmed, to any node.
     pub(crate) fn unconfirmed(&self) -> u64 {
         let each = self.outbound.values().map(Outbound::unconfirmed);
-        each.map(|(lost, uncertain)| lost + uncertain).sum::<u64>() + self.parked.posts()
+        let sent = each.map(|(lost, uncertain)| lost + uncertain).sum::<u64>();
+        sent + self.parked.posts() + self.own.posts
     }
 
     /// Whether everything that was accepted has been handled by its receivers.
     pub(crate) fn is_drained(&self) -> bool {
-        let streams = self
-            .outbound
-            .values()
-            .all(|stream| stream.outstanding() == 0);
-        streams
-            && self
-                .links
-                .values()
-                .all(|link: &LinkEntry| link.out.is_empty())
+        let own = self.own.posts + self.own.calls;
+        let mut streams = self.outbound.values();
+        own == 0 && streams.all(|stream| stream.outstanding() == 0)
     }
 }
 

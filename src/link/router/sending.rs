@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::timers::Timer;
-use super::{Router, StreamKey};
+use super::{Delivery, Origin, Router, StreamKey};
 use crate::link::wire::Payload;
 use crate::link::{Event, NodeId, PostError};
 
@@ -30,6 +30,26 @@ pub(super) struct Parked {
     bytes: usize,
 }
 
+/// Messages of this node to its own aliases that were not handled yet.
+#[derive(Default)]
+pub(super) struct Own {
+    pub(super) posts: u64,
+    pub(super) calls: u64,
+}
+
+impl Own {
+    fn of(&mut self, is_post: bool) -> &mut u64 {
+        match is_post {
+            true => &mut self.posts,
+            false => &mut self.calls,
+        }
+    }
+
+    pub(super) fn finished(&mut self, is_post: bool) {
+        *self.of(is_post) -= 1;
+    }
+}
+
 struct Kept {
     payload: Box<[u8]>,
     call: Option<u64>,
@@ -42,6 +62,14 @@ impl Parked {
         self.messages -= queue.len();
         self.bytes -= queue.iter().map(|kept| kept.payload.len()).sum::<usize>();
         queue
+    }
+
+    fn put(&mut self, address: Arc<str>, queue: VecDeque<Kept>) {
+        if !queue.is_empty() {
+            self.messages += queue.len();
+            self.bytes += queue.iter().map(|kept| kept.payload.len()).sum::<usize>();
+            self.queues.insert(address, queue);
+        }
     }
 
     /// Posts among them.
@@ -159,8 +187,16 @@ impl Router {
         if let Some(id) = call {
             self.call_goes_to(id, key);
         }
-        let taken = delivery.is_none_or(|delivery| self.deliver(&key.1, delivery));
-        if taken { Ok(()) } else { Err(PostError::Full) }
+        let Some(delivery) = delivery else {
+            return Ok(());
+        };
+        // Counted first: it may be finished on the spot.
+        *self.own.of(call.is_none()) += 1;
+        if self.deliver(&key.1, delivery) {
+            return Ok(());
+        }
+        self.own.finished(call.is_none());
+        Err(PostError::Full)
     }
 
     fn park(&mut self, request: &Request<'_>, kept: Kept) -> Result<(), PostError> {
@@ -210,7 +246,7 @@ impl Router {
                     self.send_by(&key, kept.payload, kept.call);
                 } else if self.send_here(&key, &kept.payload, kept.call).is_err() {
                     // A call is told by its own deadline.
-                    self.undelivered(alias, u64::from(kept.call.is_none()));
+                    self.undelivered(alias, None, u64::from(kept.call.is_none()));
                 }
             }
         }
@@ -228,14 +264,10 @@ impl Router {
                 .partition(|kept| kept.until.is_some_and(|until| until <= self.now));
             // Calls are told by their own deadline.
             let posts = late.iter().filter(|kept| kept.call.is_none()).count() as u64;
-            self.undelivered(&address, posts);
-            if !rest.is_empty() {
-                let first = rest.iter().filter_map(|kept| kept.until).min();
-                next = next.into_iter().chain(first).min();
-                self.parked.messages += rest.len();
-                self.parked.bytes += rest.iter().map(|kept| kept.payload.len()).sum::<usize>();
-                self.parked.queues.insert(address, rest);
-            }
+            self.undelivered(&address, None, posts);
+            let first = rest.iter().filter_map(|kept| kept.until).min();
+            next = next.into_iter().chain(first).min();
+            self.parked.put(address, rest);
         }
         if let Some(next) = next {
             self.timers.set(Timer::Parked, next);
@@ -243,13 +275,13 @@ impl Router {
         self.effects.changed = true;
     }
 
-    fn undelivered(&mut self, alias: &Arc<str>, lost: u64) {
+    fn undelivered(&mut self, alias: &Arc<str>, node: Option<NodeId>, lost: u64) {
         if lost > 0 {
             self.stats.undelivered += lost;
             let alias = Arc::clone(alias);
             self.tell(|| Event::Undelivered {
                 alias,
-                node: None,
+                node,
                 lost,
                 uncertain: 0,
             });
@@ -262,6 +294,7 @@ impl Router {
             return;
         }
         self.fail_all_calls();
+        self.send_due_receipts();
         let streams: Vec<StreamKey> = self.outbound.keys().cloned().collect();
         for key in streams {
             self.give_up(&key);
@@ -274,11 +307,18 @@ impl Router {
                 .iter()
                 .filter(|k| k.call.is_none())
                 .count();
-            self.undelivered(&address, posts as u64);
+            self.undelivered(&address, None, posts as u64);
         }
-        let exports = std::mem::take(&mut self.exports);
-        let handlers = exports.into_values().map(|export| export.handler);
-        self.effects.discard.extend(handlers);
+        for (alias, export) in std::mem::take(&mut self.exports) {
+            let own = export.inbox.iter().filter(|one| one.from == self.me);
+            let own: Vec<Origin> = own.map(Delivery::origin).collect();
+            let posts = own.iter().filter(|origin| origin.is_post).count();
+            for origin in own {
+                self.finished(&alias, origin);
+            }
+            self.undelivered(&alias, Some(self.me), posts as u64);
+            self.effects.discard.push(export.handler);
+        }
         self.effects.changed = true;
     }
 

@@ -49,6 +49,14 @@ impl Timers {
         }
     }
 
+    /// The streams for which a receipt is due.
+    pub(super) fn receipts(&self) -> impl Iterator<Item = &StreamKey> {
+        self.at.keys().filter_map(|timer| match timer {
+            Timer::Receipt(key) => Some(key),
+            _ => None,
+        })
+    }
+
     pub(super) fn next(&self) -> Option<Instant> {
         self.order.first().map(|(at, _)| *at)
     }

@@ -30,7 +30,7 @@ pub(super) struct Site {
     /// What handlers were given: alias, event, arguments, and by whom.
     pub(super) inbox: Vec<(String, Delivery)>,
     pub(super) events: Vec<Event>,
-    ready: VecDeque<Arc<str>>,
+    ready: VecDeque<(Arc<str>, u64)>,
     /// Handlers are not run.
     pub(super) stuck: bool,
 }
@@ -243,20 +243,21 @@ impl Net {
 
     /// Handles one message of one alias: calls are answered with the name of the node.
     fn handle(&mut self, at: usize) {
-        let Some(alias) = self.nodes[at].ready.pop_front() else {
+        let Some((alias, token)) = self.nodes[at].ready.pop_front() else {
             return;
         };
-        let Some((_, delivery)) = self.use_router(at, |router| router.next_delivery(&alias)) else {
+        let next = self.use_router(at, |router| router.next_delivery(&alias, token));
+        let Some((_, delivery)) = next else {
             return;
         };
-        let (from, epoch) = (delivery.from, delivery.epoch);
+        let (from, origin) = (delivery.from, delivery.origin());
         if let Some(call) = delivery.call {
             let answer = Ok(format!("\"n{at}\"").into());
             self.use_router(at, |router| router.answer(from, call, &answer));
         }
-        self.use_router(at, |router| router.finished(&alias, from, epoch));
+        self.use_router(at, |router| router.finished(&alias, origin));
         self.nodes[at].inbox.push((alias.to_string(), delivery));
-        self.nodes[at].ready.push_back(alias);
+        self.nodes[at].ready.push_back((alias, token));
     }
 
     /// Until nothing more happens at this time.

@@ -62,8 +62,9 @@ impl Router {
     /// Ends a call without a result: nobody waits any more. What has not arrived is withdrawn.
     pub(crate) fn cancel(&mut self, id: u64) {
         if let Some(pending) = self.end_call(id) {
-            if let Some(key) = &pending.stream {
-                self.withdraw(key, id);
+            match &pending.stream {
+                Some(key) => self.withdraw(key, id),
+                None => self.withdraw_parked(id),
             }
         }
     }
@@ -94,6 +95,8 @@ impl Router {
     }
 
     fn end_call(&mut self, id: u64) -> Option<Pending> {
+        // Somebody may wait for room.
+        self.effects.changed |= self.calls.len() >= self.limits.max_calls;
         self.timers.cancel(Timer::Call(id));
         self.calls.remove(&id)
     }

@@ -354,6 +354,7 @@ impl Router {
         stream.bytes = stream.bytes - item.payload.len() + void.len();
         item.payload = void;
         item.call = None;
+        self.effects.changed = true;
     }
 
     /// Posts that have not been confirmed, to any node.

@@ -64,6 +64,22 @@ impl Parked {
         queue
     }
 
+    /// Takes a call out, if it is there; whether it was.
+    fn withdraw(&mut self, call: u64) -> bool {
+        let is_it = |kept: &Kept| kept.call == Some(call);
+        let place = self.queues.iter().find_map(|(address, queue)| {
+            let at = queue.iter().position(is_it)?;
+            Some((Arc::clone(address), at))
+        });
+        let Some((address, at)) = place else {
+            return false;
+        };
+        let mut queue = self.take(&address);
+        queue.remove(at);
+        self.put(address, queue);
+        true
+    }
+
     fn put(&mut self, address: Arc<str>, queue: VecDeque<Kept>) {
         if !queue.is_empty() {
             self.messages += queue.len();
@@ -211,7 +227,7 @@ impl Router {
             None => request.alias.into(),
         };
         if let Some(until) = kept.until {
-            self.timers.start(Timer::Parked, until);
+            self.timers.hasten(Timer::Parked, until);
         }
         self.parked.messages += 1;
         self.parked.bytes += length;
@@ -221,6 +237,11 @@ impl Router {
             .or_default()
             .push_back(kept);
         Ok(())
+    }
+
+    /// A call is given up before its alias has come: it takes no room any more.
+    pub(super) fn withdraw_parked(&mut self, call: u64) {
+        self.effects.changed |= self.parked.withdraw(call);
     }
 
     /// Somebody exports an alias that messages have waited for. They go in their order, also beyond

@@ -43,6 +43,13 @@ impl Timers {
         }
     }
 
+    /// Sets it, or moves it forward.
+    pub(super) fn hasten(&mut self, timer: Timer, at: Instant) {
+        if self.at.get(&timer).is_none_or(|before| at < *before) {
+            self.set(timer, at);
+        }
+    }
+
     pub(super) fn cancel(&mut self, timer: Timer) {
         if let Some(at) = self.at.remove(&timer) {
             self.order.remove(&(at, timer));
@@ -88,6 +95,7 @@ mod tests {
         timers.set(Timer::Call(3), at(4));
         timers.set(Timer::Call(1), at(2));
         timers.start(Timer::Call(2), at(1));
+        timers.hasten(Timer::Call(2), at(4));
         timers.cancel(Timer::Call(3));
         assert_eq!(timers.next(), Some(at(2)));
         assert_eq!(timers.take_due(at(1)), None);

@@ -103,6 +103,30 @@ fn an_export_has_its_own_messages_only() {
 }
 
 #[test]
+fn who_waits_for_room_for_a_call_is_told_when_there_is_some() {
+    let limits = Limits {
+        max_calls: 1,
+        ..Limits::default()
+    };
+    let mut net = pair(&limits);
+    net.nodes[1].stuck = true;
+    let first = net.call(0, "x", SECOND);
+    net.settle();
+    let begin = |router: &mut Router| {
+        let (waiter, _) = crossbeam_channel::bounded(1);
+        router.call(&request("x", "ask", "null"), SECOND, false, waiter)
+    };
+    assert_eq!(net.use_router(0, begin), Err(PostError::Full));
+    let later = net.now() + 2 * SECOND;
+    let router = &mut net.nodes[0].router;
+    router.enter(later);
+    router.tick();
+    assert!(router.take_effects().changed, "there is room");
+    assert_eq!(result(&first), Some(Err(CallError::Timeout)));
+    assert!(begin(router).is_ok());
+}
+
+#[test]
 fn sizes_without_end_are_no_trouble() {
     let limits = Limits {
         max_message: usize::MAX,
@@ -123,4 +147,48 @@ fn sizes_without_end_are_no_trouble() {
         .unwrap();
     net.pass_time(SECOND);
     assert_eq!(net.numbers(1, "x", 0).len(), 200);
+}
+
+#[test]
+fn what_waits_for_its_alias_waits_no_longer_beside_a_patient_call() {
+    let mut net = pair(&Limits::default());
+    let (waiter, _answer) = crossbeam_channel::bounded(1);
+    let ask = request("never", "ask", "null");
+    net.use_router(0, |router| router.call(&ask, 3600 * SECOND, true, waiter))
+        .unwrap();
+    net.use_router(0, |router| router.post(&request("never", "n", "1"), true))
+        .unwrap();
+    net.pass_time(Limits::default().outbox_time + SECOND);
+    let lost = Event::Undelivered {
+        alias: "never".into(),
+        node: None,
+        lost: 1,
+        uncertain: 0,
+    };
+    assert_eq!(net.nodes[0].events.last(), Some(&lost));
+}
+
+#[test]
+fn a_call_that_is_given_up_leaves_its_place_to_others() {
+    let limits = Limits {
+        parked_messages: 1,
+        ..Limits::default()
+    };
+    let mut net = pair(&limits);
+    let begin = |net: &mut Net| {
+        let (waiter, _answer) = crossbeam_channel::bounded(1);
+        let ask = request("never", "ask", "null");
+        net.use_router(0, |router| router.call(&ask, 3600 * SECOND, true, waiter))
+    };
+    let first = begin(&mut net).unwrap();
+    assert_eq!(begin(&mut net), Err(PostError::Full));
+    net.use_router(0, |router| router.cancel(first));
+    let second = begin(&mut net).unwrap();
+    net.export(1, "never");
+    net.settle();
+    assert_eq!(
+        net.nodes[1].inbox.len(),
+        1,
+        "{first} is not sent, {second} is"
+    );
 }

@@ -77,6 +77,8 @@ fn linked_processes_can_be_listed_called_and_posted_to() {
         (&["call", "adder", "add", "x"][..], 2, "is not JSON"),
         (&["call", "adder", "add", "7"], 1, "invalid arguments"),
         (&["call", "adder", "sub"], 1, "unknown event"),
+        (&["post", "adder", "sub"], 1, "unknown event"),
+        (&["post", "adder", "add", "7"], 1, "invalid arguments"),
         (&["call", "a b", "add"], 1, "nobody exports"),
         (
             &["call", "nobody", "x", "--timeout", "100ms"],

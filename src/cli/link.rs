@@ -13,7 +13,7 @@ use super::failure::Failure;
 use super::remote::argument;
 use super::{input, printable};
 use crate::config::duration;
-use crate::link::{CallError, Config, Event, Key, KeyError, LinkEnd, Node, PostError};
+use crate::link::{CallError, Config, Event, FaultKind, Key, KeyError, LinkEnd, Node, PostError};
 
 /// How long the first link may take: somebody is waiting at a terminal.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -34,7 +34,20 @@ pub(super) fn run(matches: &ArgMatches) -> Result<(), Failure> {
         _ => call(&node, matches),
     };
     node.shutdown(GRACE);
-    done
+    done?;
+    // Observers have ended with the node: all has been told. One message was posted at most.
+    match events.try_iter().find_map(rejection) {
+        Some((alias, reason)) => Err(Failure::unable(&alias, reason)),
+        None => Ok(()),
+    }
+}
+
+/// A post has arrived, and its receiver did not carry it out.
+fn rejection(event: Event) -> Option<(String, FaultKind)> {
+    match event {
+        Event::Rejected { alias, reason, .. } => Some((alias, reason)),
+        _ => None,
+    }
 }
 
 /// How the node is to be, from the arguments.

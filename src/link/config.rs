@@ -122,8 +122,8 @@ pub struct Limits {
     pub inbox_messages: usize,
     /// Bytes that may wait for one handler. Default 64 MiB.
     pub inbox_bytes: usize,
-    /// Messages that one sender may have under way to one handler of this node. Default 1024, at
-    /// most 2^32.
+    /// Messages that one sender may have under way to one handler of this node. Default 1024,
+    /// from 1 to 2^32.
     pub window: u64,
     /// Messages to all aliases that nobody exports yet. Default 4096.
     pub parked_messages: usize,
@@ -156,7 +156,7 @@ pub struct Limits {
     /// How long messages to a node that cannot be reached wait for its return. Default 30 s.
     pub outbox_time: Duration,
     /// After so long without progress the receiver is asked what has arrived. Default 1 s; doubled
-    /// up to 8 times that.
+    /// up to 8 times that; at least 1 ms.
     pub probe_after: Duration,
     /// How long a receipt may wait for others to go with it. Default 10 ms.
     pub receipt_delay: Duration,
@@ -193,6 +193,8 @@ impl Default for Limits {
     }
 }
 
+/// With no time between probes there would be nothing but probes.
+const SHORTEST: Duration = Duration::from_millis(1);
 /// The most bytes of a message or for a link: the length of a frame has 32 bits.
 const MOST: usize = 1 << 30;
 
@@ -214,7 +216,8 @@ impl Limits {
         for size in [&mut self.max_message, &mut self.link_buffer] {
             *size = (*size).min(MOST);
         }
-        self.window = self.window.min(1 << 32);
+        self.window = self.window.clamp(1, 1 << 32);
+        self.probe_after = self.probe_after.max(SHORTEST);
         self
     }
 

@@ -111,7 +111,8 @@ fn who_waits_for_room_for_a_call_is_told_when_there_is_some() {
     let mut net = pair(&limits);
     net.nodes[1].stuck = true;
     let first = net.call(0, "x", SECOND);
-    net.settle();
+    // It arrives, and that is known.
+    net.pass_time(SECOND / 2);
     let begin = |router: &mut Router| {
         let (waiter, _) = crossbeam_channel::bounded(1);
         router.call(&request("x", "ask", "null"), SECOND, false, waiter)
@@ -191,4 +192,21 @@ fn a_call_that_is_given_up_leaves_its_place_to_others() {
         1,
         "{first} is not sent, {second} is"
     );
+}
+
+#[test]
+fn limits_of_nothing_do_not_stop_everything() {
+    let limits = Limits {
+        window: 0,
+        probe_after: Duration::ZERO,
+        receipt_delay: Duration::ZERO,
+        ..Limits::default()
+    };
+    let mut net = pair(&limits);
+    for n in 0..200 {
+        net.post(0, "x", n).unwrap();
+    }
+    net.pass_time(SECOND / 10);
+    assert_eq!(net.numbers(1, "x", 0).len(), 200);
+    assert_eq!(net.nodes[0].router.unconfirmed(), 0);
 }

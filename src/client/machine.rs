@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use super::backoff::{Backoff, later};
 use super::carrier::Request;
-use super::dispatch::Dispatch;
+use super::dispatch::{Dispatch, Listener};
 use super::error::{Error, Failure};
 use super::event::{Event, Stats};
 use super::message::Message;
@@ -211,6 +211,7 @@ impl Machine {
         }
         self.dispatch.close(reason);
         self.announce();
+        self.dispatch.dismiss();
     }
 
     pub(crate) fn state(&self) -> State {
@@ -234,6 +235,14 @@ impl Machine {
     /// Why the last handshake or connect failed, until one works.
     pub(crate) fn last_trouble(&self) -> Option<&Error> {
         self.last_trouble.as_ref()
+    }
+
+    /// A function that is to hear of events.
+    pub(crate) fn listen(&mut self, listener: Listener) {
+        self.dispatch.listen(listener);
+        if self.ended.is_some() {
+            self.dispatch.dismiss();
+        }
     }
 
     /// The way to the user's code.

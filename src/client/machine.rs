@@ -115,6 +115,15 @@ impl Machine {
         }
     }
 
+    /// Whether the lane, should it be asleep, is to ask [`Self::next`] or [`Self::due`] again.
+    pub(crate) fn is_wanted(&self, lane: Lane) -> bool {
+        let waits = match lane {
+            Lane::Poll => self.session.due().is_some(),
+            Lane::Send => self.outbox.is_waiting(),
+        };
+        waits || self.ended.is_some()
+    }
+
     /// Messages that came, in their order.
     pub(crate) fn receive(&mut self, now: Instant, messages: &[Message]) {
         for message in messages {

@@ -141,10 +141,14 @@ impl Outbox {
         self.in_flight.iter().map(|op| op.id).collect()
     }
 
+    /// Whether there is something for [`Self::take`], if not now then later.
+    pub(crate) fn is_waiting(&self) -> bool {
+        !self.busy && !self.queue.is_empty()
+    }
+
     /// When [`Self::take`] is worth another try, if time alone can change its mind.
     pub(crate) fn due(&self) -> Option<Instant> {
-        self.not_before
-            .filter(|_| !self.busy && !self.queue.is_empty())
+        self.not_before.filter(|_| self.is_waiting())
     }
 
     /// A message without data that is a reply. `false`: to none of ours.

@@ -169,6 +169,8 @@ impl Shared {
         let changed = locked.state != state;
         locked.state = state;
         let jobs = locked.machine.dispatch().has_jobs();
+        // Not for each message that comes: a lane would look, and sleep again.
+        let [poll, send] = [Lane::Poll, Lane::Send].map(|lane| locked.machine.is_wanted(lane));
         drop(locked);
         if changed {
             self.state_changed.notify_all();
@@ -176,8 +178,12 @@ impl Shared {
         if jobs || changed {
             self.jobs_ready.notify_one();
         }
-        self.poll_ready.notify_one();
-        self.send_ready.notify_one();
+        if poll {
+            self.poll_ready.notify_one();
+        }
+        if send {
+            self.send_ready.notify_one();
+        }
         if changed && state == State::Closed {
             self.carrier.close();
         }

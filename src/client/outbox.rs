@@ -70,7 +70,7 @@ impl Outbox {
         let full = self.queue.len() + ops.len() > options.queue_messages
             || self.queued_bytes + bytes > options.queue_bytes;
         // An empty queue takes anything, or a large message could never leave.
-        if full && !self.queue.is_empty() {
+        if full && !self.queue.is_empty() && !ops.is_empty() {
             let (messages, bytes) = (self.queue.len(), self.queued_bytes);
             return Err((ops, Error::QueueFull { messages, bytes }));
         }

@@ -35,7 +35,7 @@ pub(crate) enum Report {
 pub(crate) struct Outbox {
     queue: VecDeque<Op>,
     queued_bytes: usize,
-    in_flight: Vec<Op>,
+    in_flight: VecDeque<Op>,
     busy: bool,
     /// The request under way was sent in a session that is gone.
     stale: bool,
@@ -53,7 +53,7 @@ impl Outbox {
         Self {
             queue: VecDeque::new(),
             queued_bytes: 0,
-            in_flight: Vec::new(),
+            in_flight: VecDeque::new(),
             busy: false,
             stale: false,
             again: Vec::new(),
@@ -158,7 +158,7 @@ impl Outbox {
             Some(id) => Some(op.id) == id,
             None => *op.channel == *reply.channel(),
         });
-        let Some(op) = position.map(|position| self.in_flight.remove(position)) else {
+        let Some(op) = position.and_then(|position| self.in_flight.remove(position)) else {
             return self.answer(reply);
         };
         if reply.successful() == Some(true) {

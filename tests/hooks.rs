@@ -292,7 +292,7 @@ fn observers_are_told_of_the_kinds_they_asked_for() {
     let subscription = bot.subscribe_queue("/x").unwrap();
     world.broker.publish("/x", &1).unwrap();
     world.broker.publish("/y", &1).unwrap();
-    drop((subscription, bot));
+    drop((subscription, bot, told));
     let mut seen: Vec<_> = (0..4).map(|_| events.recv_timeout(SOON).unwrap()).collect();
     // Each is told in order; between two there is none.
     seen.sort_by_key(|(observer, _)| *observer);
@@ -304,7 +304,8 @@ fn observers_are_told_of_the_kinds_they_asked_for() {
     ];
     assert_eq!(seen, expected);
     drop(world);
-    assert_eq!(events.iter().next(), None);
+    let rest = events.recv_timeout(SOON);
+    assert_eq!(rest, Err(mpsc::RecvTimeoutError::Disconnected));
 }
 
 #[test]

@@ -449,6 +449,7 @@ fn publishing_tells_what_is_wrong() {
             "\"/meta/connect\"",
         ),
         ("ftp://127.0.0.1/", "/a", "1", 2, "ftp"),
+        ("http://127.0.0.1:99999/", "/a", "1", 2, "not a port"),
         ("http://127.0.0.1:1/cometd", "/a", "1", 1, "trying again"),
     ] {
         let output = output(&["publish", url, channel, data]);

@@ -236,7 +236,7 @@ fn a_publish_in_a_broken_exchange_is_an_error_and_not_repeated() {
 fn timeouts_tell_whether_it_left() {
     let server = Server::start();
     let client = connected(&server);
-    server.script("/a", Script::Delay(Duration::from_millis(500)));
+    server.script("/a", Script::Delay(Duration::from_secs(3)));
     let first = client.publish_later("/a", &1);
     server.wait_for("/a", 1);
     let second = client.publish_later("/b", &1);

@@ -211,6 +211,8 @@ export class Client extends EventTarget {
   /** @returns {Promise<object>} the reply, once the message was sent and successful */
   #enqueue(message) {
     return new Promise((resolve, reject) => {
+      // What is not JSON fails here and alone, not together with all that would be sent with it.
+      JSON.stringify(message);
       if (this.state === "closed") {
         reject(new TransportError("there is no session"));
       } else if (this.#waiting.length >= this.#options.maxWaiting) {

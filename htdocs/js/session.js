@@ -227,7 +227,8 @@ export class Session {
     if (this.state !== "disconnected") {
       this.#announce("disconnected", {error});
     }
-    return Math.max(this.#backoff(), error.retryAfter);
+    // Not every error is one of the network: an extension may have failed.
+    return Math.max(this.#backoff(), error.retryAfter ?? 0);
   }
 
   /** The answer was no, or that nothing more is to come. */

@@ -123,8 +123,15 @@ export class WebSocketTransport {
   }
 
   async exchange(messages, timeout) {
-    this.#opening ??= this.#open(timeout);
-    const socket = await this.#opening;
+    const text = JSON.stringify(messages);
+    let opening;
+    let socket;
+    do {
+      this.#opening ??= this.#open(timeout);
+      opening = this.#opening;
+      socket = await opening;
+      // Else it was closed for those who had waited before us.
+    } while (opening !== this.#opening);
     await new Promise((resolve, reject) => {
       const exchange = {ids: new Set(messages.map(({id}) => id)), resolve, reject};
       const timer = setTimeout(() => {
@@ -138,7 +145,7 @@ export class WebSocketTransport {
       exchange.resolve = settle(resolve);
       exchange.reject = settle(reject);
       this.#exchanges.add(exchange);
-      socket.send(JSON.stringify(messages));
+      socket.send(text);
     });
   }
 
@@ -146,15 +153,24 @@ export class WebSocketTransport {
     this.#opening?.then((socket) => this.#lose(socket, new TransportError("closed")), () => {});
   }
 
-  #open(timeout) {
+  async #open(timeout) {
+    try {
+      return await this.#attempt(timeout);
+    } catch {
+      // Also where there cannot be one: such an address, such a page.
+      this.#opening = null;
+      throw new TransportError("the WebSocket did not open", {unopened: true});
+    }
+  }
+
+  #attempt(timeout) {
     return new Promise((resolve, reject) => {
       const socket = new this.#Socket(this.#url);
       const fail = () => {
         clearTimeout(timer);
         socket.onopen = socket.onclose = null;
-        this.#opening = null;
         socket.close();
-        reject(new TransportError("the WebSocket did not open", {unopened: true}));
+        reject();
       };
       const timer = setTimeout(fail, timeout);
       socket.onclose = fail;

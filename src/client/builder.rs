@@ -237,7 +237,9 @@ impl ClientBuilder {
         let (carriers, ways) = (Box::new(carriers), transport.ways());
         let shared = Shared::new(self.options, carriers, ways, credentials, clock, seed);
         shared.update(|machine, _| {
-            machine.dispatch().listeners.extend(self.listeners);
+            for listener in self.listeners {
+                machine.listen(listener);
+            }
             for (pattern, sink) in self.callbacks {
                 machine
                     .dispatch()

@@ -3,6 +3,7 @@
 //! User code is neither run nor dropped in here, as the owner holds a lock: what is to run is
 //! queued as [`Job`]s, what is to be dropped is put aside.
 
+use std::any::Any;
 use std::collections::VecDeque;
 use std::fmt;
 use std::sync::Arc;
@@ -13,11 +14,15 @@ use super::message::Message;
 use super::registry::{Callback, Registry, Sink};
 
 /// User code to run, with what it is given.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(crate) enum Job {
     Message(Arc<Callback>, Message),
     Event(Listener, Event),
+    Drop(Trash),
 }
+
+/// What owns user code and has ended.
+pub(crate) type Trash = Vec<Box<dyn Any + Send>>;
 
 /// A function that hears of events.
 #[derive(Clone)]
@@ -27,10 +32,10 @@ pub(crate) struct Listener(pub(crate) Arc<dyn Fn(&Event) + Send + Sync>);
 #[derive(Debug)]
 pub(crate) struct Dispatch {
     pub(crate) registry: Registry,
-    pub(crate) listeners: Vec<Listener>,
+    listeners: Vec<Listener>,
     pub(crate) stats: Stats,
     jobs: VecDeque<Job>,
-    trash: Vec<Sink>,
+    trash: Trash,
     limit: usize,
 }
 
@@ -66,6 +71,18 @@ impl Dispatch {
         found
     }
 
+    /// A function that hears of events from now on.
+    pub(crate) fn listen(&mut self, listener: Listener) {
+        self.listeners.push(listener);
+    }
+
+    /// There will be no other events.
+    pub(crate) fn dismiss(&mut self) {
+        for listener in std::mem::take(&mut self.listeners) {
+            self.trash.push(Box::new(listener));
+        }
+    }
+
     /// Tells the listeners.
     pub(crate) fn emit(&mut self, event: &Event) {
         log::debug!("{event:?}");
@@ -82,8 +99,10 @@ impl Dispatch {
 
     /// Ends subscriptions that are out of the registry. What waits for a callback is dropped too.
     pub(crate) fn discard(&mut self, sinks: Vec<Sink>, reason: &Error) {
-        sinks.iter().for_each(|sink| sink.end(reason));
-        self.trash.extend(sinks);
+        for sink in sinks {
+            sink.end(reason);
+            self.trash.push(Box::new(sink));
+        }
     }
 
     /// Ends all subscriptions. What waits for a callback still gets there.
@@ -94,21 +113,24 @@ impl Dispatch {
                 if let Sink::Ring(ring) = &sink {
                     ring.end(reason.clone());
                 }
-                self.trash.push(sink);
+                self.trash.push(Box::new(sink));
             }
         }
     }
 
     pub(crate) fn next_job(&mut self) -> Option<Job> {
-        self.jobs.pop_front()
+        let trash = |this: &mut Self| Job::Drop(this.take_trash());
+        self.jobs
+            .pop_front()
+            .or_else(|| (!self.trash.is_empty()).then(|| trash(self)))
     }
 
     pub(crate) fn has_jobs(&self) -> bool {
-        !self.jobs.is_empty()
+        !(self.jobs.is_empty() && self.trash.is_empty())
     }
 
     /// To be dropped where user code may run.
-    pub(crate) fn take_trash(&mut self) -> Vec<Sink> {
+    pub(crate) fn take_trash(&mut self) -> Trash {
         std::mem::take(&mut self.trash)
     }
 }
@@ -138,8 +160,7 @@ mod tests {
     #[test]
     fn a_full_queue_drops_messages_before_events() {
         let mut dispatch = Dispatch::new(10);
-        let listener = Listener(Arc::new(|_: &Event| ()));
-        dispatch.listeners.push(listener);
+        dispatch.listen(Listener(Arc::new(|_: &Event| ())));
         subscribe(&mut dispatch, Sink::Callback(Callback::new(|_| ())));
         (0..15).for_each(|_| assert!(dispatch.deliver(&message())));
         assert_eq!(dispatch.stats.callbacks_dropped, 5);
@@ -161,6 +182,8 @@ mod tests {
         dispatch.close(&Error::Disconnected);
         assert!(ring.recv(None).is_err());
         assert!(!dispatch.deliver(&message()));
-        assert_eq!(dispatch.take_trash().len(), 1);
+        dispatch.listen(Listener(Arc::new(|_: &Event| ())));
+        dispatch.dismiss();
+        assert_eq!(dispatch.take_trash().len(), 2);
     }
 }

@@ -31,7 +31,13 @@ impl Endpoint {
             Some(authority) if authority.as_str().contains('@') => {
                 return Err(refuse("credentials belong into a header or the handshake"));
             }
-            Some(authority) if !authority.host().is_empty() => {}
+            Some(authority) if !authority.host().is_empty() => {
+                let port = authority.as_str().strip_prefix(authority.host());
+                // Else it would be taken for the standard one, where somebody else may listen.
+                if authority.port_u16().is_none() && !matches!(port, Some("" | ":")) {
+                    return Err(refuse("not a port"));
+                }
+            }
             _ => return Err(refuse("no host")),
         }
         let transport = match transport {
@@ -102,6 +108,7 @@ mod tests {
         for url in [
             "http://localhost:1/cometd",
             "http://[::1]/",
+            "http://[::1]:",
             "http://a",
             "ws://a/b",
         ] {
@@ -113,6 +120,8 @@ mod tests {
             "localhost:80",
             "ftp://a/",
             "http:///x",
+            "http://a:65536/",
+            "http://[::1]:99999/",
             "ws://u:p@a/",
             "a b",
         ] {

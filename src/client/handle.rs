@@ -184,8 +184,7 @@ impl Handle {
     /// Calls a function for each event, in the thread of the callbacks, until the client closes.
     pub fn on_event(&self, listener: impl Fn(&Event) + Send + Sync + 'static) {
         let listener = Listener(Arc::new(listener));
-        self.shared
-            .update(|machine, _| machine.dispatch().listeners.push(listener));
+        self.shared.update(|machine, _| machine.listen(listener));
     }
 
     /// Where the client stands with its server.

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use super::backoff::{Backoff, later};
 use super::carrier::Request;
-use super::dispatch::Dispatch;
+use super::dispatch::{Dispatch, Listener};
 use super::error::{Error, Failure};
 use super::event::{Event, Stats};
 use super::message::Message;
@@ -115,6 +115,15 @@ impl Machine {
         }
     }
 
+    /// Whether the lane, should it be asleep, is to ask [`Self::next`] or [`Self::due`] again.
+    pub(crate) fn is_wanted(&self, lane: Lane) -> bool {
+        let waits = match lane {
+            Lane::Poll => self.session.due().is_some(),
+            Lane::Send => self.outbox.is_waiting(),
+        };
+        waits || self.ended.is_some()
+    }
+
     /// Messages that came, in their order.
     pub(crate) fn receive(&mut self, now: Instant, messages: &[Message]) {
         for message in messages {
@@ -211,6 +220,7 @@ impl Machine {
         }
         self.dispatch.close(reason);
         self.announce();
+        self.dispatch.dismiss();
     }
 
     pub(crate) fn state(&self) -> State {
@@ -234,6 +244,14 @@ impl Machine {
     /// Why the last handshake or connect failed, until one works.
     pub(crate) fn last_trouble(&self) -> Option<&Error> {
         self.last_trouble.as_ref()
+    }
+
+    /// A function that is to hear of events.
+    pub(crate) fn listen(&mut self, listener: Listener) {
+        self.dispatch.listen(listener);
+        if self.ended.is_some() {
+            self.dispatch.dismiss();
+        }
     }
 
     /// The way to the user's code.

@@ -35,7 +35,7 @@ pub(crate) enum Report {
 pub(crate) struct Outbox {
     queue: VecDeque<Op>,
     queued_bytes: usize,
-    in_flight: Vec<Op>,
+    in_flight: VecDeque<Op>,
     busy: bool,
     /// The request under way was sent in a session that is gone.
     stale: bool,
@@ -53,7 +53,7 @@ impl Outbox {
         Self {
             queue: VecDeque::new(),
             queued_bytes: 0,
-            in_flight: Vec::new(),
+            in_flight: VecDeque::new(),
             busy: false,
             stale: false,
             again: Vec::new(),
@@ -70,7 +70,7 @@ impl Outbox {
         let full = self.queue.len() + ops.len() > options.queue_messages
             || self.queued_bytes + bytes > options.queue_bytes;
         // An empty queue takes anything, or a large message could never leave.
-        if full && !self.queue.is_empty() {
+        if full && !self.queue.is_empty() && !ops.is_empty() {
             let (messages, bytes) = (self.queue.len(), self.queued_bytes);
             return Err((ops, Error::QueueFull { messages, bytes }));
         }
@@ -141,10 +141,14 @@ impl Outbox {
         self.in_flight.iter().map(|op| op.id).collect()
     }
 
+    /// Whether there is something for [`Self::take`], if not now then later.
+    pub(crate) fn is_waiting(&self) -> bool {
+        !self.busy && !self.queue.is_empty()
+    }
+
     /// When [`Self::take`] is worth another try, if time alone can change its mind.
     pub(crate) fn due(&self) -> Option<Instant> {
-        self.not_before
-            .filter(|_| !self.busy && !self.queue.is_empty())
+        self.not_before.filter(|_| self.is_waiting())
     }
 
     /// A message without data that is a reply. `false`: to none of ours.
@@ -154,7 +158,7 @@ impl Outbox {
             Some(id) => Some(op.id) == id,
             None => *op.channel == *reply.channel(),
         });
-        let Some(op) = position.map(|position| self.in_flight.remove(position)) else {
+        let Some(op) = position.and_then(|position| self.in_flight.remove(position)) else {
             return self.answer(reply);
         };
         if reply.successful() == Some(true) {

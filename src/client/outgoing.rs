@@ -35,7 +35,7 @@ impl Outgoing {
         });
         Ok(Self {
             channel: name.ok_or_else(|| Error::Channel(channel.into()))?,
-            data: wire::to_json(data)?.get().into(),
+            data: wire::to_json(data)?.into(),
             ext: None,
         })
     }
@@ -45,8 +45,7 @@ impl Outgoing {
     /// # Errors
     /// [`Error::Json`] if it cannot be written as a JSON object.
     pub fn ext<T: Serialize + ?Sized>(mut self, ext: &T) -> Result<Self, Error> {
-        wire::to_ext(ext)?;
-        self.ext = Some(wire::to_json(ext)?.get().into());
+        self.ext = Some(wire::to_object(ext)?);
         Ok(self)
     }
 

@@ -73,8 +73,22 @@ impl Shared {
         }
     }
 
-    /// Works on the machine, then wakes whom the change concerns.
+    /// Works on the machine for the user, then wakes whom the change concerns.
     pub(crate) fn update<R>(&self, change: impl FnOnce(&mut Machine, Instant) -> R) -> R {
+        let (result, trash) = self.change(|machine, now| {
+            let result = change(machine, now);
+            (result, machine.dispatch().take_trash())
+        });
+        // Dropping callbacks runs user code, whose failures are no fault of the caller.
+        if catch_unwind(AssertUnwindSafe(move || drop(trash))).is_err() {
+            log::error!("dropping a callback of the Bayeux client panicked");
+        }
+        result
+    }
+
+    /// As `update`, but for threads that must not wait for user code: what ends is left to the
+    /// thread of the callbacks.
+    fn change<R>(&self, change: impl FnOnce(&mut Machine, Instant) -> R) -> R {
         let now = self.clock.now();
         let mut locked = self.locked.lock();
         let result = change(&mut locked.machine, now);
@@ -154,8 +168,9 @@ impl Shared {
         let state = locked.machine.state();
         let changed = locked.state != state;
         locked.state = state;
-        let trash = locked.machine.dispatch().take_trash();
         let jobs = locked.machine.dispatch().has_jobs();
+        // Not for each message that comes: a lane would look, and sleep again.
+        let [poll, send] = [Lane::Poll, Lane::Send].map(|lane| locked.machine.is_wanted(lane));
         drop(locked);
         if changed {
             self.state_changed.notify_all();
@@ -163,21 +178,21 @@ impl Shared {
         if jobs || changed {
             self.jobs_ready.notify_one();
         }
-        self.poll_ready.notify_one();
-        self.send_ready.notify_one();
+        if poll {
+            self.poll_ready.notify_one();
+        }
+        if send {
+            self.send_ready.notify_one();
+        }
         if changed && state == State::Closed {
             self.carrier.close();
-        }
-        // Dropping callbacks runs user code, whose failures must not end one of the threads.
-        if catch_unwind(AssertUnwindSafe(move || drop(trash))).is_err() {
-            log::error!("dropping a callback of the Bayeux client panicked");
         }
     }
 
     fn run_lane(&self, lane: Lane) {
         while let Some(work) = self.wait_for_work(lane) {
             let result = self.carry_out(lane, work);
-            self.update(|machine, now| match result {
+            self.change(|machine, now| match result {
                 Ok(Answer { messages, pause }) => {
                     machine.receive(now, &messages);
                     machine.finish(now, lane, Ok(()), pause);
@@ -244,6 +259,7 @@ impl Shared {
             let run = AssertUnwindSafe(move || match job {
                 Job::Message(callback, message) => callback.run(&message),
                 Job::Event(Listener(listener), event) => listener(&event),
+                Job::Drop(trash) => drop(trash),
             });
             if catch_unwind(run).is_err() {
                 log::error!("a callback of the Bayeux client panicked");
@@ -269,7 +285,7 @@ impl Shared {
 impl Receiver for Shared {
     fn receive(&self, messages: &[Message]) {
         traffic::came(Via::WebSocket, messages);
-        self.update(|machine, now| machine.receive(now, messages));
+        self.change(|machine, now| machine.receive(now, messages));
     }
 }
 

@@ -149,8 +149,7 @@ impl SubscribeOptions {
     /// # Errors
     /// [`Error::Json`] if it cannot be written as a JSON object.
     pub fn ext<T: Serialize + ?Sized>(mut self, ext: &T) -> Result<Self, Error> {
-        wire::to_ext(ext)?;
-        self.ext = Some(wire::to_json(ext)?.get().into());
+        self.ext = Some(wire::to_object(ext)?);
         Ok(self)
     }
 }

@@ -93,7 +93,17 @@ pub(crate) fn to_json<T: Serialize + ?Sized>(value: &T) -> Result<Box<RawValue>,
 
 /// A value that must be an object, as its members.
 pub(crate) fn to_ext<T: Serialize + ?Sized>(value: &T) -> Result<Ext, Error> {
+    members(&to_json(value)?)
+}
+
+/// A value that must be an object, as JSON text.
+pub(crate) fn to_object<T: Serialize + ?Sized>(value: &T) -> Result<Box<str>, Error> {
     let raw = to_json(value)?;
+    members(&raw)?;
+    Ok(raw.into())
+}
+
+fn members(raw: &RawValue) -> Result<Ext, Error> {
     serde_json::from_str(raw.get()).map_err(|_| Error::Json("ext must be an object".into()))
 }
 

@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import {after, afterEach, before, describe, test} from "node:test";
 
-import {Browser, Server, picture, until, withoutSockets} from "./world.mjs";
+import {Browser, Server, noteBanners, picture, until, withoutSockets} from "./world.mjs";
 
 const server = new Server();
 const browser = new Browser();
@@ -64,14 +64,23 @@ class Person {
     const wanted = names.sort().join(", ");
     let shown = "";
     await until(() => `${this.name} sees as members ${wanted} and not ${shown}`, async () => {
-      const names = await this.page.locator('[data-part="members"] bdi').allTextContents();
-      shown = names.sort().join(", ");
+      shown = await this.members();
       return shown === wanted;
     });
   }
 
+  async members() {
+    const names = await this.page.locator('[data-part="members"] bdi').allTextContents();
+    return names.sort().join(", ");
+  }
+
   get banner() {
     return this.page.locator("#banner");
+  }
+
+  /** Whether the banner has ever said that. */
+  hasBeenTold(words) {
+    return this.page.evaluate((words) => window.banners.includes(words), words);
   }
 }
 
@@ -170,19 +179,21 @@ describe("chat", () => {
       if (refusals.length === 0) {
         return route.continue();
       }
-      asked += refusals.length;
       const rest = messages.filter((message) => !isAsking(message));
       const replies = rest.length === 0 ? []
         : await (await route.fetch({postData: rest})).json();
-      return route.fulfill({json: [...replies, ...refusals]});
+      await route.fulfill({json: [...replies, ...refusals]});
+      asked += refusals.length;
     });
     await page.goto(chatUrl());
     const bob = await Person.enter("Bob");
     const ann = await new Person(page, "Ann").join();
-    await until("the page asks for the members", () => asked > 0);
+    await until("the page was told that nobody knows the members", () => asked > 0);
     await ann.seesMembers("Ann");
-    await bob.says("Hello");
-    await ann.seesMembers("Ann", "Bob");
+    await until("Ann sees Bob, once she has read that", async () => {
+      await bob.says("Hello");
+      return (await ann.members()) === "Ann, Bob";
+    });
     await bob.page.getByRole("button", {name: "Leave"}).click();
     await ann.seesMembers("Ann");
     // Else the farewell would be caught too, and be lost with the page.
@@ -212,8 +223,8 @@ describe("chat", () => {
   });
 
   test("goes on after the server was away", async () => {
-    const ann = await Person.enter("Ann");
-    const bob = await Person.enter("Bob");
+    const ann = await Person.enter("Ann", {prepare: noteBanners});
+    const bob = await Person.enter("Bob", {prepare: noteBanners});
     await server.stop();
     for (const person of [ann, bob]) {
       await until("the banner is there", async () => (
@@ -224,8 +235,9 @@ describe("chat", () => {
     await ann.says("Are you still there?");
     await server.start();
     for (const person of [ann, bob]) {
-      await until("the banner has good news", async () => (
-        (await person.banner.textContent()) === "reconnected! reinitialized"));
+      // It is taken away after some seconds.
+      await until("the banner had good news", () => (
+        person.hasBeenTold("reconnected! reinitialized")));
       await person.sees("SERVER: reconnected!");
       await person.sees("SERVER: reinitialized");
     }

@@ -119,6 +119,20 @@ describe("session", () => {
     assert.equal(server.inits.length, 2);
   });
 
+  test("an extension that fails is no reason for a frenzy", async () => {
+    let asked = 0;
+    const outgoing = () => {
+      asked += 1;
+      if (asked <= 50) {
+        throw new Error("a bug");
+      }
+    };
+    await make({extensions: [{outgoing}]});
+    assert.equal(asked, 1);
+    await tick(1000);
+    assert.equal(asked, 2);
+  });
+
   test("gives up on an answer that does not come", async () => {
     await make();
     await tick(39999);
@@ -279,6 +293,13 @@ describe("sending", () => {
     assert.equal(server.log.filter((line) => line === "/b").length, 2);
   });
 
+  test("what is not JSON is refused alone", async () => {
+    await make();
+    const [bad, good] = client.batch(() => [client.publish("/a", 1n), client.publish("/b", 1)]);
+    await Promise.all([assert.rejects(bad, TypeError), good]);
+    assert.equal(server.log.filter((line) => line === "/b").length, 1);
+  });
+
   test("the number of waiting messages is limited", async () => {
     server.down = "refuse";
     await make({maxWaiting: 2});
@@ -323,9 +344,11 @@ describe("subscriptions", () => {
     const error = "403::subscribe_denied";
     server.script["/meta/subscribe"] = ({channel, id}) => (
       {channel, id, successful: false, error});
-    await assert.rejects(client.subscribe("/a", () => assert.fail()), BayeuxError);
+    const seen = [];
+    await assert.rejects(client.subscribe("/a", ({data}) => seen.push(data)), BayeuxError);
     server.push({channel: "/a", data: 1});
     await settle();
+    assert.deepEqual(seen, []);
   });
 
   test("a new session is told of them before anything else", async () => {
@@ -439,6 +462,30 @@ describe("websocket", () => {
     server.push();
     await settle();
     assert.equal(mode.opened, 1);
+  });
+
+  test("gives way to long-polling where there can be none", async () => {
+    server.connectionTypes = ["websocket", "long-polling"];
+    await make({WebSocket: class {
+      constructor() {
+        throw new SyntaxError("not here");
+      }
+    }});
+    assert.equal(client.connectionType, "long-polling");
+    assert.deepEqual(states, ["connecting", "connected first renewed"]);
+  });
+
+  test("of a session that has ended is not taken for the next", async () => {
+    server.connectionTypes = ["websocket", "long-polling"];
+    const mode = {slow: true};
+    await make({WebSocket: socketsTo(server, mode)});
+    client.unload();
+    client.start();
+    await settle();
+    mode.slow = false;
+    mode.open();
+    await settle();
+    assert.deepEqual([states.at(-1), mode.opened], ["connected first renewed", 2]);
   });
 
   test("comes back after it was lost", async () => {

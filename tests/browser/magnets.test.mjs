@@ -68,8 +68,12 @@ class Window {
   /** Takes a magnet with the mouse, and moves it there. */
   async drag(word, x, y) {
     const {mouse} = this.page;
-    await this.magnet(word).evaluate((element) => (
-      Promise.all(element.getAnimations().map(({finished}) => finished))));
+    await this.magnet(word).evaluate(async (element) => {
+      // Those that a further move replaces are cancelled.
+      while (element.getAnimations().length > 0) {
+        await Promise.allSettled(element.getAnimations().map(({finished}) => finished));
+      }
+    });
     const box = await this.magnet(word).boundingBox();
     await mouse.move(box.x + box.width / 2, box.y + box.height / 2);
     await mouse.down();
@@ -88,10 +92,15 @@ for (const [transport, prepare] of [["websocket", undefined], ["long-polling", w
       const bob = await Window.open({prepare});
       const status = await ann.page.locator("#status").textContent();
       assert.equal(status, `connected by ${transport}`);
-      await ann.drag("moon", 0.3, 0.25);
       const moon = bob.magnet("moon");
-      await until("Bob sees it held", () => moon.evaluate((element) => (
-        element.classList.contains("elsewhere"))));
+      // From before, as it is seen only for so long after the last move.
+      const held = moon.evaluate((element) => new Promise((resolve) => {
+        const look = () => element.classList.contains("elsewhere") && resolve();
+        new MutationObserver(look).observe(element, {attributes: true});
+        look();
+      }));
+      await ann.drag("moon", 0.3, 0.25);
+      await held;
       await ann.drop();
       await until("Bob sees it dropped", () => moon.evaluate((element) => (
         !element.classList.contains("elsewhere"))));
@@ -169,9 +178,8 @@ describe("magnets", () => {
     await touch("touchMove", await ann.spot(0.5, 0.4));
     await touch("touchMove", await ann.spot(0.5, 0.2));
     await touch("touchEnd");
-    const place = await ann.place("sleeps");
-    assert.ok(place, "it left the tray");
-    await bob.sees("sleeps", place);
+    await until("it left the tray", () => ann.place("sleeps"));
+    await bob.sees("sleeps", await ann.place("sleeps"));
     await picture(ann.page, "magnets-phone-used");
   });
 

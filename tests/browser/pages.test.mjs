@@ -43,7 +43,8 @@ describe("front page", () => {
       const link = page.locator("main").getByRole("link", {name});
       assert.match(await link.getAttribute("href"), /\/$/);
       await link.click();
-      assert.equal(await page.locator("h1").textContent(), name);
+      await until(`the page ${name} is there`, async () => (
+        await page.locator("h1").textContent() === name));
       await page.getByRole("link", {name: "Bayeux demo"}).click();
     }
     await picture(page, "front-light", {fullPage: true});
@@ -150,9 +151,12 @@ describe("all pages", () => {
         }
         if (name === "chat") {
           await enter(page, "Ann");
-          await server.publish("/chat/demo", ...["Bob", "Cleo", "Dan", "Eva", "Finn", "Gus"]
-            .map((user) => ({user, chat: "Hello"})));
-          await until("they are heard", async () => (await linesOf(page)).length === 7);
+          const users = ["Bob", "Cleo", "Dan", "Eva", "Finn", "Gus"];
+          await server.publish("/chat/demo", ...users.map((user) => ({user, chat: "Hello"})));
+          await until("they are heard", async () => {
+            const lines = await linesOf(page);
+            return users.every((user) => lines.includes(`${user}: Hello`));
+          });
         }
         const {ground, worst} = await page.evaluate(contrasts);
         assert.equal(ground > 0.5, colorScheme === "light");

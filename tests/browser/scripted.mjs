@@ -161,21 +161,27 @@ export class ScriptedServer {
   }
 }
 
-/** A WebSocket class whose sockets end at the server. `mode.blocked` so many do not open. */
+/**
+ * A WebSocket class whose sockets end at the server. `mode.blocked` so many do not open; while
+ * `mode.slow` is set, they do so when `mode.open()` is called.
+ */
 export function socketsTo(server, mode = {}) {
   return class {
     constructor(url) {
       this.url = url;
       mode.opened = (mode.opened ?? 0) + 1;
       mode.last = this;
-      setImmediate(() => {
+      mode.open = () => {
         if (mode.blocked > 0) {
           mode.blocked -= 1;
           this.onclose?.();
         } else {
           this.onopen?.();
         }
-      });
+      };
+      if (!mode.slow) {
+        setImmediate(mode.open);
+      }
     }
 
     async send(text) {

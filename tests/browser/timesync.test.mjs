@@ -36,7 +36,9 @@ describe("timesync", () => {
       await until("there are four samples", async () => await samples(page) >= 4);
       const status = await page.locator("#status").textContent();
       assert.equal(status, `connected by ${transport}`);
-      assert.match(await page.locator("#offset").textContent(), /^-3(600\.0|599\.\d) s$/);
+      // A message that waits longer on one way than on the other is half of that off.
+      const offset = /^-(\d+\.\d) s$/.exec(await page.locator("#offset").textContent());
+      assert.ok(Math.abs(offset?.[1] - 3600) < 5, `${offset}`);
       assert.match(await page.locator("#lag").textContent(), /^\d+\.\d ms$/);
       await until("the clock is right", async () => {
         const shown = Date.parse(await page.locator("#time").getAttribute("datetime"));

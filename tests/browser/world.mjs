@@ -21,6 +21,9 @@ const CHROMIUM_FLAGS = [
   "--disable-component-update", "--no-first-run",
 ];
 
+/** What Chromium says of a server that is going or gone, or takes no WebSocket. */
+const OF_THE_NETWORK = /net::ERR_|status of 503|^WebSocket connection to .* failed: /;
+
 /** Waits until `condition` holds; `what` is text, or a function that tells how it stands. */
 export async function until(what, condition, patience = PATIENCE) {
   const deadline = Date.now() + patience;
@@ -39,6 +42,8 @@ export async function until(what, condition, patience = PATIENCE) {
 /** The server under test, with its built-in pages. */
 export class Server {
   #process = null;
+  /** When it has ended, with exit code and signal. */
+  #ended = null;
   port = 0;
 
   get origin() {
@@ -62,19 +67,21 @@ export class Server {
         }
       });
     });
-    const ended = once(this.#process, "exit").then(() => {
+    this.#ended = once(this.#process, "exit");
+    const failed = this.#ended.then(() => {
       throw new Error(`the server did not start: ${said.join("\n")}`);
     });
-    ended.catch(() => {});
-    this.port = await Promise.race([listening, ended]);
+    failed.catch(() => {});
+    this.port = await Promise.race([listening, failed]);
   }
 
+  /** Also tells if it has ended before, by itself. */
   async stop() {
-    if (this.#process?.exitCode === null) {
-      const ended = once(this.#process, "exit");
+    if (this.#ended) {
       this.#process.kill("SIGTERM");
-      const [code] = await ended;
-      assert.equal(code, 0, "the server's exit code");
+      const ended = await this.#ended;
+      this.#ended = null;
+      assert.deepEqual(ended, [0, null], "the server's exit code and signal");
     }
   }
 
@@ -98,7 +105,7 @@ export class Server {
   }
 }
 
-/** Serves `origin` below a path prefix, as a front-end proxy might. */
+/** Serves `origin` below a path prefix, as a front-end proxy might that knows no WebSocket. */
 export async function startProxy(prefix, origin) {
   const proxy = createServer((incoming, outgoing) => {
     if (!incoming.url.startsWith(`${prefix}/`)) {
@@ -114,6 +121,9 @@ export async function startProxy(prefix, origin) {
     passed.on("error", () => outgoing.destroy());
     outgoing.on("close", () => passed.destroy());
     incoming.pipe(passed);
+  });
+  proxy.on("upgrade", (_request, socket) => {
+    socket.end("HTTP/1.1 501 Not Implemented\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
   });
   proxy.listen(0, "127.0.0.1");
   await once(proxy, "listening");
@@ -177,7 +187,7 @@ export class Browser {
       dialog.dismiss();
     });
     page.on("console", (message) => {
-      if (message.type() === "error" && !/net::ERR_|status of 503/.test(message.text())) {
+      if (message.type() === "error" && !OF_THE_NETWORK.test(message.text())) {
         this.faults.push(message.text());
       }
     });
@@ -194,6 +204,18 @@ export class Browser {
 /** Runs in a page: a browser, or a network, that has no WebSocket. */
 export function withoutSockets() {
   delete window.WebSocket;
+}
+
+/** Runs in a page: notes in `window.banners` all that the banner ever says. */
+export function noteBanners() {
+  window.banners = [];
+  document.addEventListener("DOMContentLoaded", () => {
+    const banner = document.querySelector("#banner");
+    const note = () => window.banners.push(banner.textContent);
+    if (banner) {
+      new MutationObserver(note).observe(banner, {childList: true, subtree: true});
+    }
+  });
 }
 
 /** Takes a picture, if pictures are wanted. */

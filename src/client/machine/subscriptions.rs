@@ -53,7 +53,10 @@ impl Machine {
         id: u64,
         slot: Arc<Slot>,
     ) -> Result<(u64, Option<Op>), Error> {
-        self.check_open()?;
+        if let Err(error) = self.check_open() {
+            self.dispatch.discard(vec![sink], &error);
+            return Err(error);
+        }
         let registry = &mut self.dispatch.registry;
         let added = registry.add(pattern, ext.clone(), sink, id, slot);
         let op = added

@@ -26,8 +26,7 @@ impl World {
     fn over(options: Options, ways: Vec<Via>) -> Self {
         let clock = ManualClock::new();
         let mut machine = Machine::new(options, ways, Ids::default(), clock.now(), 1);
-        let listener = Listener(Arc::new(|_: &Event| ()));
-        machine.dispatch().listeners.push(listener);
+        machine.listen(Listener(Arc::new(|_: &Event| ())));
         Self { machine, clock }
     }
 
@@ -134,7 +133,7 @@ impl World {
         let jobs = std::iter::from_fn(|| self.machine.dispatch().next_job());
         let events = jobs.filter_map(|job| match job {
             Job::Event(_, event) => Some(event),
-            Job::Message(..) => None,
+            Job::Message(..) | Job::Drop(_) => None,
         });
         events.collect()
     }

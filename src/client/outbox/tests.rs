@@ -135,6 +135,8 @@ fn the_queue_is_bounded_all_or_nothing() {
     world.options.queue_bytes = 10;
     let one = vec![world.op(Kind::Publish, "/a").0];
     assert!(world.outbox.push(one, &world.options).is_err());
+    let nothing = world.outbox.push(Vec::new(), &world.options);
+    assert!(nothing.is_ok(), "who joins a subscription sends nothing");
     world.taken();
     let one = vec![world.op(Kind::Publish, "/a").0];
     assert!(

@@ -8,6 +8,8 @@ use super::*;
 use crate::client::client::Client;
 use crate::client::error::Failure;
 use crate::client::event::Event;
+use crate::client::handle::Handle;
+use crate::client::subscription::Listening;
 use crate::clock::SystemClock;
 
 const LONG: Duration = Duration::from_secs(20);
@@ -188,6 +190,61 @@ fn a_reply_timeout_takes_back_what_has_not_left() {
     let outcome = pending.wait_timeout(Duration::from_millis(10));
     assert_eq!(outcome, Err(Error::Timeout { sent: false }));
     assert_eq!(world.client.stats().queued, 0);
+}
+
+#[test]
+fn a_listener_that_holds_the_client_ends_with_it() {
+    let world = World::new(true);
+    let alive = Arc::new(());
+    let listen = |client: &Client| {
+        let (handle, owned) = (client.handle(), Arc::clone(&alive));
+        client.on_event(move |_| {
+            let _both = (handle.state(), &owned);
+        });
+    };
+    listen(&world.client);
+    world.connect();
+    world.client.close();
+    listen(&world.client);
+    drop(world.client);
+    assert_eq!(Arc::strong_count(&alive), 1);
+}
+
+/// Looks at its client when it is dropped, and tells in which thread that was.
+struct Nosy(Handle, Sender<Option<String>>);
+
+impl Drop for Nosy {
+    fn drop(&mut self) {
+        self.0.state();
+        let _ = self.1.send(thread::current().name().map(Into::into));
+    }
+}
+
+impl Nosy {
+    fn listen(client: &Client, ends: &Sender<Option<String>>) -> Result<Listening, Error> {
+        let nosy = Self(client.handle(), ends.clone());
+        client.listen("/service/a", move |_| {
+            let _owned = &nosy;
+        })
+    }
+}
+
+#[test]
+fn what_a_callback_owns_is_dropped_without_a_lock_by_the_user_or_the_callback_thread() {
+    let world = World::new(true);
+    world.connect();
+    let (ends, ended) = unbounded();
+    let here = || thread::current().name().map(Into::into);
+    drop(Nosy::listen(&world.client, &ends).unwrap());
+    assert_eq!(ended.recv_timeout(LONG), Ok(here()));
+    let listening = Nosy::listen(&world.client, &ends).unwrap();
+    let closed = r#"[{"channel":"/meta/connect","successful":true,"advice":{"reconnect":"none"}}]"#;
+    world.next(Lane::Poll).reply(closed);
+    assert_eq!(ended.recv_timeout(LONG), Ok(Some("bayeux-callback".into())));
+    drop(listening);
+    let late = Nosy::listen(&world.client, &ends);
+    assert_eq!(late.err(), Some(Error::Closed));
+    assert_eq!(ended.recv_timeout(LONG), Ok(here()));
 }
 
 /// Fails where nobody expects it: when its owner is dropped.

@@ -1,5 +1,6 @@
 //! What the lanes and their connection know of each other.
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
@@ -33,7 +34,7 @@ struct Waiting {
     /// Whether the batch was given to the connection.
     sent: bool,
     /// The messages that have no reply yet.
-    missing: Vec<u64>,
+    missing: VecDeque<u64>,
 }
 
 impl Link {
@@ -45,7 +46,7 @@ impl Link {
         *state.of(lane) = Waiting {
             number,
             sent: false,
-            missing: ids.to_vec(),
+            missing: ids.iter().copied().collect(),
         };
         number
     }
@@ -158,7 +159,8 @@ impl State {
             // A server that does not echo the id answers in order.
             None => (!lane.is_empty()).then_some(0),
         };
-        position.map(|position| lane.remove(position)).is_some() && lane.is_empty()
+        let found = position.and_then(|position| lane.remove(position));
+        found.is_some() && lane.is_empty()
     }
 }
 

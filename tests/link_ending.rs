@@ -132,3 +132,14 @@ fn a_node_waits_for_its_own_handlers_and_tells_what_they_have_not_handled() {
     assert!(told.iter().any(|event| event == lost));
     drop(release);
 }
+
+#[test]
+fn nobody_waits_for_an_alias_beyond_the_end_of_the_node() {
+    let node = node("one");
+    let handle = node.clone();
+    let begun = Instant::now();
+    let waiting = thread::spawn(move || handle.wait_for("never", LONG));
+    node.shutdown(Duration::ZERO);
+    assert!(!waiting.join().unwrap());
+    assert!(begun.elapsed() < LONG / 2);
+}

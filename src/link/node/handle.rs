@@ -281,13 +281,16 @@ impl Handle {
         }
     }
 
-    /// Waits until somebody exports the alias (or `node/alias`), at most for so long. Whether
-    /// somebody does.
+    /// Waits until somebody exports the alias (or `node/alias`), at most for so long, or until the
+    /// node is shut down. Whether somebody does.
     pub fn wait_for(&self, address: &str, timeout: Duration) -> bool {
         let Ok((node, alias)) = names::split(address) else {
             return false;
         };
-        self.until(timeout, |router| router.is_exported(node, alias))
+        // After the end of the node nobody would come.
+        let is_there = |router: &mut Router| router.is_exported(node, alias);
+        self.until(timeout, |router| is_there(router) || router.is_stopped())
+            && self.shared.with(is_there)
     }
 
     /// Waits until everything that was accepted has been handled, or given up, at most for so long.

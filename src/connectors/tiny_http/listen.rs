@@ -9,11 +9,14 @@ use parking_lot::Mutex;
 use socket2::SockRef;
 use tiny_http::{Request, Server};
 
+use super::knocker::Knocker;
+
 /// One listening socket and the library's server on it. After an accept error the library accepts
 /// no more, so a new server is started on the same socket. The connections of the old one still
 /// send their requests to it, so it is kept and asked too.
 pub(super) struct Intake {
     listener: TcpListener,
+    knocker: Knocker,
     state: Mutex<State>,
 }
 
@@ -59,6 +62,7 @@ impl Intake {
             rebuilds: 0,
         };
         Ok(Self {
+            knocker: Knocker::new(&listener)?,
             listener,
             state: Mutex::new(state),
         })
@@ -83,10 +87,20 @@ impl Intake {
             }
         }
         match current.recv_timeout(if former.is_empty() { LOOK } else { SHORT_LOOK }) {
-            Ok(Some(request)) => Received::Request(request),
+            Ok(Some(request)) => {
+                if let Some(peer) = request.remote_addr() {
+                    self.knocker.heard_of(*peer);
+                }
+                Received::Request(request)
+            }
             Ok(None) => Received::Nothing,
             Err(error) => self.rebuild(rebuilds, &error),
         }
+    }
+
+    /// Reminds the library of connections that it has queued, until this is closed.
+    pub(super) fn knock(&self) {
+        self.knocker.run();
     }
 
     /// Starts the library anew, once for each failure.
@@ -119,6 +133,7 @@ impl Intake {
 
     /// Takes no new connections and requests from now on.
     pub(super) fn close(&self) {
+        self.knocker.stop();
         let (current, former) = {
             let mut state = self.state.lock();
             (state.current.take(), std::mem::take(&mut state.former))

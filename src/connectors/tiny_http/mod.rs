@@ -9,12 +9,13 @@
 //! # Limits of the library
 //! It has one thread per connection, no time limits for reading, stops accepting after one error,
 //! and allocates what an unread body claims to be long. A write timeout on the listener, which
-//! accepted sockets inherit, a new start after errors (`listen`), and care with unread bodies
-//! (`intake`) keep the service up. It cannot see that the peer of a held connect has left, as
-//! many half-sent bodies as there are workers stop it, and connections that arrive in a burst
-//! starve. For trusted networks.
+//! accepted sockets inherit, a new start after errors (`listen`), care with unread bodies
+//! (`intake`), and a reminder of connections that arrived in a burst (`knocker`) keep the service
+//! up. It cannot see that the peer of a held connect has left, and as many half-sent bodies as
+//! there are workers stop it. For trusted networks.
 
 mod intake;
+mod knocker;
 mod listen;
 mod output;
 mod shard;
@@ -120,6 +121,9 @@ impl TinyHttp {
             running.addresses.push(listener.local_addr()?);
             let intake = Arc::new(Intake::open(listener, config.write_timeout)?);
             running.intakes.push(Arc::clone(&intake));
+            let (knocks, knocker) = (Arc::clone(&intake), Builder::new());
+            let knocker = knocker.name("bayeux-tiny-knock".to_owned());
+            running.workers.push(knocker.spawn(move || knocks.knock())?);
             for n in 0..config.workers.max(1) {
                 let (shared, intake) = (Arc::clone(&shared), Arc::clone(&intake));
                 let worker = Builder::new().name(format!("bayeux-tiny-{n}"));

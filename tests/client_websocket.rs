@@ -336,6 +336,28 @@ fn large_messages_go_both_ways() {
 }
 
 #[test]
+fn a_connect_behind_a_large_message_waits_for_it() {
+    let server = server();
+    let client = over_websocket(&server)
+        .queue(100, 1000)
+        .network_timeout(LONG)
+        .connect()
+        .unwrap();
+    let subscription = client.subscribe("/a").unwrap();
+    server.wait_for("/meta/connect", 2);
+    let stopped = server.stop_reading();
+    client.post("/b", &"x".repeat(8 << 20)).unwrap();
+    server.push(&json!({"channel": "/a", "data": 1}));
+    subscription.recv_timeout(LONG).unwrap();
+    // In this time it wants to send the next connect.
+    std::thread::sleep(Duration::from_millis(200));
+    drop(stopped);
+    server.wait_for("/meta/connect", 3);
+    assert_eq!(server.wait_for("/b", 1).len(), 1);
+    assert_eq!(server.connections(), 1);
+}
+
+#[test]
 fn times_without_end_do_not_overflow() {
     for transport in [Transport::WebSocket, Transport::LongPolling] {
         let server = server();

@@ -6,7 +6,7 @@
 pub(crate) mod frames;
 
 use std::collections::VecDeque;
-use std::io::{BufRead, BufReader, Write};
+use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
@@ -70,6 +70,18 @@ pub(crate) struct Server {
 struct Inner {
     state: Mutex<State>,
     changed: Condvar,
+    /// Held while nothing is read from WebSockets.
+    reading: Mutex<()>,
+}
+
+/// Reads while it may.
+struct Gated<'a, R>(R, &'a Mutex<()>);
+
+impl<R: Read> Read for Gated<'_, R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        drop(self.1.lock().unwrap());
+        self.0.read(buffer)
+    }
 }
 
 #[derive(Default)]
@@ -100,7 +112,12 @@ impl Server {
     pub(crate) fn on(listener: TcpListener) -> Self {
         let addr = listener.local_addr().unwrap();
         let (state, changed) = (Mutex::default(), Condvar::new());
-        let inner = Arc::new(Inner { state, changed });
+        let reading = Mutex::default();
+        let inner = Arc::new(Inner {
+            state,
+            changed,
+            reading,
+        });
         let shared = Arc::clone(&inner);
         thread::spawn(move || {
             for stream in listener.incoming().flatten() {
@@ -113,6 +130,12 @@ impl Server {
 
     pub(crate) fn set_upgrade(&self, upgrade: Upgrade) {
         self.inner.lock().upgrade = upgrade;
+    }
+
+    /// Nothing more is read from WebSockets for as long as this is held, but for what a read that
+    /// is under way takes.
+    pub(crate) fn stop_reading(&self) -> std::sync::MutexGuard<'_, ()> {
+        self.inner.reading.lock().unwrap()
     }
 
     pub(crate) fn upgrades(&self) -> Vec<String> {
@@ -235,7 +258,8 @@ impl Inner {
     }
 
     /// Answers each message in a thread of its own, as some answers take their time.
-    fn socket(this: &Arc<Self>, mut reader: impl BufRead, stream: &TcpStream, head: &str) {
+    fn socket(this: &Arc<Self>, reader: impl BufRead, stream: &TcpStream, head: &str) {
+        let mut reader = Gated(reader, &this.reading);
         let writer = Arc::new(Mutex::new(stream.try_clone().unwrap()));
         while let Some((first, payload)) = frames::read(&mut reader) {
             if first != 0x81 {

@@ -20,6 +20,12 @@ impl Pipe {
     pub(super) fn drain(&mut self) -> Vec<u8> {
         std::mem::take(&mut self.outgoing)
     }
+
+    /// It could not leave: it comes before what is written from now on.
+    pub(super) fn put_back(&mut self, bytes: Vec<u8>) {
+        let later = std::mem::replace(&mut self.outgoing, bytes);
+        self.outgoing.extend(later);
+    }
 }
 
 impl Read for Pipe {
@@ -61,6 +67,9 @@ mod tests {
         assert_eq!(empty(pipe.read(&mut buffer)), io::ErrorKind::WouldBlock);
         pipe.write_all(b"xy").unwrap();
         assert_eq!(pipe.drain(), b"xy");
+        pipe.write_all(b"z").unwrap();
+        pipe.put_back(b"xy".to_vec());
+        assert_eq!(pipe.drain(), b"xyz");
         assert_eq!(pipe.drain(), b"");
     }
 }

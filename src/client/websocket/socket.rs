@@ -22,7 +22,7 @@ use super::pipe::Pipe;
 use crate::tcp::client::{ConnectError, Retry};
 use crate::tcp::codec::Bytes;
 use crate::tcp::reactor::CloseReason;
-use crate::tcp::{ClientHandler, Context, Handler};
+use crate::tcp::{ClientHandler, Context, Handler, SendError};
 
 /// What the lanes ask of it.
 pub(super) enum Command {
@@ -82,7 +82,9 @@ impl Socket {
             Err(HandshakeError::Interrupted(mut pending)) => {
                 let request = pending.get_mut().get_mut().drain();
                 self.phase = Phase::Upgrading(Box::new(pending));
-                self.write(&request, ctx);
+                if ctx.send_bytes(&request).is_err() {
+                    ctx.abort();
+                }
             }
             Err(HandshakeError::Failure(error)) => {
                 let failure = self.refused(&error);
@@ -211,18 +213,25 @@ impl Socket {
         ctx.shutdown();
     }
 
-    /// Hands what the library has written to the connection.
+    /// Hands what the library has written to the connection. Behind a large message that is still
+    /// on its way it waits until that has left.
     fn flush(&mut self, ctx: &mut Context<'_, Self>) {
-        if let Phase::Open(socket) = &mut self.phase {
-            let bytes = socket.get_mut().drain();
-            self.write(&bytes, ctx);
+        let Phase::Open(socket) = &mut self.phase else {
+            return;
+        };
+        let pipe = socket.get_mut();
+        let bytes = pipe.drain();
+        if bytes.is_empty() {
+            return;
         }
-    }
-
-    fn write(&mut self, bytes: &[u8], ctx: &mut Context<'_, Self>) {
-        // Full: a server that floods us with pings and takes no answers.
-        if !bytes.is_empty() && ctx.send_bytes(bytes).is_err() {
-            ctx.abort();
+        match ctx.send_bytes(&bytes) {
+            Err(SendError::Full { limit, .. }) if bytes.len() <= limit => {
+                pipe.put_back(bytes);
+                ctx.notify_when_flushed();
+            }
+            // More than that: a server that floods us with pings and takes no answers.
+            Err(_) => ctx.abort(),
+            Ok(()) => {}
         }
     }
 }
@@ -279,6 +288,10 @@ impl Handler for Socket {
                 ctx.shutdown();
             }
         }
+    }
+
+    fn flushed(&mut self, ctx: &mut Context<'_, Self>) {
+        self.flush(ctx);
     }
 
     fn timer(&mut self, _: u32, ctx: &mut Context<'_, Self>) {

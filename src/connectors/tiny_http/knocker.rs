@@ -78,6 +78,9 @@ impl Knocker {
         while !state.stopped {
             let idle = |state: &mut State| state.due == 0 && !state.stopped;
             self.changed.wait_while_for(&mut state, idle, EVERY);
+            if state.stopped {
+                return;
+            }
             let knocks = state.due.clamp(1, AT_A_TIME);
             state.due = state.due.saturating_sub(knocks);
             drop(state);

@@ -1,8 +1,8 @@
 //! Waiting on Linux: one system call.
 //!
 //! `Poller::wait` makes five, as it sets a timer and renews the registrations of the timer and of
-//! its notifier each time. That is a twentieth of what a short request costs where each comes
-//! alone. So what is registered stays with `polling`, and its epoll instance is waited on here.
+//! its notifier each time; where requests come one by one, each pays for that. So what is
+//! registered stays with `polling`, and its epoll instance is waited on here.
 
 use std::io;
 use std::time::Duration;

@@ -33,6 +33,7 @@ const ON_SOCKETS: &[&str] = &[
     "tests/link_support",
     "tests/native_http",
     "tests/native_ws",
+    "tests/settings",
     "tests/tcp",
     "tests/tcp_exhaustion",
     "tests/tcp_reactor",

@@ -56,7 +56,7 @@ impl Drop for File {
 /// A running program; killed if the test ends before it does.
 pub(crate) struct Running {
     pub(crate) child: Child,
-    lines: Receiver<String>,
+    pub(crate) lines: Receiver<String>,
 }
 
 impl Running {

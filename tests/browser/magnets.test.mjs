@@ -136,6 +136,8 @@ for (const [transport, prepare] of [["websocket", undefined], ["long-polling", w
       assert.deepEqual(await ann.place("moon"), place);
       // Whichever of two at the same time is the last: all agree.
       await ann.drag("moon", 0.4, 0.1);
+      // Else it would slip from under Bob's pointer.
+      await bob.sees("moon", await ann.place("moon"));
       await bob.drag("sea", 0.1, 0.1);
       await bob.drop();
       await bob.drag("moon", 0.6, 0.4);
@@ -178,7 +180,8 @@ describe("magnets", () => {
     await touch("touchMove", await ann.spot(0.5, 0.4));
     await touch("touchMove", await ann.spot(0.5, 0.2));
     await touch("touchEnd");
-    await until("it left the tray", () => ann.place("sleeps"));
+    await until("it is dropped", () => ann.magnet("sleeps").evaluate((element) => (
+      element.style.left && !element.classList.contains("held"))));
     await bob.sees("sleeps", await ann.place("sleeps"));
     await picture(ann.page, "magnets-phone-used");
   });

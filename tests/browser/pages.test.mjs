@@ -46,6 +46,8 @@ describe("front page", () => {
       await until(`the page ${name} is there`, async () => (
         await page.locator("h1").textContent() === name));
       await page.getByRole("link", {name: "Bayeux demo"}).click();
+      await until("the front page is there again", async () => (
+        await page.locator("h1").textContent() === "Bayeux demo"));
     }
     await picture(page, "front-light", {fullPage: true});
   });

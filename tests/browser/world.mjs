@@ -15,14 +15,14 @@ import {join} from "node:path";
 
 import {chromium} from "playwright-core";
 
-const PATIENCE = 15000;
+const PATIENCE = 30000;
 const CHROMIUM_FLAGS = [
   "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-sync",
   "--disable-component-update", "--no-first-run",
 ];
 
-/** What Chromium says of a server that is going or gone, or takes no WebSocket. */
-const OF_THE_NETWORK = /net::ERR_|status of 503|^WebSocket connection to .* failed: /;
+/** The status by which a server that is going refuses; no fault of the page. */
+const GOING = 503;
 
 /** Waits until `condition` holds; `what` is text, or a function that tells how it stands. */
 export async function until(what, condition, patience = PATIENCE) {
@@ -134,11 +134,17 @@ export async function startProxy(prefix, origin) {
   return {origin: `http://127.0.0.1:${proxy.address().port}`, stop};
 }
 
-/** A browser whose pages are watched: errors and foreign requests fail the test at its end. */
+/**
+ * A browser whose pages are watched: what goes wrong in them fails the test at its end. That is
+ * what scripts throw or tell as an error, what the page's own policy forbids, what the server
+ * refuses, dialogs, and foreign requests. What the browser itself writes to the console does not
+ * count: of these things it says nothing new, and it also speaks of pages that have been left, and
+ * of a server that is going or gone.
+ */
 export class Browser {
   #browser;
   #contexts = [];
-  /** What went wrong in pages. That a server is going or gone is no fault of the page. */
+  /** What went wrong in pages. */
   faults = [];
 
   async start() {
@@ -164,21 +170,21 @@ export class Browser {
 
   /**
    * A window of somebody else's browser: with cookies and storage of its own. `prepare` is one or
-   * more functions that run in each page before anything else.
+   * more functions that run in each page before anything else, `waitUntil` what it waits for.
    */
-  async open(url, {prepare = [], ...options} = {}) {
+  async open(url, {prepare = [], waitUntil = "load", ...options} = {}) {
     const viewport = {width: 1100, height: 720};
     const context = await this.#browser.newContext({viewport, ...options});
     context.setDefaultTimeout(PATIENCE);
-    for (const script of [prepare].flat()) {
+    for (const script of [tellViolations, prepare].flat()) {
       await context.addInitScript(script);
     }
     this.#contexts.push(context);
-    return this.openBeside(context, url);
+    return this.openBeside(context, url, waitUntil);
   }
 
   /** Another window of the same browser. */
-  async openBeside(context, url) {
+  async openBeside(context, url, waitUntil = "load") {
     const page = await context.newPage();
     const {origin} = new URL(url);
     page.on("pageerror", (error) => this.faults.push(String(error)));
@@ -187,8 +193,14 @@ export class Browser {
       dialog.dismiss();
     });
     page.on("console", (message) => {
-      if (message.type() === "error" && !OF_THE_NETWORK.test(message.text())) {
+      // The browser's own lines come without arguments.
+      if (message.type() === "error" && message.args().length > 0) {
         this.faults.push(message.text());
+      }
+    });
+    page.on("response", (response) => {
+      if (response.status() >= 400 && response.status() !== GOING) {
+        this.faults.push(`status ${response.status()}: ${response.url()}`);
       }
     });
     page.on("request", (sent) => {
@@ -196,9 +208,15 @@ export class Browser {
         this.faults.push(`foreign request: ${sent.url()}`);
       }
     });
-    await page.goto(url);
+    await page.goto(url, {waitUntil});
     return page;
   }
+}
+
+/** Runs in a page: tells what its policy forbids. */
+function tellViolations() {
+  document.addEventListener("securitypolicyviolation", ({violatedDirective, blockedURI}) => (
+    console.error(`forbidden by ${violatedDirective}: ${blockedURI}`)));
 }
 
 /** Runs in a page: a browser, or a network, that has no WebSocket. */

@@ -32,6 +32,7 @@
 //!
 //!  link                   messaging between processes, over tcp; stands alone with it
 //!  tcp                    stands alone: a general TCP server and client component
+//!  refusals               why something is refused: counted, and told in the log
 //!  clock  counters        at the bottom, for everyone
 //! ```
 //!
@@ -55,6 +56,7 @@ pub mod http;
 pub mod link;
 pub mod ops;
 pub mod protocol;
+pub mod refusals;
 pub mod server;
 pub mod tcp;
 pub mod transport;
@@ -65,4 +67,5 @@ pub use broker::{
     Verdict,
 };
 pub use config::Config;
+pub use refusals::Reason;
 pub use server::{Server, ServerBuilder, ServerStats, StartError};

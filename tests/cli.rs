@@ -7,6 +7,8 @@
 mod call;
 #[path = "cli/harness.rs"]
 mod harness;
+#[path = "cli/refusals.rs"]
+mod refusals;
 #[path = "cli/shell.rs"]
 mod shell;
 #[path = "cli/terminal.rs"]

@@ -28,6 +28,7 @@ use super::work::{Job, Pool};
 use crate::clock::Clock;
 use crate::counters::Counter;
 use crate::protocol::{ChannelName, ClientId, Draft, Publication, Publisher, Target};
+use crate::refusals::Refusals;
 use crate::transport::BrowserId;
 
 pub(crate) struct Core {
@@ -42,6 +43,7 @@ pub(crate) struct Core {
     pub(crate) ticker: Ticker,
     pub(crate) load: Load,
     pub(crate) counters: Counters,
+    pub(crate) refusals: Refusals,
     pub(crate) policy: Option<Judge>,
     pub(crate) listeners: Listeners,
     pub(crate) observers: Observers,

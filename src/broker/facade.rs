@@ -30,6 +30,7 @@ use super::wakes::Wakes;
 use super::work::{Job, Pool};
 use crate::clock::Clock;
 use crate::protocol::{ChannelKind, ChannelName, InvalidChannel, Pattern, Publication, Publisher};
+use crate::refusals::Refusals;
 use crate::transport::{Link, Peer};
 
 /// A handle to the broker; clones share it. It lives until the last handle is gone.
@@ -88,6 +89,7 @@ impl Broker {
             locals: Locals::default(),
             local_queue,
             counters: Counters::default(),
+            refusals: Refusals::new(Arc::clone(&clock)),
             policy: policy.map(Judge::new),
             listeners: Listeners::default(),
             observers: Observers::default(),
@@ -268,6 +270,12 @@ impl Broker {
     #[cfg(feature = "cli")]
     pub(crate) fn volume(&self) -> (usize, usize) {
         (self.core.registry.len(), self.core.load.bytes())
+    }
+
+    /// Why what came from clients was refused, and how often, by everybody who refuses it: the
+    /// broker, the endpoint, connectors.
+    pub fn refusals(&self) -> &Refusals {
+        &self.core.refusals
     }
 
     /// What there is and what has happened so far. Looks at every session.

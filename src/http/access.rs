@@ -163,7 +163,7 @@ impl Drop for Asked {
 }
 
 /// The path, without what could be a client id where clients put theirs.
-fn shown(path: &str, mount: &str) -> Box<str> {
+pub(super) fn shown(path: &str, mount: &str) -> Box<str> {
     // The root's own slash is the one that names begin behind.
     let mount = mount.strip_suffix('/').unwrap_or(mount);
     let below = path

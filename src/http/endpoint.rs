@@ -122,6 +122,12 @@ impl Endpoint {
         }
     }
 
+    /// Whether a request carries Bayeux messages, or asks for a connection that does.
+    pub(super) fn is_meant(head: &RequestHead<'_>, query: Option<&str>) -> bool {
+        let script = || query.is_some_and(|query| form::has(query.as_bytes(), "message"));
+        head.method == "GET" && (wants_socket(head) || wants_events(head) || script())
+    }
+
     /// Judges a request to a path that the endpoint covers.
     pub(super) fn admit<'a>(
         &self,
@@ -141,6 +147,7 @@ impl Endpoint {
                 let client = client.trim_start_matches('/');
                 Ok(Ask::Events { client, verdict })
             }
+            ("GET", _) if wants_socket(head) || wants_events(head) => Err(Refusal::Transport),
             ("GET", Some(query)) => self.script(head, query, verdict),
             ("OPTIONS", _) => Ok(Ask::Options(verdict)),
             _ => Err(Refusal::Method),
@@ -167,9 +174,11 @@ impl Endpoint {
         query: &'a str,
         verdict: Verdict<'a>,
     ) -> Result<Ask<'a>, Refusal> {
-        let off = self.callback_polling == CallbackPolling::Off;
-        if off || !form::has(query.as_bytes(), "message") {
+        if !form::has(query.as_bytes(), "message") {
             return Err(Refusal::Method);
+        }
+        if self.callback_polling == CallbackPolling::Off {
+            return Err(Refusal::Transport);
         }
         if self.callback_polling == CallbackPolling::Guarded {
             match verdict {
@@ -327,7 +336,7 @@ mod tests {
             outcome(&open, "GET", "/cometd?message=[]&jsonp=(", &[]),
             "Callback"
         );
-        assert_eq!(outcome(&off, "GET", target, &[OWN_PAGE]), "Method");
+        assert_eq!(outcome(&off, "GET", target, &[OWN_PAGE]), "Transport");
         assert_eq!(outcome(&any, "GET", target, &[]), "cb Absent");
         assert_eq!(
             (open.allow(), off.allow()),

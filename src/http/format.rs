@@ -243,7 +243,7 @@ mod tests {
             text.contains("\r\nRetry-After: 2\r\n") && text.contains("\r\nConnection: close\r\n")
         );
         assert!(text.ends_with("\r\n\r\n[{\"successful\":false}]"));
-        assert!(site.refusals().contains(&(503, 1)));
+        assert!(site.refused_statuses().contains(&(503, 1)));
     }
 
     #[test]

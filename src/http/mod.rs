@@ -46,6 +46,7 @@ pub use files::Expiry;
 pub use format::Format;
 pub use headers::Headers;
 pub use proxies::{Caller, TrustedProxies};
+pub use refusal::Refused;
 pub use request::{Request, RequestHead, Target};
 pub use response::{Body, CONTINUE, Response};
 pub use site::{Handled, Site};

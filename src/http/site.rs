@@ -9,13 +9,13 @@ use super::body_kind::BodyKind;
 use super::config::{SiteConfig, SiteError};
 use super::content::{ContentRequest, Mount, Mounts};
 use super::cookie::CookieKey;
-use super::cors::{Verdict, preflight, push_echo};
+use super::cors::{Verdict, preflight};
 use super::endpoint::{Ask, Denied, Endpoint};
 use super::files::StaticFiles;
 use super::form;
 use super::format::Format;
 use super::proxies::{Caller, TrustedProxies};
-use super::refusal::{Refusal, RefusalCounts};
+use super::refusal::{Refusal, RefusalCounts, Refused, echoing, reason_of};
 use super::request::{Request, RequestHead, Target};
 use super::response::Response;
 use super::streaming::{Events, Offers};
@@ -28,11 +28,11 @@ use crate::transport::{Link, Peer, Transport};
 /// Everything that is served; shared by all connectors and threads, and never changed.
 pub struct Site {
     broker: Broker,
-    endpoint: Endpoint,
+    pub(super) endpoint: Endpoint,
     files: StaticFiles,
     cookies: CookieKey,
     clock: Arc<dyn Clock>,
-    refusals: RefusalCounts,
+    statuses: RefusalCounts,
     proxies: Option<TrustedProxies>,
     mounts: Mounts,
     hook: Option<Hook>,
@@ -102,7 +102,7 @@ impl Site {
             files,
             cookies,
             clock,
-            refusals: RefusalCounts::default(),
+            statuses: RefusalCounts::default(),
             proxies: config.trusted_proxies,
             mounts: Mounts::default(),
             hook: None,
@@ -179,7 +179,7 @@ impl Site {
     pub fn wants_body(&self, head: &RequestHead<'_>, caller: &Caller) -> Result<usize, Response> {
         let head = caller.addressed(*head);
         let route = self.route(&head);
-        let route = route.map_err(|denied| self.deny(&head, &denied))?;
+        let route = route.map_err(|denied| self.deny(&head, caller, &denied))?;
         Ok(self.max_body(&route))
     }
 
@@ -227,14 +227,14 @@ impl Site {
         let head = &request.head;
         let route = match self.route(head) {
             Ok(route) => route,
-            Err(denied) => return Handled::Done(self.deny(head, &denied)),
+            Err(denied) => return Handled::Done(self.deny(head, request.caller, &denied)),
         };
         if request.body.len() > self.max_body(&route) {
             let denied = Denied {
                 refusal: Refusal::TooLarge,
                 verdict: route.verdict(),
             };
-            return Handled::Done(self.deny(head, &denied));
+            return Handled::Done(self.deny(head, request.caller, &denied));
         }
         match route {
             Route::Bayeux(Ask::Post { kind, verdict }) => self.post(request, kind, verdict, link),
@@ -260,7 +260,7 @@ impl Site {
                 let handler = Arc::clone(&mount.handler);
                 Handled::Work(Work::content(&self.broker, link, handler, asked, hooked))
             }
-            Route::File { path, query } => Handled::Done(self.file(head, path, query)),
+            Route::File { path, query } => Handled::Done(self.file(request, path, query)),
             Route::Server => Handled::Done(Response::new(204).header("Allow", SERVER_ALLOW)),
         }
     }
@@ -270,7 +270,11 @@ impl Site {
     /// # Errors
     /// If it is no batch of messages, or too much of one.
     pub fn frame(&self, peer: Peer, text: &str, link: Link) -> Result<Executed, BatchError> {
-        let batch = protocol::parse(text.as_bytes(), &self.endpoint.limits)?;
+        let parsed = protocol::parse(text.as_bytes(), &self.endpoint.limits);
+        let batch = parsed.inspect_err(|error| {
+            let seen = format_args!("a message on a WebSocket of {}: {error}", peer.ip);
+            self.broker.refusals().count(reason_of(error), seen);
+        })?;
         Ok(self.broker.execute(Call {
             peer,
             body: Cow::Borrowed(text),
@@ -285,15 +289,9 @@ impl Site {
         head.method == "GET" && self.endpoint.takes_over(head)
     }
 
-    /// A refusal that a connector sends by itself: one line of plain text that repeats nothing of
-    /// the request. It is counted.
-    pub fn refuse(&self, status: u16, line: &str) -> Response {
-        self.refusals.refuse_with(status, line)
-    }
-
     /// How often each status of a refusal was sent.
-    pub fn refusals(&self) -> Vec<(u16, u64)> {
-        self.refusals.snapshot()
+    pub fn refused_statuses(&self) -> Vec<(u16, u64)> {
+        self.statuses.snapshot()
     }
 
     /// What issues and recognises cookies, unless they are not used.
@@ -302,7 +300,7 @@ impl Site {
     }
 
     pub(super) fn count(&self, status: u16) {
-        self.refusals.count(status);
+        self.statuses.count(status);
     }
 
     fn route<'a>(&'a self, head: &RequestHead<'a>) -> Result<Route<'a>, Denied<'a>> {
@@ -325,7 +323,8 @@ impl Site {
                 path,
                 query: target.query,
             }),
-            _ => Err(denied(Refusal::Method)),
+            (_, path) if self.files.has(path) => Err(denied(Refusal::Method)),
+            _ => Err(denied(Refusal::Path)),
         }
     }
 
@@ -337,36 +336,15 @@ impl Site {
         }
     }
 
-    fn deny(&self, head: &RequestHead<'_>, denied: &Denied<'_>) -> Response {
-        let mut response = self.refusals.refuse(denied.refusal);
-        if denied.refusal == Refusal::Method {
-            let covered = head
-                .target()
-                .is_some_and(|target| self.endpoint.covers(target.path));
-            let allow = if covered {
-                self.endpoint.allow()
-            } else {
-                FILE_ALLOW
-            };
-            response = response.header("Allow", allow);
-        }
-        if let Some(origin) = denied.verdict.echo() {
-            push_echo(&mut response.headers, origin);
-        }
-        if head.is_head() {
-            response.without_body()
-        } else {
-            response
-        }
-    }
-
-    fn refused(&self, refusal: Refusal, verdict: Verdict<'_>) -> Handled {
-        Handled::Done(echoing(self.refusals.refuse(refusal), verdict))
-    }
-
-    fn file(&self, head: &RequestHead<'_>, path: &str, query: Option<&str>) -> Response {
+    fn file(&self, request: &Request<'_>, path: &str, query: Option<&str>) -> Response {
+        let head = &request.head;
+        let refuse = |refusal| {
+            let lost = refusal == Refusal::NotFound && Endpoint::is_meant(head, query);
+            let refusal = if lost { Refusal::Path } else { refusal };
+            self.tell(refusal, head, request.caller)
+        };
         let now = self.clock.wall();
-        let response = self.files.respond(head, path, query, now, &self.refusals);
+        let response = self.files.respond(head, path, query, now, &refuse);
         if head.is_head() {
             response.without_body()
         } else {
@@ -388,7 +366,7 @@ impl Site {
         };
         match body {
             Ok(body) => self.execute(request, body, None, verdict, link),
-            Err(refusal) => self.refused(refusal, verdict),
+            Err(refusal) => self.refused(request, refusal, verdict),
         }
     }
 
@@ -402,7 +380,7 @@ impl Site {
     ) -> Handled {
         match form::batch(query.as_bytes()) {
             Ok(body) => self.execute(request, Cow::Owned(body), Some(callback), verdict, link),
-            Err(refusal) => self.refused(refusal, verdict),
+            Err(refusal) => self.refused(request, refusal, verdict),
         }
     }
 
@@ -421,7 +399,12 @@ impl Site {
         let (body, batch) = match parsed {
             Ok(parsed) => parsed,
             Err(error) => {
-                let response = self.refusals.refuse_with(400, &error.to_string());
+                let refused = Refused {
+                    reason: reason_of(&error),
+                    status: 400,
+                    line: &error.to_string(),
+                };
+                let response = self.refuse(refused, Some(&request.head), request.caller);
                 return Handled::Done(echoing(response, verdict));
             }
         };
@@ -467,14 +450,5 @@ fn text(body: Cow<'_, [u8]>) -> Result<Cow<'_, str>, BatchError> {
     }
 }
 
-fn echoing(mut response: Response, verdict: Verdict<'_>) -> Response {
-    if let Some(origin) = verdict.echo() {
-        push_echo(&mut response.headers, origin);
-    }
-    response
-}
-
-/// The methods of paths outside the endpoint.
-const FILE_ALLOW: &str = "GET, HEAD";
 /// The methods of the server as a whole.
 const SERVER_ALLOW: &str = "GET, HEAD, POST, OPTIONS";

@@ -8,6 +8,7 @@ use super::response::{Body, NO_STORE_NO_SNIFF, Response, push_end, push_header};
 use super::site::{Handled, Site};
 use crate::broker::{Attachment, Ended, NoStream};
 use crate::protocol::Publication;
+use crate::refusals::Reason;
 use crate::transport::{Link, Peer};
 
 /// Which of them the endpoint takes: what its broker offers to clients.
@@ -105,7 +106,7 @@ impl Site {
         let opened = self.broker().open_stream(peer, client, link);
         let mut response = match &opened {
             Ok(_) => Response::new(200).header("Content-Type", "text/event-stream"),
-            Err(refused) => self.no_stream(*refused),
+            Err(refused) => self.no_stream(*refused, peer),
         };
         response.headers.extend_from_slice(NO_STORE_NO_SNIFF);
         if let Some(origin) = verdict.echo() {
@@ -120,11 +121,13 @@ impl Site {
         }
     }
 
-    fn no_stream(&self, refused: NoStream) -> Response {
-        let status = match refused {
-            NoStream::Unknown => 404,
-            NoStream::Draining => 503,
+    fn no_stream(&self, refused: NoStream, peer: &Peer) -> Response {
+        let (status, reason) = match refused {
+            NoStream::Unknown => (404, Reason::UnknownSession),
+            NoStream::Draining => (503, Reason::Draining),
         };
+        let seen = format_args!("a stream of events for {}", peer.ip);
+        self.broker().refusals().count(reason, seen);
         self.count(status);
         let mut response = Response::new(status);
         push_header(&mut response.headers, "Content-Type", JSON_TYPE);
@@ -309,7 +312,7 @@ mod tests {
             (found.status, found.header("Retry-After")),
             (503, Some("2"))
         );
-        assert!(site.refusals().contains(&(404, 3)));
+        assert!(site.refused_statuses().contains(&(404, 3)));
     }
 
     #[test]

@@ -11,12 +11,14 @@ use super::access::AccessLog;
 use super::config::{SiteConfig, SiteError};
 use super::cors::CallbackPolling;
 use super::files::Expiry;
-use super::proxies::TrustedProxies;
+use super::proxies::{Caller, TrustedProxies};
+use super::refusal::Refused;
 use super::request::Request;
 use super::site::{Handled, Site};
 use super::testing::{Lines, Seen, TempDir, ask, handle, link, site, with_head};
 use crate::broker::{Broker, BrokerConfig};
 use crate::clock::ManualClock;
+use crate::refusals::Reason;
 
 const HANDSHAKE: &str =
     r#"{"channel":"/meta/handshake","id":"1","supportedConnectionTypes":["long-polling"]}"#;
@@ -52,7 +54,7 @@ fn every_refusal_has_its_status_and_is_counted() {
     let big = " ".repeat(1001);
     let deep = format!("[{}{}]", "[".repeat(10), "]".repeat(10));
     let query = |text: &str| format!("/cometd?message={text}");
-    let table: [(&str, &str, Lines<'_>, &str, u16); 30] = [
+    let table: [(&str, &str, Lines<'_>, &str, u16); 33] = [
         ("POST", "/cometd", &[], "[{", 400),
         ("POST", "/cometd", &[], "", 400),
         ("POST", "/cometd", &[], "3", 400),
@@ -76,6 +78,9 @@ fn every_refusal_has_its_status_and_is_counted() {
         ("GET", "/nothing", &[], "", 404),
         ("GET", "/cometdx.html", &[], "", 404),
         ("GET", "/%2e%2e/x", &[], "", 404),
+        ("POST", "/", &[], "[]", 405),
+        ("POST", "/bayeux", &[], "[]", 404),
+        ("DELETE", "/x", &[], "", 404),
         ("PUT", "/cometd", &[], "[]", 405),
         ("GET", "/cometd?jsonp=cb", &[OWN_PAGE], "", 405),
         ("POST", "/index.html", &[], "x", 405),
@@ -101,7 +106,10 @@ fn every_refusal_has_its_status_and_is_counted() {
         );
         *expected.entry(status).or_insert(0) += 1;
     }
-    let counted = site.refusals().into_iter().filter(|(_, count)| *count > 0);
+    let counted = site
+        .refused_statuses()
+        .into_iter()
+        .filter(|(_, count)| *count > 0);
     assert_eq!(
         counted.collect::<Vec<_>>(),
         expected.into_iter().collect::<Vec<_>>()
@@ -110,9 +118,42 @@ fn every_refusal_has_its_status_and_is_counted() {
 }
 
 #[test]
+fn who_looks_for_the_endpoint_elsewhere_is_told_where_it_is() {
+    let site = usual();
+    let table: [(&str, &str, Lines<'_>, bool); 7] = [
+        ("POST", "/bayeux", &[], true),
+        ("OPTIONS", "/bayeux", &[], true),
+        ("GET", "/bayeux?message=[]&jsonp=cb", &[OWN_PAGE], true),
+        ("GET", "/bayeux/x", &[("Accept", "text/event-stream")], true),
+        (
+            "GET",
+            "/bayeux",
+            &[("Connection", "Upgrade"), ("Upgrade", "websocket")],
+            true,
+        ),
+        ("GET", "/bayeux", &[], false),
+        ("GET", "/picture.png?messages=1", &[], false),
+    ];
+    for (method, target, lines, hint) in table {
+        let seen = ask(&site, method, target, lines, "");
+        let line = match hint {
+            true => "not found; the Bayeux endpoint is at /cometd\n",
+            false => "not found\n",
+        };
+        assert_eq!(
+            (seen.status, &seen.body[..]),
+            (404, line),
+            "{method} {target}"
+        );
+    }
+    let counts = site.broker().refusals().snapshot();
+    assert!(counts.contains(&(Reason::Path, 5)) && counts.contains(&(Reason::NotFound, 2)));
+}
+
+#[test]
 fn a_body_is_judged_before_it_comes() {
     let site = usual();
-    let table: [(&str, &str, Lines<'_>, Result<usize, u16>); 12] = [
+    let table: [(&str, &str, Lines<'_>, Result<usize, u16>); 13] = [
         ("POST", "/cometd", &[], Ok(1000)),
         ("POST", "/cometd/connect", &[OWN, FORM], Ok(1000)),
         ("POST", "http://other.example/cometd", &[OWN], Err(403)),
@@ -123,7 +164,8 @@ fn a_body_is_judged_before_it_comes() {
         ("POST", "/cometd", &[FOREIGN], Err(403)),
         ("POST", "/cometd", &[XML], Err(415)),
         ("PUT", "/cometd", &[], Err(405)),
-        ("POST", "/x", &[], Err(405)),
+        ("POST", "/x", &[], Err(404)),
+        ("POST", "/index.html", &[], Err(405)),
         ("POST", "x", &[], Err(400)),
     ];
     for (method, target, lines, expected) in table {
@@ -135,7 +177,7 @@ fn a_body_is_judged_before_it_comes() {
             assert_eq!(found, expected, "{method} {target} {lines:?}");
         });
     }
-    assert!(site.refusals().contains(&(403, 2)));
+    assert!(site.refused_statuses().contains(&(403, 2)));
 }
 
 #[test]
@@ -339,16 +381,24 @@ fn callback_polling_may_be_off() {
 #[test]
 fn what_a_connector_refuses_is_counted_too() {
     let site = usual();
-    let seen = Seen::of(&site.refuse(431, "the request head is too large"));
-    assert_eq!(
-        (seen.status, &seen.body[..]),
-        (431, "the request head is too large\n")
-    );
-    assert_eq!(
-        Seen::of(&site.refuse(503, "busy")).header("Retry-After"),
-        Some("2")
-    );
-    assert!(site.refusals().contains(&(431, 1)) && site.refusals().contains(&(503, 1)));
+    let caller = Caller::direct([127, 0, 0, 1].into(), false);
+    let refuse = |reason, status, line| {
+        let refused = Refused {
+            reason,
+            status,
+            line,
+        };
+        Seen::of(&site.refuse(refused, None, &caller))
+    };
+    let seen = refuse(Reason::MaxHeader, 431, "too large");
+    assert_eq!((seen.status, &seen.body[..]), (431, "too large\n"));
+    let seen = refuse(Reason::MaxInputTotal, 503, "busy");
+    assert_eq!(seen.header("Retry-After"), Some("2"));
+    let statuses = site.refused_statuses();
+    assert!(statuses.contains(&(431, 1)) && statuses.contains(&(503, 1)));
+    let reasons = site.broker().refusals().snapshot();
+    assert!(reasons.contains(&(Reason::MaxHeader, 1)));
+    assert!(reasons.contains(&(Reason::MaxInputTotal, 1)));
     assert_eq!(site.mount(), "/cometd");
 }
 

@@ -29,6 +29,8 @@ pub struct Snapshot {
     pub messages_out_total: u64,
     /// Messages that never reached a receiver, by reason.
     pub dropped_total: Vec<(&'static str, u64)>,
+    /// What was refused, by reason.
+    pub refusals_total: Vec<(&'static str, u64)>,
     /// Requests refused with an HTTP status other than 200, by status.
     pub refused_total: Vec<(u16, u64)>,
     /// Messages that failed because of a limit or while draining, by reason.
@@ -142,6 +144,13 @@ impl Snapshot {
             ),
             Family::by(
                 Counter,
+                "bayeux_refusals_total",
+                "What was refused; the log says more, once a minute for each reason.",
+                "reason",
+                self.refusals_total.iter().copied(),
+            ),
+            Family::by(
+                Counter,
                 "bayeux_requests_refused_total",
                 "Requests refused with an HTTP status other than 200.",
                 "status",
@@ -249,6 +258,7 @@ mod tests {
             messages_published_total: 23,
             messages_out_total: 6,
             dropped_total: vec![("overflow", 7)],
+            refusals_total: vec![("origin", 25)],
             refused_total: vec![(413, 8)],
             unavailable_total: vec![("draining", 24)],
             queued_messages: 9,
@@ -281,7 +291,7 @@ mod tests {
             .map(|number| number.parse().unwrap())
             .collect();
         sorted.sort_by(f64::total_cmp);
-        let mut expected: Vec<f64> = (1..=24).map(f64::from).collect();
+        let mut expected: Vec<f64> = (1..=25).map(f64::from).collect();
         expected[14] = 15.5;
         assert_eq!(sorted, expected);
         for family in &families {

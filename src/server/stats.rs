@@ -6,6 +6,7 @@ use super::Parts;
 use super::connector::Connector;
 use crate::broker::BrokerStats;
 use crate::ops::{Family, FamilyKind, Snapshot};
+use crate::refusals::Reason;
 
 /// What a server does and has done.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -23,8 +24,10 @@ pub struct ServerStats {
     pub bytes_in: u64,
     /// Bytes written; not known of the connector `tiny-http`.
     pub bytes_out: u64,
+    /// What was refused, by reason.
+    pub refusals: Vec<(Reason, u64)>,
     /// How often each status of a refusal was sent.
-    pub refusals: Vec<(u16, u64)>,
+    pub refused_statuses: Vec<(u16, u64)>,
     /// Lines of the access log that were dropped because its writer did not keep up.
     pub access_log_dropped: u64,
 }
@@ -44,7 +47,8 @@ impl Parts {
             requests: connector.requests,
             bytes_in: connector.bytes_in,
             bytes_out: connector.bytes_out,
-            refusals: self.site.refusals(),
+            refusals: self.broker.refusals().snapshot(),
+            refused_statuses: self.site.refused_statuses(),
             access_log_dropped: self.site.access_log_dropped(),
         }
     }
@@ -86,7 +90,8 @@ impl ServerStats {
                 ("session_ended", broker.dropped_with_session),
                 ("slow_observer", broker.dropped_events),
             ],
-            refused_total: self.refusals,
+            refusals_total: named(&self.refusals),
+            refused_total: self.refused_statuses,
             unavailable_total: vec![
                 ("session_limit", broker.refused_sessions),
                 ("held_limit", broker.refused_holds),
@@ -109,4 +114,12 @@ impl ServerStats {
             ..Snapshot::default()
         }
     }
+}
+
+/// Under their public names.
+fn named(refusals: &[(Reason, u64)]) -> Vec<(&'static str, u64)> {
+    refusals
+        .iter()
+        .map(|(reason, count)| (reason.name(), *count))
+        .collect()
 }

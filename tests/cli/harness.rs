@@ -82,12 +82,23 @@ impl Running {
 
     /// The next line on standard error that begins so, without that beginning.
     pub(crate) fn line(&self, beginning: &str) -> String {
+        self.next_line(beginning, |line| {
+            Some(line.strip_prefix(beginning)?.to_owned())
+        })
+    }
+
+    /// The next line on standard error with this in it.
+    pub(crate) fn line_with(&self, part: &str) -> String {
+        self.next_line(part, |line| line.contains(part).then(|| line.to_owned()))
+    }
+
+    fn next_line(&self, wanted: &str, take: impl Fn(&str) -> Option<String>) -> String {
         let mut seen = Vec::new();
         loop {
             let line = self.lines.recv_timeout(PATIENCE);
-            let line = line.unwrap_or_else(|_| panic!("no line {beginning:?} in {seen:?}"));
-            if let Some(rest) = line.strip_prefix(beginning) {
-                return rest.to_owned();
+            let line = line.unwrap_or_else(|_| panic!("no line {wanted:?} in {seen:?}"));
+            if let Some(taken) = take(&line) {
+                return taken;
             }
             seen.push(line);
         }

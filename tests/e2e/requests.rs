@@ -125,7 +125,7 @@ pub(crate) fn refusals_are_counted(on: On) {
     world.until("both are counted", |stats| {
         let count = |status| {
             stats
-                .refusals
+                .refused_statuses
                 .iter()
                 .find(|(s, _)| *s == status)
                 .map(|(_, n)| *n)

@@ -1,8 +1,9 @@
 //! Who may name whom: the drawing in `lib.rs` as a table.
 
 /// Modules from the bottom to the top; those of one row do not see each other.
-const LAYERS: [&[&str]; 9] = [
+const LAYERS: [&[&str]; 10] = [
     &["clock", "counters"],
+    &["refusals"],
     &["protocol", "tcp"],
     &["transport", "extensions"],
     &["broker"],
@@ -15,9 +16,11 @@ const LAYERS: [&[&str]; 9] = [
 
 /// What a module may name although a lower layer would not do, and what it may not although it
 /// would.
-const NOT: [(&str, &[&str]); 4] = [
+const NOT: [(&str, &[&str]); 5] = [
     // No clock, no threads, no counters: bytes in, bytes out.
-    ("protocol", &["clock", "counters"]),
+    ("protocol", &["clock", "counters", "refusals"]),
+    // Stands alone; what it refuses the connectors tell.
+    ("tcp", &["refusals"]),
     // The way up from sockets to sessions leads through `connectors`.
     ("broker", &["tcp"]),
     ("http", &["tcp"]),

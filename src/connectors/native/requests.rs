@@ -10,7 +10,10 @@ use super::reading::{Reading, Receiving, find_head};
 use super::service::Native;
 use super::websocket::{self, Unacceptable};
 use crate::broker::Executed;
-use crate::http::{Asked, Caller, Events, Handled, Headers, Request, RequestHead, Response};
+use crate::http::{
+    Asked, Caller, Events, Handled, Headers, Refused, Request, RequestHead, Response,
+};
+use crate::refusals::Reason;
 use crate::tcp::reactor::Io;
 use crate::transport::{Link, Peer};
 
@@ -136,8 +139,9 @@ impl Native {
             return Ok(Step::Executed(head.len + body.len()));
         }
         let site = &self.shared.site;
-        let refuse = |refusal: Refusal| site.refuse(refusal.status(), refusal.explain());
-        let wanted = site.wants_body(&request_head(head), &caller);
+        let request = request_head(head);
+        let refuse = |refusal: Refusal| site.refuse(refusal.refused(), Some(&request), &caller);
+        let wanted = site.wants_body(&request, &caller);
         let body = wanted.and_then(|limit| Body::new(head.framing, limit).map_err(refuse));
         let body = match body {
             Ok(body) => body,
@@ -147,7 +151,7 @@ impl Native {
                 let due = Due {
                     content: Content::Response(response),
                     http10: head.minor_version == 0,
-                    asked: site.asked(Some(&request_head(head)), &caller),
+                    asked: site.asked(Some(&request), &caller),
                 };
                 self.answer(conn, io, due);
                 return Ok(Step::Taken(input.len()));
@@ -201,7 +205,7 @@ impl Native {
                 return conn.answers.expect(exchange, format, http10, asked);
             }
             Handled::Work(work) => return conn.answers.expect_work(work, http10, asked),
-            Handled::Socket(peer) => match self.upgrade(conn, io, peer, &request.head) {
+            Handled::Socket(peer) => match self.upgrade(conn, io, peer, &request) {
                 Ok(()) => return took_over(asked, 101),
                 Err(refusal) => Content::Response(refusal),
             },
@@ -221,17 +225,20 @@ impl Native {
     /// Ends the reading side with a refusal, which follows what is owed already.
     pub(super) fn refuse(&mut self, conn: &mut Connection, io: &mut Io<'_>, refusal: Refusal) {
         let site = &self.shared.site;
-        let asked = match &conn.reading {
+        let refuse = |head: Option<&RequestHead<'_>>, caller: &Caller| {
+            let asked = site.asked(head, caller);
+            (site.refuse(refusal.refused(), head, caller), asked)
+        };
+        let (response, asked) = match &conn.reading {
             Reading::Body(receiving) => {
-                receiving.with(|head, _| site.asked(Some(&request_head(head)), &receiving.caller))
+                receiving.with(|head, _| refuse(Some(&request_head(head)), &receiving.caller))
             }
             Reading::Head { .. } | Reading::Stopped => {
                 let secure = self.shared.config.is_secure();
-                site.asked(None, &Caller::direct(conn.peer_ip, secure))
+                refuse(None, &Caller::direct(conn.peer_ip, secure))
             }
         };
         conn.stop_reading();
-        let response = site.refuse(refusal.status(), refusal.explain());
         let due = Due {
             content: Content::Response(response),
             http10: false,
@@ -246,17 +253,27 @@ impl Native {
         conn: &mut Connection,
         io: &Io<'_>,
         peer: Peer,
-        head: &RequestHead<'_>,
+        request: &Request<'_>,
     ) -> Result<(), Response> {
-        let site = &self.shared.site;
+        let head = &request.head;
+        let refuse = |reason, status, line| {
+            let refused = Refused {
+                reason,
+                status,
+                line,
+            };
+            let site = &self.shared.site;
+            site.refuse(refused, Some(head), request.caller)
+        };
         if conn.closes {
-            return Err(site.refuse(503, "the connection is about to be closed"));
+            let line = "the connection is about to be closed";
+            return Err(refuse(Reason::Draining, 503, line));
         }
+        let wrong = Reason::WebSocketHandshake;
         let key = websocket::accept(&head.headers).map_err(|why| match why {
-            Unacceptable::Version => site
-                .refuse(426, "the version of WebSocket is 13")
+            Unacceptable::Version => refuse(wrong, 426, "the version of WebSocket is 13")
                 .header("Sec-WebSocket-Version", "13"),
-            Unacceptable::Key => site.refuse(400, "malformed Sec-WebSocket-Key"),
+            Unacceptable::Key => refuse(wrong, 400, "malformed Sec-WebSocket-Key"),
         })?;
         self.sender
             .add_with(io.now(), |_, out| websocket::write_accepted(out, &key));

@@ -12,7 +12,8 @@ use super::listen::{Intake, Received};
 use super::output::Output;
 use super::shard::Waiting;
 use crate::broker::Executed;
-use crate::http::{Caller, DateCache, Handled, Headers, RequestHead, Response};
+use crate::http::{Caller, DateCache, Handled, Headers, Refused, RequestHead, Response};
+use crate::refusals::Reason;
 
 /// A worker's life.
 pub(super) fn work(shared: &Shared, intake: &Intake) {
@@ -98,9 +99,12 @@ fn serve(shared: &Shared, mut request: Request, date: &mut DateCache) {
         }
         Handled::Work(work) => place.park(shared, Waiting::Work(Box::new(work)), output),
         Handled::Socket(_) | Handled::Events(_) => {
-            let response = shared
-                .site
-                .refuse(501, "neither sockets nor streams of events here");
+            let refused = Refused {
+                reason: Reason::Transport,
+                status: 501,
+                line: "neither sockets nor streams of events here",
+            };
+            let response = shared.site.refuse(refused, Some(&head), &caller);
             output.send(shared, response, date);
         }
     }
@@ -128,7 +132,14 @@ fn read_body(
         .site
         .wants_body(head, caller)
         .map_err(Stop::Refused)?;
-    let too_large = || Stop::Refused(shared.site.refuse(413, "the body is too large"));
+    let too_large = || {
+        let refused = Refused {
+            reason: Reason::MaxBody,
+            status: 413,
+            line: "the body is too large",
+        };
+        Stop::Refused(shared.site.refuse(refused, Some(head), caller))
+    };
     if announced.is_some_and(|len| len > most) {
         return Err(too_large());
     }

@@ -15,7 +15,7 @@ use super::path::{SitePath, is_servable};
 use super::range::{self, Part};
 use crate::http::config::{SiteConfig, SiteError};
 use crate::http::date;
-use crate::http::refusal::{Refusal, RefusalCounts};
+use crate::http::refusal::Refusal;
 use crate::http::request::RequestHead;
 use crate::http::response::{Body, Response, push_header};
 
@@ -65,27 +65,33 @@ impl StaticFiles {
         })
     }
 
-    /// Answers GET or HEAD of a path. Refusals are counted; the body for HEAD is still to be left
-    /// out.
+    /// Answers GET or HEAD of a path; `refuse` makes a refusal. The body for HEAD is still to be
+    /// left out.
     pub(in crate::http) fn respond(
         &self,
         head: &RequestHead<'_>,
         path: &str,
         query: Option<&str>,
         now: SystemTime,
-        refusals: &RefusalCounts,
+        refuse: &dyn Fn(Refusal) -> Response,
     ) -> Response {
         let Some(path) = SitePath::parse(path) else {
-            return refusals.refuse(Refusal::NotFound);
+            return refuse(Refusal::NotFound);
         };
         match self.find(&path, accepts_gzip(&head.headers)) {
-            Found::Asset(asset) => self.send(asset, head, now, refusals),
+            Found::Asset(asset) => self.send(asset, head, now, refuse),
             Found::Directory => Response::new(301).header("Location", &path.with_slash(query)),
-            Found::NoIndex => refusals.refuse(Refusal::Listing),
-            Found::Missing => refusals.refuse(Refusal::NotFound),
-            Found::Unreadable => refusals.refuse(Refusal::Unreadable),
-            Found::Trouble => refusals.refuse(Refusal::Unavailable),
+            Found::NoIndex => refuse(Refusal::Listing),
+            Found::Missing => refuse(Refusal::NotFound),
+            Found::Unreadable => refuse(Refusal::Unreadable),
+            Found::Trouble => refuse(Refusal::Unavailable),
         }
+    }
+
+    /// Whether GET of a path would find something, be it not to be had.
+    pub(in crate::http) fn has(&self, path: &str) -> bool {
+        let path = SitePath::parse(path);
+        path.is_some_and(|path| !matches!(self.find(&path, false), Found::Missing))
     }
 
     /// Asks the directory, and where it has nothing to send, what is built in.
@@ -106,14 +112,14 @@ impl StaticFiles {
         asset: Asset,
         head: &RequestHead<'_>,
         now: SystemTime,
-        refusals: &RefusalCounts,
+        refuse: &dyn Fn(Refusal) -> Response,
     ) -> Response {
         // A file from the future must not say so: what is served now is older than now.
         let modified = asset.modified.map(|modified| modified.min(now));
         let mut response = match conditional::evaluate(&head.headers, &asset.tag, modified) {
             Conditions::Hold => Response::new(200),
             Conditions::NotModified => Response::new(304),
-            Conditions::Fail => return refusals.refuse(Refusal::Precondition),
+            Conditions::Fail => return refuse(Refusal::Precondition),
         };
         let part = self.part(&asset, head, modified);
         self.push_validators(&mut response.headers, &asset, modified, now);
@@ -130,15 +136,13 @@ impl StaticFiles {
             }
             Part::Outside => {
                 let range = format!("bytes */{}", asset.len);
-                return refusals
-                    .refuse(Refusal::Range)
-                    .header("Content-Range", &range);
+                return refuse(Refusal::Range).header("Content-Range", &range);
             }
         };
         self.push_content(&mut response.headers, &asset);
         match body(asset.content, first, len) {
             Some(body) => Response { body, ..response },
-            None => refusals.refuse(Refusal::Unavailable),
+            None => refuse(Refusal::Unavailable),
         }
     }
 
@@ -230,7 +234,6 @@ mod tests {
     struct World {
         dir: TempDir,
         files: StaticFiles,
-        refusals: RefusalCounts,
     }
 
     fn world() -> World {
@@ -256,11 +259,7 @@ mod tests {
             types: MediaTypes::default(),
             expiry: vec![Expiry::new("text/css", Duration::from_secs(60))],
         };
-        World {
-            dir,
-            files,
-            refusals: RefusalCounts::default(),
-        }
+        World { dir, files }
     }
 
     impl World {
@@ -281,9 +280,10 @@ mod tests {
             };
             let parts = head.target().unwrap();
             let now = SystemTime::UNIX_EPOCH + Duration::from_secs(7200);
-            let mut response =
-                self.files
-                    .respond(&head, parts.path, parts.query, now, &self.refusals);
+            let refuse = |refusal: Refusal| Response::text(refusal.status(), refusal.text());
+            let mut response = self
+                .files
+                .respond(&head, parts.path, parts.query, now, &refuse);
             let text = content(&mut response.body);
             (response, text)
         }
@@ -331,7 +331,7 @@ mod tests {
     }
 
     #[test]
-    fn refusals_are_text_and_counted() {
+    fn what_is_not_there_is_refused() {
         let world = world();
         world.dir.write("root/none/x", "");
         for (target, status, line) in [
@@ -342,11 +342,12 @@ mod tests {
         ] {
             let (response, text) = world.get(target, &[]);
             assert_eq!((response.status, &text[..]), (status, line), "{target}");
-            let media = header(&response, "Content-Type");
-            assert_eq!(media.as_deref(), Some("text/plain;charset=UTF-8"));
+            let path = target.split('?').next().unwrap();
+            assert_eq!(world.files.has(path), status == 403, "{target}");
         }
-        let counted = world.refusals.snapshot();
-        assert!(counted.contains(&(404, 3)) && counted.contains(&(403, 1)));
+        for path in ["/", "/sub", "/sub/x.txt", "/demo/"] {
+            assert!(world.files.has(path), "{path}");
+        }
     }
 
     #[test]

@@ -1,6 +1,9 @@
 //! Everything a connector refuses by itself, before the site is asked. All of these end the
 //! connection: after them nobody can be sure where the next request begins.
 
+use crate::http::Refused;
+use crate::refusals::Reason;
+
 /// Why a request is not served.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::connectors::native) enum Refusal {
@@ -52,7 +55,7 @@ pub(in crate::connectors::native) enum Refusal {
 
 impl Refusal {
     /// The status of the answer.
-    pub(in crate::connectors::native) fn status(self) -> u16 {
+    fn status(self) -> u16 {
         match self {
             Self::RequestLine
             | Self::Target
@@ -77,8 +80,42 @@ impl Refusal {
         }
     }
 
+    /// What it is counted as.
+    fn reason(self) -> Reason {
+        match self {
+            Self::RequestLine
+            | Self::Target
+            | Self::Field
+            | Self::LineEnd
+            | Self::ContentLength
+            | Self::DifferingLengths
+            | Self::LengthAndCoding
+            | Self::TransferCoding
+            | Self::Chunk
+            | Self::Expectation
+            | Self::UnknownCoding
+            | Self::Version => Reason::Malformed,
+            Self::NoHost | Self::ManyHosts | Self::Host => Reason::Host,
+            Self::HeadTimeout => Reason::HeaderTimeout,
+            Self::BodyTimeout => Reason::BodyTimeout,
+            Self::BodyTooLarge => Reason::MaxBody,
+            Self::TargetTooLong | Self::HeadTooLarge => Reason::MaxHeader,
+            Self::Method => Reason::Method,
+            Self::Overloaded => Reason::MaxInputTotal,
+        }
+    }
+
+    /// All of it.
+    pub(in crate::connectors::native) fn refused(self) -> Refused<'static> {
+        Refused {
+            reason: self.reason(),
+            status: self.status(),
+            line: self.explain(),
+        }
+    }
+
     /// The answer's body: one line of plain text that repeats nothing of the request.
-    pub(in crate::connectors::native) fn explain(self) -> &'static str {
+    fn explain(self) -> &'static str {
         match self {
             Self::RequestLine => "malformed request line",
             Self::Target => "malformed request target",

@@ -10,6 +10,7 @@ use crate::connectors::native::events::end_with_the_peer;
 use crate::connectors::native::shared::{Shared, ThreadCounter};
 use crate::connectors::native::websocket::{Event, write_close, write_ping, write_pong};
 use crate::protocol::BatchError;
+use crate::refusals::Reason;
 use crate::tcp::reactor::Io;
 use crate::transport::{Link, Outlet, Peer};
 
@@ -116,7 +117,10 @@ impl Sockets {
                 self.writer.add_control(write_ping);
             }
             Due::Silence => return io.abort(),
-            Due::Message => socket.close(POLICY, "the message took too long"),
+            Due::Message => {
+                let told = (POLICY, "the message took too long");
+                self.refuse(socket, Reason::BodyTimeout, told);
+            }
             Due::Alone => socket.close(NORMAL, "no session"),
         }
         io.set_timer(Some(socket.deadline(&self.limits)));
@@ -176,7 +180,10 @@ impl Sockets {
                         None => break,
                     }
                 }
-                Err(failure) => socket.close(failure.code(), failure.reason()),
+                Err(failure) => {
+                    let told = (failure.code(), failure.reason());
+                    self.refuse(socket, failure.counts_as(), told);
+                }
             }
         }
         scratch.shrink_to(KEPT_CAPACITY);
@@ -348,7 +355,19 @@ impl Sockets {
         let holds = socket.decoder.len() + rest;
         let before = mem::replace(&mut socket.booked, holds);
         if !self.shared.input.change(before, holds) {
-            socket.close(TRY_LATER, "too much unfinished input");
+            let told = (TRY_LATER, "too much unfinished input");
+            self.refuse(socket, Reason::MaxInputTotal, told);
         }
+    }
+
+    /// Closes a socket for what its peer sent, with this code and reason; says so to the log too.
+    fn refuse(&self, socket: &mut Socket, counts_as: Reason, (code, reason): (u16, &'static str)) {
+        let seen = format_args!(
+            "a WebSocket of {}, closed with {code}: {reason}",
+            socket.peer.ip
+        );
+        let refusals = self.shared.site.broker().refusals();
+        refusals.count(counts_as, seen);
+        socket.close(code, reason);
     }
 }

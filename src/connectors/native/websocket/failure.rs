@@ -1,5 +1,7 @@
 //! Everything that a frame can be refused for: one table with the close code and the reason.
 
+use crate::refusals::Reason;
+
 macro_rules! failures {
     ($($(#[doc = $doc:literal])* $name:ident = $code:literal, $reason:literal;)*) => {
         /// Why a socket cannot go on.
@@ -16,6 +18,15 @@ macro_rules! failures {
             pub(in crate::connectors::native) fn code(self) -> u16 {
                 match self {
                     $(Self::$name => $code,)*
+                }
+            }
+
+            /// What it is counted as.
+            pub(in crate::connectors::native) fn counts_as(self) -> Reason {
+                match self {
+                    Self::TooLarge => Reason::MaxMessage,
+                    Self::NotUtf8 => Reason::Messages,
+                    _ => Reason::WebSocketFrame,
                 }
             }
 

@@ -2,6 +2,9 @@
 
 #![allow(clippy::unwrap_used)] // in helpers too
 
+#[cfg(target_os = "linux")] // elsewhere the system does not tell
+#[path = "tcp_reactor/receipt.rs"]
+mod receipt;
 mod tcp_support;
 
 use std::io::{ErrorKind, Read, Write};

@@ -9,6 +9,7 @@ use bayeux::tcp::reactor::{
     CloseReason, Config, Io, Reactor, Refuse, Service, Turn, Waker, WriteError,
 };
 use bayeux::tcp::{Address, ListenOptions, Listener};
+use socket2::{Domain, Socket, Type};
 
 use super::PATIENCE;
 
@@ -20,6 +21,8 @@ pub enum Seen {
     Woken,
     Timer,
     Drained,
+    Watched(bool),
+    Received { all: bool },
     Stopping,
     Closed(CloseReason),
 }
@@ -69,6 +72,10 @@ impl Probe {
                 assert!(matches!(error, WriteError::Full { .. }));
                 assert!(io.pending_write() <= 1 << 20);
             }
+            "watch" => {
+                let waits = io.watch_receipt();
+                let _ = self.seen.send(Seen::Watched(waits));
+            }
             "send" => io.write(&vec![b'y'; rest.parse().unwrap()]).unwrap(),
             other => panic!("unknown command {other}"),
         }
@@ -112,6 +119,13 @@ impl Service for Probe {
 
     fn drained(&mut self, _conn: &mut (), _io: &mut Io<'_>) {
         let _ = self.seen.send(Seen::Drained);
+    }
+
+    fn received(&mut self, _conn: &mut (), io: &mut Io<'_>) {
+        let all = io.bytes_received() == io.bytes_out();
+        if all || io.awaits_receipt().is_none() {
+            let _ = self.seen.send(Seen::Received { all });
+        }
     }
 
     fn stopping(&mut self, _conn: &mut (), io: &mut Io<'_>) {
@@ -165,6 +179,15 @@ impl World {
         let stream = TcpStream::connect(self.address).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         stream
+    }
+
+    /// A connection whose client takes little ahead of what it reads.
+    pub fn connect_narrow(&self) -> TcpStream {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        socket.set_recv_buffer_size(4096).unwrap();
+        socket.connect(&self.address.into()).unwrap();
+        socket.set_read_timeout(Some(PATIENCE)).unwrap();
+        socket.into()
     }
 
     pub fn next(&self) -> Seen {

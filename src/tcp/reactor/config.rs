@@ -45,14 +45,16 @@ pub struct Config {
     /// closes is noticed at once; beyond it only a reset is.
     pub paused_input: usize,
     /// How long the peer may take to accept `write_progress` bytes, or the rest if that is less;
-    /// then the connection is aborted. Default 30 s. `None`: for ever.
+    /// then the connection is aborted. Default 30 s. `None`: for ever. Accepted is what it has
+    /// acknowledged; where the system does not tell (Linux does), what the kernel has taken.
     pub write_timeout: Option<Duration>,
     /// See `write_timeout`. Default 4096; with 1, a peer that takes one byte now and then stays.
     pub write_progress: usize,
     /// How long a connection that is being closed may take to flush its output. Default 30 s.
     pub close_timeout: Duration,
-    /// How long to wait, after the output is flushed, for the peer to close too. Default 2 s. A
-    /// socket that is closed while the peer still sends would destroy what the peer has not read.
+    /// How long to wait, after the output is flushed, for the peer to close too, or to acknowledge
+    /// more of it. Default 2 s. A socket that is closed while the peer still sends would destroy
+    /// what the peer has not read.
     pub linger: Duration,
     /// Steps that every accepted connection goes through before the service gets it: an allow-list,
     /// the PROXY protocol, TLS. Default none.

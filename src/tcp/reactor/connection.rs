@@ -17,6 +17,7 @@ use super::connect::Connect;
 use super::output::Output;
 use super::poll::Interest;
 use super::preconnect::Opening;
+use super::receipt::Receipt;
 use super::service::CloseReason;
 use super::stream::Stream;
 use super::wheel::{Tick, Ticks, ticks_in};
@@ -44,10 +45,14 @@ pub(super) struct Core {
     pub(super) input: Vec<u8>,
     /// The service's timer; 0 is off, as in the next two.
     pub(super) timer: Tick,
-    /// Until then the kernel must have taken some more.
+    /// Until then the peer must have accepted some more.
     pub(super) write_deadline: Tick,
-    /// `bytes_out` when the write deadline was set.
+    /// What the peer had acknowledged when the write deadline was set.
     pub(super) write_mark: u64,
+    /// What the peer is known to have acknowledged.
+    pub(super) received: u64,
+    /// Set while the service waits until it has acknowledged more.
+    pub(super) receipt: Option<Box<Receipt>>,
     /// End of the phase; none while open.
     pub(super) close_deadline: Tick,
     pub(super) bytes_in: u64,
@@ -169,6 +174,8 @@ impl Core {
             timer: 0,
             write_deadline: 0,
             write_mark: 0,
+            received: 0,
+            receipt: None,
             close_deadline: 0,
             bytes_in: 0,
             bytes_out: 0,
@@ -210,6 +217,7 @@ impl Core {
         });
         self.input = Vec::new();
         self.timer = 0;
+        self.receipt = None;
         self.close_deadline = ctx.tick + ctx.limits.close_timeout;
     }
 
@@ -325,10 +333,11 @@ impl Core {
         if !self.has_unsent() {
             self.write_deadline = 0;
         } else if ctx.limits.write_timeout > 0 {
-            let progress = self.bytes_out - self.write_mark;
-            if self.write_deadline == 0 || progress >= ctx.limits.write_progress {
+            if self.write_deadline == 0 {
                 self.write_deadline = ctx.tick + ctx.limits.write_timeout;
-                self.write_mark = self.bytes_out;
+                self.write_mark = self.acknowledged();
+            } else {
+                self.has_accepted(ctx);
             }
         }
     }
@@ -389,7 +398,8 @@ impl Core {
 
     /// The earliest deadline, 0 if there is none.
     pub(super) fn deadline(&self) -> Tick {
-        let deadlines = [self.timer, self.write_deadline, self.close_deadline];
+        let look = self.receipt.as_ref().map_or(0, |receipt| receipt.look);
+        let deadlines = [self.timer, self.write_deadline, self.close_deadline, look];
         deadlines
             .into_iter()
             .filter(|tick| *tick > 0)

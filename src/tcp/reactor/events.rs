@@ -91,9 +91,10 @@ impl<S: Service> Thread<S> {
         let core = &mut entry.core;
         let due = |deadline: u64| deadline > 0 && deadline <= tick;
         let mut outcome = Ok(());
-        if due(core.write_deadline) {
+        // The kernel may have taken nothing, for it waits until much of its buffer is free.
+        if due(core.write_deadline) && !core.has_accepted(&self.ctx) {
             outcome = Err(CloseReason::WriteTimeout);
-        } else if due(core.close_deadline) {
+        } else if due(core.close_deadline) && !core.lingers_on(&self.ctx) {
             outcome = Err(match core.phase {
                 Phase::Lingering => CloseReason::Closed,
                 Phase::Connecting | Phase::Opening => CloseReason::OpenTimeout,
@@ -102,6 +103,14 @@ impl<S: Service> Thread<S> {
         } else if due(core.timer) {
             core.timer = 0;
             outcome = self.call(&mut entry, |service, conn, io| service.timer(conn, io));
+        }
+        let look = entry
+            .core
+            .receipt
+            .as_ref()
+            .map_or(0, |receipt| receipt.look);
+        if outcome.is_ok() && due(look) && entry.core.look_for_receipt(&self.ctx) {
+            outcome = self.call(&mut entry, |service, conn, io| service.received(conn, io));
         }
         self.settle(entry, outcome);
     }
@@ -331,7 +340,7 @@ impl<S: Service> Thread<S> {
         }
         if core.phase == Phase::Flushing {
             core.phase = Phase::Lingering;
-            core.close_deadline = self.ctx.tick + self.ctx.limits.linger;
+            core.linger(&self.ctx);
             if self.ctx.limits.linger == 0 {
                 return Err(CloseReason::Closed);
             }

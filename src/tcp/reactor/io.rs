@@ -1,7 +1,7 @@
 //! What a service can do with a connection while it is called for it.
 
 use std::io::IoSlice;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::connection::{Context, Core, Origin, Phase, WriteError};
 use super::service::CloseReason;
@@ -186,6 +186,30 @@ impl Io<'_> {
     /// Bytes that the kernel has taken so far, with what a layer makes of them.
     pub fn bytes_out(&self) -> u64 {
         self.core.bytes_out
+    }
+
+    /// Bytes that the peer is known to have acknowledged, with what a layer makes of them: as of
+    /// the last look by [`watch_receipt`](Self::watch_receipt) or before
+    /// [`Service::received`](super::Service::received).
+    pub fn bytes_received(&self) -> u64 {
+        self.core.received
+    }
+
+    /// Whether the peer has still to acknowledge what the kernel has taken so far, `bytes_out`
+    /// bytes. Then [`Service::received`](super::Service::received) is called as it does, until it
+    /// has all, or has acknowledged nothing for `write_timeout`. A second call asks for more.
+    ///
+    /// Costs a system call when more than `write_progress` bytes were written since it was last
+    /// known; what is less counts as acknowledged. So does everything that the kernel has taken
+    /// where the system does not tell; Linux does.
+    pub fn watch_receipt(&mut self) -> bool {
+        self.core.watch_receipt(self.ctx)
+    }
+
+    /// While the peer has to acknowledge what [`watch_receipt`](Self::watch_receipt) asked for: for
+    /// how long it has acknowledged nothing.
+    pub fn awaits_receipt(&self) -> Option<Duration> {
+        self.core.awaits_receipt(self.ctx)
     }
 
     /// Puts a layer under the connection from here on, for example TLS after STARTTLS. What was

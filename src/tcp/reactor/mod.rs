@@ -12,6 +12,7 @@
 //! | `connect`, `preconnect`, `opening` | connecting; the way to `Service::open` |
 //! | `thread`, `events` | an I/O thread: its turns; what happens to a connection |
 //! | `connection`, `output`, `stream` | one connection: state, unsent bytes, socket and layer |
+//! | `receipt` | what its peer has acknowledged |
 //! | `mailbox` | what other threads leave for an I/O thread; [`Waker`] |
 //! | `slab`, `wheel`, `counters`, `poll` | slots and keys, deadlines, figures, the poller |
 //!
@@ -70,6 +71,7 @@ mod opening;
 mod output;
 mod poll;
 mod preconnect;
+mod receipt;
 mod service;
 mod slab;
 mod stream;

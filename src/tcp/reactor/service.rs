@@ -62,6 +62,12 @@ pub trait Service: Send + 'static {
         let _ = (conn, io);
     }
 
+    /// The peer has acknowledged more of what [`Io::watch_receipt`] waits for, or that is over:
+    /// [`Io::awaits_receipt`] says which.
+    fn received(&mut self, conn: &mut Self::Conn, io: &mut Io<'_>) {
+        let _ = (conn, io);
+    }
+
     /// The reactor drains: it accepts no more and would like the connections to end. The default
     /// does nothing; what is still open at the reactor's deadline is aborted.
     fn stopping(&mut self, conn: &mut Self::Conn, io: &mut Io<'_>) {

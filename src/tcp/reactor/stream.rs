@@ -163,6 +163,11 @@ impl Stream {
         self.source.socket()
     }
 
+    /// Bytes that the socket has taken and the peer has not acknowledged.
+    pub(super) fn unacknowledged(&self) -> u64 {
+        self.source.unacknowledged()
+    }
+
     /// Puts a layer between the socket and the service. `early` are bytes that have been read and
     /// belong to it, `before` bytes that have been written and do not.
     pub(super) fn set_layer(&mut self, layer: Box<dyn Layer>, early: Vec<u8>, before: Output) {

@@ -115,6 +115,12 @@ impl Source {
         &self.socket
     }
 
+    /// Bytes that were written and that the peer has not acknowledged, by a system call; 0 where
+    /// the system does not tell.
+    pub(super) fn unacknowledged(&self) -> u64 {
+        unacknowledged(&self.socket)
+    }
+
     /// Changes what is reported; no system call if it is the same as before.
     pub(super) fn set_interest(&mut self, key: usize, interest: Interest) -> io::Result<()> {
         if interest == self.interest {
@@ -127,6 +133,42 @@ impl Source {
         self.interest = interest;
         Ok(())
     }
+}
+
+/// TIOCOUTQ, which `rustix` has no name for; a few architectures have another number.
+#[cfg(all(
+    any(target_os = "linux", target_os = "android"),
+    not(any(
+        target_arch = "mips",
+        target_arch = "mips64",
+        target_arch = "powerpc",
+        target_arch = "powerpc64",
+        target_arch = "sparc",
+        target_arch = "sparc64"
+    ))
+))]
+#[allow(unsafe_code)]
+fn unacknowledged(socket: &Socket) -> u64 {
+    use rustix::ioctl::{Getter, ioctl};
+    const TIOCOUTQ: rustix::ioctl::Opcode = 0x5411;
+    // SAFETY: with that number the kernel writes one int.
+    let answer = unsafe { ioctl(socket, Getter::<TIOCOUTQ, std::ffi::c_int>::new()) };
+    answer.map_or(0, |bytes| u64::try_from(bytes).unwrap_or(0))
+}
+
+#[cfg(not(all(
+    any(target_os = "linux", target_os = "android"),
+    not(any(
+        target_arch = "mips",
+        target_arch = "mips64",
+        target_arch = "powerpc",
+        target_arch = "powerpc64",
+        target_arch = "sparc",
+        target_arch = "sparc64"
+    ))
+)))]
+fn unacknowledged(_: &Socket) -> u64 {
+    0
 }
 
 impl Drop for Source {

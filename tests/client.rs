@@ -18,6 +18,11 @@ use bayeux::protocol::ClientId;
 use bayeux::{Server, ServerBuilder};
 use serde_json::{Value, json};
 
+#[path = "../examples/client.rs"]
+mod client_example;
+#[path = "../examples/reply_bot.rs"]
+mod reply_bot;
+
 /// Longer than anything takes here.
 const LONG: Duration = Duration::from_secs(20);
 
@@ -67,6 +72,7 @@ everywhere! {
     messages_arrive_once_and_in_order
     both_ways_in_order_when_connects_deliver
     a_publisher_gets_its_own_copy
+    callbacks_can_be_waited_for
     wildcards_deliver_one_copy_to_each_subscription
     services_are_called
     what_the_policy_denies_is_an_error_with_its_reason
@@ -165,6 +171,29 @@ fn a_publisher_gets_its_own_copy(place: Place) {
     let message = subscription.recv_timeout(LONG).unwrap();
     assert_eq!(message.data_json(), "{ \"n\":1.50e0 }");
     assert_eq!(message.id(), None);
+}
+
+fn callbacks_can_be_waited_for(place: Place) {
+    let server = server(place);
+    let client = to(place, &server).connect().unwrap();
+    let (heard, hears) = mpsc::channel();
+    let (release, released) = mpsc::channel::<()>();
+    let released = parking_lot::Mutex::new(released);
+    let _listening = client.listen("/a", move |message| {
+        let _ = released.lock().recv();
+        heard.send(message.data_json().to_owned()).unwrap();
+    });
+    client.publish("/a", &1).unwrap();
+    assert!(!client.catch_up(Duration::from_millis(1)), "it is held up");
+    drop(release);
+    for n in 2..10 {
+        client.publish("/a", &n).unwrap();
+        assert!(client.catch_up(LONG));
+        assert_eq!(hears.try_iter().last(), Some(n.to_string()));
+    }
+    let handle = client.handle();
+    drop(client);
+    assert!(!handle.catch_up(LONG), "nothing runs any more");
 }
 
 fn wildcards_deliver_one_copy_to_each_subscription(place: Place) {
@@ -424,4 +453,38 @@ fn an_overflowing_client_comes_back(place: Place) {
         let mut came = std::iter::from_fn(|| subscription.try_recv().ok());
         came.any(|message| message.data_json() == "\"back\"")
     });
+}
+
+/// The examples: somebody visits the room of the bot, which answers who has no name, too.
+#[test]
+fn a_visitor_and_a_bot_talk() {
+    let server = server(NATIVE_WEBSOCKET);
+    let _bot = reply_bot::autobot(&server).unwrap();
+    let (witness, stranger) = (server.local_client(), server.local_client());
+    witness.subscribe_queue("/chat/demo").unwrap().keep();
+    let typed = &b"Hello\n"[..];
+    client_example::chat(&server.url(), "/chat/demo", "Ann", Duration::ZERO, typed).unwrap();
+    stranger.publish("/chat/demo", &"no name").unwrap();
+    let heard = || witness.recv_timeout(LONG);
+    let (mut visitor, mut bot) = (Vec::new(), Vec::new());
+    for message in std::iter::from_fn(heard).take(10) {
+        let said: Value = serde_json::from_str(message.data()).unwrap();
+        match said["user"].as_str() {
+            Some("Ann") => visitor.push(said),
+            Some("Autobot") => bot.push(said["chat"].as_str().unwrap().to_owned()),
+            _ => assert_eq!(said, json!("no name")),
+        }
+    }
+    let lines = [
+        json!({"user": "Ann", "join": true, "chat": "Ann has joined"}),
+        json!({"user": "Ann", "chat": "Is anybody there?"}),
+        json!({"user": "Ann", "chat": "Hello"}),
+        json!({"user": "Ann", "leave": true, "chat": "Ann has left"}),
+    ];
+    assert_eq!(visitor, lines);
+    let answers = ["Ann", "Ann", "Ann", "Ann", "anon"];
+    assert_eq!(
+        bot,
+        answers.map(|name| format!("I got your message, {name}"))
+    );
 }

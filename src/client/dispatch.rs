@@ -12,6 +12,7 @@ use super::error::Error;
 use super::event::{Event, Stats};
 use super::message::Message;
 use super::registry::{Callback, Registry, Sink};
+use super::slot::Slot;
 
 /// User code to run, with what it is given.
 #[derive(Debug)]
@@ -19,6 +20,8 @@ pub(crate) enum Job {
     Message(Arc<Callback>, Message),
     Event(Listener, Event),
     Drop(Trash),
+    /// Tells whoever waits that everything before it has run.
+    CaughtUp(Arc<Slot>),
 }
 
 /// What owns user code and has ended.
@@ -69,6 +72,11 @@ impl Dispatch {
             }
         }
         found
+    }
+
+    /// Has the slot settled when everything that waits now has run.
+    pub(crate) fn catch_up(&mut self, slot: &Arc<Slot>) {
+        self.jobs.push_back(Job::CaughtUp(Arc::clone(slot)));
     }
 
     /// A function that hears of events from now on.

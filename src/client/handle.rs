@@ -181,6 +181,24 @@ impl Handle {
         self.pending(slot, unsubscribe?).wait().map(drop)
     }
 
+    /// Waits until the callbacks have run for everything that has come so far, at most so long.
+    /// What was received before the acknowledgement of a call has come when that call returns: so
+    /// a publisher's own copy.
+    ///
+    /// Says whether they have. In a callback it waits in vain: that one is not done.
+    pub fn catch_up(&self, timeout: Duration) -> bool {
+        let slot = Arc::new(Slot::default());
+        let waits = self.shared.update(|machine, _| {
+            let open = machine.ended().is_none();
+            // Without the thread of the callbacks nothing would ever run.
+            if open {
+                machine.dispatch().catch_up(&slot);
+            }
+            open
+        });
+        waits && slot.wait(timeout).is_some()
+    }
+
     /// Calls a function for each event, in the thread of the callbacks, until the client closes.
     pub fn on_event(&self, listener: impl Fn(&Event) + Send + Sync + 'static) {
         let listener = Listener(Arc::new(listener));

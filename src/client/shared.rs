@@ -260,6 +260,7 @@ impl Shared {
                 Job::Message(callback, message) => callback.run(&message),
                 Job::Event(Listener(listener), event) => listener(&event),
                 Job::Drop(trash) => drop(trash),
+                Job::CaughtUp(slot) => slot.settle(Ok(Message::local_success())),
             });
             if catch_unwind(run).is_err() {
                 log::error!("a callback of the Bayeux client panicked");

@@ -90,6 +90,22 @@ fn two_people_talk() {
 }
 
 #[test]
+fn what_a_command_brought_is_shown_before_the_next_command() {
+    let (_server, url) = server();
+    for transport in ["--transport=websocket", "--transport=long-polling"] {
+        let mut shell = Shell::start(&[transport, &url]);
+        let channels = 0..20;
+        let script: Vec<_> = channels
+            .clone()
+            .map(|n| format!("subscribe /a/{n}\nsay {n}\nunsubscribe /a/{n}"))
+            .collect();
+        shell.say(&script.join("\n"));
+        let expected = channels.map(|n| format!("me: {n}")).collect();
+        assert_eq!(shell.end(), (Some(0), expected), "{transport}");
+    }
+}
+
+#[test]
 fn services_are_called() {
     let (_server, url) = server();
     let mut shell = Shell::start(&[&url]);

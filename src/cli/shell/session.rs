@@ -103,7 +103,11 @@ impl<'a> Session<'a> {
         self.shown.0.lock().clear();
     }
 
+    /// Does what the user wants. What the server has sent before is shown before.
     pub(super) fn obey(&mut self, command: Command<'_>) -> Result<(), Failed> {
+        if let Some(client) = &self.client {
+            client.catch_up(self.timeout);
+        }
         match command {
             Command::Publish { channel, data } => {
                 self.client()?.publish(channel, data)?;

@@ -133,7 +133,7 @@ impl World {
         let jobs = std::iter::from_fn(|| self.machine.dispatch().next_job());
         let events = jobs.filter_map(|job| match job {
             Job::Event(_, event) => Some(event),
-            Job::Message(..) | Job::Drop(_) => None,
+            Job::Message(..) | Job::Drop(_) | Job::CaughtUp(_) => None,
         });
         events.collect()
     }

@@ -293,7 +293,7 @@ fn a_restarted_server_is_found_again(place: Place) {
             thread::park_timeout(Duration::from_millis(5));
             start()
         });
-        attempts.by_ref().take(400).flatten().next().unwrap()
+        attempts.by_ref().take(4000).flatten().next().unwrap()
     };
     let mut server = start();
     let (events, seen) = mpsc::channel();

@@ -117,6 +117,7 @@ on_both_connectors! {
         files_and_their_types
         nothing_outside_the_root
         copies_are_revalidated
+        the_client_script_lies_below_the_endpoint
         parts_of_files
         demo_pages_are_built_in
     }

@@ -17,7 +17,7 @@
  * Subscriptions outlive sessions.
  */
 
-import {BayeuxError, TransportError, patternsFor} from "./messages.js";
+import {BayeuxError, LONGEST_WAIT, TransportError, patternsFor} from "./messages.js";
 import {Session} from "./session.js";
 
 export {BayeuxError, TransportError};
@@ -25,6 +25,10 @@ export {BayeuxError, TransportError};
 const DEFAULTS = {
   /** How long an answer may take, beyond what the server holds it back, in milliseconds. */
   networkDelay: 10000,
+  /** How long an answer may take at all, in milliseconds, whatever the server advises. */
+  patience: undefined,
+  /** The shortest pause between two connects, in milliseconds; the server may advise a longer. */
+  interval: 0,
   /** The first and the longest pause between attempts, in milliseconds. */
   firstBackoff: 1000,
   maxBackoff: 30000,
@@ -33,9 +37,16 @@ const DEFAULTS = {
   maxBatch: 100,
   /** `ext` of the handshake, for authentication. */
   ext: undefined,
+  /** Further header lines of requests, by name. A WebSocket has none. */
+  headers: {},
+  /** Other URLs for single transports, by connection type. */
+  endpoints: {},
+  /** Connection types not to be used. A handshake needs long-polling in any case. */
+  disabled: [],
   /**
    * Protocol extensions, such as `new TimeSync()` (timesync.js): `outgoing(message)` gives what is
-   * sent in the message's place, `incoming(message)` hears each that comes. Either may be missing.
+   * sent in the message's place, `incoming(message)` what is taken for one that came; a promise of
+   * it will do. Undefined leaves the message as it is, null drops it. Either may be missing.
    */
   extensions: [],
   /** For tests. */
@@ -162,13 +173,22 @@ export class Client extends EventTarget {
     return {channel, cancel: () => this.#unsubscribe(channel, entry, listener)};
   }
 
+  /** Takes a listener away, whether the server has agreed to the subscription yet or not. */
+  async unsubscribe(channel, listener) {
+    const entry = this.#subscriptions.get(channel);
+    if (entry?.listeners.has(listener)) {
+      await this.#unsubscribe(channel, entry, listener);
+    }
+  }
+
   /**
    * @param {string} channel
    * @param {unknown} data anything that JSON can express
+   * @param {number} [deadline] how long it may wait for a connection, in milliseconds
    * @returns {Promise<object>} the server's reply
    */
-  publish(channel, data) {
-    return this.#enqueue({channel, data});
+  publish(channel, data, deadline = Infinity) {
+    return this.#enqueue({channel, data}, deadline);
   }
 
   /**
@@ -209,7 +229,7 @@ export class Client extends EventTarget {
   }
 
   /** @returns {Promise<object>} the reply, once the message was sent and successful */
-  #enqueue(message) {
+  #enqueue(message, deadline = Infinity) {
     return new Promise((resolve, reject) => {
       // What is not JSON fails here and alone, not together with all that would be sent with it.
       JSON.stringify(message);
@@ -218,11 +238,23 @@ export class Client extends EventTarget {
       } else if (this.#waiting.length >= this.#options.maxWaiting) {
         reject(new TransportError("too many messages wait for a connection"));
       } else {
-        const numbered = this.#session.numbered(message);
-        this.#waiting.push({message: numbered, resolve, reject, again: false});
+        const entry = {message: this.#session.numbered(message), resolve, reject, again: false};
+        this.#waiting.push(entry);
+        if (deadline < LONGEST_WAIT) {
+          entry.timer = setTimeout(() => this.#withdraw(entry), deadline);
+        }
         this.#flush();
       }
     });
+  }
+
+  /** The time of a message that may still wait to be sent is up. */
+  #withdraw(entry) {
+    const at = this.#waiting.indexOf(entry);
+    if (at >= 0) {
+      this.#waiting.splice(at, 1);
+      entry.reject(new TransportError("there was no connection in time"));
+    }
   }
 
   /** Sends what waits, one request at a time, so that it arrives in order. */
@@ -269,6 +301,7 @@ export class Client extends EventTarget {
     if (this.state !== "closed" && this.#mayRepeat(entry, failure, stale)) {
       return false;
     }
+    clearTimeout(entry.timer);
     if (failure) {
       entry.reject(failure);
     } else {

@@ -120,6 +120,18 @@ export function patternsFor(channel) {
   return special ? patterns.filter((pattern) => pattern !== "/**") : patterns;
 }
 
+/**
+ * What `next` makes of a value: at once, or when it is the promise of one, when that is kept.
+ *
+ * @template T, R
+ * @param {T|Promise<T>} value
+ * @param {(value: T) => R|Promise<R>} next
+ * @returns {R|Promise<R>}
+ */
+export function after(value, next) {
+  return value instanceof Promise ? value.then(next) : next(value);
+}
+
 function isObject(value) {
   return typeof value === "object" && value !== null && !Array.isArray(value);
 }

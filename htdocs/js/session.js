@@ -8,7 +8,7 @@
  */
 
 import {
-  BayeuxError, DEFAULT_ADVICE, LONGEST_WAIT, TransportError, adviceFrom, isDelivery,
+  BayeuxError, DEFAULT_ADVICE, LONGEST_WAIT, TransportError, adviceFrom, after, isDelivery,
 } from "./messages.js";
 import {LongPolling, WebSocketTransport} from "./transports.js";
 
@@ -125,12 +125,12 @@ export class Session {
   async exchange(messages) {
     const complete = messages.map((message) => ({...message, clientId: this.clientId}));
     const transport = this.#transport;
-    const result = await this.#exchange(transport, complete, this.#options.networkDelay);
+    const result = await this.#exchange(transport, complete, this.#patience());
     if (!result.error?.unopened) {
       return result;
     }
     this.#fallBack(transport);
-    return this.#exchange(this.#transport, complete, this.#options.networkDelay);
+    return this.#exchange(this.#transport, complete, this.#patience());
   }
 
   /** Handshakes and connects, one after the other, until this run is over. */
@@ -146,14 +146,16 @@ export class Session {
   /** @returns {Promise<number>} milliseconds to wait before the next step, here and below */
   async #handshake(run) {
     this.#transport = this.#polling;
-    const transports = [this.#socket, this.#polling].filter(Boolean);
+    const {disabled} = this.#options;
+    const socket = disabled.includes(WebSocketTransport.type) ? null : this.#socket;
+    const transports = [socket, this.#polling].filter(Boolean);
     const {reply, error} = await this.#ask({
       channel: "/meta/handshake",
       version: "1.0",
       minimumVersion: "1.0",
       supportedConnectionTypes: transports.map((transport) => transport.constructor.type),
       ext: this.#options.ext,
-    }, this.#options.networkDelay);
+    }, this.#patience());
     if (run !== this.#run) {
       return 0;
     }
@@ -167,7 +169,7 @@ export class Session {
     this.clientId = reply.clientId;
     this.#renewed = true;
     this.#unopened = 0;
-    this.#useSocket = this.#socket !== null
+    this.#useSocket = socket !== null
       && [reply.supportedConnectionTypes].flat().includes(WebSocketTransport.type);
     this.#transport = this.#useSocket ? this.#socket : this.#polling;
     return 0;
@@ -183,7 +185,7 @@ export class Session {
       clientId,
       connectionType: this.connectionType,
       advice: this.isReady ? undefined : {timeout},
-    }, timeout + this.#options.networkDelay);
+    }, this.#patience(timeout));
     if (run !== this.#run || clientId !== this.clientId) {
       return 0;
     }
@@ -201,7 +203,7 @@ export class Session {
       return this.#refused(reply);
     }
     this.#succeeded(transport);
-    return this.advice.interval;
+    return Math.max(this.advice.interval, this.#options.interval);
   }
 
   /** A connect got through. */
@@ -290,13 +292,26 @@ export class Session {
     return reply ? {reply} : {error: error ?? new TransportError("the server did not reply")};
   }
 
+  /** How long an answer may take that the server holds back so long. */
+  #patience(held = 0) {
+    return this.#options.patience ?? held + this.#options.networkDelay;
+  }
+
   async #exchange(transport, messages, patience) {
     const replies = new Map();
     for (const {id} of messages) {
       this.#pending.set(id, (reply) => replies.set(id, reply));
     }
     try {
-      await transport.exchange(messages.map((message) => this.#extended(message)), patience);
+      const extended = messages.map((message) => this.#extended("outgoing", message));
+      const outgoing = await this.#inTime(extended);
+      const kept = outgoing.filter(Boolean);
+      messages.filter((_, n) => !outgoing[n]).forEach(({channel, id}) => replies.set(id, {
+        channel, id, successful: false, error: "an extension dropped the message",
+      }));
+      if (kept.length > 0) {
+        await transport.exchange(kept, patience);
+      }
       return {replies};
     } catch (error) {
       return {replies, error};
@@ -305,21 +320,53 @@ export class Session {
     }
   }
 
-  #extended(message) {
-    return this.#options.extensions.reduce(
-      (result, extension) => extension.outgoing?.(result) ?? result, message);
+  /** The message as extensions make it, or a promise of it; null if one drops it. */
+  #extended(direction, message) {
+    const apply = (given, extension) => after(given, (current) => (current === null ? null
+      : after(extension[direction]?.(current), (changed) => (
+        changed === undefined ? current : changed))));
+    return this.#options.extensions.reduce(apply, message);
   }
 
-  #receive(messages) {
-    for (const message of messages) {
-      this.#options.extensions.forEach((extension) => extension.incoming?.(message));
-      if (isDelivery(message)) {
-        this.#handlers.deliver(message);
-      } else if (this.#pending.has(message.id)) {
-        this.#pending.get(message.id)(message);
-      } else if (message.channel === "/meta/disconnect") {
-        this.end(new Error("the server ended the session"));
-      }
+  /** Waits for extensions, but not for ever. */
+  async #inTime(results) {
+    if (!results.some((result) => result instanceof Promise)) {
+      return results;
+    }
+    let timer;
+    const late = new Promise((_resolve, reject) => {
+      timer = setTimeout(() => {
+        reject(new TransportError("an extension took too long"));
+      }, this.#options.networkDelay);
+    });
+    try {
+      return await Promise.race([Promise.all(results), late]);
+    } finally {
+      clearTimeout(timer);
     }
   }
+
+  /** A message that an extension keeps for a while holds up no other. */
+  #receive(messages) {
+    const taken = messages.map((message) => {
+      const result = after(this.#extended("incoming", message), (kept) => kept && this.#take(kept));
+      // Nobody waits for a delivery, but a failure must not be an error of the page.
+      return result instanceof Promise && isDelivery(message) ? void result.catch(report) : result;
+    });
+    return taken.some((result) => result instanceof Promise) ? this.#inTime(taken) : undefined;
+  }
+
+  #take(message) {
+    if (isDelivery(message)) {
+      this.#handlers.deliver(message);
+    } else if (this.#pending.has(message.id)) {
+      this.#pending.get(message.id)(message);
+    } else if (message.channel === "/meta/disconnect") {
+      this.end(new Error("the server ended the session"));
+    }
+  }
+}
+
+function report(error) {
+  console.error("An extension failed:", error);
 }

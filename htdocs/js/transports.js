@@ -5,8 +5,8 @@
  * (bayeux.js).
  *
  * A transport is a class with a static `type` (the Bayeux connection type), whose constructor
- * takes `(url, receive, options)`. Everything the server says goes to `receive(messages)`. An
- * instance has
+ * takes `(url, receive, options)`. Everything the server says goes to `receive(messages)`, which
+ * may give a promise that the replies among them are dealt with. An instance has
  *   `exchange(messages, timeout)`: sends the messages in one piece; fulfilled when the server has
  *     replied to them, rejected with a TransportError when that failed or took too long;
  *   `close()`: gives up what is under way.
@@ -21,16 +21,18 @@ export class LongPolling {
   #url;
   #receive;
   #fetch;
+  #headers;
   /** @type {Set<AbortController>} */
   #running = new Set();
 
   /**
    * @param {string} url
-   * @param {(messages: object[]) => void} receive
-   * @param {{fetch?: typeof fetch}} [options]
+   * @param {(messages: object[]) => void|Promise<void>} receive
+   * @param {{fetch?: typeof fetch, headers?: object, endpoints?: object}} [options]
    */
   constructor(url, receive, options = {}) {
-    this.#url = url;
+    this.#url = options.endpoints?.[LongPolling.type] ?? url;
+    this.#headers = options.headers ?? {};
     this.#receive = receive;
     this.#fetch = options.fetch ?? ((...request) => globalThis.fetch(...request));
   }
@@ -52,7 +54,7 @@ export class LongPolling {
       clearTimeout(timer);
       this.#running.delete(abort);
     }
-    this.#receive(received);
+    await this.#receive(received);
   }
 
   /**
@@ -88,7 +90,7 @@ export class LongPolling {
   #request(messages) {
     return {
       method: "POST",
-      headers: {"Content-Type": "application/json;charset=UTF-8"},
+      headers: {...this.#headers, "Content-Type": "application/json;charset=UTF-8"},
       body: JSON.stringify(messages),
       credentials: "include",
       cache: "no-store",
@@ -113,11 +115,11 @@ export class WebSocketTransport {
 
   /**
    * @param {string} url of http or https, as for the other transports
-   * @param {(messages: object[]) => void} receive
-   * @param {{WebSocket?: typeof WebSocket}} [options]
+   * @param {(messages: object[]) => void|Promise<void>} receive
+   * @param {{WebSocket?: typeof WebSocket, endpoints?: object}} [options]
    */
   constructor(url, receive, options = {}) {
-    this.#url = url.replace(/^http/, "ws");
+    this.#url = (options.endpoints?.[WebSocketTransport.type] ?? url).replace(/^http/, "ws");
     this.#receive = receive;
     this.#Socket = options.WebSocket ?? globalThis.WebSocket;
   }
@@ -184,15 +186,20 @@ export class WebSocketTransport {
     });
   }
 
-  #read(socket, text) {
-    let messages;
+  async #read(socket, text) {
     try {
-      messages = parseMessages(text);
+      const messages = parseMessages(text);
+      const received = this.#receive(messages);
+      if (received) {
+        await received;
+      }
+      this.#replied(messages);
     } catch (error) {
       this.#lose(socket, error);
-      return;
     }
-    this.#receive(messages);
+  }
+
+  #replied(messages) {
     for (const {id} of messages.filter((message) => !isDelivery(message))) {
       for (const exchange of this.#exchanges) {
         if (exchange.ids.delete(id) && exchange.ids.size === 0) {

@@ -37,6 +37,9 @@ pub struct SiteConfig {
     /// Files that are part of the program: their paths without the first slash. Default none. The
     /// directory goes before them.
     pub embedded: &'static [(&'static str, &'static [u8])],
+    /// A script that pages load as `client.js` below the mount. Default none. A file of the
+    /// directory goes before it.
+    pub client_script: Option<&'static [u8]>,
     /// The files that stand for a directory, tried in order. Default `index.html`.
     pub directory_index: Vec<String>,
     /// Media types by ending, before the built-in ones. Default none.
@@ -58,6 +61,7 @@ impl Default for SiteConfig {
             cookie_key: None,
             document_root: None,
             embedded: &[],
+            client_script: None,
             directory_index: vec!["index.html".to_owned()],
             media_types: Vec::new(),
             expires: Vec::new(),

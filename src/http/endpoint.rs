@@ -108,6 +108,13 @@ impl Endpoint {
         rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
     }
 
+    /// Whether a request is for a file in spite of that: for the client's script, or for the map
+    /// that a browser's developer tools look for beside each script.
+    pub(super) fn is_file(&self, method: &str, path: &str) -> bool {
+        let rest = path.strip_prefix(&self.mount[..]);
+        matches!(method, "GET" | "HEAD") && matches!(rest, Some("/client.js" | "/client.js.map"))
+    }
+
     /// Whether cookies are read and set.
     pub(super) fn uses_cookies(&self) -> bool {
         !self.origins.any()

@@ -309,7 +309,8 @@ impl Site {
             verdict: Verdict::Absent,
         };
         let target = head.target().ok_or(denied(Refusal::Target))?;
-        if self.endpoint.covers(target.path) {
+        let is_file = self.endpoint.is_file(head.method, target.path);
+        if self.endpoint.covers(target.path) && !is_file {
             let asked = self.endpoint.admit(head, target.path, target.query);
             return asked.map(Route::Bayeux);
         }

@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
+use super::client_script::client_script;
 use super::connector::Connector;
 use super::error::StartError;
 use super::link_tls::LinkTls;
@@ -368,6 +369,7 @@ fn site_config(config: &Config) -> SiteConfig {
         } else {
             &[]
         },
+        client_script: Some(client_script()),
         directory_index: config.directory_index.clone(),
         trusted_proxies: trusted_proxies(&config.trusted_proxy),
         media_types: config.mime.clone().into_iter().collect(),

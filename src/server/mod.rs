@@ -4,6 +4,7 @@
 //! Out of scope: what each part does; signals and arguments (`cli`).
 
 mod builder;
+mod client_script;
 mod connector;
 mod error;
 mod link_tls;

@@ -22,6 +22,7 @@ pub(super) const PAGES: &[(&str, &[u8])] = pages! {
     "js/bayeux.js"
     "js/board.js"
     "js/chatroom.js"
+    "js/faye.js"
     "js/index.js"
     "js/magnets.js"
     "js/members.js"

@@ -133,6 +133,90 @@ describe("session", () => {
     assert.equal(asked, 2);
   });
 
+  test("extensions change and drop messages, at once or later", async () => {
+    const keep = [];
+    const extension = {
+      outgoing(message) {
+        if (message.channel === "/dropped") {
+          return null;
+        }
+        const changed = {...message, ext: {token: 1}};
+        return message.channel === "/later"
+          ? new Promise((resolve) => keep.push(() => resolve(changed))) : changed;
+      },
+      incoming(message) {
+        if (message.channel === "/later" && "data" in message) {
+          return new Promise((resolve) => keep.push(() => resolve({...message, data: "kept"})));
+        }
+        return message.data === "secret" ? null : undefined;
+      },
+    };
+    await make({extensions: [extension]});
+    const seen = [];
+    await client.subscribe("/**", ({data}) => seen.push(data));
+    await assert.rejects(client.publish("/dropped", 1), {message: /an extension dropped/});
+    const later = client.publish("/later", 1);
+    await settle();
+    assert.ok(!server.log.includes("/later"));
+    keep.splice(0).forEach((go) => go());
+    await later;
+    assert.ok(server.requests.flat().every(({ext}) => ext.token === 1));
+    server.push({channel: "/later", data: 1}, {channel: "/a", data: "secret"},
+      {channel: "/a", data: 2});
+    await settle();
+    assert.deepEqual(seen, [2], "what is kept for a while holds up no other");
+    assert.equal(server.isHolding, true);
+    keep.forEach((go) => go());
+    await settle();
+    assert.deepEqual(seen, [2, "kept"]);
+  });
+
+  test("an extension that never answers costs one message", async () => {
+    const extension = {outgoing: ({channel}) => (
+      channel === "/stuck" ? new Promise(() => {}) : undefined)};
+    await make({extensions: [extension]});
+    const stuck = assert.rejects(client.publish("/stuck", 1), {message: /took too long/});
+    const other = client.publish("/a", 1);
+    await settle();
+    await tick(10000);
+    await stuck;
+    await other;
+  });
+
+  test("lines, endpoints and transports are as wanted", async () => {
+    server.connectionTypes = ["websocket", "long-polling"];
+    const mode = {};
+    const urls = [];
+    const fetch = (url, init) => {
+      urls.push(url);
+      return server.fetch(url, init);
+    };
+    const headers = {};
+    const endpoints = {"long-polling": "http://polls.test/", websocket: "http://sockets.test/"};
+    const disabled = [];
+    await make({fetch, headers, endpoints, disabled, WebSocket: socketsTo(server, mode)});
+    assert.deepEqual([urls, mode.last.url], [["http://polls.test/"], "ws://sockets.test/"]);
+    client.unload();
+    disabled.push("websocket");
+    headers.Authorization = "Basic x";
+    client.start();
+    await settle();
+    assert.equal(client.connectionType, "long-polling");
+    assert.deepEqual(server.requests.at(-1)[0].connectionType, "long-polling");
+    assert.equal(server.inits.at(-1).headers.Authorization, "Basic x");
+  });
+
+  test("waits and pauses as wanted", async () => {
+    await make({patience: 5000, interval: 3000});
+    assert.equal(server.requests.length, 2);
+    await tick(3000);
+    assert.equal(server.isHolding, true);
+    await tick(4999);
+    assert.equal(states.at(-1), "connected first renewed");
+    await tick(1);
+    assert.equal(states.at(-1), "disconnected");
+  });
+
   test("gives up on an answer that does not come", async () => {
     await make();
     await tick(39999);
@@ -213,6 +297,50 @@ describe("session", () => {
     server.push({channel: "/meta/disconnect", successful: true});
     await settle();
     assert.equal(states.at(-1), "closed");
+  });
+
+  test("what was sent before the end is heard, whatever the transport", async () => {
+    for (const sockets of [false, true]) {
+      server = new ScriptedServer();
+      server.connectionTypes = ["websocket", "long-polling"];
+      const mode = {};
+      await make(sockets ? {WebSocket: socketsTo(server, mode)} : {});
+      const seen = [];
+      await client.subscribe("/a", ({channel, data}) => seen.push(`${channel} ${data}`));
+      const goodbye = [{channel: "/a", data: 1}, {channel: "/a", data: 2},
+        {channel: "/meta/disconnect", successful: true}];
+      const end = {advice: {reconnect: "none"}};
+      if (sockets) {
+        goodbye.forEach((message) => mode.last.onmessage?.({data: JSON.stringify([message])}));
+        server.answerHeld(end);
+      } else {
+        server.answerHeld(end, ...goodbye);
+      }
+      await settle();
+      assert.deepEqual(seen, ["/a 1", "/a 2"]);
+      assert.equal(states.at(-1), "closed");
+      const asked = server.requests.length;
+      await tick(60000);
+      assert.equal(server.requests.length, asked, "it does not come back");
+    }
+  });
+
+  test("an unknown session that is told so late is replaced all the same", async () => {
+    await make();
+    server.forgetSessions();
+    server.cut();
+    let answer;
+    server.script["/meta/connect"] = (message) => new Promise((resolve) => {
+      answer = () => resolve(server.unknown(message));
+    });
+    await settle();
+    await tick(1000);
+    delete server.script["/meta/connect"];
+    await tick(9000);
+    answer();
+    await settle();
+    await tick(2000);
+    assert.deepEqual(states.at(-1), "connected renewed");
   });
 
   test("disconnect sends what waits first", async () => {
@@ -300,6 +428,20 @@ describe("sending", () => {
     assert.equal(server.log.filter((line) => line === "/b").length, 1);
   });
 
+  test("a message may have a time by which it must leave", async () => {
+    server.down = "refuse";
+    await make();
+    const late = assert.rejects(client.publish("/late", 1, 500), TransportError);
+    const other = client.publish("/a", 1, 5000);
+    await tick(500);
+    await late;
+    server.down = null;
+    await tick(500);
+    await other;
+    await tick(5000);
+    assert.ok(!server.log.some((line) => line.includes("/late")));
+  });
+
   test("the number of waiting messages is limited", async () => {
     server.down = "refuse";
     await make({maxWaiting: 2});
@@ -336,6 +478,15 @@ describe("subscriptions", () => {
     await one.cancel();
     assert.deepEqual(server.log.slice(3), ["/meta/subscribe"]);
     await two.cancel();
+    assert.deepEqual(server.log.slice(3), ["/meta/subscribe", "/meta/unsubscribe"]);
+  });
+
+  test("a listener may go before the server has agreed", async () => {
+    await make();
+    const listener = () => {};
+    const subscribed = client.subscribe("/a", listener);
+    const gone = client.unsubscribe("/a", listener);
+    await Promise.all([subscribed, gone, client.unsubscribe("/a", listener)]);
     assert.deepEqual(server.log.slice(3), ["/meta/subscribe", "/meta/unsubscribe"]);
   });
 

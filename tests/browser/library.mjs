@@ -14,6 +14,7 @@ await writeFile(join(folder, "package.json"), '{"type": "module"}');
 
 const load = (name) => import(pathToFileURL(join(folder, name)).href);
 export const bayeux = await load("bayeux.js");
+export const faye = await load("faye.js");
 export const messages = await load("messages.js");
 export const page = await load("page.js");
 export const timesync = await load("timesync.js");

@@ -100,7 +100,7 @@ export class ScriptedServer {
     this.requests.push(messages);
     const answer = [];
     for (const message of messages) {
-      const scripted = this.script[message.channel]?.(message, this);
+      const scripted = await this.script[message.channel]?.(message, this);
       answer.push(...[scripted ?? await this.#reply(message, signal)].flat());
     }
     return answer.length === 1 && typeof answer[0] === "string" ? answer[0] : answer;
@@ -113,11 +113,11 @@ export class ScriptedServer {
     held.resolve([...messages, this.ok(held.message)]);
   }
 
-  /** Ends the held connect with a reply of another kind. */
-  answerHeld(reply) {
+  /** Ends the held connect with a reply of another kind, and these messages before it. */
+  answerHeld(reply, ...messages) {
     const held = this.#held;
     this.#held = null;
-    held.resolve([{...this.ok(held.message), ...reply}]);
+    held.resolve([...messages, {...this.ok(held.message), ...reply}]);
   }
 
   /** Breaks the connection of the held connect. */

@@ -156,6 +156,35 @@ pub(crate) fn copies_are_revalidated(on: On) {
     assert_eq!((other.status, other.text()), (200, "console.log(1)"));
 }
 
+pub(crate) fn the_client_script_lies_below_the_endpoint(on: On) {
+    for (path, script) in [("/cometd", "/cometd/client.js"), ("/a/b", "/a/b/client.js")] {
+        let world = World::with(on, |config| config.path = path.to_owned());
+        let mut connection = world.connection();
+        let response = connection.get(script);
+        assert!(response.text().contains("globalThis.Faye = Faye;"));
+        let kind = response.header("content-type").expect("a type");
+        assert!(kind.contains("javascript"), "{kind}");
+        let tag = response.header("etag").expect("a tag").to_owned();
+        let line = format!("If-None-Match: {tag}\r\n");
+        assert_eq!(connection.request("GET", script, &line, b"").status, 304);
+        assert_eq!(connection.get(&format!("{script}.map")).status, 404);
+        // Everything else below the endpoint is the endpoint still, and above it there is nothing.
+        assert_eq!(connection.request("POST", script, "", b"[]").status, 200);
+        assert_eq!(connection.get(&format!("{path}/other.js")).status, 405);
+        assert_eq!(connection.get("/client.js").status, 404);
+        assert_eq!(connection.get("/a").status, 404);
+    }
+    let folder = Folder::new();
+    let own = folder.0.join("root/cometd");
+    fs::create_dir(&own).unwrap();
+    let world = folder.world(on);
+    let mut connection = world.connection();
+    let built_in = connection.get("/cometd/client.js");
+    assert!(built_in.text().contains("globalThis.Faye"));
+    fs::write(own.join("client.js"), "another client").unwrap();
+    assert_eq!(connection.get("/cometd/client.js").text(), "another client");
+}
+
 pub(crate) fn parts_of_files(on: On) {
     let folder = Folder::new();
     let world = folder.world(on);

@@ -1,5 +1,6 @@
 //! Files that are part of the program.
 
+use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 
 use sha2::{Digest, Sha256};
@@ -10,7 +11,7 @@ use super::path::SitePath;
 /// A list of files: their paths without the first slash, and what they hold.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Embedded {
-    files: HashMap<&'static str, File>,
+    files: HashMap<Cow<'static, str>, File>,
     /// All their directories; the root is the empty name.
     directories: HashSet<&'static str>,
 }
@@ -32,15 +33,15 @@ impl Embedded {
                 rest = directory;
             }
             all.directories.insert("");
-            all.files.insert(
-                path,
-                File {
-                    bytes,
-                    tag: tag(bytes),
-                },
-            );
+            all.insert((*path).into(), bytes);
         }
         all
+    }
+
+    /// Adds a file, but no directory that it would be in.
+    pub(super) fn insert(&mut self, path: Cow<'static, str>, bytes: &'static [u8]) {
+        let tag = tag(bytes);
+        self.files.insert(path, File { bytes, tag });
     }
 
     /// Looks for what a path means; `gzip` says whether the compressed form will do.

@@ -56,9 +56,14 @@ impl StaticFiles {
         let open = |path: &PathBuf| {
             DocumentRoot::open(path).map_err(|error| SiteError::DocumentRoot(path.clone(), error))
         };
+        let mut embedded = Embedded::new(config.embedded);
+        if let Some(script) = config.client_script {
+            let path = format!("{}/client.js", config.mount.trim_matches('/'));
+            embedded.insert(path.trim_start_matches('/').to_owned().into(), script);
+        }
         Ok(Self {
             root: config.document_root.as_ref().map(open).transpose()?,
-            embedded: Embedded::new(config.embedded),
+            embedded,
             index: config.directory_index.clone(),
             types: MediaTypes::new(&config.media_types),
             expiry: config.expires.clone(),

@@ -2,7 +2,8 @@
 //! place that tells the log.
 //!
 //! A reason that is a limit is called as its setting is. The log has at most one line a minute for
-//! each reason, with what was seen and which settings decide, so that nobody can fill it.
+//! each reason, with what was seen and which settings decide, so that nobody can fill it; all of
+//! them at the level `debug`.
 
 use std::fmt;
 use std::sync::Arc;
@@ -129,14 +130,15 @@ impl Refusals {
     pub fn count(&self, reason: Reason, seen: impl fmt::Display) {
         let refused = &self.reasons[reason as usize];
         refused.count.one();
-        let Some(untold) = refused.told.pass(self.clock.now()) else {
-            return;
-        };
+        let told = refused.told.pass(self.clock.now());
         let line = Line {
             reason,
             seen,
-            untold,
+            untold: told.unwrap_or(0),
         };
+        if told.is_none() {
+            return log::debug!("{line}");
+        }
         match reason.settings() {
             // Perhaps it should have been let in: whoever runs the server can change that.
             Some(_) => log::warn!("{line}"),

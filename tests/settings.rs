@@ -4,10 +4,14 @@
 #![cfg(all(feature = "cli", unix))]
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+#[path = "settings/counters.rs"]
+mod counters;
 #[cfg(feature = "tls")]
 #[path = "tls/client.rs"]
 #[allow(dead_code, reason = "another program needs more of it")]
 mod https;
+#[path = "settings/logs.rs"]
+mod logs;
 #[path = "settings/observe.rs"]
 mod observe;
 #[path = "cli/harness.rs"]

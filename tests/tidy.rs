@@ -303,7 +303,7 @@ fn the_parity_table_is_whole() {
         let Some((file, tests)) = code.split_once(": ") else {
             continue;
         };
-        let is_test = file == "e2e" || file == "hooks" || file.starts_with("tests/");
+        let is_test = ["e2e", "hooks", "settings"].contains(&file) || file.starts_with("tests/");
         let groups = ["files"];
         for test in tests
             .split(", ")

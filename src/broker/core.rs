@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::config::BrokerConfig;
 use super::events::{Client, Event, EventKind, Observers};
+use super::failures::Failures;
 use super::filter::{self, Filter, Filters};
 use super::held::{Browser, HeldCounts};
 use super::listeners::Listeners;
@@ -27,7 +28,7 @@ use super::wakes::Wakes;
 use super::work::{Job, Pool};
 use crate::clock::Clock;
 use crate::counters::Counter;
-use crate::protocol::{ChannelName, ClientId, Draft, Publication, Publisher, Target};
+use crate::protocol::{ChannelName, ClientId, Draft, Publication, Publisher, Shown, Target};
 use crate::refusals::Refusals;
 use crate::transport::BrowserId;
 
@@ -69,6 +70,8 @@ pub(crate) struct Counters {
     pub(crate) refused_holds: Counter,
     pub(crate) refused_draining: Counter,
     pub(crate) busy: Counter,
+    /// Messages that failed, by code.
+    pub(crate) failed: Failures,
 }
 
 /// What changes with each message, or may do so.
@@ -179,6 +182,11 @@ impl Core {
         }
         let reached = sums.queued;
         self.settle(sums);
+        let (name, bytes) = (item.channel().as_str(), item.json().len());
+        log::trace!(
+            "published on {}: {bytes} bytes, {reached} receivers",
+            Shown(name)
+        );
         reached
     }
 
@@ -263,6 +271,10 @@ impl Core {
                 _ => LocalError::UnknownClient,
             });
         }
+        log::trace!(
+            "pushed to {client}: {}",
+            Shown(publication.channel().as_str())
+        );
         self.observers
             .tell(&self.servants, EventKind::Pushed, || Event::Pushed {
                 client,
@@ -369,6 +381,7 @@ impl Core {
         }
         self.load.left(bytes);
         let client = client_of(session);
+        log::debug!("session {client}: ends, {gone:?}, {messages} messages lost");
         let mut subscriptions = session.subscriptions.lock();
         for pattern in subscriptions.drain() {
             self.table.remove(&pattern, session.number());

@@ -1,5 +1,6 @@
 //! What observers are told: six kinds of events, bounded, and never in the way of the server.
 
+use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 
@@ -8,7 +9,7 @@ use parking_lot::RwLock;
 use super::session::Gone;
 use super::work::{Inbox, Job, Pool, guarded};
 use crate::counters::Counter;
-use crate::protocol::{ClientId, LocalId, Pattern, Publication};
+use crate::protocol::{ClientId, LocalId, Pattern, Publication, Shown};
 use crate::transport::Peer;
 
 /// A client, remote or in this process.
@@ -18,6 +19,16 @@ pub enum Client {
     Remote(ClientId),
     /// A client in this process.
     Local(LocalId),
+}
+
+/// For logs: a client id is a credential, of which four characters are shown.
+impl fmt::Display for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Remote(id) => Shown(id.as_str()).fmt(f),
+            Self::Local(id) => write!(f, "local {}", id.0),
+        }
+    }
 }
 
 impl From<ClientId> for Client {

@@ -29,7 +29,9 @@ use super::ticker::{Ticker, TickerThread, tick};
 use super::wakes::Wakes;
 use super::work::{Job, Pool};
 use crate::clock::Clock;
-use crate::protocol::{ChannelKind, ChannelName, InvalidChannel, Pattern, Publication, Publisher};
+use crate::protocol::{
+    ChannelKind, ChannelName, ERROR_CODES, InvalidChannel, Pattern, Publication, Publisher,
+};
 use crate::refusals::Refusals;
 use crate::transport::{Link, Peer};
 
@@ -308,6 +310,7 @@ impl Broker {
             refused_holds: counters.refused_holds.get(),
             refused_draining: counters.refused_draining.get(),
             busy: counters.busy.get(),
+            failed: counters.failed.snapshot(),
             dropped_events: core.observers.dropped.get(),
         }
     }
@@ -376,6 +379,9 @@ pub struct BrokerStats {
     pub busy: u64,
     /// Events that observers were too slow for.
     pub dropped_events: u64,
+    /// Messages from remote clients that failed: the code of the error, such as 402, and how many.
+    /// Always all codes, in rising order.
+    pub failed: [(u16, u64); ERROR_CODES.len()],
 }
 
 /// Requests that wait for the policy at the most; there is one per connection.

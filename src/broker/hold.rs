@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::answer::{Answer, Flight};
 use super::core::Core;
+use super::failures::Lines;
 use super::session::{Finish, Gone, Look, Session, State};
 use super::stream::Attachment;
 use crate::extensions::Heard;
@@ -75,6 +76,7 @@ impl HeldConnect {
     /// The answer, if it is time for it.
     pub(crate) fn look(&mut self) -> Option<Answer> {
         let session = Arc::clone(&self.session);
+        let mut failures = Lines::default();
         let mut state = session.lock();
         let mut answer = match state.look(self.number) {
             Look::Wait => return None,
@@ -83,11 +85,12 @@ impl HeldConnect {
             Look::Superseded => {
                 let advice = Advice::retry_after(SLOW_RETRY_MS);
                 state.advised = Some(advice);
-                self.failure(&error::connect_superseded(), Some(&advice))
+                self.failure(&error::connect_superseded(), &advice, &mut failures)
             }
-            Look::Gone(gone) => self.farewell(gone),
+            Look::Gone(gone) => self.farewell(gone, &mut failures),
         };
         drop(state);
+        failures.write();
         self.answered = true;
         if let Some(heard) = self.terms.heard.take() {
             let mut members = Vec::new();
@@ -128,7 +131,7 @@ impl HeldConnect {
     }
 
     /// The session ended while its connect was held.
-    fn farewell(&self, gone: Gone) -> Answer {
+    fn farewell(&self, gone: Gone, failures: &mut Lines) -> Answer {
         let mut answer = match gone {
             Gone::Disconnected | Gone::Dismissed => {
                 let mut replies = Vec::new();
@@ -146,19 +149,20 @@ impl HeldConnect {
                 Answer::new(replies)
             }
             Gone::Expired | Gone::Overflowed | Gone::Stopped => {
-                self.failure(&error::session_unknown(), Some(&Advice::handshake(0)))
+                let (error, advice) = (error::session_unknown(), Advice::handshake(0));
+                self.failure(&error, &advice, failures)
             }
         };
         answer.close = gone == Gone::Stopped;
         answer
     }
 
-    fn failure(&self, error: &ErrorText, advice: Option<&Advice>) -> Answer {
+    fn failure(&self, error: &ErrorText, advice: &Advice, failures: &mut Lines) -> Answer {
         let mut replies = Vec::new();
-        self.terms
-            .echo(self.client_id())
-            .failure(&mut replies, error, advice)
-            .finish();
+        let to = self.terms.echo(self.client_id());
+        self.core.counters.failed.count(error);
+        failures.add(&to, error);
+        to.failure(&mut replies, error, Some(advice)).finish();
         Answer::new(replies)
     }
 

@@ -70,9 +70,14 @@ impl Run<'_> {
         error: &ErrorText,
         advice: Option<&Advice>,
     ) {
-        echo(body, message)
-            .failure(&mut self.replies, error, advice)
-            .finish();
+        self.fail_to(&echo(body, message), error, advice);
+    }
+
+    /// Replies that something failed.
+    pub(super) fn fail_to(&mut self, to: &ReplyTo<'_>, error: &ErrorText, advice: Option<&Advice>) {
+        self.core.counters.failed.count(error);
+        self.failures.add(to, error);
+        to.failure(&mut self.replies, error, advice).finish();
     }
 
     /// Replies that the policy refused the message of this session, which remembers what it has
@@ -114,18 +119,14 @@ impl Run<'_> {
             .filter(|asked| !common(asked, offered))
         {
             let error = error::connection_types_unsupported(&asked.join(","));
-            return reply_to
-                .failure(self.handshake_out(), &error, Some(&none))
-                .finish();
+            return self.fail_handshake(&reply_to, &error, &none);
         }
         let flags = Flags::default();
         let judged = self.judged_with(&flags, body, message, Action::Handshake, None, &[]);
         if let Err(denied) = judged {
             let error = error::handshake_denied(&denied.reason);
             let advice = denied.advice.unwrap_or(none);
-            return reply_to
-                .failure(self.handshake_out(), &error, Some(&advice))
-                .finish();
+            return self.fail_handshake(&reply_to, &error, &advice);
         }
         let ext = message.ext.map_or("{}", |span| span.of(body));
         let filtered = json::flag(ext, COMMENT_FILTERED);
@@ -148,6 +149,13 @@ impl Run<'_> {
             self.ext
                 .extend_from_slice(b"\"json-comment-filtered\":true");
         }
+    }
+
+    fn fail_handshake(&mut self, to: &ReplyTo<'_>, error: &ErrorText, advice: &Advice) {
+        self.core.counters.failed.count(error);
+        self.failures.add(to, error);
+        to.failure(self.handshake_out(), error, Some(advice))
+            .finish();
     }
 
     fn open_session(&mut self, filtered: bool, flags: Flags) -> Arc<Session> {
@@ -178,6 +186,8 @@ impl Run<'_> {
         core.counters.handshakes.one();
         self.known = true;
         let (client, peer) = (client_of(&session), Some(self.peer));
+        let (ip, transport) = (self.peer.ip, self.peer.transport.name());
+        log::debug!("session {client}: begins, from {ip} by {transport}");
         core.observers
             .tell(&core.servants, EventKind::Connected, || Event::Connected {
                 client,

@@ -28,6 +28,7 @@ mod core;
 mod events;
 mod extend;
 mod facade;
+mod failures;
 mod filter;
 mod flags;
 mod held;

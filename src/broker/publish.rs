@@ -111,7 +111,9 @@ impl Run<'_> {
             ext: message.ext.map(|span| span.of(body)),
             id: message.id.map(|span| span.of(body)),
         };
-        match guarded("a service", || entry.handler.call(&call)) {
+        match guarded(format_args!("service {channel}"), || {
+            entry.handler.call(&call)
+        }) {
             Some(Ok(replies)) => {
                 for reply in replies {
                     self.write_service_reply(body, message, &reply);

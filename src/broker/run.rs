@@ -10,6 +10,7 @@ use std::sync::Arc;
 use super::answer::{Answer, AnswerStatus, Exchange, Executed, Flight};
 use super::core::{Core, Sender};
 use super::extend::arrival;
+use super::failures::Lines;
 use super::hold::{HeldConnect, RESPONSE_BYTES};
 use super::registry::Reservation;
 use super::service::ServiceEntry;
@@ -18,7 +19,7 @@ use super::stream::Attachment;
 use super::wakes::Wakes;
 use super::work::{Slot, Ticket, guarded};
 use crate::extensions::{Heard, Moment};
-use crate::protocol::{Batch, ErrorText, Message, Parsed, ReplyTo, Target, error};
+use crate::protocol::{Batch, ErrorText, Message, Parsed, ReplyTo, Shown, ShownId, Target, error};
 use crate::transport::{BrowserId, Link, Peer, Transport};
 
 /// A request or frame to be executed.
@@ -85,6 +86,7 @@ pub(crate) struct Run<'b> {
     /// The rider gets a connect reply in this response.
     pub(super) connected: bool,
     pub(super) wakes: Wakes,
+    pub(super) failures: Lines,
     pub(super) cookie: Option<BrowserId>,
     pub(super) hold: Option<HeldConnect>,
     /// Ties between sessions and the socket that this run made.
@@ -136,6 +138,7 @@ impl<'b> Run<'b> {
             rider: None,
             connected: false,
             wakes: Wakes::default(),
+            failures: Lines::default(),
             cookie: None,
             hold: None,
             attached: Vec::new(),
@@ -175,8 +178,11 @@ impl<'b> Run<'b> {
                 Parsed::Message(message) => echo(&body, message),
                 Parsed::Rejected(rejected) => ReplyTo::rejected(&body, rejected),
             };
+            self.core.counters.failed.count(error);
+            self.failures.add(&echo, error);
             echo.failure(&mut self.replies, error, None).finish();
         }
+        self.failures.write();
         let mut answer = Answer::new(std::mem::take(&mut self.replies));
         answer.status = AnswerStatus::Unavailable;
         answer.close = self.core.is_draining();
@@ -220,13 +226,14 @@ impl<'b> Run<'b> {
         loop {
             match self.messages.next()? {
                 Parsed::Message(message) => {
+                    let (channel, from) = (message.channel.as_str(), message.client_id.as_deref());
+                    log::trace!("received: {} from {}", Shown(channel), ShownId(from));
                     self.hear(body, &message);
                     return Some(message);
                 }
                 Parsed::Rejected(rejected) => {
                     let echo = ReplyTo::rejected(body, &rejected);
-                    echo.failure(&mut self.replies, &rejected.error, None)
-                        .finish();
+                    self.fail_to(&echo, &rejected.error, None);
                     self.executed += 1;
                 }
             }
@@ -291,9 +298,7 @@ impl<'b> Run<'b> {
         if let Some(message) = self.current.take() {
             self.core.counters.busy.one();
             let error = error::busy(message.channel.as_str());
-            echo(&body, &message)
-                .failure(&mut self.replies, &error, None)
-                .finish();
+            self.fail_to(&echo(&body, &message), &error, None);
             self.executed += 1;
         }
         self.body = body;
@@ -328,6 +333,7 @@ impl<'b> Run<'b> {
             rider: self.rider,
             connected: self.connected,
             wakes: self.wakes,
+            failures: self.failures,
             cookie: self.cookie,
             hold: self.hold,
             attached: self.attached,
@@ -340,6 +346,7 @@ impl<'b> Run<'b> {
     /// Wakes whoever got something, and makes the answer.
     fn finish(mut self) -> Executed {
         self.wakes.send();
+        self.failures.write();
         if let Some(connect) = self.hold {
             return Executed::Later(Exchange::held(connect));
         }

@@ -10,7 +10,7 @@ use std::time::Instant;
 
 use super::core::Core;
 use super::session::{Gone, Session};
-use crate::protocol::{Advice, ClientId, Publication, ReplyTo, error};
+use crate::protocol::{Advice, ClientId, ErrorText, Publication, ReplyTo, ShownId, error};
 use crate::transport::{Link, Peer};
 
 /// What the session remembers of its receiver.
@@ -180,6 +180,13 @@ pub enum NoStream {
 }
 
 impl NoStream {
+    fn error(self) -> (ErrorText, Option<Advice>) {
+        match self {
+            Self::Unknown => (error::session_unknown(), Some(Advice::handshake(0))),
+            Self::Draining => (error::draining(), None),
+        }
+    }
+
     /// The array that tells the client, as the answer to a connect would.
     pub fn array(self) -> Vec<u8> {
         let reply_to = ReplyTo {
@@ -188,10 +195,7 @@ impl NoStream {
             client_id: None,
             subscription: None,
         };
-        let (error, advice) = match self {
-            Self::Unknown => (error::session_unknown(), Some(Advice::handshake(0))),
-            Self::Draining => (error::draining(), None),
-        };
+        let (error, advice) = self.error();
         let mut array = vec![b'['];
         reply_to
             .failure(&mut array, &error, advice.as_ref())
@@ -204,6 +208,26 @@ impl NoStream {
 impl Core {
     /// Makes the link the stream of events of a session. Whatever had its messages before ends.
     pub(crate) fn open_stream(
+        self: &Arc<Self>,
+        peer: &Peer,
+        client: &str,
+        link: &Link,
+    ) -> Result<Attachment, NoStream> {
+        let stream = self.stream_of(peer, client, link);
+        if let Err(refused) = &stream {
+            let (error, _) = refused.error();
+            self.counters.failed.count(&error);
+            log::debug!(
+                "failed: a stream of events for {}: {} {}",
+                ShownId(Some(client)),
+                error.code(),
+                error.text()
+            );
+        }
+        stream
+    }
+
+    fn stream_of(
         self: &Arc<Self>,
         peer: &Peer,
         client: &str,

@@ -9,7 +9,7 @@ use super::core::{Core, client_of};
 use super::events::{Event, EventKind};
 use super::meta::is_below;
 use super::session::Session;
-use crate::protocol::{ErrorText, Pattern, error};
+use crate::protocol::{ErrorText, Pattern, Shown, error};
 
 impl Core {
     /// Records all of them or none. Repeating is harmless; what is below `/service` is accepted
@@ -46,6 +46,8 @@ impl Core {
                     Event::Subscribed { client, pattern }
                 });
         }
+        drop(subscriptions);
+        tell(session, "subscribes to", patterns);
         Ok(())
     }
 
@@ -68,6 +70,19 @@ impl Core {
                     });
             }
         }
-        before - subscriptions.len()
+        let removed = before - subscriptions.len();
+        drop(subscriptions);
+        tell(session, "unsubscribes from", patterns);
+        removed
+    }
+}
+
+/// Tells the log what was asked for.
+fn tell(session: &Session, what: &str, patterns: &[Pattern]) {
+    if log::log_enabled!(log::Level::Debug) {
+        let client = client_of(session);
+        for pattern in patterns {
+            log::debug!("session {client}: {what} {}", Shown(pattern.as_str()));
+        }
     }
 }

@@ -4,6 +4,7 @@
 //! when the result is there.
 
 use std::collections::VecDeque;
+use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::thread::{Builder, JoinHandle};
@@ -109,7 +110,7 @@ fn perform_all<T>(work: &Receiver<T>, perform: fn(T)) {
 }
 
 /// Calls user code; a panic is logged and becomes `None`.
-pub(crate) fn guarded<T>(what: &str, call: impl FnOnce() -> T) -> Option<T> {
+pub(crate) fn guarded<T>(what: impl fmt::Display, call: impl FnOnce() -> T) -> Option<T> {
     match catch_unwind(AssertUnwindSafe(call)) {
         Ok(value) => Some(value),
         Err(panic) => {

@@ -89,6 +89,13 @@ fn reload(_server: &Server) {}
 
 /// Tells where the server is, once it accepts connections.
 fn announce(config: &Config, server: &Server) {
+    // Whoever reads the log later has not seen what was said to the terminal.
+    let say = |line: std::fmt::Arguments<'_>| {
+        say(line);
+        if config.log_file.is_some() {
+            log::info!("{line}");
+        }
+    };
     for address in server.local_addrs() {
         let scheme = server.scheme();
         say(format_args!(

@@ -350,6 +350,10 @@ knobs! {
         access_log: Option<PathBuf> = Off(FILE), default "off";
 
         /// The least important messages that are logged.
+        ///
+        /// `debug` tells of requests, sessions, subscriptions and what is refused, `trace` of each
+        /// message too. Neither shows what could be a credential; client ids are cut to four
+        /// characters.
         log_level: LevelFilter = Word::<LevelFilter>::KIND, default "info";
 
         /// File to which the log is appended; `off` is standard error.

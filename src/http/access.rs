@@ -19,6 +19,7 @@ use super::proxies::Caller;
 use super::request::RequestHead;
 use crate::clock::Clock;
 use crate::counters::Counter;
+use crate::protocol::Shown;
 
 /// Writes the lines. Dropping it writes what waits, for two seconds at the most: a writer may hang,
 /// as the other end of a pipe does that is not read.
@@ -50,7 +51,8 @@ struct Begun {
 /// A request that has come and is to be logged when it has been answered. Dropped without an
 /// answer it is logged as such: its peer has gone.
 pub struct Asked {
-    log: Arc<AccessLog>,
+    /// Missing where only the program's log at the level `debug` wants to know.
+    log: Option<Arc<AccessLog>>,
     clock: Arc<dyn Clock>,
     at: Instant,
     begun: Option<Begun>,
@@ -116,7 +118,7 @@ impl fmt::Debug for AccessLog {
 impl Asked {
     /// `head` is missing where none could be read; `mount` is the endpoint's path.
     pub(super) fn new(
-        log: &Arc<AccessLog>,
+        log: Option<Arc<AccessLog>>,
         clock: &Arc<dyn Clock>,
         caller: &Caller,
         head: Option<&RequestHead<'_>>,
@@ -127,7 +129,7 @@ impl Asked {
             (head.method.into(), shown(path, mount), head.minor_version)
         });
         Self {
-            log: Arc::clone(log),
+            log,
             clock: Arc::clone(clock),
             at: clock.now(),
             begun: Some(Begun {
@@ -144,14 +146,19 @@ impl Asked {
     }
 
     fn log(&mut self, status: Option<u16>, bytes: u64) {
-        if let Some(begun) = self.begun.take() {
-            self.log.add(Line {
-                time: self.clock.wall(),
-                micros: (self.clock.now() - self.at).as_micros(),
-                begun,
-                status,
-                bytes,
-            });
+        let Some(begun) = self.begun.take() else {
+            return;
+        };
+        let line = Line {
+            time: self.clock.wall(),
+            micros: (self.clock.now() - self.at).as_micros(),
+            begun,
+            status,
+            bytes,
+        };
+        log::debug!("{line}");
+        if let Some(log) = &self.log {
+            log.add(line);
         }
     }
 }
@@ -162,7 +169,8 @@ impl Drop for Asked {
     }
 }
 
-/// The path, without what could be a client id where clients put theirs.
+/// The path, without what could be a client id where clients put theirs, or elsewhere looks like
+/// one.
 pub(super) fn shown(path: &str, mount: &str) -> Box<str> {
     // The root's own slash is the one that names begin behind.
     let mount = mount.strip_suffix('/').unwrap_or(mount);
@@ -172,7 +180,7 @@ pub(super) fn shown(path: &str, mount: &str) -> Box<str> {
     let secret = below.is_some_and(|rest| rest.len() >= SECRET);
     let shown = match secret {
         true => format!("{mount}/*"),
-        false => path.to_owned(),
+        false => Shown(path).to_string(),
     };
     let end = (0..=PATH.min(shown.len()))
         .rev()
@@ -228,6 +236,22 @@ impl Line {
         let bytes = self.bytes;
         line += &format!(",\"status\":{status},\"bytes\":{bytes},\"ms\":{ms}.{rest:03}}}\n");
         out.extend_from_slice(line.as_bytes());
+    }
+}
+
+/// For the program's log, which has the time already.
+impl fmt::Display for Line {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "request from {}: ", self.begun.client)?;
+        match &self.begun.request {
+            Some((method, path, _)) => write!(f, "{} {}", method.escape_debug(), path)?,
+            None => f.write_str("unreadable")?,
+        }
+        let (ms, bytes) = (self.micros / 1000, self.bytes);
+        match self.status {
+            Some(status) => write!(f, ", {status}, {bytes} bytes, {ms} ms"),
+            None => write!(f, ", gone without an answer, {ms} ms"),
+        }
     }
 }
 
@@ -322,7 +346,13 @@ mod tests {
         caller.ip = [1, 2, 3, 4].into();
         let asked = |method: &str, target: &str| {
             with_head(method, target, &[], |head| {
-                Asked::new(&log, &shared, &caller, Some(&head), "/cometd")
+                Asked::new(
+                    Some(Arc::clone(&log)),
+                    &shared,
+                    &caller,
+                    Some(&head),
+                    "/cometd",
+                )
             })
         };
         let first = asked("GET", "/a\"\u{e9}?secret=1");
@@ -332,7 +362,7 @@ mod tests {
         asked("GET", &format!("/cometd/{id}")).answered(404, 1);
         asked("POST", "/cometd/handshake").answered(200, 2);
         drop(asked("POST", "/cometd"));
-        Asked::new(&log, &shared, &caller, None, "/cometd").answered(400, 3);
+        Asked::new(Some(Arc::clone(&log)), &shared, &caller, None, "/cometd").answered(400, 3);
         drop(log);
         let text = String::from_utf8(written.0.lock().clone()).unwrap();
         let lines: Vec<serde_json::Value> = text
@@ -392,7 +422,7 @@ mod tests {
         let caller = Caller::direct([1, 2, 3, 4].into(), false);
         // What the writer has taken is not known, but it takes one buffer at the most.
         for _ in 0..QUEUE * 2 {
-            Asked::new(&log, &clock, &caller, None, "").answered(400, 0);
+            Asked::new(Some(Arc::clone(&log)), &clock, &caller, None, "").answered(400, 0);
         }
         assert!(
             log.dropped() > 0 && log.dropped() <= QUEUE as u64,

@@ -151,10 +151,13 @@ impl Site {
         }
     }
 
-    /// A request that has come from a connection, for the access log; without a head one that could
+    /// A request that has come from a connection, for the logs; without a head one that could
     /// not be read. The connector says what became of it.
     pub fn asked(&self, head: Option<&RequestHead<'_>>, caller: &Caller) -> Option<Box<Asked>> {
-        let log = self.access.as_ref()?;
+        if self.access.is_none() && !log::log_enabled!(log::Level::Debug) {
+            return None;
+        }
+        let log = self.access.clone();
         let asked = Asked::new(log, &self.clock, caller, head, self.endpoint.mount());
         Some(Box::new(asked))
     }

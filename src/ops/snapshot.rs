@@ -33,6 +33,8 @@ pub struct Snapshot {
     pub refusals_total: Vec<(&'static str, u64)>,
     /// Requests refused with an HTTP status other than 200, by status.
     pub refused_total: Vec<(u16, u64)>,
+    /// Messages that failed, by the code of their error.
+    pub messages_failed_total: Vec<(u16, u64)>,
     /// Messages that failed because of a limit or while draining, by reason.
     pub unavailable_total: Vec<(&'static str, u64)>,
     /// Messages that wait for sessions, one for each receiver.
@@ -117,6 +119,13 @@ impl Snapshot {
                 "Messages that never reached a receiver.",
                 "reason",
                 self.dropped_total.iter().copied(),
+            ),
+            Family::by(
+                Counter,
+                "bayeux_messages_failed_total",
+                "Messages that failed, by the code of their error.",
+                "code",
+                self.messages_failed_total.iter().copied(),
             ),
             Family::single(
                 Gauge,
@@ -261,6 +270,7 @@ mod tests {
             refusals_total: vec![("origin", 25)],
             refused_total: vec![(413, 8)],
             unavailable_total: vec![("draining", 24)],
+            messages_failed_total: vec![(402, 26)],
             queued_messages: 9,
             queued_bytes: 10,
             connections: 11,
@@ -291,7 +301,7 @@ mod tests {
             .map(|number| number.parse().unwrap())
             .collect();
         sorted.sort_by(f64::total_cmp);
-        let mut expected: Vec<f64> = (1..=25).map(f64::from).collect();
+        let mut expected: Vec<f64> = (1..=26).map(f64::from).collect();
         expected[14] = 15.5;
         assert_eq!(sorted, expected);
         for family in &families {

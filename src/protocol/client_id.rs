@@ -95,6 +95,36 @@ impl fmt::Debug for ClientId {
     }
 }
 
+/// A name as logs show it: what may be a client id in it, between slashes, is cut to four
+/// characters. Channels and paths have ids in them where pages are shown what is for them alone.
+pub(crate) struct Shown<'a>(pub(crate) &'a str);
+
+impl fmt::Display for Shown<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (n, segment) in self.0.split('/').enumerate() {
+            let slash = if n > 0 { "/" } else { "" };
+            match ClientId::parse(segment) {
+                Some(_) => write!(f, "{slash}{}..", &segment[..SHOWN])?,
+                None => write!(f, "{slash}{segment}")?,
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The sender of a message as logs show it, whatever was sent as its id.
+pub(crate) struct ShownId<'a>(pub(crate) Option<&'a str>);
+
+impl fmt::Display for ShownId<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0.map(|id| (ClientId::parse(id), id)) {
+            None => f.write_str("nobody"),
+            Some((None, _)) => f.write_str("what is no client id"),
+            Some((Some(_), id)) => Shown(id).fmt(f),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::HashSet;
@@ -110,6 +140,20 @@ mod tests {
         }
         let letters: HashSet<u8> = ids.iter().flat_map(|id| id.0).collect();
         assert_eq!(letters.len(), 32, "all characters of the alphabet occur");
+    }
+
+    #[test]
+    fn names_in_logs_have_no_id() {
+        for (name, shown) in [
+            ("", ""),
+            ("/chat/demo", "/chat/demo"),
+            ("/private/0123456789abcdefghijklmnoz", "/private/0123.."),
+            ("/0123456789abcdefghijklmnoz/**", "/0123../**"),
+            ("0123456789abcdefghijklmnoz", "0123.."),
+            ("/0123456789abcdefghijklmno", "/0123456789abcdefghijklmno"),
+        ] {
+            assert_eq!(Shown(name).to_string(), shown);
+        }
     }
 
     #[test]

@@ -13,7 +13,21 @@ impl ErrorText {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// The code that it begins with: one of [`ERROR_CODES`].
+    pub fn code(&self) -> u16 {
+        let code = self.0.split(':').next().and_then(|code| code.parse().ok());
+        code.expect("because every error of the table begins with a number")
+    }
+
+    /// Its last part, which says what is wrong without repeating what a peer has sent.
+    pub fn text(&self) -> &str {
+        self.0.rsplit(':').next().unwrap_or_default()
+    }
 }
+
+/// The codes that errors begin with, in rising order.
+pub const ERROR_CODES: [u16; 9] = [301, 400, 402, 403, 404, 405, 409, 500, 503];
 
 impl Deref for ErrorText {
     type Target = str;
@@ -164,7 +178,10 @@ mod tests {
         for (error, expected) in table {
             assert_eq!(error.as_str(), expected);
             assert_eq!(error.splitn(3, ':').count(), 3, "{error}");
+            assert!(ERROR_CODES.contains(&error.code()), "{error}");
+            assert!(expected.ends_with(&format!(":{}", error.text())), "{error}");
         }
+        assert!(ERROR_CODES.is_sorted());
     }
 
     #[test]

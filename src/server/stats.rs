@@ -90,6 +90,7 @@ impl ServerStats {
                 ("session_ended", broker.dropped_with_session),
                 ("slow_observer", broker.dropped_events),
             ],
+            messages_failed_total: broker.failed.to_vec(),
             refusals_total: named(&self.refusals),
             refused_total: self.refused_statuses,
             unavailable_total: vec![

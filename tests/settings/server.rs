@@ -149,10 +149,7 @@ impl Server {
 
     /// All of them.
     pub(crate) fn numbers(&self) -> String {
-        let address = self.addresses("metrics on ")[0];
-        let mut connection = Connection::open(address, PATIENCE);
-        connection.send("GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n");
-        connection.answer().expect("the numbers").body
+        numbers(self.addresses("metrics on ")[0])
     }
 
     /// Waits for a line on standard error with this in it.
@@ -182,6 +179,13 @@ impl Server {
         let comes = self.comes(|| self.number(name) > 0.0);
         if comes { name } else { NOTHING }.to_owned()
     }
+}
+
+/// What `/metrics` says.
+pub(crate) fn numbers(address: SocketAddr) -> String {
+    let mut connection = Connection::open(address, PATIENCE);
+    connection.send("GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n");
+    connection.answer().expect("the numbers").body
 }
 
 fn wait(patience: Duration, what: impl Fn() -> bool) -> bool {
@@ -240,7 +244,7 @@ pub(crate) struct Connection {
 }
 
 impl Connection {
-    fn open(address: SocketAddr, patience: Duration) -> Self {
+    pub(crate) fn open(address: SocketAddr, patience: Duration) -> Self {
         let stream = TcpStream::connect(address).unwrap();
         stream.set_nodelay(true).unwrap();
         Self {

@@ -162,6 +162,19 @@ mod tests {
     use std::io::Read;
     use std::time::Duration;
 
+    /// Whoever runs the tests may often read everything.
+    #[test]
+    fn what_the_system_says() {
+        let found = |kind: ErrorKind| not_found(Path::new("x"), &kind.into());
+        assert!(matches!(
+            found(ErrorKind::PermissionDenied),
+            Found::Unreadable
+        ));
+        assert!(matches!(found(ErrorKind::NotFound), Found::Missing));
+        assert!(matches!(found(ErrorKind::NotADirectory), Found::Missing));
+        assert!(matches!(found(ErrorKind::Other), Found::Trouble));
+    }
+
     fn site() -> TempDir {
         let dir = TempDir::new();
         dir.write("outside.txt", "secret");

@@ -312,8 +312,14 @@ impl Site {
             verdict: Verdict::Absent,
         };
         let target = head.target().ok_or(denied(Refusal::Target))?;
-        let is_file = self.endpoint.is_file(head.method, target.path);
-        if self.endpoint.covers(target.path) && !is_file {
+        let file = Route::File {
+            path: target.path,
+            query: target.query,
+        };
+        if self.endpoint.is_file(head.method, target.path) {
+            return Ok(file);
+        }
+        if self.endpoint.covers(target.path) {
             let asked = self.endpoint.admit(head, target.path, target.query);
             return asked.map(Route::Bayeux);
         }
@@ -323,10 +329,7 @@ impl Site {
         match (head.method, target.path) {
             ("OPTIONS", "*") => Ok(Route::Server),
             (_, "*") => Err(denied(Refusal::Target)),
-            ("GET" | "HEAD", path) => Ok(Route::File {
-                path,
-                query: target.query,
-            }),
+            ("GET" | "HEAD", _) => Ok(file),
             (_, path) if self.files.has(path) => Err(denied(Refusal::Method)),
             _ => Err(denied(Refusal::Path)),
         }
@@ -342,7 +345,11 @@ impl Site {
 
     fn file(&self, request: &Request<'_>, path: &str, query: Option<&str>) -> Response {
         let head = &request.head;
-        let refuse = |refusal| {
+        let refuse = |refusal: Refusal| {
+            // Browsers look for the map by themselves; it is nobody's mistake.
+            if refusal == Refusal::NotFound && self.endpoint.is_file(head.method, path) {
+                return Response::text(404, refusal.text());
+            }
             let lost = refusal == Refusal::NotFound && Endpoint::is_meant(head, query);
             let refusal = if lost { Refusal::Path } else { refusal };
             self.tell(refusal, head, request.caller)

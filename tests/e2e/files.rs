@@ -168,6 +168,9 @@ pub(crate) fn the_client_script_lies_below_the_endpoint(on: On) {
         let line = format!("If-None-Match: {tag}\r\n");
         assert_eq!(connection.request("GET", script, &line, b"").status, 304);
         assert_eq!(connection.get(&format!("{script}.map")).status, 404);
+        // Browsers look for it by themselves: no refusal to tell the log of.
+        let refusals = world.server.stats().refusals;
+        assert!(refusals.iter().all(|(_, count)| *count == 0));
         // Everything else below the endpoint is the endpoint still, and above it there is nothing.
         assert_eq!(connection.request("POST", script, "", b"[]").status, 200);
         assert_eq!(connection.get(&format!("{path}/other.js")).status, 405);

@@ -242,6 +242,10 @@ mod tests {
                 "{channel} {text}"
             );
         }
+        // A wildcard anywhere but at the end matches nothing, because it is no pattern.
+        for text in ["/*/demo", "/**/c", "/a/x*"] {
+            assert!(Pattern::try_from(text).is_err(), "{text}");
+        }
     }
 
     #[test]

@@ -22,6 +22,9 @@ mod good;
 mod http;
 #[path = "faults/loris.rs"]
 mod loris;
+#[cfg(target_os = "linux")]
+#[path = "faults/polls.rs"]
+mod polls;
 #[path = "abuse/priority.rs"]
 mod priority;
 #[path = "abuse/program.rs"]

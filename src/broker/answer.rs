@@ -7,7 +7,7 @@ use super::hold::HeldConnect;
 use super::session::Session;
 use super::stream::Attachment;
 use super::work::Slot;
-use crate::protocol::Publication;
+use crate::protocol::{ClientId, Publication};
 use crate::transport::BrowserId;
 
 /// The outcome of a request or a frame.
@@ -217,6 +217,14 @@ impl Exchange {
     pub fn attached(&mut self) -> Option<Attachment> {
         match &mut self.0 {
             Pending::Held(connect) => connect.attached.take().map(|tie| *tie),
+            Pending::Working(_) | Pending::Done => None,
+        }
+    }
+
+    /// The client whose connect is being held; `None` for work in progress.
+    pub fn client_id(&self) -> Option<ClientId> {
+        match &self.0 {
+            Pending::Held(connect) => connect.session.remote_id().copied(),
             Pending::Working(_) | Pending::Done => None,
         }
     }

@@ -12,10 +12,13 @@ pub(crate) struct Wakes {
 
 impl Wakes {
     pub(crate) fn add(&mut self, link: &Link) {
-        // There are as many outlets as connector threads: a handful.
+        // There are as many outlets as threads of the native connector: a handful. Where every
+        // request has its own there is nothing to be found.
         let known = self
             .groups
             .iter_mut()
+            .rev()
+            .take(LOOKED_AT)
             .find(|(outlet, _)| same(outlet, &link.outlet));
         match known {
             Some((_, keys)) => keys.push(link.key),
@@ -30,6 +33,9 @@ impl Wakes {
         }
     }
 }
+
+/// Groups that are looked at for one outlet.
+const LOOKED_AT: usize = 64;
 
 /// Also when a run fails half way: whoever got something is told.
 impl Drop for Wakes {

@@ -1,6 +1,5 @@
 //! `bayeux serve`: the server, from start to stop.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::thread::Builder;
 
 use clap::ArgMatches;
@@ -11,6 +10,7 @@ use super::signals::{Signal, Signals};
 use super::{logging, memory};
 use crate::config::Config;
 use crate::server::{Server, ServerBuilder};
+use crate::tcp::from_here;
 
 /// Serves until a signal comes, then drains and stops.
 pub(super) fn run(matches: &ArgMatches) -> Result<(), Failure> {
@@ -115,36 +115,5 @@ fn announce(config: &Config, server: &Server) {
             server.scheme(),
             from_here(address)
         ));
-    }
-}
-
-/// The address under which this machine reaches a listener: one that listens on all addresses is
-/// reached on the loopback.
-fn from_here(address: SocketAddr) -> SocketAddr {
-    let ip = match address.ip() {
-        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
-        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
-        ip => ip,
-    };
-    SocketAddr::new(ip, address.port())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn reachable_addresses() {
-        for (listening, reachable) in [
-            ("127.0.0.1:80", "127.0.0.1:80"),
-            ("10.0.0.1:80", "10.0.0.1:80"),
-            ("0.0.0.0:80", "127.0.0.1:80"),
-            ("[::]:80", "[::1]:80"),
-        ] {
-            assert_eq!(
-                from_here(listening.parse().unwrap()),
-                reachable.parse().unwrap()
-            );
-        }
     }
 }

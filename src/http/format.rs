@@ -6,6 +6,7 @@ use super::refusal::RETRY_AFTER;
 use super::response::{Body, NO_STORE_NO_SNIFF, Response, push_end, push_header, push_length};
 use super::script;
 use super::site::Site;
+use super::work::Finished;
 use crate::broker::{Answer, AnswerStatus};
 use crate::transport::BrowserId;
 
@@ -38,6 +39,15 @@ impl Format {
         }
         response.body = Body::Bytes(body);
         response
+    }
+
+    /// The same, with what its connection has to know.
+    pub fn finish(&self, mut answer: Answer, site: &Site) -> Finished {
+        Finished {
+            response: self.respond(&answer, site),
+            flight: answer.flight.take(),
+            close: answer.close,
+        }
     }
 
     /// Appends the whole response, head and body, as [`respond`](Self::respond) would make it.

@@ -79,6 +79,14 @@ impl<'a> RequestHead<'a> {
         named.or_else(|| self.headers.text("host"))
     }
 
+    /// Whether the client would keep the connection open.
+    pub fn keeps_alive(&self) -> bool {
+        match self.minor_version {
+            0 => self.headers.list_has("connection", "keep-alive"),
+            _ => !self.headers.list_has("connection", "close"),
+        }
+    }
+
     /// Whether only the head of the answer is wanted.
     pub fn is_head(&self) -> bool {
         self.method == "HEAD"

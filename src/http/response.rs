@@ -1,7 +1,7 @@
 //! A response as a value, and how its head is written.
 
 use std::fs::File;
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
 
 /// What is sent back, but for the headers that belong to the connection.
 #[derive(Debug)]
@@ -68,7 +68,7 @@ impl Response {
     /// What HEAD gets where GET gets this.
     pub fn without_body(mut self) -> Self {
         self.body = match self.body {
-            Body::Empty => Body::Empty,
+            body @ (Body::Empty | Body::HeadOf(_)) => body,
             body => Body::HeadOf(body.len()),
         };
         self
@@ -120,6 +120,23 @@ impl Body {
         }
     }
 
+    /// Writes what comes before it, and then all of it. Blocks; a file goes in pieces of 64 KiB.
+    ///
+    /// # Errors
+    /// What reading or writing says; then the connection must be closed.
+    pub fn write_after(&mut self, mut head: Vec<u8>, writer: &mut dyn Write) -> io::Result<()> {
+        head.extend_from_slice(self.in_memory().unwrap_or_default());
+        writer.write_all(&head)?;
+        if let Self::File { .. } = self {
+            let mut piece = head;
+            piece.resize(PIECE, 0);
+            while let got @ 1.. = self.read(&mut piece)? {
+                writer.write_all(&piece[..got])?;
+            }
+        }
+        writer.flush()
+    }
+
     /// Reads the next piece of a file into `piece`; returns how much of it was filled, 0 at the
     /// end. A body in memory has no pieces.
     ///
@@ -149,6 +166,9 @@ impl Body {
         Ok(got)
     }
 }
+
+/// Files are written in pieces of so many bytes.
+const PIECE: usize = 64 << 10;
 
 /// Written while the body of a request that said `Expect: 100-continue` is wanted.
 pub const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
@@ -324,7 +344,9 @@ mod tests {
                 .find_map(|line| line.strip_prefix("Content-Length: "));
             assert_eq!(found, length, "{head}");
         }
-        assert!(Response::text(400, "x").without_body().body.is_empty());
+        let twice = Response::text(400, "x").without_body().without_body();
+        assert!(twice.body.is_empty());
+        assert!(head(&twice, true, false).contains("\r\nContent-Length: 2\r\n"));
     }
 
     #[test]
@@ -344,6 +366,29 @@ mod tests {
         assert_eq!(body.read(&mut piece).unwrap(), 2);
         assert_eq!(&piece[..2], b"56");
         assert_eq!(body.read(&mut piece).unwrap(), 0);
+    }
+
+    #[test]
+    fn bodies_are_written_after_their_heads() {
+        let dir = TempDir::new();
+        let text = "0123456789".repeat(2 * PIECE / 10);
+        let bodies = [
+            (Body::Static(b"abc"), "abc"),
+            (Body::HeadOf(7), ""),
+            (
+                Body::File {
+                    file: file(&dir, &text),
+                    offset: 0,
+                    len: text.len() as u64,
+                },
+                &text,
+            ),
+        ];
+        for (mut body, expected) in bodies {
+            let mut out = Vec::new();
+            body.write_after(b"head ".to_vec(), &mut out).unwrap();
+            assert!(out == format!("head {expected}").into_bytes());
+        }
     }
 
     #[test]

@@ -19,10 +19,11 @@ use super::refusal::{Refusal, RefusalCounts, Refused, echoing, reason_of};
 use super::request::{Request, RequestHead, Target};
 use super::response::Response;
 use super::streaming::{Events, Offers};
-use super::work::{Hook, Hooked, HookedRequest, Work};
+use super::work::{Finished, Hook, Hooked, HookedRequest, Work};
 use crate::broker::{Broker, Call, Executed};
 use crate::clock::Clock;
 use crate::protocol::{self, BatchError};
+use crate::refusals::Reason;
 use crate::transport::{Link, Peer, Transport};
 
 /// Everything that is served; shared by all connectors and threads, and never changed.
@@ -52,6 +53,30 @@ pub enum Handled {
     Socket(Peer),
     /// The connection has become a stream of events.
     Events(Box<Events>),
+}
+
+impl Handled {
+    /// For connectors that carry neither sockets nor streams of events: a response that is there,
+    /// or one that is being made, to be asked for whenever the link is woken.
+    pub fn plain(self, site: &Site, request: &Request<'_>, link: &Link) -> Result<Finished, Work> {
+        match self {
+            Self::Done(response) => Ok(response.into()),
+            Self::Bayeux(format, Executed::Now(answer)) => Ok(format.finish(answer, site)),
+            Self::Bayeux(format, Executed::Later(exchange)) => {
+                Err(Work::exchange(link, exchange, format, None))
+            }
+            Self::Work(work) => Err(work),
+            Self::Socket(_) | Self::Events(_) => {
+                let refused = Refused {
+                    reason: Reason::Transport,
+                    status: 501,
+                    line: "neither sockets nor streams of events here",
+                };
+                let response = site.refuse(refused, Some(&request.head), request.caller);
+                Ok(response.into())
+            }
+        }
+    }
 }
 
 /// Where a request goes.
@@ -208,7 +233,7 @@ impl Site {
                 Handled::Work(Work::answer(self, link, (answer, format), hooked()))
             }
             Handled::Bayeux(format, Executed::Later(exchange)) => {
-                Handled::Work(Work::exchange(link, exchange, format, hooked()))
+                Handled::Work(Work::exchange(link, exchange, format, Some(hooked())))
             }
             other @ (Handled::Work(_) | Handled::Socket(_) | Handled::Events(_)) => other,
         }

@@ -9,6 +9,7 @@ use super::format::Format;
 use super::response::{Body, Response};
 use super::site::Site;
 use crate::broker::{Answer, Broker, Exchange, Flight, guarded};
+use crate::protocol::ClientId;
 use crate::transport::{Link, Peer};
 
 /// What a response hook is told about the request.
@@ -42,7 +43,7 @@ pub struct Work {
 }
 
 enum Stage {
-    /// The broker will say, and then the hook is asked.
+    /// The broker will say, and then the hook is asked, if there is one.
     Broker(Box<Pending>),
     /// A worker has it.
     Worker(Arc<Slot>, Option<Flight>, bool),
@@ -62,6 +63,16 @@ pub struct Finished {
     pub flight: Option<Flight>,
     /// The connection is to be closed after it.
     pub close: bool,
+}
+
+impl From<Response> for Finished {
+    fn from(response: Response) -> Self {
+        Self {
+            response,
+            flight: None,
+            close: false,
+        }
+    }
 }
 
 impl Work {
@@ -112,18 +123,18 @@ impl Work {
         work
     }
 
-    /// Has the hook look at what the broker is going to say.
+    /// Has the hook, if there is one, look at what the broker is going to say.
     pub(super) fn exchange(
         link: &Link,
         exchange: Exchange,
         format: Format,
-        hooked: Hooked,
+        hooked: Option<Hooked>,
     ) -> Self {
         Self {
             stage: Stage::Broker(Box::new(Pending {
                 exchange,
                 format,
-                hooked: Some(hooked),
+                hooked,
             })),
             link: link.clone(),
             head_only: false,
@@ -136,11 +147,21 @@ impl Work {
         matches!(&self.stage, Stage::Broker(pending) if pending.exchange.is_held())
     }
 
+    /// The client whose connect is held.
+    pub fn client_id(&self) -> Option<ClientId> {
+        match &self.stage {
+            Stage::Broker(pending) => pending.exchange.client_id(),
+            Stage::Worker(..) => None,
+        }
+    }
+
     /// The response, if it is there.
     pub fn poll(&mut self, site: &Site) -> Option<Finished> {
         if let Stage::Broker(pending) = &mut self.stage {
             let answer = pending.exchange.poll()?;
-            let hooked = pending.hooked.take()?;
+            let Some(hooked) = pending.hooked.take() else {
+                return Some(pending.format.finish(answer, site));
+            };
             let made = (answer, pending.format.clone());
             *self = Self::answer(site, &self.link, made, hooked);
         }

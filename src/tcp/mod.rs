@@ -27,7 +27,7 @@ mod server;
 #[cfg(feature = "tls")]
 pub mod tls;
 
-pub use address::{Address, InvalidAddress};
+pub use address::{Address, InvalidAddress, from_here};
 pub use client::{Client, ClientConfig, ClientHandler, Clients};
 pub use handler::{
     Connection, ConnectionId, Connections, Context, Handler, PostError, PostErrorKind, SendError,

@@ -131,6 +131,20 @@ impl Program {
         }
     }
 
+    /// The names of its threads that begin so, in order. Those that a library starts have the
+    /// name of the thread that did.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn threads(&self, beginning: &str) -> Vec<String> {
+        let tasks = std::fs::read_dir(format!("/proc/{}/task", self.child.id())).unwrap();
+        let names = tasks.filter_map(|task| {
+            let name = std::fs::read_to_string(task.ok()?.path().join("comm")).ok()?;
+            Some(name.trim_end().to_owned()).filter(|name| name.starts_with(beginning))
+        });
+        let mut names: Vec<_> = names.collect();
+        names.sort();
+        names
+    }
+
     /// Bytes of memory that the process occupies.
     pub(crate) fn resident(&self) -> f64 {
         let path = format!("/proc/{}/status", self.child.id());

@@ -1,186 +1,171 @@
-//! What a worker does with a request: read it, have it executed, answer it or park it.
+//! A listener that outlives the library's accept thread, and reminds the library of connections
+//! that it has forgotten.
 
-use std::io::Read;
-use std::net::{IpAddr, Ipv4Addr};
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::Ordering;
+use std::io;
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::Arc;
+use std::time::Duration;
 
-use tiny_http::{HTTPVersion, Request};
+use parking_lot::{Condvar, Mutex};
+use socket2::SockRef;
+use tiny_http::{Request, Server};
 
-use super::Shared;
-use super::listen::{Intake, Received};
-use super::output::Output;
-use super::shard::Waiting;
-use crate::broker::Executed;
-use crate::http::{Caller, DateCache, Handled, Headers, Refused, RequestHead, Response};
-use crate::refusals::Reason;
+use crate::counters::Counter;
+use crate::tcp::from_here;
 
-/// A worker's life.
-pub(super) fn work(shared: &Shared, intake: &Intake) {
-    let mut date = DateCache::new();
-    while !shared.stopping.load(Ordering::Acquire) {
-        match intake.receive() {
-            Received::Request(request) => {
-                shared.counts.requests.one();
-                let served = AssertUnwindSafe(|| serve(shared, request, &mut date));
-                if catch_unwind(served).is_err() {
-                    log::error!("a request failed inside the server");
-                }
-            }
-            Received::Rebuilt => shared.counts.rebuilds.one(),
-            Received::Nothing => {}
-            Received::Closed => return,
-        }
-    }
+/// One listening socket and the library's servers on it.
+pub(super) struct Intake {
+    listener: TcpListener,
+    state: Mutex<State>,
+    changed: Condvar,
+    pub(super) rebuilds: Counter,
 }
 
-fn serve(shared: &Shared, mut request: Request, date: &mut DateCache) {
-    let method = request.method().to_string();
-    let target = request.url().to_owned();
-    let minor_version = u8::from(*request.http_version() > HTTPVersion(1, 0));
-    let lines: Vec<(String, String)> = request
-        .headers()
-        .iter()
-        .map(|line| (line.field.as_str().to_string(), line.value.to_string()))
-        .collect();
-    let lines: Vec<httparse::Header<'_>> = lines
-        .iter()
-        .map(|(name, value)| httparse::Header {
-            name,
-            value: value.as_bytes(),
+struct State {
+    /// The last one accepts; those before it failed, and still bring the requests of their
+    /// connections. None: closed.
+    servers: Vec<Arc<Server>>,
+    /// Nudges that are to be made.
+    due: usize,
+    /// The latest peer at each place, by port: those were heard of before.
+    known: Box<[Option<SocketAddr>]>,
+}
+
+impl Intake {
+    /// Sets what accepted sockets inherit, and starts the library.
+    pub(super) fn open(listener: TcpListener, write_timeout: Duration) -> io::Result<Self> {
+        let socket = SockRef::from(&listener);
+        socket.set_nonblocking(false)?;
+        socket.set_write_timeout(Some(write_timeout))?;
+        socket.set_tcp_nodelay(true)?;
+        let servers = vec![Arc::new(serve(&listener)?)];
+        let known = vec![None; KNOWN].into();
+        Ok(Self {
+            listener,
+            state: Mutex::new(State {
+                servers,
+                due: 0,
+                known,
+            }),
+            changed: Condvar::new(),
+            rebuilds: Counter::default(),
         })
-        .collect();
-    let head = RequestHead {
-        method: &method,
-        target: &target,
-        minor_version,
-        headers: Headers::new(&lines),
-    };
-    let http10 = minor_version == 0;
-    let keep_alive = !closes(&head);
-    let peer_ip = request
-        .remote_addr()
-        .map_or(IpAddr::V4(Ipv4Addr::LOCALHOST), |address| {
-            address.ip().to_canonical()
-        });
-    let caller = shared.site.caller(&head, peer_ip, false);
-    let asked = shared.site.asked(Some(&head), &caller);
-    let body = match read_body(shared, &head, &caller, &mut request) {
-        Ok(body) => body,
-        Err(Stop::Refused(response)) => {
-            let unread = request.body_length().unwrap_or(0) > DISCARDED;
-            let writer = if unread {
-                output_beside(request)
-            } else {
-                request.into_writer()
-            };
-            let keep_alive = keep_alive && !unread;
-            let output = Output::new(writer, keep_alive, http10, head.is_head(), asked);
-            return output.send(shared, response, date);
-        }
-        // The peer has gone in the middle of its request.
-        Err(Stop::Gone) => return drop(request.into_writer()),
-    };
-    let writer = request.into_writer();
-    let output = Output::new(writer, keep_alive, http10, head.is_head(), asked);
-    let request = crate::http::Request {
-        head,
-        body: &body,
-        caller: &caller,
-    };
-    let place = shared.shards.place();
-    match shared.site.handle(&request, &place.link) {
-        Handled::Done(response) => output.send(shared, response, date),
-        Handled::Bayeux(format, Executed::Now(answer)) => {
-            output.answer(shared, &format, answer, date);
-        }
-        Handled::Bayeux(format, Executed::Later(exchange)) => {
-            place.park(shared, Waiting::Exchange(exchange, format), output);
-        }
-        Handled::Work(work) => place.park(shared, Waiting::Work(Box::new(work)), output),
-        Handled::Socket(_) | Handled::Events(_) => {
-            let refused = Refused {
-                reason: Reason::Transport,
-                status: 501,
-                line: "neither sockets nor streams of events here",
-            };
-            let response = shared.site.refuse(refused, Some(&head), &caller);
-            output.send(shared, response, date);
+    }
+
+    /// Waits for a request; `None` once this is closed.
+    pub(super) fn next(&self) -> Option<Request> {
+        loop {
+            let servers = self.state.lock().servers.clone();
+            let (current, former) = servers.split_last()?;
+            let mut from_former = former
+                .iter()
+                .filter_map(|old| old.try_recv().ok().flatten());
+            if let Some(request) = from_former.next() {
+                return Some(request);
+            }
+            match current.recv_timeout(if former.is_empty() { LOOK } else { SHORT_LOOK }) {
+                Ok(Some(request)) => {
+                    request
+                        .remote_addr()
+                        .into_iter()
+                        .for_each(|peer| self.heard_of(*peer));
+                    return Some(request);
+                }
+                Ok(None) => {}
+                Err(error) => self.rebuild(current, &error),
+            }
         }
     }
+
+    /// Starts the library anew on the same socket: after an accept error it accepts no more.
+    fn rebuild(&self, failed: &Arc<Server>, error: &io::Error) {
+        log::error!("accepting failed, starting again on the same socket: {error}");
+        std::thread::park_timeout(BACK_OFF);
+        let mut state = self.state.lock();
+        if !state
+            .servers
+            .last()
+            .is_some_and(|last| Arc::ptr_eq(last, failed))
+        {
+            return;
+        }
+        match serve(&self.listener) {
+            Ok(server) => {
+                let oldest = (state.servers.len() > FORMER).then(|| state.servers.remove(0));
+                state.servers.push(Arc::new(server));
+                self.rebuilds.one();
+                drop(state);
+                drop(oldest);
+            }
+            // The failed server has nothing more to say: the next look comes here again.
+            Err(error) => log::error!("starting again failed: {error}"),
+        }
+    }
+
+    /// A request has come from there; a new connection owes one nudge.
+    fn heard_of(&self, peer: SocketAddr) {
+        let mut state = self.state.lock();
+        let known = &mut state.known[usize::from(peer.port()) % KNOWN];
+        if known.replace(peer) != Some(peer) {
+            state.due = MOST_DUE.min(state.due + 1);
+            self.changed.notify_one();
+        }
+    }
+
+    /// Makes the library look after connections that it has left in its queue, until the end.
+    ///
+    /// Its pool takes a thread for idle until that has woken up. So of connections that come at
+    /// once more are queued than there are threads to take them, and those left over stay there
+    /// until another connection ends, which may be never. A nudge is a connection that ends at
+    /// once: its thread then takes one of them. One answers each connection whose first request
+    /// comes in: whoever is freed sends a request, which frees the next. Those that stay silent
+    /// would break that chain, so there is a nudge now and then in any case.
+    pub(super) fn nudge(&self) {
+        let door = self.listener.local_addr().map(from_here);
+        loop {
+            let mut state = self.state.lock();
+            let idle = |state: &mut State| state.due == 0 && !state.servers.is_empty();
+            self.changed.wait_while_for(&mut state, idle, EVERY);
+            if state.servers.is_empty() {
+                return;
+            }
+            state.due = state.due.saturating_sub(1);
+            drop(state);
+            if let Ok(door) = &door {
+                drop(TcpStream::connect_timeout(door, PATIENCE));
+            }
+            std::thread::park_timeout(PAUSE);
+        }
+    }
+
+    /// Takes no new connections and requests from now on.
+    pub(super) fn close(&self) {
+        let servers = std::mem::take(&mut self.state.lock().servers);
+        self.changed.notify_all();
+        drop(servers);
+    }
 }
 
-enum Stop {
-    Refused(Response),
-    Gone,
+fn serve(listener: &TcpListener) -> io::Result<Server> {
+    Server::from_listener(listener.try_clone()?, None).map_err(io::Error::other)
 }
 
-/// Reads the whole body, unless it is not wanted or larger than wanted.
-fn read_body(
-    shared: &Shared,
-    head: &RequestHead<'_>,
-    caller: &Caller,
-    request: &mut Request,
-) -> Result<Vec<u8>, Stop> {
-    let announced = request.body_length();
-    let has_body =
-        announced.is_some_and(|len| len > 0) || head.headers.get("transfer-encoding").is_some();
-    if !has_body {
-        return Ok(Vec::new());
-    }
-    let most = shared
-        .site
-        .wants_body(head, caller)
-        .map_err(Stop::Refused)?;
-    let too_large = || {
-        let refused = Refused {
-            reason: Reason::MaxBody,
-            status: 413,
-            line: "the body is too large",
-        };
-        Stop::Refused(shared.site.refuse(refused, Some(head), caller))
-    };
-    if announced.is_some_and(|len| len > most) {
-        return Err(too_large());
-    }
-    let mut body = Vec::new();
-    let limit = most as u64 + 1;
-    request
-        .as_reader()
-        .take(limit)
-        .read_to_end(&mut body)
-        .map_err(|_| Stop::Gone)?;
-    if body.len() > most {
-        return Err(too_large());
-    }
-    if announced.is_some_and(|len| len > body.len()) {
-        return Err(Stop::Gone);
-    }
-    Ok(body)
-}
-
-fn closes(head: &RequestHead<'_>) -> bool {
-    if head.minor_version == 0 {
-        !head.headers.list_has("connection", "keep-alive")
-    } else {
-        head.headers.list_has("connection", "close")
-    }
-}
-
-/// The writer of a request whose body must not be dropped unread: the library would allocate as
-/// many bytes as the request announced. What cannot be taken apart is given up instead, with its
-/// thread; a limit of this connector.
-fn output_beside(request: Request) -> Box<dyn std::io::Write + Send> {
-    let refusal = tiny_http::Response::empty(413);
-    let mut stream = request.upgrade("HTTP/1.1", refusal);
-    if let Err(error) = stream.flush() {
-        log::debug!("a refusal was not written: {error}");
-    }
-    log::warn!("a request announced a body far over the limit; its connection is given up");
-    std::mem::forget(stream);
-    Box::new(std::io::sink())
-}
-
-/// The library reads what is unread of a body when a request is dropped, into memory; up to so
-/// many bytes it may.
-const DISCARDED: usize = 64 << 20;
+/// How long a worker waits before it looks whether it is to stop; and the same while there are
+/// former servers to be asked in between.
+const LOOK: Duration = Duration::from_millis(200);
+const SHORT_LOOK: Duration = Duration::from_millis(10);
+/// The pause after an error, so that a lasting one does not spin.
+const BACK_OFF: Duration = Duration::from_millis(100);
+/// Former servers kept at the most. With the oldest go connections that it may still have.
+const FORMER: usize = 64;
+/// The pause between nudges: at most 200 in a second, as each leaves a port behind that cannot be
+/// used for a minute. Where more connections come in a second, some end too.
+const PAUSE: Duration = Duration::from_millis(5);
+/// Nudges that are due at the most: of two seconds.
+const MOST_DUE: usize = 400;
+/// How often there is a nudge in any case: a thousandth of a core.
+const EVERY: Duration = Duration::from_millis(250);
+/// A listener that does not accept in this time has others before it.
+const PATIENCE: Duration = Duration::from_millis(100);
+/// Peers known at a time. One that has been forgotten is taken for new, which costs a nudge.
+const KNOWN: usize = 4096;

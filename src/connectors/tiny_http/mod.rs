@@ -3,32 +3,28 @@
 //! In scope: handing requests of the library to the site, parking held connects, writing answers.
 //! Out of scope: what requests mean; WebSocket and event streams, which the library cannot carry.
 //!
-//! A fixed pool of workers waits in the library's `recv`. A request whose answer comes later is
-//! parked in a `shard`: a mutex, a condvar and one thread that writes the answers.
+//! A fixed pool of workers waits for requests (`intake`) and has them executed (`request`). A
+//! request whose answer comes later is parked with its client (`parking`).
 //!
 //! # Limits of the library
 //! It has one thread per connection, no time limits for reading, stops accepting after one error,
-//! and allocates what an unread body claims to be long. A write timeout on the listener, which
-//! accepted sockets inherit, a new start after errors (`listen`), care with unread bodies
-//! (`intake`), and a reminder of connections that arrived in a burst (`knocker`) keep the service
-//! up. It cannot see that the peer of a held connect has left, and as many half-sent bodies as
-//! there are workers stop it. For trusted networks.
+//! and allocates what an unread body claims to be long. A write timeout that accepted sockets
+//! inherit, a new start after errors, a nudge after bursts and care with unread bodies keep the
+//! service up. It cannot see that the peer of a held connect has left, and as many half-sent bodies
+//! as there are workers stop it. For trusted networks.
 
 mod intake;
-mod knocker;
-mod listen;
-mod output;
-mod shard;
+mod parking;
+mod request;
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{Builder, JoinHandle};
 use std::time::Duration;
 
-use self::listen::Intake;
-use self::shard::Shards;
+use self::intake::Intake;
+use self::parking::Parking;
 use crate::clock::Clock;
 use crate::counters::Counter;
 use crate::http::Site;
@@ -38,7 +34,7 @@ use crate::http::Site;
 pub struct TinyHttpConfig {
     /// Threads that read and execute requests. Default 4.
     pub workers: usize,
-    /// Groups of parked connects, each with a thread that writes answers. Default 2.
+    /// Groups of clients with held connects, each with a thread that writes answers. Default 2.
     pub shards: usize,
     /// How long a peer may take nothing of what is written. Default 30 s.
     pub write_timeout: Duration,
@@ -46,10 +42,11 @@ pub struct TinyHttpConfig {
 
 impl Default for TinyHttpConfig {
     fn default() -> Self {
+        let write_timeout = Duration::from_secs(30);
         Self {
             workers: 4,
             shards: 2,
-            write_timeout: Duration::from_secs(30),
+            write_timeout,
         }
     }
 }
@@ -68,18 +65,12 @@ pub struct TinyHttpStats {
     pub rebuilds: u64,
 }
 
-#[derive(Default)]
-struct Counts {
-    requests: Counter,
-    failed_writes: Counter,
-    rebuilds: Counter,
-}
-
-/// A running connector. Stops when dropped.
+/// A running connector. Dropping it stops it at once.
 pub struct TinyHttp {
-    addresses: Vec<SocketAddr>,
     intakes: Vec<Arc<Intake>>,
+    addresses: Vec<SocketAddr>,
     workers: Vec<JoinHandle<()>>,
+    repliers: Vec<JoinHandle<()>>,
     shared: Arc<Shared>,
 }
 
@@ -87,9 +78,9 @@ pub struct TinyHttp {
 struct Shared {
     site: Arc<Site>,
     clock: Arc<dyn Clock>,
-    shards: Shards,
-    counts: Counts,
-    stopping: AtomicBool,
+    parking: Parking,
+    requests: Counter,
+    failed_writes: Counter,
 }
 
 impl TinyHttp {
@@ -106,31 +97,38 @@ impl TinyHttp {
         let shared = Arc::new(Shared {
             site: Arc::clone(site),
             clock: Arc::clone(clock),
-            shards: Shards::new(config.shards),
-            counts: Counts::default(),
-            stopping: AtomicBool::new(false),
+            parking: Parking((0..config.shards.max(1)).map(|_| Arc::default()).collect()),
+            requests: Counter::default(),
+            failed_writes: Counter::default(),
         });
         let mut running = Self {
-            addresses: Vec::new(),
             intakes: Vec::new(),
+            addresses: Vec::new(),
             workers: Vec::new(),
-            shared: Arc::clone(&shared),
+            repliers: Vec::new(),
+            shared,
         };
-        shared.shards.start(&shared)?;
+        for (n, shard) in running.shared.parking.0.iter().enumerate() {
+            let (shared, shard) = (Arc::clone(&running.shared), Arc::clone(shard));
+            let reply = move || shared.parking.write_answers(&shard, &shared);
+            running
+                .repliers
+                .push(thread(format!("bayeux-reply-{n}"), reply)?);
+        }
         for listener in listeners {
             running.addresses.push(listener.local_addr()?);
             let intake = Arc::new(Intake::open(listener, config.write_timeout)?);
             running.intakes.push(Arc::clone(&intake));
-            let (knocks, knocker) = (Arc::clone(&intake), Builder::new());
-            let knocker = knocker.name("bayeux-tiny-knock".to_owned());
-            running.workers.push(knocker.spawn(move || knocks.knock())?);
             for n in 0..config.workers.max(1) {
-                let (shared, intake) = (Arc::clone(&shared), Arc::clone(&intake));
-                let worker = Builder::new().name(format!("bayeux-tiny-{n}"));
+                let (shared, intake) = (Arc::clone(&running.shared), Arc::clone(&intake));
+                let work = move || request::work(&shared, &intake);
                 running
                     .workers
-                    .push(worker.spawn(move || intake::work(&shared, &intake))?);
+                    .push(thread(format!("bayeux-tiny-{n}"), work)?);
             }
+            running
+                .workers
+                .push(thread("bayeux-nudge".to_owned(), move || intake.nudge())?);
         }
         Ok(running)
     }
@@ -142,10 +140,7 @@ impl TinyHttp {
 
     /// Takes no new connections and requests from now on; those at hand go on.
     pub fn stop_accepting(&self) {
-        self.shared.stopping.store(true, Ordering::Release);
-        for intake in &self.intakes {
-            intake.close();
-        }
+        self.intakes.iter().for_each(|intake| intake.close());
     }
 
     /// Waits for the workers, and for parked answers at the most so long; then ends.
@@ -155,22 +150,22 @@ impl TinyHttp {
 
     fn end(&mut self, grace: Duration) {
         self.stop_accepting();
-        for thread in self.workers.drain(..) {
-            if thread.join().is_err() {
-                log::error!("a tiny_http worker panicked");
-            }
-        }
-        self.shared.shards.stop(grace, &*self.shared.clock);
+        join(&mut self.workers);
+        self.shared.parking.stop(grace, &*self.shared.clock);
+        join(&mut self.repliers);
     }
 
     /// What it has done so far.
     pub fn stats(&self) -> TinyHttpStats {
-        let counts = &self.shared.counts;
         TinyHttpStats {
-            requests: counts.requests.get(),
-            parked: self.shared.shards.parked(),
-            failed_writes: counts.failed_writes.get(),
-            rebuilds: counts.rebuilds.get(),
+            requests: self.shared.requests.get(),
+            parked: self.shared.parking.parked(),
+            failed_writes: self.shared.failed_writes.get(),
+            rebuilds: self
+                .intakes
+                .iter()
+                .map(|intake| intake.rebuilds.get())
+                .sum(),
         }
     }
 }
@@ -178,5 +173,17 @@ impl TinyHttp {
 impl Drop for TinyHttp {
     fn drop(&mut self) {
         self.end(Duration::ZERO);
+    }
+}
+
+fn thread(name: String, work: impl FnOnce() + Send + 'static) -> io::Result<JoinHandle<()>> {
+    Builder::new().name(name).spawn(work)
+}
+
+fn join(threads: &mut Vec<JoinHandle<()>>) {
+    for thread in threads.drain(..) {
+        if thread.join().is_err() {
+            log::error!("a thread of the tiny_http connector panicked");
+        }
     }
 }

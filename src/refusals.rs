@@ -80,6 +80,11 @@ reasons! {
     HeaderTimeout = "header_timeout", by "header_timeout";
     /// A body, or a message on a WebSocket, that took too long.
     BodyTimeout = "body_timeout", by "body_timeout";
+    /// A step before the connection is served says no: a header of the PROXY protocol is missing or
+    /// malformed.
+    PreConnect = "pre_connect", by "proxy_protocol, trusted_proxy";
+    /// More connections than one address may have.
+    MaxConnectionsPerIp = "max_connections_per_ip", by "max_connections_per_ip";
     /// What came is not HTTP as this server understands it.
     Malformed = "malformed";
     /// The opening handshake of a WebSocket is wrong.

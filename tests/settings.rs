@@ -58,6 +58,8 @@ settings! {
     listen = "127.0.0.1:0", observe::addresses, "1" => "2";
     connector = "tiny-http", observe::websocket_offered, "websocket" => "no websocket";
     trusted_proxy = "127.0.0.1", observe::forwarded_scheme, "no Secure" => "Secure";
+    proxy_protocol = "true", ["--trusted-proxy=127.0.0.1"],
+        observe::client_in_a_proxy_header, "127.0.0.1" => "192.0.2.7";
     connector_exposed = "true", observe::exposed_connector, "exit code 2" => "exit code 0";
     path = "/push", observe::served_at_push, "no endpoint" => "endpoint";
     #[cfg(feature = "tls")]

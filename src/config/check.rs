@@ -88,6 +88,7 @@ const RULES: &[Rule] = &[
     message_fits,
     queue_fits,
     folder_is_there,
+    proxies_are_known,
     #[cfg(feature = "tls")]
     tls_needs_both_files,
     #[cfg(feature = "tls")]
@@ -224,6 +225,14 @@ fn queue_fits(config: &Config) -> Option<(&'static str, String)> {
     })
 }
 
+fn proxies_are_known(config: &Config) -> Option<(&'static str, String)> {
+    let wrong = config.proxy_protocol && config.trusted_proxy.is_empty();
+    wrong.then(|| {
+        let message = "needs trusted_proxy, the addresses from which the header is believed";
+        ("proxy_protocol", message.to_owned())
+    })
+}
+
 fn folder_is_there(config: &Config) -> Option<(&'static str, String)> {
     let folder = config
         .document_root
@@ -294,6 +303,7 @@ mod tests {
             "{message}"
         );
         assert_eq!(refused(|c| c.timeout = Duration::ZERO).0, "interval");
+        assert_eq!(refused(|c| c.proxy_protocol = true).0, "proxy_protocol");
         assert_eq!(
             refused(|c| c.max_body = c.max_input_total + 1).0,
             "max_body"

@@ -38,6 +38,12 @@ knobs! {
         trusted_proxy: Vec<Network> = List { each: Subnet, may_be_empty: true },
             default "none" from machine::nothing;
 
+        /// Expects the header of the PROXY protocol from trusted proxies, version 1 or 2.
+        ///
+        /// The client is then whom the header names: for proxies that pass on what comes as it is,
+        /// encrypted or not. Of everybody else no such header is understood.
+        proxy_protocol: bool = Switch, default "false", native_only;
+
         /// Allows the connector `tiny-http` on addresses that other machines can reach.
         ///
         /// Without it such a start is refused, because a single hostile request can end the

@@ -105,7 +105,10 @@ impl Site {
     ) -> Handled {
         let opened = self.broker().open_stream(peer, client, link);
         let mut response = match &opened {
-            Ok(_) => Response::new(200).header("Content-Type", "text/event-stream"),
+            // Without the second, nginx keeps events back until it has many.
+            Ok(_) => Response::new(200)
+                .header("Content-Type", "text/event-stream")
+                .header("X-Accel-Buffering", "no"),
             Err(refused) => self.no_stream(*refused, peer),
         };
         response.headers.extend_from_slice(NO_STORE_NO_SNIFF);
@@ -278,6 +281,7 @@ mod tests {
             "HTTP/1.1 200 OK",
             "Content-Type: text/event-stream",
             "Cache-Control: no-store",
+            "X-Accel-Buffering: no",
             "X-Content-Type-Options: nosniff",
             "Access-Control-Allow-Origin: http://app.example",
             "Access-Control-Allow-Credentials: true",

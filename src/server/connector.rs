@@ -11,6 +11,8 @@ use crate::config::{self, Config, ListenAddress};
 use crate::connectors::native::{self, NativeConfig};
 use crate::connectors::tiny_http::{TinyHttp, TinyHttpConfig};
 use crate::http::Site;
+use crate::tcp::preconnect::ProxyProtocol;
+use crate::tcp::reactor::PreConnect;
 use crate::tcp::{Address, ListenOptions, Listener};
 
 /// A running connector.
@@ -152,9 +154,17 @@ fn native_config(config: &Config, tls: &Tls) -> NativeConfig {
         max_message: config.max_message.unwrap_or(config.max_body),
         ping_interval: config.websocket_ping_interval,
         ping_timeout: config.websocket_ping_timeout,
-        pre_connect: Vec::new(),
+        pre_connect: pre_connect(config),
         #[cfg(feature = "tls")]
         tls: tls.acceptor(),
+    }
+}
+
+fn pre_connect(config: &Config) -> Vec<Arc<dyn PreConnect>> {
+    let proxies = config.trusted_proxy.iter().copied();
+    match config.proxy_protocol {
+        true => vec![Arc::new(ProxyProtocol::new(proxies))],
+        false => Vec::new(),
     }
 }
 

@@ -128,6 +128,25 @@ fn upgrades_that_are_refused() {
     assert!(origin("http://h").starts_with("HTTP/1.1 101 "));
 }
 
+/// Browsers give a connection up when none of the subprotocols that they offer is chosen.
+#[test]
+fn the_first_subprotocol_is_chosen() {
+    let world = World::new();
+    let mut socket = world.tcp();
+    let line = "Sec-WebSocket-Protocol: bayeux, other\r\nHost: h\r\n";
+    socket.send_raw(UPGRADE.replace("Host: h\r\n", line).as_bytes());
+    let head = socket.head();
+    assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
+    assert!(
+        head.contains("\r\nSec-WebSocket-Protocol: bayeux\r\n"),
+        "{head}"
+    );
+    socket.handshake();
+    let mut socket = world.tcp();
+    socket.send_raw(UPGRADE.as_bytes());
+    assert!(!socket.head().contains("Sec-WebSocket-Protocol"));
+}
+
 #[test]
 fn what_is_offered_depends_on_the_connector() {
     let world = World::new();

@@ -45,6 +45,17 @@ pub(crate) fn forwarded_scheme(server: &Server) -> String {
     said(answer.header("Set-Cookie").contains("Secure"), "Secure")
 }
 
+/// Whom the log names as the sender of a request behind a header of the PROXY protocol.
+pub(crate) fn client_in_a_proxy_header(server: &Server) -> String {
+    let request = post("", &json!([])).replace("/cometd", "/elsewhere");
+    server.request(format!(
+        "PROXY TCP4 192.0.2.7 127.0.0.1 5000 80\r\n{request}"
+    ));
+    let line = server.running.line_with("refused (");
+    let (_, rest) = line.split_once(" from ").unwrap();
+    rest.split(": ").next().unwrap().to_owned()
+}
+
 /// Such a start would listen on all addresses: it is only checked.
 pub(crate) fn exposed_connector(server: &Server) -> String {
     let flags = ["check", "--connector=tiny-http", "--listen=0.0.0.0:0"];

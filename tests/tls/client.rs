@@ -36,6 +36,13 @@ impl Https {
         Self::over(socket.into())
     }
 
+    /// Begins the connection with these bytes, before TLS.
+    pub(crate) fn connect_behind(address: &str, bytes: &[u8]) -> Self {
+        let mut socket = TcpStream::connect(address).unwrap();
+        socket.write_all(bytes).unwrap();
+        Self::over(socket)
+    }
+
     fn over(socket: TcpStream) -> Self {
         socket.set_read_timeout(Some(PATIENCE)).unwrap();
         socket.set_nodelay(true).unwrap();

@@ -21,8 +21,13 @@ use serde_json::json;
 
 /// A program that serves by TLS with these files.
 fn serve(certificate: &Path, key: &Path) -> (Running, String) {
+    serve_with(certificate, key, &[])
+}
+
+/// The same with more flags.
+fn serve_with(certificate: &Path, key: &Path, flags: &[&str]) -> (Running, String) {
     let (certificate, key) = (certificate.to_str().unwrap(), key.to_str().unwrap());
-    let running = Running::start(&[
+    let own = [
         "serve",
         "--listen",
         "127.0.0.1:0",
@@ -30,7 +35,9 @@ fn serve(certificate: &Path, key: &Path) -> (Running, String) {
         certificate,
         "--tls-key",
         key,
-    ]);
+    ];
+    let all: Vec<_> = own.into_iter().chain(flags.iter().copied()).collect();
+    let running = Running::start(&all);
     let url = running.line("listening on https://");
     let address = url.split_once('/').unwrap().0.to_owned();
     (running, address)
@@ -83,6 +90,57 @@ fn every_transport() {
 
     running.signal("TERM");
     assert!(running.wait().success());
+}
+
+/// A proxy that does not end TLS says before it for whom it connects.
+#[test]
+fn the_proxy_protocol_goes_before_tls() {
+    let pair = (&file("server.pem"), &file("server.key"));
+    let v1 = b"PROXY TCP6 ::ffff:192.0.2.7 ::1 5000 443\r\n".to_vec();
+    let mut v2 = b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c".to_vec();
+    v2.extend_from_slice(&[192, 0, 2, 8, 127, 0, 0, 1, 0x13, 0x88, 1, 0xbb]);
+    // Who a header names is no proxy, and its own reports are not believed.
+    let request = "POST /cometd HTTP/1.1\r\nHost: x\r\nOrigin: http://evil.example\r\n\
+                   X-Forwarded-For: 6.6.6.6\r\nContent-Length: 0\r\n\r\n";
+    for (header, client) in [(&v1, "192.0.2.7"), (&v2, "192.0.2.8")] {
+        let flags = ["--proxy-protocol=true", "--trusted-proxy=127.0.0.1"];
+        let (running, address) = serve_with(pair.0, pair.1, &flags);
+        let mut https = Https::connect_behind(&address, header);
+        https.send(request);
+        assert!(https.head().starts_with("HTTP/1.1 403 "));
+        let line = running.line_with("refused (");
+        let told = format!("refused (origin): POST \"/cometd\" from {client}: ");
+        assert!(line.contains(&told), "{line}");
+        // From a trusted proxy the header is required.
+        let mut socket = std::net::TcpStream::connect(&address).unwrap();
+        std::io::Write::write_all(&mut socket, b"\x16\x03\x01 hello").unwrap();
+        socket.set_read_timeout(Some(program::PATIENCE)).unwrap();
+        let end = std::io::Read::read(&mut socket, &mut [0; 9]);
+        assert!(matches!(end, Ok(0) | Err(_)), "{end:?}");
+        let line = running.line_with("refused (");
+        assert!(
+            line.contains("refused (pre_connect): a connection from 127.0.0.1:"),
+            "{line}"
+        );
+        assert!(
+            line.contains("decided by proxy_protocol, trusted_proxy"),
+            "{line}"
+        );
+    }
+    // From anybody else it is not understood: this is neither TLS nor believed.
+    let flags = ["--proxy-protocol=true", "--trusted-proxy=10.0.0.0/8"];
+    let (_running, address) = serve_with(pair.0, pair.1, &flags);
+    let mut socket = std::net::TcpStream::connect(&address).unwrap();
+    std::io::Write::write_all(&mut socket, &v1).unwrap();
+    socket.set_read_timeout(Some(program::PATIENCE)).unwrap();
+    let mut answer = Vec::new();
+    drop(std::io::Read::read_to_end(&mut socket, &mut answer));
+    assert_ne!(answer.first(), Some(&0x16), "no handshake begins");
+    let (head, _) = Https::connect(&address).post(&json!([]));
+    assert!(
+        head.starts_with("HTTP/1.1 200 "),
+        "others connect directly: {head}"
+    );
 }
 
 /// Certificate and key in a folder of its own, to be changed under way.

@@ -28,6 +28,7 @@ mod sending;
 mod service;
 mod shared;
 mod socket;
+mod told;
 mod websocket;
 
 pub use config::NativeConfig;

@@ -270,13 +270,13 @@ impl Native {
             return Err(refuse(Reason::Draining, 503, line));
         }
         let wrong = Reason::WebSocketHandshake;
-        let key = websocket::accept(&head.headers).map_err(|why| match why {
+        let accepted = websocket::accept(&head.headers).map_err(|why| match why {
             Unacceptable::Version => refuse(wrong, 426, "the version of WebSocket is 13")
                 .header("Sec-WebSocket-Version", "13"),
             Unacceptable::Key => refuse(wrong, 400, "malformed Sec-WebSocket-Key"),
         })?;
         self.sender
-            .add_with(io.now(), |_, out| websocket::write_accepted(out, &key));
+            .add_with(io.now(), |_, out| websocket::write_accepted(out, &accepted));
         conn.turn_into(Becomes::Socket(peer));
         Ok(())
     }

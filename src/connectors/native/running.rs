@@ -8,9 +8,11 @@ use std::time::Duration;
 use super::config::NativeConfig;
 use super::front::Front;
 use super::shared::{Shared, ThreadCounter};
+use super::told::Told;
 use crate::clock::Clock;
 use crate::http::Site;
-use crate::tcp::reactor::{self, PreConnect, Reactor, Stopped, Waker};
+use crate::refusals::Reason;
+use crate::tcp::reactor::{self, OverLimitHook, PreConnect, Reactor, Stopped, Waker};
 use crate::tcp::{Address, Listener};
 use crate::transport::Outlet;
 
@@ -49,7 +51,7 @@ pub fn start(
     clock: Arc<dyn Clock>,
 ) -> io::Result<Running> {
     let config = config.bounded();
-    let reactor_config = reactor_config(&config, Arc::clone(&clock));
+    let reactor_config = reactor_config(&config, &site, Arc::clone(&clock));
     let shared = Arc::new(Shared::new(config, site, clock));
     let mut requests = Vec::new();
     let reactor = Reactor::start(&reactor_config, listeners, |_, waker| {
@@ -64,7 +66,19 @@ pub fn start(
     })
 }
 
-fn reactor_config(config: &NativeConfig, clock: Arc<dyn Clock>) -> reactor::Config {
+fn reactor_config(
+    config: &NativeConfig,
+    site: &Arc<Site>,
+    clock: Arc<dyn Clock>,
+) -> reactor::Config {
+    let on_over_limit: OverLimitHook = {
+        let site = Arc::clone(site);
+        Arc::new(move |peer| {
+            let seen = format_args!("a connection from {peer}");
+            let refusals = site.broker().refusals();
+            refusals.count(Reason::MaxConnectionsPerIp, seen);
+        })
+    };
     reactor::Config {
         name: "bayeux".into(),
         threads: config.io_threads,
@@ -76,7 +90,8 @@ fn reactor_config(config: &NativeConfig, clock: Arc<dyn Clock>) -> reactor::Conf
         input_buffer: config.max_header.saturating_mul(2),
         write_timeout: Some(config.write_timeout),
         close_timeout: config.write_timeout,
-        pre_connect: steps(config),
+        on_over_limit: Some(on_over_limit),
+        pre_connect: steps(config, site),
         pre_connect_timeout: config.header_timeout,
         clock,
         ..reactor::Config::default()
@@ -84,8 +99,9 @@ fn reactor_config(config: &NativeConfig, clock: Arc<dyn Clock>) -> reactor::Conf
 }
 
 /// All steps, TLS as the last one.
-fn steps(config: &NativeConfig) -> Vec<Arc<dyn PreConnect>> {
-    let steps = config.pre_connect.iter().map(Arc::clone);
+fn steps(config: &NativeConfig, site: &Arc<Site>) -> Vec<Arc<dyn PreConnect>> {
+    let told = |step: &Arc<dyn PreConnect>| Arc::new(Told::new(step, site)) as Arc<dyn PreConnect>;
+    let steps = config.pre_connect.iter().map(told);
     #[cfg(feature = "tls")]
     let steps = steps.chain(config.tls.iter().map(|tls| Arc::clone(tls) as _));
     steps.collect()

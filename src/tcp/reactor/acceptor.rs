@@ -9,7 +9,7 @@ use socket2::Socket;
 
 use super::accept_loop::Accepted;
 use super::admission::Admission;
-use super::config::{AcceptErrorHook, AfterError, Config};
+use super::config::{AcceptErrorHook, AfterError, Config, OverLimitHook};
 use super::counters::AcceptCounters;
 use super::events::guarded;
 use super::mailbox::{Arrival, Mailbox};
@@ -53,6 +53,7 @@ pub(super) struct Acceptor {
     destination: Destination,
     clock: Arc<dyn Clock>,
     on_error: Option<AcceptErrorHook>,
+    on_over_limit: Option<OverLimitHook>,
     /// Where a connection was last accepted.
     last: usize,
     /// Waiting out an error of `accept`.
@@ -102,6 +103,7 @@ impl Acceptor {
             destination,
             clock: Arc::clone(&config.clock),
             on_error: config.on_accept_error.clone(),
+            on_over_limit: config.on_over_limit.clone(),
             last: usize::MAX,
             pause_until: None,
             delay: DELAY_MIN,
@@ -208,6 +210,10 @@ impl Acceptor {
     fn place(&mut self, door: usize, socket: Socket, peer: Address) {
         let Some(permit) = self.shared.admission.admit(peer.ip()) else {
             self.shared.counters.over_address_limit.add(1);
+            let hook = self.on_over_limit.as_ref();
+            if hook.is_some_and(|hook| guarded(|| hook(&peer)).is_err()) {
+                log::error!("the hook for connections over the limit panicked");
+            }
             return;
         };
         match &mut self.destination {

@@ -7,9 +7,13 @@ use std::time::Duration;
 
 use super::preconnect::PreConnect;
 use crate::clock::{Clock, SystemClock};
+use crate::tcp::Address;
 
 /// Told of an error of `accept`.
 pub type AcceptErrorHook = Arc<dyn Fn(&io::Error) -> AfterError + Send + Sync>;
+
+/// Told of the peer of a connection that is closed because its address has too many.
+pub type OverLimitHook = Arc<dyn Fn(&Address) + Send + Sync>;
 
 /// What to do after an error of `accept`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,6 +68,8 @@ pub struct Config {
     /// Asked when `accept` fails for a reason that should pass, such as a lack of file descriptors.
     /// Default: wait, and try again.
     pub on_accept_error: Option<AcceptErrorHook>,
+    /// Told who is turned away by `max_per_address`. Must not block. Default: nobody.
+    pub on_over_limit: Option<OverLimitHook>,
     /// Size of the read buffer that the connections of a thread share, which is also the most that
     /// is read from a connection in a turn. Default 64 KiB, at least 1 KiB.
     pub read_buffer: usize,
@@ -88,6 +94,7 @@ impl Default for Config {
             pre_connect: Vec::new(),
             pre_connect_timeout: Duration::from_secs(10),
             on_accept_error: None,
+            on_over_limit: None,
             read_buffer: 64 << 10,
             clock: Arc::new(SystemClock),
         }

@@ -81,7 +81,7 @@ mod wheel;
 
 pub use accept_loop::{AcceptLoop, Accepted};
 pub use admission::Permit;
-pub use config::{AcceptErrorHook, AfterError, Config};
+pub use config::{AcceptErrorHook, AfterError, Config, OverLimitHook};
 pub use connect::{Connect, ConnectOptions};
 pub use connection::WriteError;
 pub use counters::Stats;

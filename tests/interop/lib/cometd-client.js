@@ -13,17 +13,22 @@ export class CometdClient {
   #window;
   #client;
   #kept = [];
+  #chooses;
 
   /** Called with the channel each time the server has confirmed one of `keep`'s subscriptions. */
   onKept = () => {};
 
-  /** `window` is for clients that shall be in one window with another. */
+  /**
+   * Without a transport it chooses as it likes. `window` is for clients that shall be in one
+   * window with another.
+   */
   constructor(url, transport, window = newWindow()) {
     this.#window = window;
+    this.#chooses = !transport;
     this.#client = enter(window, () => new CometD());
     const client = this.#client;
     client.configure({ url, logLevel: "error", backoffIncrement: 200, maxBackoff: 1000 });
-    for (const type of TYPES.filter((type) => type !== transport)) {
+    for (const type of TYPES.filter((type) => transport && type !== transport)) {
       client.unregisterTransport(type);
     }
     client.addListener("/meta/handshake", (reply) => {
@@ -46,6 +51,13 @@ export class CometdClient {
   }
 
   open() {
+    if (this.#chooses) {
+      // Its first transports may fail until it comes to one that does not.
+      return new Promise((resolve) => {
+        this.#client.addListener("/meta/handshake", (reply) => reply.successful && resolve());
+        enter(this.#window, () => this.#client.handshake());
+      });
+    }
     return this.#answer((settle) => this.#client.handshake(settle));
   }
 

@@ -30,12 +30,14 @@ export class FayeClient {
   /** Called with the channel each time the server has confirmed a subscription. */
   onKept = () => {};
 
+  /** Without a transport it chooses as it likes. */
   constructor(url, transport) {
     const Faye = transport === "callback-polling" ? browserBuild(url) : require("faye");
     this.#client = new Faye.Client(url, { retry: RETRY_S });
     // Its handshake never takes a socket.
     const used = transport === "websocket" ? ["long-polling", transport] : [transport];
-    TYPES.filter((type) => !used.includes(type)).forEach((type) => this.#client.disable(type));
+    const others = TYPES.filter((type) => transport && !used.includes(type));
+    others.forEach((type) => this.#client.disable(type));
     this.#client.disable("autodisconnect");
     this.#client.addExtension({
       incoming: (message, callback) => {

@@ -40,7 +40,7 @@ export class Server {
       return;
     }
     const binary = process.env.BAYEUX_BIN ?? path.join(root, "target", "debug", "bayeux");
-    this.#port ||= await lastingPort();
+    this.#port ||= await freePort();
     const args = ["serve", "--listen", `127.0.0.1:${this.#port}`, ...this.#flags];
     this.#child = spawn(binary, args, { stdio: ["ignore", "ignore", "pipe"] });
     this.url = await this.#printedAddress(this.#child);
@@ -95,7 +95,7 @@ export class Server {
  * A free port below the range from which systems take the ports of outgoing connections: one of
  * those, perhaps a client's own attempt to reconnect, might else have it when the server is back.
  */
-async function lastingPort() {
+export async function freePort() {
   for (;;) {
     const port = 12_000 + Math.floor(Math.random() * 20_000);
     const probe = net.createServer();

@@ -13,28 +13,56 @@ pub(in crate::connectors::native) enum Unacceptable {
     Key,
 }
 
-/// Judges a request that asks for the upgrade; returns what `Sec-WebSocket-Accept` is to say.
-///
-/// Whatever extensions and subprotocols the client offers are declined by not being mentioned.
-pub(in crate::connectors::native) fn accept(headers: &Headers<'_>) -> Result<String, Unacceptable> {
+/// What the answer to the handshake says.
+#[derive(Debug, PartialEq, Eq)]
+pub(in crate::connectors::native) struct Accepted<'a> {
+    /// For `Sec-WebSocket-Accept`.
+    key: String,
+    /// The first subprotocol that is offered. Bayeux is spoken under any name, but browsers give a
+    /// connection up when they have offered some and none is chosen.
+    protocol: Option<&'a str>,
+}
+
+/// Judges a request that asks for the upgrade. Extensions that the client offers are declined by
+/// not being mentioned.
+pub(in crate::connectors::native) fn accept<'a>(
+    headers: &Headers<'a>,
+) -> Result<Accepted<'a>, Unacceptable> {
     if headers.get("sec-websocket-version") != Some(b"13") {
         return Err(Unacceptable::Version);
     }
     let mut keys = headers.get_all("sec-websocket-key");
     match (keys.next(), keys.next()) {
-        (Some(key), None) if is_key(key) => Ok(derive_accept_key(key)),
+        (Some(key), None) if is_key(key) => Ok(Accepted {
+            key: derive_accept_key(key),
+            protocol: headers
+                .list("sec-websocket-protocol")
+                .next()
+                .and_then(token),
+        }),
         _ => Err(Unacceptable::Key),
     }
 }
 
 /// Appends the answer after which the connection is a WebSocket.
-pub(in crate::connectors::native) fn write_accepted(out: &mut Vec<u8>, accept: &str) {
+pub(in crate::connectors::native) fn write_accepted(out: &mut Vec<u8>, accepted: &Accepted<'_>) {
     out.extend_from_slice(
         b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
           Sec-WebSocket-Accept: ",
     );
-    out.extend_from_slice(accept.as_bytes());
+    out.extend_from_slice(accepted.key.as_bytes());
+    if let Some(protocol) = accepted.protocol {
+        out.extend_from_slice(b"\r\nSec-WebSocket-Protocol: ");
+        out.extend_from_slice(protocol.as_bytes());
+    }
     out.extend_from_slice(b"\r\n\r\n");
+}
+
+/// The text, if it is the name of a subprotocol.
+fn token(text: &[u8]) -> Option<&str> {
+    let is_plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(byte);
+    let plain = text.iter().all(is_plain);
+    std::str::from_utf8(text).ok().filter(|_| plain)
 }
 
 /// Whether these are 16 bytes in base64.
@@ -51,7 +79,10 @@ mod tests {
 
     const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
 
-    fn judge(fields: &[(&'static str, &'static str)]) -> Result<String, Unacceptable> {
+    /// The key and the subprotocol of the answer.
+    fn judge(
+        fields: &[(&'static str, &'static str)],
+    ) -> Result<(String, Option<String>), Unacceptable> {
         let fields: Vec<Header<'_>> = fields
             .iter()
             .map(|(name, value)| Header {
@@ -59,7 +90,8 @@ mod tests {
                 value: value.as_bytes(),
             })
             .collect();
-        accept(&Headers::new(&fields))
+        let accepted = accept(&Headers::new(&fields))?;
+        Ok((accepted.key, accepted.protocol.map(str::to_owned)))
     }
 
     #[test]
@@ -68,15 +100,47 @@ mod tests {
             ("sec-websocket-version", "13"),
             ("Sec-WebSocket-Key", KEY),
             ("Sec-WebSocket-Extensions", "permessage-deflate"),
-            ("Sec-WebSocket-Protocol", "chat"),
         ]);
-        let accept = accepted.unwrap();
-        assert_eq!(accept, "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
-        let mut out = Vec::new();
-        write_accepted(&mut out, &accept);
-        let text = String::from_utf8(out).unwrap();
-        assert!(text.ends_with("Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n"));
-        assert!(!text.contains("Protocol:") && !text.contains("Extensions"));
+        let (key, protocol) = accepted.unwrap();
+        assert_eq!(key, "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
+        assert_eq!(protocol, None);
+    }
+
+    #[test]
+    fn the_first_subprotocol_is_chosen() {
+        let first = |offers: &[&'static str]| {
+            let offers = offers
+                .iter()
+                .map(|offer| ("Sec-WebSocket-Protocol", *offer));
+            let fields = [("Sec-WebSocket-Version", "13"), ("Sec-WebSocket-Key", KEY)];
+            let fields: Vec<_> = fields.into_iter().chain(offers).collect();
+            judge(&fields).unwrap().1
+        };
+        for (offers, chosen) in [
+            (&[][..], None),
+            (&[""], None),
+            (&["bayeux"], Some("bayeux")),
+            (&["v1.bayeux , v2.bayeux"], Some("v1.bayeux")),
+            (&["a", "b"], Some("a")),
+            (&["a b"], None),
+            (&["\"a\""], None),
+        ] {
+            assert_eq!(first(offers).as_deref(), chosen, "{offers:?}");
+        }
+    }
+
+    #[test]
+    fn the_answer_says_what_was_agreed_on() {
+        let answer = |protocol| {
+            let key = "key".to_owned();
+            let mut out = Vec::new();
+            write_accepted(&mut out, &Accepted { key, protocol });
+            String::from_utf8(out).unwrap()
+        };
+        assert!(answer(None).ends_with("\r\nSec-WebSocket-Accept: key\r\n\r\n"));
+        let end = "Accept: key\r\nSec-WebSocket-Protocol: bayeux\r\n\r\n";
+        assert!(answer(Some("bayeux")).ends_with(end));
+        assert!(!answer(Some("bayeux")).contains("Extensions"));
     }
 
     #[test]

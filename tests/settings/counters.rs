@@ -139,6 +139,13 @@ counters! {
         server.get("/cometd?message=%5B%5D");
         Vec::new()
     }, [r#"bayeux_refusals_total{reason="transport"}"#];
+    headers_that_are_missing: ["--proxy-protocol=true", "--trusted-proxy=127.0.0.1"], |server| {
+        server.request("GET / HTTP/1.1\r\nHost: x\r\n\r\n");
+        Vec::new()
+    }, [r#"bayeux_refusals_total{reason="pre_connect"}"#];
+    too_many_of_one_address: ["--max-connections-per-ip=1"], |server| {
+        (0..2).map(|_| server.connection()).collect()
+    }, [r#"bayeux_refusals_total{reason="max_connections_per_ip"}"#];
     too_much_unfinished: ["--max-input-total=64KiB", "--max-body=64KiB"], |server| {
         let request = post_text("", &format!("[{:50000}]", ""));
         let halves = (0..2).map(|_| {

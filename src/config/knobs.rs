@@ -430,10 +430,6 @@ mod tests {
         config.timeout = Duration::from_secs(86_400);
         assert_eq!((timeout.verify)(&config), Ok(()));
 
-        let expires = KNOBS.iter().find(|knob| knob.key == "expires").unwrap();
-        assert_eq!((expires.set)(&mut config, "text/css=1h"), Ok(()));
-        assert!((expires.set)(&mut config, "text/css=367d").is_err());
-
         let held = KNOBS
             .iter()
             .find(|knob| knob.key == "max_held_per_ip")

@@ -93,6 +93,16 @@ reasons! {
     WebSocketFrame = "websocket_frame";
     /// A stream of events for a session that there is not.
     UnknownSession = "unknown_session";
+    /// A message without the cookie that its session is bound to.
+    Cookie = "cookie", by "require_browser_cookie";
+    /// The policy denies a message.
+    Policy = "policy";
+    /// More sessions than there may be.
+    MaxSessions = "max_sessions", by "max_sessions";
+    /// More subscriptions than a session may have.
+    MaxSubscriptions = "max_subscriptions", by "max_subscriptions";
+    /// More held connects than one address may have.
+    MaxHeldPerIp = "max_held_per_ip", by "max_held_per_ip";
     /// The server is about to stop.
     Draining = "draining";
     /// No such file.
@@ -126,7 +136,7 @@ impl Refusals {
     pub fn new(clock: Arc<dyn Clock>) -> Self {
         Self {
             clock,
-            reasons: Default::default(),
+            reasons: std::array::from_fn(|_| Refused::default()),
         }
     }
 

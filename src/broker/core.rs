@@ -28,8 +28,10 @@ use super::wakes::Wakes;
 use super::work::{Job, Pool};
 use crate::clock::Clock;
 use crate::counters::Counter;
-use crate::protocol::{ChannelName, ClientId, Draft, Publication, Publisher, Shown, Target};
-use crate::refusals::Refusals;
+use crate::protocol::{
+    ChannelName, ClientId, Draft, Publication, Publisher, Shown, ShownId, Target,
+};
+use crate::refusals::{Reason, Refusals};
 use crate::transport::BrowserId;
 
 pub(crate) struct Core {
@@ -148,6 +150,9 @@ impl Core {
         })?;
         let bound = self.config.require_browser_cookie && session.browser.is_some();
         if bound && session.browser != browser.map(Browser::from) {
+            let id = ShownId(id.map(ClientId::as_str));
+            let seen = format_args!("a message of session {id} without its cookie");
+            self.refusals.count(Reason::Cookie, seen);
             return Err(Unknown { wrong_cookie: true });
         }
         Ok(session)

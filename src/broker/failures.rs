@@ -1,7 +1,11 @@
-//! Messages that fail: counted by the code of their error, and told at the log level `debug`.
+//! Messages that fail: counted by the code of their error, and told at the log level `debug`. Those
+//! that somebody or some limit refuses are told as refusals too.
+
+use std::net::IpAddr;
 
 use crate::counters::Counter;
 use crate::protocol::{ERROR_CODES, ErrorText, ReplyTo, Shown, ShownId};
+use crate::refusals::{Reason, Refusals};
 
 /// How many messages failed with each code.
 #[derive(Debug, Default)]
@@ -20,21 +24,37 @@ impl Failures {
     }
 }
 
-/// Lines for the log about messages that fail, until no lock is held and they may be written. Never
-/// any while the level is off.
+/// Lines for the log about messages that fail, until no lock is held and they may be written. None
+/// but of refusals while the level is off.
 #[derive(Default)]
-pub(crate) struct Lines(Vec<String>);
+pub(crate) struct Lines {
+    failed: Vec<String>,
+    refused: Vec<(Reason, String)>,
+}
 
 impl Lines {
     pub(crate) fn add(&mut self, to: &ReplyTo<'_>, error: &ErrorText) {
         if log::log_enabled!(log::Level::Debug) {
-            self.0.push(line(to, error));
+            self.failed.push(format!("failed: {}", line(to, error)));
         }
     }
 
+    /// Why the message fails that is added besides.
+    pub(crate) fn refuse(&mut self, reason: Reason, to: &ReplyTo<'_>, error: &ErrorText) {
+        self.refused.push((reason, line(to, error)));
+    }
+
     pub(crate) fn write(&mut self) {
-        for line in self.0.drain(..) {
+        for line in self.failed.drain(..) {
             log::debug!("{line}");
+        }
+    }
+
+    /// Writes all, and counts the refusals. The messages came from this address.
+    pub(crate) fn write_all(&mut self, refusals: &Refusals, ip: IpAddr) {
+        self.write();
+        for (reason, line) in self.refused.drain(..) {
+            refusals.count(reason, format_args!("{line}, at {ip}"));
         }
     }
 }
@@ -48,7 +68,7 @@ fn line(to: &ReplyTo<'_>, error: &ErrorText) -> String {
     let channel: String = channel.escape_debug().take(CHANNEL).collect();
     let from = ShownId(to.client_id);
     let (code, text) = (error.code(), error.text());
-    format!("failed: {channel} from {from}: {code} {text}")
+    format!("{channel} from {from}: {code} {text}")
 }
 
 /// Characters of a channel that are shown; none that is valid has more.
@@ -97,7 +117,7 @@ mod tests {
                 subscription: None,
             };
             let said = line(&to, &error::publish_denied("secret"));
-            assert_eq!(said, format!("failed: {shown}: 403 publish_denied"));
+            assert_eq!(said, format!("{shown}: 403 publish_denied"));
         }
     }
 }

@@ -17,6 +17,7 @@ use crate::protocol::{
     Advice, ClientId, ErrorText, Message, Pattern, ReplyTo, Target, error, json,
     parse_subscriptions,
 };
+use crate::refusals::Reason;
 use crate::transport::{BrowserId, Transport};
 
 /// A client id that finds no session.
@@ -94,7 +95,9 @@ impl Run<'_> {
             session.lock().advised = Some(advice);
         }
         let error = error(&denied.reason);
-        self.fail(body, message, &error, denied.advice.as_ref());
+        let to = echo(body, message);
+        self.failures.refuse(Reason::Policy, &to, &error);
+        self.fail_to(&to, &error, denied.advice.as_ref());
     }
 
     /// Replies that the session is not known.
@@ -126,6 +129,7 @@ impl Run<'_> {
         if let Err(denied) = judged {
             let error = error::handshake_denied(&denied.reason);
             let advice = denied.advice.unwrap_or(none);
+            self.failures.refuse(Reason::Policy, &reply_to, &error);
             return self.fail_handshake(&reply_to, &error, &advice);
         }
         let ext = message.ext.map_or("{}", |span| span.of(body));
@@ -345,7 +349,9 @@ impl Run<'_> {
             }
             Some(Full::Address) => {
                 core.counters.refused_holds.one();
-                self.fail(body, message, &error::held_limit(), None);
+                let (to, error) = (echo(body, message), error::held_limit());
+                self.failures.refuse(Reason::MaxHeldPerIp, &to, &error);
+                self.fail_to(&to, &error, None);
                 self.status = AnswerStatus::Unavailable;
             }
         }
@@ -372,7 +378,14 @@ impl Run<'_> {
         }
         match self.core.subscribe(&session, &patterns) {
             Ok(()) => echo(body, message).success(&mut self.replies).finish(),
-            Err(error) => self.fail(body, message, &error, None),
+            Err(error) => {
+                let to = echo(body, message);
+                // Else the session has just ended.
+                if error.code() == 403 {
+                    self.failures.refuse(Reason::MaxSubscriptions, &to, &error);
+                }
+                self.fail_to(&to, &error, None);
+            }
         }
     }
 

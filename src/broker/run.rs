@@ -20,6 +20,7 @@ use super::wakes::Wakes;
 use super::work::{Slot, Ticket, guarded};
 use crate::extensions::{Heard, Moment};
 use crate::protocol::{Batch, ErrorText, Message, Parsed, ReplyTo, Shown, ShownId, Target, error};
+use crate::refusals::Reason;
 use crate::transport::{BrowserId, Link, Peer, Transport};
 
 /// A request or frame to be executed.
@@ -152,7 +153,7 @@ impl<'b> Run<'b> {
     fn admit(&mut self) -> Option<Answer> {
         if self.core.is_draining() {
             self.core.counters.refused_draining.one();
-            return Some(self.refuse(&error::draining()));
+            return Some(self.refuse(Reason::Draining, &error::draining()));
         }
         let handshakes = self
             .messages
@@ -164,14 +165,16 @@ impl<'b> Run<'b> {
             self.reservation = self.core.registry.reserve(places);
             if self.reservation.is_none() {
                 self.core.counters.refused_sessions.one();
-                return Some(self.refuse(&error::session_limit()));
+                return Some(self.refuse(Reason::MaxSessions, &error::session_limit()));
             }
         }
         None
     }
 
     /// An answer in which every message that is left fails.
-    fn refuse(&mut self, error: &ErrorText) -> Answer {
+    fn refuse(&mut self, reason: Reason, error: &ErrorText) -> Answer {
+        let seen = format_args!("a request from {}", self.peer.ip);
+        self.core.refusals.count(reason, seen);
         let body = std::mem::take(&mut self.body);
         for parsed in self.messages.by_ref() {
             let echo = match &parsed {
@@ -346,7 +349,7 @@ impl<'b> Run<'b> {
     /// Wakes whoever got something, and makes the answer.
     fn finish(mut self) -> Executed {
         self.wakes.send();
-        self.failures.write();
+        self.failures.write_all(&self.core.refusals, self.peer.ip);
         if let Some(connect) = self.hold {
             return Executed::Later(Exchange::held(connect));
         }

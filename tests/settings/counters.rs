@@ -81,10 +81,26 @@ counters! {
     }, [
         r#"bayeux_unavailable_total{reason="session_limit"}"#,
         r#"bayeux_messages_failed_total{code="503"}"#,
+        r#"bayeux_refusals_total{reason="max_sessions"}"#,
     ];
+    too_many_subscriptions: ["--max-subscriptions=1"], |server| {
+        crate::observe::second_subscription(server);
+        Vec::new()
+    }, [r#"bayeux_refusals_total{reason="max_subscriptions"}"#];
+    cookies_that_are_missing: ["--require-browser-cookie=true"], |server| {
+        crate::observe::client_id_without_its_cookie(server);
+        Vec::new()
+    }, [r#"bayeux_refusals_total{reason="cookie"}"#];
+    what_the_policy_denies: [], |server| {
+        server.session().subscribe("/private/of-somebody-else");
+        Vec::new()
+    }, [r#"bayeux_refusals_total{reason="policy"}"#];
     too_many_held: ["--max-held-per-ip=1"], |server| {
         (0..2).map(|_| held(server)).collect()
-    }, [r#"bayeux_unavailable_total{reason="held_limit"}"#];
+    }, [
+        r#"bayeux_unavailable_total{reason="held_limit"}"#,
+        r#"bayeux_refusals_total{reason="max_held_per_ip"}"#,
+    ];
     draining: ["--shutdown-timeout=30s"], asked_while_draining, [
         r#"bayeux_unavailable_total{reason="draining"}"#,
         r#"bayeux_refusals_total{reason="draining"}"#,

@@ -8,9 +8,11 @@
 //!
 //! A connector parses a head, finds out [who sent it](Site::caller), asks [`Site::wants_body`] if
 //! the body is still on its way, and gives the whole request to [`Site::handle`]; the messages of a
-//! socket it gives to [`Site::frame`]. It counts its own refusals through [`Site::refuse`].
+//! socket it gives to [`Site::frame`]. It counts its own refusals through [`Site::refuse`]. One that
+//! may block reads with [`Site::read_body`] and writes with [`Output`].
 
 mod access;
+mod blocking;
 mod body_kind;
 mod config;
 mod content;
@@ -37,6 +39,7 @@ mod tests;
 mod work;
 
 pub use access::{AccessLog, Asked};
+pub use blocking::Output;
 pub use config::{SiteConfig, SiteError};
 pub use content::{ContentHandler, ContentRequest, Mount};
 pub use cookie::{COOKIE_NAME, CookieKey};

@@ -76,7 +76,7 @@ impl Connector {
                 .iter()
                 .filter_map(Address::inet)
                 .collect(),
-            Self::TinyHttp(tiny) => tiny.local_addrs().to_vec(),
+            Self::TinyHttp(tiny) => tiny.local_addrs(),
         }
     }
 

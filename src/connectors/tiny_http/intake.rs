@@ -15,6 +15,7 @@ use crate::tcp::from_here;
 
 /// One listening socket and the library's servers on it.
 pub(super) struct Intake {
+    pub(super) address: SocketAddr,
     listener: TcpListener,
     state: Mutex<State>,
     changed: Condvar,
@@ -41,6 +42,7 @@ impl Intake {
         let servers = vec![Arc::new(serve(&listener)?)];
         let known = vec![None; KNOWN].into();
         Ok(Self {
+            address: listener.local_addr()?,
             listener,
             state: Mutex::new(State {
                 servers,
@@ -57,18 +59,14 @@ impl Intake {
         loop {
             let servers = self.state.lock().servers.clone();
             let (current, former) = servers.split_last()?;
-            let mut from_former = former
-                .iter()
-                .filter_map(|old| old.try_recv().ok().flatten());
-            if let Some(request) = from_former.next() {
+            if let Some(request) = former.iter().find_map(|old| old.try_recv().ok()?) {
                 return Some(request);
             }
             match current.recv_timeout(if former.is_empty() { LOOK } else { SHORT_LOOK }) {
                 Ok(Some(request)) => {
-                    request
-                        .remote_addr()
-                        .into_iter()
-                        .for_each(|peer| self.heard_of(*peer));
+                    if let Some(peer) = request.remote_addr() {
+                        self.heard_of(*peer);
+                    }
                     return Some(request);
                 }
                 Ok(None) => {}
@@ -121,7 +119,6 @@ impl Intake {
     /// comes in: whoever is freed sends a request, which frees the next. Those that stay silent
     /// would break that chain, so there is a nudge now and then in any case.
     pub(super) fn nudge(&self) {
-        let door = self.listener.local_addr().map(from_here);
         loop {
             let mut state = self.state.lock();
             let idle = |state: &mut State| state.due == 0 && !state.servers.is_empty();
@@ -131,9 +128,10 @@ impl Intake {
             }
             state.due = state.due.saturating_sub(1);
             drop(state);
-            if let Ok(door) = &door {
-                drop(TcpStream::connect_timeout(door, PATIENCE));
-            }
+            drop(TcpStream::connect_timeout(
+                &from_here(self.address),
+                PATIENCE,
+            ));
             std::thread::park_timeout(PAUSE);
         }
     }

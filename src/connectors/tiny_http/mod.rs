@@ -27,7 +27,7 @@ use self::intake::Intake;
 use self::parking::Parking;
 use crate::clock::Clock;
 use crate::counters::Counter;
-use crate::http::Site;
+use crate::http::{DateCache, Finished, Output, Site};
 
 /// The knobs of this connector.
 #[derive(Clone, Debug)]
@@ -68,9 +68,8 @@ pub struct TinyHttpStats {
 /// A running connector. Dropping it stops it at once.
 pub struct TinyHttp {
     intakes: Vec<Arc<Intake>>,
-    addresses: Vec<SocketAddr>,
-    workers: Vec<JoinHandle<()>>,
-    repliers: Vec<JoinHandle<()>>,
+    workers: Threads,
+    repliers: Threads,
     shared: Arc<Shared>,
 }
 
@@ -81,6 +80,15 @@ struct Shared {
     parking: Parking,
     requests: Counter,
     failed_writes: Counter,
+}
+
+impl Shared {
+    fn write(&self, output: Output, finished: Finished, date: &mut DateCache) {
+        if let Err(error) = output.write(finished, date.at(self.clock.wall())) {
+            self.failed_writes.one();
+            log::debug!("a response was not written: {error}");
+        }
+    }
 }
 
 impl TinyHttp {
@@ -103,9 +111,8 @@ impl TinyHttp {
         });
         let mut running = Self {
             intakes: Vec::new(),
-            addresses: Vec::new(),
-            workers: Vec::new(),
-            repliers: Vec::new(),
+            workers: Threads::default(),
+            repliers: Threads::default(),
             shared,
         };
         for (n, shard) in running.shared.parking.0.iter().enumerate() {
@@ -113,29 +120,26 @@ impl TinyHttp {
             let reply = move || shared.parking.write_answers(&shard, &shared);
             running
                 .repliers
-                .push(thread(format!("bayeux-reply-{n}"), reply)?);
+                .start(&format!("bayeux-reply-{n}"), reply)?;
         }
         for listener in listeners {
-            running.addresses.push(listener.local_addr()?);
             let intake = Arc::new(Intake::open(listener, config.write_timeout)?);
             running.intakes.push(Arc::clone(&intake));
             for n in 0..config.workers.max(1) {
                 let (shared, intake) = (Arc::clone(&running.shared), Arc::clone(&intake));
                 let work = move || request::work(&shared, &intake);
-                running
-                    .workers
-                    .push(thread(format!("bayeux-tiny-{n}"), work)?);
+                running.workers.start(&format!("bayeux-tiny-{n}"), work)?;
             }
             running
                 .workers
-                .push(thread("bayeux-nudge".to_owned(), move || intake.nudge())?);
+                .start("bayeux-nudge", move || intake.nudge())?;
         }
         Ok(running)
     }
 
     /// The addresses that are served.
-    pub fn local_addrs(&self) -> &[SocketAddr] {
-        &self.addresses
+    pub fn local_addrs(&self) -> Vec<SocketAddr> {
+        self.intakes.iter().map(|intake| intake.address).collect()
     }
 
     /// Takes no new connections and requests from now on; those at hand go on.
@@ -150,22 +154,19 @@ impl TinyHttp {
 
     fn end(&mut self, grace: Duration) {
         self.stop_accepting();
-        join(&mut self.workers);
+        self.workers.join();
         self.shared.parking.stop(grace, &*self.shared.clock);
-        join(&mut self.repliers);
+        self.repliers.join();
     }
 
     /// What it has done so far.
     pub fn stats(&self) -> TinyHttpStats {
+        let rebuilds = self.intakes.iter().map(|intake| intake.rebuilds.get());
         TinyHttpStats {
             requests: self.shared.requests.get(),
             parked: self.shared.parking.parked(),
             failed_writes: self.shared.failed_writes.get(),
-            rebuilds: self
-                .intakes
-                .iter()
-                .map(|intake| intake.rebuilds.get())
-                .sum(),
+            rebuilds: rebuilds.sum(),
         }
     }
 }
@@ -176,14 +177,21 @@ impl Drop for TinyHttp {
     }
 }
 
-fn thread(name: String, work: impl FnOnce() + Send + 'static) -> io::Result<JoinHandle<()>> {
-    Builder::new().name(name).spawn(work)
-}
+#[derive(Default)]
+struct Threads(Vec<JoinHandle<()>>);
 
-fn join(threads: &mut Vec<JoinHandle<()>>) {
-    for thread in threads.drain(..) {
-        if thread.join().is_err() {
-            log::error!("a thread of the tiny_http connector panicked");
+impl Threads {
+    fn start(&mut self, name: &str, work: impl FnOnce() + Send + 'static) -> io::Result<()> {
+        self.0
+            .push(Builder::new().name(name.to_owned()).spawn(work)?);
+        Ok(())
+    }
+
+    fn join(&mut self) {
+        for thread in self.0.drain(..) {
+            if thread.join().is_err() {
+                log::error!("a thread of the tiny_http connector panicked");
+            }
         }
     }
 }

@@ -10,9 +10,8 @@ use std::time::Duration;
 use parking_lot::{Condvar, Mutex};
 
 use super::Shared;
-use super::request::Output;
 use crate::clock::{Clock, FOREVER};
-use crate::http::{DateCache, Work};
+use crate::http::{DateCache, Output, Work};
 use crate::protocol::ClientId;
 use crate::transport::{Link, Outlet};
 
@@ -107,7 +106,7 @@ impl Parking {
             for (mut work, output, waker) in ready {
                 match catch_unwind(AssertUnwindSafe(|| work.poll(&shared.site))) {
                     Ok(None) => self.park(work, output, waker),
-                    Ok(Some(finished)) => output.write(shared, finished, &mut date),
+                    Ok(Some(finished)) => shared.write(output, finished, &mut date),
                     Err(_) => log::error!("an exchange failed inside the server"),
                 }
             }

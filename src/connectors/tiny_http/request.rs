@@ -1,6 +1,6 @@
 //! What a worker does with a request: read it, have it executed, answer it or park it.
 
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::net::{IpAddr, Ipv4Addr};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -9,10 +9,8 @@ use tiny_http::{HTTPVersion, Request};
 
 use super::parking::link;
 use super::{Intake, Shared};
-use crate::broker::Flight;
 use crate::http;
-use crate::http::{Asked, Caller, DateCache, Finished, Headers, Refused, RequestHead, Response};
-use crate::refusals::Reason;
+use crate::http::{DateCache, Headers, Output, RequestHead};
 
 /// A worker's life.
 pub(super) fn work(shared: &Shared, intake: &Intake) {
@@ -43,22 +41,21 @@ fn serve(shared: &Shared, mut request: Request, date: &mut DateCache) {
     let peer = request.remote_addr().map(|peer| peer.ip().to_canonical());
     let peer = peer.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
     let caller = &shared.site.caller(&head, peer, false);
-    let body = read_body(shared, &head, caller, &mut request);
-    let unread = body.is_err() && request.body_length().unwrap_or(0) > DISCARDED;
-    let output = Output {
-        keep_alive: !unread && head.keeps_alive(),
-        http10: head.minor_version == 0,
-        head_only: head.is_head(),
-        asked: shared.site.asked(Some(&head), caller),
-        writer: if unread {
-            give_up(request)
-        } else {
-            request.into_writer()
-        },
+    let announced = request.body_length();
+    let body = shared
+        .site
+        .read_body(&head, caller, announced, || request.as_reader());
+    let unread = body.is_err() && announced.unwrap_or(0) > DISCARDED;
+    let asked = shared.site.asked(Some(&head), caller);
+    let writer = if unread {
+        give_up(request)
+    } else {
+        request.into_writer()
     };
+    let output = Output::new(&head, asked, !unread, writer);
     let body = &match body {
         Ok(body) => body,
-        Err(Some(refusal)) => return output.write(shared, refusal.into(), date),
+        Err(Some(refusal)) => return shared.write(output, refusal.into(), date),
         Err(None) => return,
     };
     let waker = Arc::default();
@@ -66,42 +63,8 @@ fn serve(shared: &Shared, mut request: Request, date: &mut DateCache) {
     let request = http::Request { head, body, caller };
     let handled = shared.site.handle(&request, &link);
     match handled.plain(&shared.site, &request, &link) {
-        Ok(finished) => output.write(shared, finished, date),
+        Ok(finished) => shared.write(output, finished, date),
         Err(work) => shared.parking.park(work, output, waker),
-    }
-}
-
-/// Reads the whole body, unless it is not wanted or larger than wanted: then the error is the
-/// refusal; or none if the peer has gone in the middle of it.
-fn read_body(
-    shared: &Shared,
-    head: &RequestHead<'_>,
-    caller: &Caller,
-    request: &mut Request,
-) -> Result<Vec<u8>, Option<Response>> {
-    let announced = request.body_length();
-    if announced.unwrap_or(0) == 0 && head.headers.get("transfer-encoding").is_none() {
-        return Ok(Vec::new());
-    }
-    let most = shared.site.wants_body(head, caller).map_err(Some)?;
-    let mut body = Vec::new();
-    if announced.is_none_or(|len| len <= most) {
-        let mut wanted = request.as_reader().take(most as u64 + 1);
-        wanted.read_to_end(&mut body).map_err(|_| None)?;
-    }
-    if announced.is_some_and(|len| len > most) || body.len() > most {
-        let line = "the body is too large";
-        let (reason, status) = (Reason::MaxBody, 413);
-        let refused = Refused {
-            reason,
-            status,
-            line,
-        };
-        return Err(Some(shared.site.refuse(refused, Some(head), caller)));
-    }
-    match announced {
-        Some(len) if len > body.len() => Err(None),
-        _ => Ok(body),
     }
 }
 
@@ -116,41 +79,6 @@ fn give_up(request: Request) -> Box<dyn Write + Send> {
     }
     std::mem::forget(stream);
     Box::new(io::sink())
-}
-
-/// Where the response to one request goes.
-pub(super) struct Output {
-    writer: Box<dyn Write + Send>,
-    keep_alive: bool,
-    http10: bool,
-    head_only: bool,
-    /// For the access log.
-    asked: Option<Box<Asked>>,
-}
-
-impl Output {
-    /// Writes a response, and tells its messages whether they arrived; blocks until the kernel has
-    /// it, or the write timeout ends it.
-    pub(super) fn write(mut self, shared: &Shared, done: Finished, date: &mut DateCache) {
-        let mut response = done.response;
-        if self.head_only {
-            response = response.without_body();
-        }
-        let mut head = Vec::new();
-        let date = date.at(shared.clock.wall());
-        response.write_head(date, self.keep_alive && !done.close, self.http10, &mut head);
-        if let Some(asked) = self.asked {
-            asked.answered(response.status, head.len() as u64 + response.body.len());
-        }
-        done.flight.iter().for_each(Flight::stalled);
-        match response.body.write_after(head, &mut self.writer) {
-            Ok(()) => done.flight.into_iter().for_each(Flight::delivered),
-            Err(error) => {
-                shared.failed_writes.one();
-                log::debug!("a response was not written: {error}");
-            }
-        }
-    }
 }
 
 /// The library reads what is unread of a body when a request is dropped, into memory; up to so

@@ -50,7 +50,7 @@ impl Case {
     fn publish(&self, channel: &str, messages: usize) {
         for _ in 0..messages {
             let publication = Arc::new(message(channel, "{\"text\":\"some words\"}"));
-            assert_eq!(self.broker.publish_encoded(&publication), RECEIVERS);
+            assert_eq!(self.broker.publish_encoded(&publication), Ok(RECEIVERS));
         }
     }
 }

@@ -51,7 +51,10 @@ impl Case {
     }
 
     fn publish(&self) {
-        assert_eq!(self.broker.publish_encoded(&self.publication), RECEIVERS);
+        assert_eq!(
+            self.broker.publish_encoded(&self.publication),
+            Ok(RECEIVERS)
+        );
     }
 
     /// Makes the list of receivers outdated.

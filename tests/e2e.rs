@@ -87,6 +87,7 @@ on_both_connectors! {
         in_company_never_held
         disconnecting_ends_the_hold
         the_server_may_end_a_session
+        a_push_and_then_the_end_lose_nothing
         silent_sessions_expire
         one_address_may_hold_so_many
     }

@@ -62,7 +62,8 @@ fn a_connect_is_not_held_when_draining_has_begun() {
 #[test]
 fn nothing_is_done_for_a_session_that_has_ended() {
     for (message, error) in [
-        (connect(""), Some("402::session_unknown")),
+        // It is told, and nobody else is to come for that.
+        (connect(""), None),
         (
             json!({"channel": "/meta/subscribe", "subscription": "/x"}),
             Some("402::session_unknown"),
@@ -79,11 +80,15 @@ fn nothing_is_done_for_a_session_that_has_ended() {
         let (world, response) = meanwhile(message.clone(), |world, client| {
             assert!(world.broker.disconnect(client));
         });
-        let reply = &response.items[0];
+        let connects = message == connect("");
+        let items = response.written();
+        let reply = items.last().unwrap();
         assert_eq!(reply["error"].as_str(), error, "{message}");
+        let advice = connects.then(|| json!({"reconnect": "none"}));
+        assert_eq!(reply.get("advice"), advice.as_ref(), "{message}");
         let stats = world.broker.stats();
         let left = [stats.sessions, stats.held, stats.subscriptions];
-        assert_eq!(left, [0; 3], "{message}");
+        assert_eq!(left, [u64::from(!connects), 0, 0], "{message}");
     }
 }
 

@@ -362,6 +362,12 @@ fn processes_that_share_a_service_have_it_in_turn() {
     drop(one);
     eventually("one is left", || owners() == 1);
     assert_eq!(answers(), ["second"; 4], "nobody notices");
+    let call = json!([{"channel": "/service/echo", "clientId": client, "id": 7, "data": 1}]);
+    let answer = &ask(&server, &call)[0];
+    assert_eq!(
+        (&answer["id"], &answer["successful"]),
+        (&json!(7), &json!(true))
+    );
 }
 
 #[test]

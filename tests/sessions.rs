@@ -309,7 +309,7 @@ fn user_code_runs_elsewhere_and_its_answer_comes_later() {
     );
     assert_eq!(
         items[1],
-        json!({"channel": "/service/echo", "id": 1, "data": [1]})
+        json!({"channel": "/service/echo", "id": 1, "data": [1], "successful": true})
     );
 }
 

@@ -12,8 +12,8 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use bayeux::broker::{
-    AnswerStatus, BrokerConfig, Decision, Gone, LocalClient, LocalSubscription, Overflow, Policy,
-    Question, QueueLimits,
+    AnswerStatus, BrokerConfig, Decision, Gone, LocalClient, LocalError, LocalSubscription,
+    Overflow, Policy, Question, QueueLimits,
 };
 use bayeux::protocol::{ChannelName, ClientId, Publication, Publisher};
 use bayeux::transport::{BrowserId, Transport};
@@ -372,8 +372,11 @@ impl Simulation {
         }
         let id = ClientId::parse(&name).expect("the id of a session");
         if self.rng.percent(30) {
-            assert!(self.world.broker.disconnect(id));
-            self.model.end(&name, Gone::Dismissed);
+            let there = self.model.sessions[&name].parting.is_none();
+            assert_eq!(self.world.broker.disconnect(id), there);
+            if there {
+                self.model.part(&name, Gone::Dismissed);
+            }
             return;
         }
         let sent = Sent::new("/service/push", &self.data(0));
@@ -381,6 +384,10 @@ impl Simulation {
         let data = sent.json["data"].to_string();
         let publication = Publication::new(&channel, &data, Publisher::Nobody);
         let pushed = self.world.broker.push(id, publication);
+        if self.model.sessions[&name].parting.is_some() {
+            assert_eq!(pushed, Err(LocalError::UnknownClient));
+            return;
+        }
         assert_eq!(pushed.is_ok(), self.model.push(&name, &sent));
     }
 
@@ -465,6 +472,11 @@ impl Simulation {
             let remote = model.sessions.values().map(|session| &session.queue);
             remote.chain(model.locals.values().map(|local| &local.inbox))
         };
+        let known_queues = || {
+            let remote = model.sessions.values().filter(|s| s.is_registered());
+            let remote = remote.map(|session| &session.queue);
+            remote.chain(model.locals.values().map(|local| &local.inbox))
+        };
         let remote: usize = sessions.clone().map(|s| s.subscriptions.len()).sum();
         let local: usize = model
             .locals
@@ -473,7 +485,11 @@ impl Simulation {
             .sum();
         let ended = |why| model.sums.ended.get(why).copied().unwrap_or(0);
         let table = [
-            ("sessions", stats.sessions, model.sessions.len() as u64),
+            (
+                "sessions",
+                stats.sessions,
+                sessions.clone().filter(|s| s.is_registered()).count() as u64,
+            ),
             (
                 "held",
                 stats.held,
@@ -487,7 +503,7 @@ impl Simulation {
             (
                 "messages",
                 stats.queued_messages,
-                queues().map(|q| q.messages() as u64).sum(),
+                known_queues().map(|q| q.messages() as u64).sum(),
             ),
             (
                 "bytes",
@@ -531,6 +547,14 @@ impl Simulation {
             self.request(&[json!({"channel": "/meta/disconnect", "clientId": name})]);
         }
         self.look_all();
+        // Who was sent away comes once more, and is told.
+        while let Some(name) = self.model.sessions.keys().next().cloned() {
+            self.request(&[json!({"channel": "/meta/connect", "clientId": name})]);
+            for key in self.unwritten.keys().copied().collect::<Vec<_>>() {
+                self.end_flight(key);
+            }
+            self.look_all();
+        }
         self.locals.clear();
         self.model.locals.clear();
         self.check();

@@ -7,6 +7,7 @@ mod world;
 use std::time::Duration;
 
 use bayeux::broker::{BrokerConfig, Ended, Gone, NoStream, Overflow};
+use bayeux::protocol::{ChannelName, Publication, Publisher};
 use serde_json::{Value, json};
 
 use world::{World, connect, data_of};
@@ -28,8 +29,8 @@ fn with_type(mut message: Value, kind: &str) -> Value {
     message
 }
 
-fn gone(reason: Gone, told: bool) -> Ended {
-    Ended::Gone { reason, told }
+fn gone(reason: Gone) -> Ended {
+    Ended::Gone { reason }
 }
 
 #[test]
@@ -240,11 +241,7 @@ fn delivery_bound_to_connects() {
     assert_eq!(data_of(&socket.answers()), [json!(2)]);
     world.advance(Duration::from_secs(121));
     let ended = socket.pushes(&mut world);
-    assert_eq!(
-        ended,
-        Err(gone(Gone::Expired, false)),
-        "it hears of the end"
-    );
+    assert_eq!(ended, Err(gone(Gone::Expired)), "it hears of the end");
 }
 
 #[test]
@@ -256,36 +253,105 @@ fn how_a_socket_hears_of_the_end() {
     // A socket keeps nothing alive that does not connect.
     let (mut socket, _) = world.open_socket();
     world.advance(Duration::from_secs(121));
-    assert_eq!(socket.pushes(&mut world), Err(gone(Gone::Expired, false)));
+    assert_eq!(socket.pushes(&mut world), Err(gone(Gone::Expired)));
 
     let (mut socket, client) = world.open_socket();
     world.subscribe(&client, &json!(CHANNEL));
     (1..=3).for_each(|n| drop(world.broker.publish(CHANNEL, &n)));
-    assert_eq!(
-        socket.pushes(&mut world),
-        Err(gone(Gone::Overflowed, false))
-    );
+    assert_eq!(socket.pushes(&mut world), Err(gone(Gone::Overflowed)));
 
+    let (mut socket, client) = world.open_socket();
+    assert!(world.broker.disconnect(client_id(&client)));
+    assert_eq!(socket.pushes(&mut world), Ok(vec![Value::Null]), "the word");
+    let ended = socket.pushes(&mut world);
+    assert_eq!(ended, Err(gone(Gone::Dismissed)));
+}
+
+fn push(world: &World, client: &str, data: u32) {
+    let channel = ChannelName::try_from(CHANNEL).unwrap();
+    let message = Publication::new(&channel, &data.to_string(), Publisher::Nobody);
+    world.broker.push(client_id(client), message).unwrap();
+}
+
+/// Whoever is sent away gets what was queued, the word of it, and an advice that ends it.
+#[test]
+fn what_waits_goes_out_before_the_word_of_the_end() {
+    let farewell = json!({"channel": "/meta/disconnect", "successful": true});
+    let message = |data: u32| json!({"channel": CHANNEL, "data": data});
+    let none = json!({"reconnect": "none"});
+    // A connect is held by the socket: its answer has everything.
+    let mut world = world(|_| {});
     let (mut socket, client) = world.open_socket();
     socket.hold(&mut world, &connect(&client));
+    push(&world, &client, 1);
     assert!(world.broker.disconnect(client_id(&client)));
-    let ended = socket.pushes(&mut world).unwrap_err();
-    assert_eq!((ended, ended.notice()), (gone(Gone::Dismissed, true), None));
+    assert_eq!(socket.pushes(&mut world), Err(gone(Gone::Dismissed)));
     let answers = socket.answers();
-    assert_eq!(
-        answers[0],
-        json!({"channel": "/meta/disconnect", "successful": true})
-    );
-    assert_eq!(answers[1]["advice"]["reconnect"], "none");
+    assert_eq!(answers[..2], [message(1), farewell.clone()]);
+    assert_eq!(answers[2]["advice"], none);
+    assert_eq!(world.broker.stats().sessions, 0);
 
+    // None is held: they are pushed, and the next connect has the advice.
     let (mut socket, client) = world.open_socket();
+    push(&world, &client, 1);
     assert!(world.broker.disconnect(client_id(&client)));
-    let ended = socket.pushes(&mut world).unwrap_err();
-    let notice: Value = serde_json::from_str(ended.notice().unwrap()).unwrap();
+    assert!(!world.broker.disconnect(client_id(&client)), "once");
+    let pushed = socket.pushes(&mut world).unwrap();
+    assert_eq!(pushed, [json!(1), Value::Null]);
+    let other = json!([{"channel": CHANNEL, "clientId": client, "data": 2}]);
+    let refused = &socket.ask(&mut world, &other)[0];
+    assert_eq!(refused["error"], "402::session_unknown");
+    let reply = &socket.ask(&mut world, &json!([connect(&client)]))[0];
     assert_eq!(
-        notice,
-        json!({"channel": "/meta/disconnect", "successful": true})
+        (&reply["successful"], &reply["advice"]),
+        (&json!(true), &none)
     );
+    assert_eq!(world.broker.stats().sessions, 0);
+    let reply = &socket.ask(&mut world, &json!([connect(&client)]))[0];
+    assert_eq!(reply["error"], "402::session_unknown", "it was told");
+
+    // The socket is in the middle of a write: what it loses comes with the next one's connect.
+    let (mut socket, client) = world.open_socket();
+    push(&world, &client, 1);
+    assert_eq!(socket.collect(&mut world).unwrap(), [json!(1)]);
+    push(&world, &client, 2);
+    assert!(world.broker.disconnect(client_id(&client)));
+    socket.sessions.clear();
+    let mut second = world.socket();
+    let replies = second.ask(&mut world, &json!([connect(&client)]));
+    assert_eq!(replies[..3], [message(1), message(2), farewell.clone()]);
+    assert_eq!(replies[3]["advice"], none);
+    assert_eq!(world.broker.stats().sessions, 0);
+
+    // A stream gets them, and ends.
+    let client = world.open();
+    let mut stream = world.stream(&client).ok().unwrap();
+    push(&world, &client, 1);
+    assert!(world.broker.disconnect(client_id(&client)));
+    let pushed = stream.pushes(&mut world).unwrap();
+    assert_eq!(pushed, [json!(1), Value::Null]);
+    assert_eq!(stream.pushes(&mut world), Err(gone(Gone::Dismissed)));
+    drop(stream);
+    let reply = world.reply(&with_type(connect(&client), "eventsource"));
+    assert_eq!(reply["advice"], none);
+    let stats = world.broker.stats();
+    assert_eq!(
+        (
+            stats.sessions,
+            stats.queued_bytes,
+            stats.dropped_with_session
+        ),
+        (0, 0, 0)
+    );
+
+    // Who never comes back is forgotten in time, without a second end.
+    let client = world.open();
+    assert!(world.broker.disconnect(client_id(&client)));
+    world.advance(Duration::from_secs(600));
+    let stats = world.broker.stats();
+    assert_eq!((stats.sessions, stats.queued_bytes), (0, 0));
+    assert_eq!((stats.ended_dismissed, stats.ended_expired), (5, 0));
+    assert_eq!(stats.dropped_with_session, 0);
 }
 
 fn client_id(text: &str) -> bayeux::protocol::ClientId {
@@ -303,10 +369,7 @@ fn a_disconnect_answers_the_held_connect() {
     assert_eq!(held[0]["successful"], true);
     assert_eq!(held[0]["advice"]["reconnect"], "none");
     let ended = socket.pushes(&mut world).unwrap_err();
-    assert_eq!(
-        (ended, ended.notice()),
-        (gone(Gone::Disconnected, true), None)
-    );
+    assert_eq!(ended, gone(Gone::Disconnected));
     assert_eq!(
         socket.ask(&mut world, &bye)[0]["error"],
         "402::session_unknown"

@@ -53,7 +53,7 @@ pub struct Answer {
     pub cookie: Option<BrowserId>,
     /// The server is stopping: the connection is to be closed after this.
     pub close: bool,
-    /// To be told when `messages` were written; present whenever there are any.
+    /// To be told when `messages` were written; present whenever any of them still are in a queue.
     pub flight: Option<Flight>,
     /// Sessions that this socket is now tied to.
     pub attached: Vec<Attachment>,
@@ -130,11 +130,14 @@ impl Flight {
     /// The kernel took the last byte.
     pub fn delivered(mut self) {
         self.landed = true;
-        let (freed, link) = {
-            let mut state = self.session.lock();
-            (state.landed(self.number), state.next_wake().cloned())
-        };
+        let mut state = self.session.lock();
+        let freed = state.landed(self.number);
+        let (link, over) = (state.next_wake().cloned(), state.is_over());
+        drop(state);
         self.core.load.left(freed);
+        if over {
+            self.core.let_go(&self.session);
+        }
         if let Some(link) = link {
             link.outlet.wake(&[link.key]);
         }
@@ -144,6 +147,11 @@ impl Flight {
     /// limits of their session's queue. A connector that blocks in writes says so before them.
     pub fn stalled(&self) {
         self.session.lock().stalled(self.number);
+    }
+
+    /// The response says with them that the session is over: they cannot come later.
+    pub fn is_last(&self) -> bool {
+        self.session.lock().has_told()
     }
 
     /// A newer connection of the client waits for these messages: if they are not written yet,
@@ -158,11 +166,13 @@ impl Drop for Flight {
         if self.landed {
             return;
         }
-        let link = {
-            let mut state = self.session.lock();
-            state.lost(self.number);
-            state.next_wake().cloned()
-        };
+        let mut state = self.session.lock();
+        state.lost(self.number);
+        let (link, over) = (state.next_wake().cloned(), state.is_over());
+        drop(state);
+        if over {
+            self.core.let_go(&self.session);
+        }
         if let Some(link) = link {
             link.outlet.wake(&[link.key]);
         }

@@ -48,14 +48,15 @@ impl Broker {
     /// [`publish`](Self::publish), as a client in this process that client's own.
     ///
     /// # Errors
-    /// If there is no such session, the channel is no broadcast channel, or the data cannot be
-    /// written as JSON.
+    /// If there is no such session, the channel is no broadcast channel, the data cannot be written
+    /// as JSON, or the broker has stopped.
     pub fn publish_as(
         &self,
         client: impl Into<Client>,
         channel: &str,
         data: &impl Serialize,
     ) -> Result<usize, LocalError> {
+        self.core.check_running()?;
         let session = self.remote(client.into())?;
         let name = broadcast(channel)?;
         let data = to_json(data)?;
@@ -76,7 +77,8 @@ impl Broker {
     }
 
     /// Sends what a service would answer, later: a message to one client with any fields but
-    /// `clientId`. A missing `channel` is the one given here.
+    /// `clientId`. A missing `channel` is the one given here. With an `id`, which is to be that of
+    /// the call, it is the call's answer: `successful: true` is filled in if it is missing.
     ///
     /// # Errors
     /// If there is no such session, its queue is full, the delivery filter dropped it, or the
@@ -88,21 +90,20 @@ impl Broker {
         reply: &ServiceReply,
     ) -> Result<(), LocalError> {
         let invalid = |name: &str| LocalError::InvalidChannel(name.to_owned());
-        let named = reply.fields.iter().find(|(name, _)| name == "channel");
-        let named = named.and_then(|(_, raw)| serde_json::from_str::<String>(raw).ok());
+        let named = reply.get("channel");
+        let named = named.and_then(|raw| serde_json::from_str::<String>(raw).ok());
         let channel = named.as_deref().unwrap_or(channel);
         let name = ChannelName::try_from(channel).map_err(|_| invalid(channel))?;
-        let fields = reply.fields.iter();
-        let fields: Vec<(&str, &str)> = fields
-            .map(|(name, raw)| (name.as_str(), raw.as_str()))
-            .collect();
+        let id = reply.get("id");
+        let fields: Vec<(&str, &str)> = reply.complete("\"\"", id).collect();
         self.push(client, Publication::with_fields(&name, &fields))
     }
 
-    /// Ends the session of a client, which is told so. Whether there was one.
+    /// Ends the session of a client, which first gets what waits for it, and is told so: by what
+    /// it has open at the moment, or by its next connect. Whether there was one.
     pub fn disconnect(&self, client: impl Into<Client>) -> bool {
         let session = self.core.session_of(client.into());
-        session.is_some_and(|session| self.core.end(&session, Gone::Dismissed))
+        session.is_some_and(|session| self.core.part(&session, Gone::Dismissed).is_some())
     }
 
     /// Looks at, or changes, what hooks remember about a client; `None` if it is not there.

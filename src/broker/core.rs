@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
 use super::config::BrokerConfig;
 use super::events::{Client, Event, EventKind, Observers};
@@ -20,7 +19,7 @@ use super::queue::{Outcome, QueueLimits};
 use super::registry::Registry;
 use super::run::Run;
 use super::service::Services;
-use super::session::{Finish, Gone, Identity, Remains, Session, State};
+use super::session::{Gone, Identity, Session};
 use super::stripes::Stripes;
 use super::table::Table;
 use super::ticker::Ticker;
@@ -54,11 +53,14 @@ pub(crate) struct Core {
     pub(crate) services: Arc<Services>,
     /// Makes public ids of publishers, where they are shown.
     pub(crate) senders: Option<PublicIds>,
+    /// The last message to a client that is sent away.
+    pub(crate) farewell: Arc<Publication>,
     /// Policy and listeners.
     pub(crate) judges: Pool<Box<Run<'static>>>,
     /// Services, local callbacks and observers.
     pub(crate) servants: Arc<Pool<Job>>,
     pub(crate) draining: AtomicBool,
+    pub(crate) stopped: AtomicBool,
 }
 
 /// What the broker counts.
@@ -136,6 +138,14 @@ impl Core {
 
     pub(crate) fn is_draining(&self) -> bool {
         self.draining.load(Ordering::Relaxed)
+    }
+
+    /// Nothing is published or pushed any more once the broker has stopped.
+    pub(crate) fn check_running(&self) -> Result<(), LocalError> {
+        match self.stopped.load(Ordering::Acquire) {
+            false => Ok(()),
+            true => Err(LocalError::Stopped),
+        }
     }
 
     /// The session of that id, if that browser may use it.
@@ -250,6 +260,7 @@ impl Core {
         client: Client,
         publication: Publication,
     ) -> Result<(), LocalError> {
+        self.check_running()?;
         let session = self.session_of(client).ok_or(LocalError::UnknownClient)?;
         let publication = Arc::new(publication);
         let (mut wakes, mut sums) = (Wakes::default(), Sums::default());
@@ -354,89 +365,6 @@ impl Core {
             self.relieve();
         }
     }
-
-    /// Ends a session, once: its subscriptions, its queue, and whatever is held for it. Whether it
-    /// was still there.
-    pub(crate) fn end(self: &Arc<Self>, session: &Arc<Session>, gone: Gone) -> bool {
-        self.end_if(session, gone, |_| true)
-    }
-
-    /// Ends a session that is as the condition says, with nothing happening to it in between.
-    pub(crate) fn end_if(
-        self: &Arc<Self>,
-        session: &Arc<Session>,
-        gone: Gone,
-        condition: impl FnOnce(&State) -> bool,
-    ) -> bool {
-        let mut state = session.lock();
-        let ended = if condition(&state) {
-            state.end(gone)
-        } else {
-            None
-        };
-        drop(state);
-        let Some(Remains { links, lost }) = ended else {
-            return false;
-        };
-        let (messages, bytes) = lost;
-        if let Some(id) = session.remote_id() {
-            self.registry.remove(id);
-            self.counters.dropped_session.add(messages as u64);
-            self.counters.ended[gone as usize].one();
-        }
-        self.load.left(bytes);
-        let client = client_of(session);
-        log::debug!("session {client}: ends, {gone:?}, {messages} messages lost");
-        let mut subscriptions = session.subscriptions.lock();
-        for pattern in subscriptions.drain() {
-            self.table.remove(&pattern, session.number());
-            self.observers
-                .tell(&self.servants, EventKind::Unsubscribed, || {
-                    Event::Unsubscribed { client, pattern }
-                });
-        }
-        drop(subscriptions);
-        self.observers
-            .tell(&self.servants, EventKind::Disconnected, || {
-                Event::Disconnected {
-                    client,
-                    reason: gone,
-                }
-            });
-        for link in links.into_iter().flatten() {
-            link.outlet.wake(&[link.key]);
-        }
-        true
-    }
-
-    /// Answers every held connect in good order, spread over the time so that the clients do not
-    /// come back all at once. Blocks for so long.
-    pub(crate) fn drain(self: &Arc<Self>, spread: Duration) {
-        // Before the sessions are looked at: a connect that finds its session's lock free after
-        // this look sees the flag, and is not held.
-        self.draining.store(true, Ordering::Relaxed);
-        let mut held = Vec::new();
-        self.registry.for_each(|session| {
-            if session.lock().is_held() {
-                held.push(Arc::clone(session));
-            }
-        });
-        let steps =
-            u32::try_from((spread.as_millis() / DRAIN_STEP.as_millis()).max(1)).unwrap_or(u32::MAX);
-        let per_step = held.len().div_ceil(steps as usize).max(1);
-        for (n, chunk) in held.chunks(per_step).enumerate() {
-            if n > 0 {
-                std::thread::park_timeout(DRAIN_STEP);
-            }
-            let mut wakes = Wakes::default();
-            for session in chunk {
-                if let Some(link) = session.lock().finish_hold(Finish::Draining) {
-                    wakes.add(&link);
-                }
-            }
-            wakes.send();
-        }
-    }
 }
 
 /// How an event names a session.
@@ -456,6 +384,3 @@ struct Sums {
     dropped_bytes: usize,
     overflowed: Vec<Arc<Session>>,
 }
-
-/// Held connects are answered in steps of so long while draining.
-const DRAIN_STEP: Duration = Duration::from_millis(10);

@@ -179,6 +179,20 @@ impl Observers {
         self.wanted.fetch_or(kinds, Ordering::Release);
     }
 
+    /// Whether each can be told so many events more without losing any.
+    pub(crate) fn have_room(&self, events: usize) -> bool {
+        let list = Arc::clone(&self.list.read());
+        let mut inboxes = list.iter().map(|observer| &observer.inbox);
+        inboxes.all(|inbox| inbox.busy().0 + events <= INBOX)
+    }
+
+    /// Whether all have been told everything.
+    pub(crate) fn are_idle(&self) -> bool {
+        let list = Arc::clone(&self.list.read());
+        let mut inboxes = list.iter().map(|observer| &observer.inbox);
+        inboxes.all(|inbox| inbox.busy() == (0, false))
+    }
+
     /// Tells those who asked for this kind of events, if anybody did. Never blocks.
     pub(crate) fn tell(
         &self,
@@ -205,14 +219,17 @@ impl Observers {
 fn run(pool: &Arc<Pool<Job>>, observer: Arc<Observer>) {
     let again = Arc::downgrade(pool);
     let job = Box::new(move || {
-        for _ in 0..TURN {
-            let Some(event) = observer.inbox.next() else {
-                return;
-            };
-            guarded("an observer", || (observer.callback)(&event));
-        }
-        if let Some(pool) = again.upgrade() {
-            run(&pool, observer);
+        loop {
+            for _ in 0..TURN {
+                let Some(event) = observer.inbox.next() else {
+                    return;
+                };
+                guarded("an observer", || (observer.callback)(&event));
+            }
+            // When the pool is being dropped, nobody else does the rest.
+            if let Some(pool) = again.upgrade() {
+                return run(&pool, observer);
+            }
         }
     });
     // The pool for inboxes has no bound, and refuses only when it is being dropped.

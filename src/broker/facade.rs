@@ -9,6 +9,7 @@ use serde::Serialize;
 use super::answer::Executed;
 use super::config::BrokerConfig;
 use super::core::{Core, Counters, Sender};
+use super::ending::farewell;
 use super::events::{Event, EventKind, Observers};
 use super::filter::{Delivery, Filters, Passage};
 use super::held::HeldCounts;
@@ -97,10 +98,12 @@ impl Broker {
             observers: Observers::default(),
             filters: Filters::default(),
             senders,
+            farewell: farewell(),
             services: Arc::default(),
             judges,
             servants: Arc::new(servants),
             draining: AtomicBool::new(false),
+            stopped: AtomicBool::new(false),
             config,
             clock,
         };
@@ -247,25 +250,42 @@ impl Broker {
     /// Publishes as nobody; returns how many clients it was queued for.
     ///
     /// # Errors
-    /// If the channel is no broadcast channel, or the data cannot be written as JSON.
+    /// If the channel is no broadcast channel, the data cannot be written as JSON, or the broker
+    /// has stopped.
     pub fn publish(&self, channel: &str, data: &impl Serialize) -> Result<usize, LocalError> {
         let name = broadcast(channel)?;
         let publication = Publication::new(&name, &to_json(data)?, Publisher::Nobody);
-        Ok(self.publish_encoded(&Arc::new(publication)))
+        self.publish_encoded(&Arc::new(publication))
     }
 
     /// Publishes what is encoded already; returns how many clients it was queued for.
-    pub fn publish_encoded(&self, publication: &Arc<Publication>) -> usize {
+    ///
+    /// # Errors
+    /// If its channel is no broadcast channel, or the broker has stopped.
+    pub fn publish_encoded(&self, publication: &Arc<Publication>) -> Result<usize, LocalError> {
+        let channel = publication.channel();
+        if channel.kind() != ChannelKind::Broadcast {
+            return Err(LocalError::InvalidChannel(channel.to_string()));
+        }
+        self.core.check_running()?;
         let mut wakes = Wakes::default();
         let reached = self.core.fan_out(publication, Sender::nobody(), &mut wakes);
         wakes.send();
-        reached
+        Ok(reached)
     }
 
     /// Refuses new requests from now on and answers every held connect, spread over the time given.
     /// Blocks for about so long.
     pub fn drain(&self, spread: Duration) {
         self.core.drain(spread);
+    }
+
+    /// Ends every session for good; to be called when the connectors have stopped. Observers hear
+    /// of each, and clients in this process of their own: they can still take what they have
+    /// received, and are refused everything else. Waits for observers that are behind, for so long
+    /// at the most; those slower than that may miss some.
+    pub fn stop(&self, patience: Duration) {
+        self.core.stop(patience);
     }
 
     /// Sessions, and bytes in queues. Cheap, however many there are.
@@ -306,6 +326,7 @@ impl Broker {
             ended_dismissed: counters.ended[Gone::Dismissed as usize].get(),
             ended_expired: counters.ended[Gone::Expired as usize].get(),
             ended_overflowed: counters.ended[Gone::Overflowed as usize].get(),
+            ended_stopped: counters.ended[Gone::Stopped as usize].get(),
             refused_sessions: counters.refused_sessions.get(),
             refused_holds: counters.refused_holds.get(),
             refused_draining: counters.refused_draining.get(),
@@ -369,6 +390,8 @@ pub struct BrokerStats {
     pub ended_expired: u64,
     /// Sessions whose queue was full.
     pub ended_overflowed: u64,
+    /// Sessions that were there when the broker stopped.
+    pub ended_stopped: u64,
     /// Requests refused because there were too many sessions.
     pub refused_sessions: u64,
     /// Connects refused because too many of their address were held.

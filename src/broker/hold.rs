@@ -87,10 +87,14 @@ impl HeldConnect {
                 state.advised = Some(advice);
                 self.failure(&error::connect_superseded(), &advice, &mut failures)
             }
-            Look::Gone(gone) => self.farewell(gone, &mut failures),
+            Look::Gone(gone) => self.farewell(&mut state, gone, &mut failures),
         };
+        let over = state.is_over();
         drop(state);
         failures.write();
+        if over {
+            self.core.let_go(&self.session);
+        }
         self.answered = true;
         if let Some(heard) = self.terms.heard.take() {
             let mut members = Vec::new();
@@ -108,6 +112,7 @@ impl HeldConnect {
     fn finish(&self, state: &mut State, finish: Option<Finish>) -> Answer {
         state.release(self.number);
         let mut answer = Answer::new(Vec::with_capacity(96));
+        let told = state.tells_all(RESPONSE_BYTES);
         if state.may_ride() {
             let flight = state.take_off(&self.link, RESPONSE_BYTES, &mut answer.messages);
             answer.flight = Some(Flight::new(
@@ -117,7 +122,10 @@ impl HeldConnect {
             ));
         }
         let replies = &mut answer.replies;
-        if finish == Some(Finish::Draining) {
+        if told {
+            let reply = self.terms.echo(self.client_id()).success(replies);
+            reply.advice(&Advice::none()).finish();
+        } else if finish == Some(Finish::Draining) {
             self.terms.echo(self.client_id()).success(replies).finish();
             answer.close = true;
         } else {
@@ -131,19 +139,12 @@ impl HeldConnect {
     }
 
     /// The session ended while its connect was held.
-    fn farewell(&self, gone: Gone, failures: &mut Lines) -> Answer {
+    fn farewell(&self, state: &mut State, gone: Gone, failures: &mut Lines) -> Answer {
+        state.release(self.number);
+        state.tells_all(RESPONSE_BYTES);
         let mut answer = match gone {
             Gone::Disconnected | Gone::Dismissed => {
                 let mut replies = Vec::new();
-                if gone == Gone::Dismissed {
-                    let notice = ReplyTo {
-                        channel_raw: DISCONNECT,
-                        id: None,
-                        client_id: None,
-                        subscription: None,
-                    };
-                    notice.success(&mut replies).finish();
-                }
                 let reply = self.terms.echo(self.client_id()).success(&mut replies);
                 reply.advice(&Advice::none()).finish();
                 Answer::new(replies)
@@ -183,6 +184,11 @@ impl Drop for HeldConnect {
             state.lives_until(now + lives);
             self.core.ticker.schedule(&self.session, &mut state);
         }
+        let over = state.is_over();
+        drop(state);
+        if over {
+            self.core.let_go(&self.session);
+        }
     }
 }
 
@@ -193,4 +199,3 @@ pub(crate) const RESPONSE_BYTES: usize = 512 << 10;
 /// The wait advised to clients that are too many or too eager.
 pub(crate) const SLOW_RETRY_MS: u64 = 2000;
 const CONNECT: &str = "\"/meta/connect\"";
-const DISCONNECT: &str = "\"/meta/disconnect\"";

@@ -15,9 +15,10 @@ use crate::protocol::{ChannelKind, ChannelName, LocalId, Pattern, Publication, P
 use crate::transport::Link;
 
 /// A client in this process. It has no handshake, never expires, and is asked no policy. Its id
-/// cannot be named by remote clients. Dropping it ends it; so does [`Broker::disconnect`], after
-/// which its calls fail with [`LocalError::UnknownClient`], and what it has received can still be
-/// taken.
+/// cannot be named by remote clients. Dropping it ends it; so do [`Broker::disconnect`], after
+/// which its calls fail with [`LocalError::UnknownClient`], and the end of the server, with
+/// [`LocalError::Stopped`]. What was queued for it before still comes, and then the word of it
+/// ([`on_end`](Self::on_end)).
 ///
 /// [`Broker::disconnect`]: super::Broker::disconnect
 pub struct LocalClient {
@@ -35,6 +36,8 @@ pub enum LocalError {
     InvalidData(String),
     /// There is no such session.
     UnknownClient,
+    /// The server has stopped.
+    Stopped,
     /// The receiver's queue was full.
     QueueFull,
     /// The client has as many subscriptions as it may.
@@ -49,6 +52,7 @@ impl fmt::Display for LocalError {
             Self::InvalidChannel(name) => write!(f, "invalid channel {name:?}"),
             Self::InvalidData(why) => write!(f, "invalid data: {why}"),
             Self::UnknownClient => f.write_str("no such client"),
+            Self::Stopped => f.write_str("the server has stopped"),
             Self::QueueFull => f.write_str("the client's queue is full"),
             Self::TooManySubscriptions => f.write_str("the client has too many subscriptions"),
             Self::Filtered => f.write_str("the delivery filter dropped it"),
@@ -91,6 +95,10 @@ impl LocalClient {
                 client,
                 peer: None,
             });
+        // Whoever stops the broker just now may not have seen it.
+        if core.check_running().is_err() {
+            core.end(&session, Gone::Stopped);
+        }
         Self {
             core: Arc::clone(core),
             session,
@@ -127,7 +135,20 @@ impl LocalClient {
         self.record(pattern, Goes::Nowhere)
     }
 
-    /// Waits for the next message of a subscription without callback. Blocks at the most so long.
+    /// Calls the function when the client is sent away or the server has stopped, behind the
+    /// callbacks of all messages that came before; at once if that is so already. Not when the
+    /// client is dropped. A later function takes the place of an earlier one.
+    pub fn on_end(&self, callback: impl FnOnce(Gone) + Send + 'static) {
+        self.shared.on_end(Some(Box::new(callback)));
+    }
+
+    /// Why the client is none any more: it was sent away, or the server has stopped.
+    pub fn ended(&self) -> Option<Gone> {
+        self.session.lock().gone()
+    }
+
+    /// Waits for the next message of a subscription without callback. Blocks at the most so long,
+    /// and not at all when the client has [`ended`](Self::ended).
     pub fn recv_timeout(&self, timeout: Duration) -> Option<Arc<Publication>> {
         let message = self.shared.wait(timeout)?;
         self.core.load.left(message.json().len());
@@ -177,8 +198,11 @@ impl LocalClient {
         };
         match recorded {
             Ok(()) => Ok(subscription),
-            // It has no bound, so it fails only for a client that was sent away.
-            Err(_) => Err(LocalError::UnknownClient),
+            // It has no bound, so it fails only for a client that has ended.
+            Err(_) => Err(self
+                .check_alive()
+                .err()
+                .unwrap_or(LocalError::UnknownClient)),
         }
     }
 
@@ -186,6 +210,7 @@ impl LocalClient {
     fn check_alive(&self) -> Result<(), LocalError> {
         match self.session.lock().gone() {
             None => Ok(()),
+            Some(Gone::Stopped) => Err(LocalError::Stopped),
             Some(_) => Err(LocalError::UnknownClient),
         }
     }
@@ -193,6 +218,7 @@ impl LocalClient {
 
 impl Drop for LocalClient {
     fn drop(&mut self) {
+        self.shared.on_end(None);
         self.core.end(&self.session, Gone::Disconnected);
         self.core.locals.remove(self.session.number());
         let (_, bytes) = self.shared.clear();

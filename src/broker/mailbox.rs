@@ -11,12 +11,13 @@ use parking_lot::{Condvar, Mutex};
 
 use super::core::Core;
 use super::queue::{Outcome, Queue};
-use super::session::Session;
+use super::session::{Gone, Session};
 use super::work::guarded;
 use crate::protocol::{ChannelName, LocalId, Pattern, Publication, Tail};
 use crate::transport::Outlet;
 
 pub(crate) type Callback = Box<dyn FnMut(&Arc<Publication>) + Send>;
+pub(crate) type Ending = Box<dyn FnOnce(Gone) + Send>;
 
 struct Entry {
     /// Of a subscription; never used again.
@@ -66,6 +67,8 @@ struct Mailbox {
     entries: Vec<Entry>,
     tokens: u64,
     inbox: Queue,
+    /// To be called when the client has ended and all before is done.
+    ending: Option<Ending>,
 }
 
 pub(crate) struct Shared {
@@ -117,7 +120,8 @@ impl Outlet for Shared {
         };
         let mut mailbox = self.mailbox.lock();
         let calls = |entry: &Entry| matches!(entry.goes, Goes::Callback(_));
-        if mailbox.entries.iter().any(calls) {
+        let ends = mailbox.ending.is_some() && self.gone().is_some();
+        if ends || mailbox.entries.iter().any(calls) {
             drop(mailbox);
             if !self.scheduled.swap(true, Ordering::AcqRel) {
                 self.schedule();
@@ -132,6 +136,9 @@ impl Outlet for Shared {
                 }
             }
         }
+        if self.gone().is_some() {
+            self.arrived.notify_all();
+        }
     }
 }
 
@@ -145,6 +152,28 @@ impl Shared {
             scheduled: AtomicBool::new(false),
             arrived: Condvar::new(),
         })
+    }
+
+    /// The client's session.
+    pub(crate) fn session(&self) -> Option<Arc<Session>> {
+        self.session.upgrade()
+    }
+
+    fn gone(&self) -> Option<Gone> {
+        self.session()?.lock().gone()
+    }
+
+    /// What to call when the client has ended.
+    pub(crate) fn on_end(&self, ending: Option<Ending>) {
+        let former = {
+            let mut mailbox = self.mailbox.lock();
+            std::mem::replace(&mut mailbox.ending, ending)
+        };
+        // With no lock held: it may own anything.
+        drop(former);
+        if self.gone().is_some() {
+            self.wake(&[]);
+        }
     }
 
     /// Adds a subscription and calls `record`, with nothing being delivered in between.
@@ -178,10 +207,11 @@ impl Shared {
         drop(gone);
     }
 
-    /// Waits for a message that no callback gets.
+    /// Waits for a message that no callback gets, for as long as any may come.
     pub(crate) fn wait(&self, timeout: Duration) -> Option<Arc<Publication>> {
         let mut mailbox = self.mailbox.lock();
-        let empty = |mailbox: &mut Mailbox| mailbox.inbox.len() == 0;
+        let comes = || self.gone().is_none() || self.scheduled.load(Ordering::Acquire);
+        let empty = |mailbox: &mut Mailbox| mailbox.inbox.len() == 0 && comes();
         self.arrived.wait_while_for(&mut mailbox, empty, timeout);
         mailbox.inbox.pop()
     }
@@ -220,6 +250,7 @@ impl Shared {
                 continue;
             }
             self.scheduled.store(false, Ordering::Release);
+            self.end();
             // Something may have arrived before the flag was cleared.
             let session = self.session.upgrade();
             let more = session.is_some_and(|session| session.lock().ready());
@@ -229,6 +260,20 @@ impl Shared {
             return;
         }
         self.schedule();
+    }
+
+    /// All that has arrived is done: if nothing more comes, whoever waits for that is told.
+    fn end(&self) {
+        let Some(gone) = self.gone() else {
+            return;
+        };
+        let mut mailbox = self.mailbox.lock();
+        let ending = mailbox.ending.take();
+        self.arrived.notify_all();
+        drop(mailbox);
+        if let Some(ending) = ending {
+            guarded("the end of a local client", || ending(gone));
+        }
     }
 
     fn take(&self) -> Option<Arc<Publication>> {

@@ -8,7 +8,7 @@ use super::core::client_of;
 use super::events::{Event, EventKind};
 use super::flags::Flags;
 use super::held::{Full, HeldLimits, Place};
-use super::hold::{ConnectTerms, HeldConnect, SLOW_RETRY_MS};
+use super::hold::{ConnectTerms, HeldConnect, RESPONSE_BYTES, SLOW_RETRY_MS};
 use super::policy::Action;
 use super::run::{Run, Step, echo};
 use super::session::{Gone, Identity, Session, SessionSettings, State};
@@ -44,12 +44,18 @@ impl Run<'_> {
 
     /// The session a message comes from. It is alive, and stays so a while longer for it.
     pub(super) fn find(&mut self, message: &Message) -> Result<Arc<Session>, Unknown> {
-        let id = message.client_id.as_ref().and_then(|sent| sent.id());
-        let session = self.core.known(id.as_ref(), self.peer.browser)?;
+        let session = match self.caller.take() {
+            Some(session) => session,
+            None => self.session_of(message)?,
+        };
         let config = &self.core.config;
-        self.known = true;
         if message.channel != Target::Connect {
             let mut state = session.lock();
+            if state.gone().is_some() {
+                return Err(Unknown {
+                    wrong_cookie: false,
+                });
+            }
             let grace = if state.is_connected() {
                 config.max_interval
             } else {
@@ -57,10 +63,25 @@ impl Run<'_> {
             };
             state.extend(self.core.clock.now() + grace);
         }
+        self.known = true;
         if self.rider.is_none() {
             self.rider = Some(Arc::clone(&session));
         }
         Ok(session)
+    }
+
+    /// The session whose id the message carries.
+    fn session_of(&self, message: &Message) -> Result<Arc<Session>, Unknown> {
+        let id = message.client_id.as_ref().and_then(|sent| sent.id());
+        self.core.known(id.as_ref(), self.peer.browser)
+    }
+
+    /// Looks the session of a connect up before user code judges it: if it ends meanwhile, its
+    /// client is to hear that.
+    pub(super) fn look_up(&mut self, message: &Message) {
+        let connects = message.channel == Target::Connect;
+        let session = self.session_of(message).ok();
+        self.caller = session.filter(|_| connects);
     }
 
     /// Replies that the message failed.
@@ -222,16 +243,16 @@ impl Run<'_> {
             return self.fail_denied(body, message, Some(&session), error, &denied);
         }
         let mut state = session.lock();
-        if state.gone().is_some() {
+        if let Some(gone) = state.gone().filter(|_| !state.is_parting()) {
             drop(state);
-            let advice = Advice::handshake(0);
-            return self.fail(body, message, &error::session_unknown(), Some(&advice));
+            return self.connect_too_late(body, message, gone);
         }
         if let Some(older) = state.supersede() {
             self.wakes.add(&older);
         }
-        let streams =
-            state.has_events() && message.connection_type.as_deref() == Some(EVENT_SOURCE);
+        let streams = state.has_events()
+            && message.connection_type.as_deref() == Some(EVENT_SOURCE)
+            && !state.is_parting();
         let heartbeat = streams && !session.deliver_only;
         if !streams {
             self.bind(&session, &mut state);
@@ -248,7 +269,7 @@ impl Run<'_> {
             .config
             .timeout(message.advice.and_then(|advice| advice.timeout));
         let wanted = self.alone && state.is_connected() && !timeout.is_zero() && !heartbeat;
-        let messages = state.may_ride();
+        let messages = state.may_ride() || state.has_nothing_left();
         let holds = wanted && !self.core.is_draining();
         let place = if holds && !messages {
             self.place()
@@ -277,7 +298,12 @@ impl Run<'_> {
                 });
             }
             Err(refused) => {
-                self.connected_now(body, message, &session, &mut state, &terms, refused)
+                self.connected_now(body, message, &session, &mut state, &terms, refused);
+                let over = state.is_over();
+                drop(state);
+                if over {
+                    self.core.let_go(&session);
+                }
             }
         }
     }
@@ -287,7 +313,8 @@ impl Run<'_> {
         if let Some(unfinished) = state.cut(&self.link) {
             self.wakes.add(&unfinished);
         }
-        let older = if self.peer.transport != Transport::WebSocket {
+        // What a session leaves behind goes with the answer to the connect.
+        let older = if self.peer.transport != Transport::WebSocket || state.is_parting() {
             state.take_back()
         } else if state.is_attached_to(&self.link) {
             None
@@ -333,7 +360,14 @@ impl Run<'_> {
     ) {
         let core = Arc::clone(&self.core);
         let mut interval_ms = terms.interval_ms;
+        let rider = self.rider.as_ref();
+        let rides = rider.is_some_and(|rider| Arc::ptr_eq(rider, session));
+        let budget = if rides { RESPONSE_BYTES } else { 0 };
         match refused {
+            None if state.tells_all(budget) => {
+                let reply = echo(body, message).success(&mut self.replies);
+                reply.advice(&Advice::none()).finish();
+            }
             None if core.is_draining() => {
                 echo(body, message).success(&mut self.replies).finish();
             }
@@ -355,10 +389,7 @@ impl Run<'_> {
                 self.status = AnswerStatus::Unavailable;
             }
         }
-        self.connected |= self
-            .rider
-            .as_ref()
-            .is_some_and(|rider| Arc::ptr_eq(rider, session));
+        self.connected |= rides;
         state.lives_until(core.clock.now() + core.config.lifetime(interval_ms));
         core.ticker.schedule(session, state);
     }
@@ -421,10 +452,12 @@ impl Run<'_> {
             let error = error::disconnect_denied;
             return self.fail_denied(body, message, Some(&session), error, &denied);
         }
-        if self.core.end(&session, Gone::Disconnected) {
-            echo(body, message).success(&mut self.replies).finish();
-        } else {
-            self.fail_unknown(body, message);
+        match self.core.part(&session, Gone::Disconnected) {
+            Some(mut last) => {
+                self.last.append(&mut last);
+                echo(body, message).success(&mut self.replies).finish();
+            }
+            None => self.fail_unknown(body, message),
         }
     }
 

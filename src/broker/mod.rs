@@ -25,6 +25,7 @@ mod asking;
 mod behalf;
 mod config;
 mod core;
+mod ending;
 mod events;
 mod extend;
 mod facade;

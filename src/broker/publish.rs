@@ -131,17 +131,8 @@ impl Run<'_> {
     }
 
     fn write_service_reply(&mut self, body: &str, message: &Message, reply: &ServiceReply) {
-        let has = |name: &str| reply.fields.iter().any(|(field, _)| field == name);
-        let own = [
-            Some(("channel", message.channel_raw.of(body))),
-            message.id.map(|span| ("id", span.of(body))),
-        ];
-        let filled = own.into_iter().flatten().filter(|(name, _)| !has(name));
-        let given = reply
-            .fields
-            .iter()
-            .map(|(name, json)| (name.as_str(), json.as_str()));
-        let fields = filled.chain(given.filter(|(name, _)| *name != "clientId"));
+        let id = message.id.map(|span| span.of(body));
+        let fields = reply.complete(message.channel_raw.of(body), id);
         json::write_object(&mut self.replies, fields);
     }
 }

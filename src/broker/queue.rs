@@ -218,6 +218,14 @@ impl Queue {
         self.in_flight == 0 && !self.items.is_empty()
     }
 
+    /// Whether all that is in it fits into so many bytes of one response, and nothing of it is
+    /// being written elsewhere. One message fits into any but none.
+    pub(crate) fn fits(&self, budget: usize) -> bool {
+        // Each comes with a comma.
+        let all = self.bytes() + self.len() <= budget || (self.len() == 1 && budget > 0);
+        self.in_flight == 0 && all
+    }
+
     /// Messages and bytes that are being written.
     fn in_flight(&self) -> (usize, usize) {
         let messages = self.in_flight as usize;
@@ -268,6 +276,25 @@ impl Queue {
         let item = self.items.pop_front()?;
         self.forget(item.json().len());
         Some(item)
+    }
+
+    /// Takes out what is not being written, from the head as much as fits into so many bytes, but
+    /// at least one message; returns their bytes.
+    pub(crate) fn take_waiting(&mut self, budget: usize, out: &mut Vec<Arc<Publication>>) -> usize {
+        let at = self.in_flight as usize;
+        let mut bytes = 0;
+        while let Some(item) = self.items.remove(at) {
+            bytes += item.json().len();
+            out.push(item);
+            let next = self.items.iter().nth(at);
+            // Each comes with a comma.
+            if next.is_none_or(|next| bytes + next.json().len() + out.len() + 1 > budget) {
+                break;
+            }
+        }
+        self.forget(bytes);
+        self.check();
+        bytes
     }
 
     /// Drops what is not being written; returns how many messages and bytes were lost.
@@ -329,6 +356,13 @@ mod tests {
         }
     }
 
+    fn fill(queue: &mut Queue, limits: &QueueLimits) {
+        for size in [50, 60, 70] {
+            let pushed = queue.push(&message(size), limits, || true);
+            assert_eq!(pushed, Pushed::alone(Outcome::Queued));
+        }
+    }
+
     fn sizes(queue: &Queue) -> Vec<usize> {
         queue.items.iter().map(|item| item.json().len()).collect()
     }
@@ -337,9 +371,7 @@ mod tests {
     fn a_flight_stays_at_the_head_until_it_lands_or_is_lost() {
         let mut queue = Queue::default();
         let limits = limits(10, 1000, Overflow::Disconnect);
-        for size in [50, 60, 70] {
-            queue.push(&message(size), &limits, || true);
-        }
+        fill(&mut queue, &limits);
         let mut out = Vec::new();
         queue.take_off(112, &mut out);
         assert_eq!(
@@ -361,22 +393,11 @@ mod tests {
 
     #[test]
     fn what_is_dropped_for_a_message_that_does_not_fit() {
+        let full = || vec![50, 60, 70];
         let table = [
             // In flight, overflow, size: outcome, what is in the queue then.
-            (
-                0,
-                Overflow::DropNewest,
-                50,
-                Outcome::Refused,
-                vec![50, 60, 70],
-            ),
-            (
-                0,
-                Overflow::Disconnect,
-                50,
-                Outcome::Overflowed,
-                vec![50, 60, 70],
-            ),
+            (0, Overflow::DropNewest, 50, Outcome::Refused, full()),
+            (0, Overflow::Disconnect, 50, Outcome::Overflowed, full()),
             (
                 0,
                 Overflow::DropOldest,
@@ -386,13 +407,7 @@ mod tests {
             ),
             (0, Overflow::DropOldest, 100, Outcome::Queued, vec![70, 100]),
             (0, Overflow::DropOldest, 200, Outcome::Queued, vec![200]),
-            (
-                0,
-                Overflow::DropOldest,
-                201,
-                Outcome::Refused,
-                vec![50, 60, 70],
-            ),
+            (0, Overflow::DropOldest, 201, Outcome::Refused, full()),
             (
                 1,
                 Overflow::DropOldest,
@@ -401,30 +416,13 @@ mod tests {
                 vec![50, 70, 60],
             ),
             (1, Overflow::DropOldest, 150, Outcome::Queued, vec![50, 150]),
-            (
-                1,
-                Overflow::DropOldest,
-                151,
-                Outcome::Refused,
-                vec![50, 60, 70],
-            ),
-            (
-                3,
-                Overflow::DropOldest,
-                50,
-                Outcome::Refused,
-                vec![50, 60, 70],
-            ),
+            (1, Overflow::DropOldest, 151, Outcome::Refused, full()),
+            (3, Overflow::DropOldest, 50, Outcome::Refused, full()),
         ];
         for (in_flight, overflow, size, outcome, left) in table {
             let mut queue = Queue::default();
             let limits = limits(3, 200, overflow);
-            for size in [50, 60, 70] {
-                assert_eq!(
-                    queue.push(&message(size), &limits, || true),
-                    Pushed::alone(Outcome::Queued)
-                );
-            }
+            fill(&mut queue, &limits);
             if in_flight > 0 {
                 let budget = if in_flight == 1 { 1 } else { 1000 };
                 queue.take_off(budget, &mut Vec::new());
@@ -450,9 +448,7 @@ mod tests {
         ] {
             let mut queue = Queue::default();
             let limits = limits(3, 200, overflow);
-            for size in [50, 60, 70] {
-                queue.push(&message(size), &limits, || true);
-            }
+            fill(&mut queue, &limits);
             queue.take_off(1000, &mut Vec::new());
             for size in [50, 60, 90] {
                 let pushed = queue.push(&message(size), &limits, || false);
@@ -469,9 +465,7 @@ mod tests {
     fn clearing_spares_what_is_being_written_only_if_asked_to() {
         let mut queue = Queue::default();
         let limits = limits(10, 1000, Overflow::Disconnect);
-        for size in [50, 60, 70] {
-            queue.push(&message(size), &limits, || true);
-        }
+        fill(&mut queue, &limits);
         queue.take_off(1, &mut Vec::new());
         assert_eq!(queue.clear_waiting(), (2, 130));
         assert_eq!((queue.len(), queue.bytes()), (1, 50));

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use super::answer::{Answer, AnswerStatus, Exchange, Executed, Flight};
 use super::core::{Core, Sender};
+use super::ending::Last;
 use super::extend::arrival;
 use super::failures::Lines;
 use super::hold::{HeldConnect, RESPONSE_BYTES};
@@ -68,7 +69,8 @@ pub(crate) struct Run<'b> {
     messages: std::vec::IntoIter<Parsed>,
     /// A message that waits for user code.
     current: Option<Message>,
-    /// The session that the current message, a call of a service, comes from.
+    /// The session that the current message comes from, where that was looked up before user code
+    /// got it: for a call of a service, or a connect, whose session may end meanwhile.
     pub(super) caller: Option<Arc<Session>>,
     /// The request has one message only.
     pub(super) alone: bool,
@@ -86,6 +88,8 @@ pub(crate) struct Run<'b> {
     pub(super) rider: Option<Arc<Session>>,
     /// The rider gets a connect reply in this response.
     pub(super) connected: bool,
+    /// What waited for sessions whose client has said goodbye.
+    pub(super) last: Last,
     pub(super) wakes: Wakes,
     pub(super) failures: Lines,
     pub(super) cookie: Option<BrowserId>,
@@ -138,6 +142,7 @@ impl<'b> Run<'b> {
             replies: Vec::with_capacity(128),
             rider: None,
             connected: false,
+            last: Last::new(),
             wakes: Wakes::default(),
             failures: Lines::default(),
             cookie: None,
@@ -211,6 +216,7 @@ impl<'b> Run<'b> {
                     continue;
                 }
                 Step::Judge => {
+                    self.look_up(&message);
                     self.current = Some(message);
                     break Next::Judge;
                 }
@@ -335,6 +341,7 @@ impl<'b> Run<'b> {
             replies: self.replies,
             rider: self.rider,
             connected: self.connected,
+            last: self.last,
             wakes: self.wakes,
             failures: self.failures,
             cookie: self.cookie,
@@ -360,6 +367,7 @@ impl<'b> Run<'b> {
         answer.close = self.core.is_draining();
         answer.attached = self.attached;
         answer.known = self.known;
+        answer.messages = self.last;
         if let Some(rider) = &self.rider {
             answer.filtered = rider.filtered;
             let bound = rider.deliver_only || self.peer.transport == Transport::CallbackPolling;
@@ -367,7 +375,7 @@ impl<'b> Run<'b> {
                 &self.core,
                 rider,
                 &self.link,
-                !bound || self.connected,
+                (bound, self.connected),
                 &mut answer,
             );
         }
@@ -380,9 +388,19 @@ impl<'b> Run<'b> {
     }
 }
 
-/// Lets the session's queue ride along, if it may; else wakes whoever may take it.
-fn ride(core: &Arc<Core>, rider: &Arc<Session>, link: &Link, may: bool, answer: &mut Answer) {
+/// Lets the session's queue ride along, if it may: where that is bound to connects, only if there
+/// was one. Else wakes whoever may take it.
+fn ride(
+    core: &Arc<Core>,
+    rider: &Arc<Session>,
+    link: &Link,
+    (bound, connected): (bool, bool),
+    answer: &mut Answer,
+) {
     let mut state = rider.lock();
+    let may = !bound || connected;
+    // What a session leaves behind goes with the word of its end, which is for connects to say.
+    let may = may && (connected || !state.is_parting());
     if may && answer.status == AnswerStatus::Ok && state.may_ride() {
         let flight = state.take_off(link, RESPONSE_BYTES, &mut answer.messages);
         answer.flight = Some(Flight::new(Arc::clone(core), Arc::clone(rider), flight));

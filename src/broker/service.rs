@@ -44,7 +44,8 @@ impl fmt::Debug for ServiceCall<'_> {
 }
 
 /// A message for the caller alone: any fields but `clientId`. What is missing of `channel` and `id`
-/// is filled in from the call.
+/// is filled in from the call. With the `id` of the call it is the call's answer, and says that it
+/// went well (`successful: true`) unless it has a `successful` of its own.
 #[derive(Clone, Debug, Default)]
 pub struct ServiceReply {
     pub(crate) fields: Vec<(String, String)>,
@@ -72,6 +73,33 @@ impl ServiceReply {
         let json = serde_json::to_string(value).map_err(|error| ServiceError(error.to_string()))?;
         self.fields.push((name.into(), json));
         Ok(self)
+    }
+
+    /// The raw value of a field.
+    pub(crate) fn get(&self, name: &str) -> Option<&str> {
+        let found = self.fields.iter().find(|(field, _)| field == name);
+        found.map(|(_, raw)| raw.as_str())
+    }
+
+    /// All fields of the message: those given but `clientId`, and those that are filled in.
+    pub(crate) fn complete<'a>(
+        &'a self,
+        channel_raw: &'a str,
+        id: Option<&'a str>,
+    ) -> impl Iterator<Item = (&'a str, &'a str)> {
+        let answers = id.is_some_and(|id| self.get("id").is_none_or(|own| own == id));
+        let filled = [
+            ("channel", Some(channel_raw)),
+            ("id", id),
+            ("successful", answers.then_some("true")),
+        ];
+        let filled = filled
+            .into_iter()
+            .filter_map(|(name, raw)| Some((name, raw?)));
+        let filled = filled.filter(|(name, _)| self.get(name).is_none());
+        let given = self.fields.iter();
+        let given = given.map(|(name, raw)| (name.as_str(), raw.as_str()));
+        filled.chain(given.filter(|(name, _)| *name != "clientId"))
     }
 }
 

@@ -3,6 +3,7 @@
 //! Every method of [`State`] takes the time as an argument and returns what is to be done once the
 //! lock is released.
 
+mod ending;
 mod flight;
 mod receiver;
 
@@ -18,6 +19,7 @@ use super::queue::{Outcome, Pushed, Queue, QueueLimits};
 use super::stream::Stream;
 use crate::protocol::{Advice, ClientId, LocalId, Pattern, Publication};
 use crate::transport::{BrowserId, Link};
+pub(crate) use ending::Remains;
 use flight::InFlight;
 
 /// A session's place in the world. Shared by the registry, the subscription table, and whoever
@@ -126,7 +128,9 @@ pub(crate) struct State {
     stirred: bool,
     /// Whether a connect has ever been answered or held.
     connected: bool,
-    /// A connect was held when it ended.
+    /// It is gone for everybody, but what waits and the word of its end are still to go out.
+    parting: bool,
+    /// The word that it has ended is written, or goes with what is in flight.
     told: bool,
     /// It is the session of a client in this process.
     local: bool,
@@ -186,6 +190,11 @@ impl State {
         self.gone
     }
 
+    /// Whether its client is still to be told of the end.
+    pub(crate) fn is_parting(&self) -> bool {
+        self.parting
+    }
+
     pub(crate) fn is_local(&self) -> bool {
         self.local
     }
@@ -209,7 +218,7 @@ impl State {
 
     /// The connection that has something to collect and has not been told, marked as told.
     pub(crate) fn next_wake(&mut self) -> Option<&Link> {
-        if self.woken || !self.ready() {
+        if self.woken || !(self.ready() || self.has_nothing_left()) {
             return None;
         }
         let link = self.bell.as_ref()?;
@@ -259,17 +268,18 @@ impl State {
 
     /// What the held connect of that number is to do.
     pub(crate) fn look(&mut self, hold: u64) -> Look {
-        if let Some(gone) = self.gone {
+        if let Some(gone) = self.gone.filter(|_| !self.parting) {
             return Look::Gone(gone);
         }
         let Some(current) = self.hold.as_ref().filter(|current| current.number == hold) else {
             return Look::Superseded;
         };
         self.woken = false;
-        match current.finish {
+        match (current.finish, self.gone) {
             _ if self.may_ride() => Look::Messages,
-            Some(finish) => Look::Finished(finish),
-            None => Look::Wait,
+            (_, Some(gone)) if self.queue.len() == 0 => Look::Gone(gone),
+            (Some(finish), _) => Look::Finished(finish),
+            (None, _) => Look::Wait,
         }
     }
 
@@ -304,7 +314,8 @@ impl State {
 
     /// It has so long to come back, unless something keeps it alive or it has longer already.
     pub(crate) fn extend_to(&mut self, deadline: Instant) {
-        if self.gone.is_none() && self.hold.is_none() && !self.is_kept_alive() {
+        let there = self.gone.is_none() || self.parting;
+        if there && self.hold.is_none() && !self.is_kept_alive() {
             let later = self
                 .expires
                 .map_or(deadline, |expires| expires.max(deadline));
@@ -336,24 +347,6 @@ impl State {
     /// many and how many bytes.
     pub(crate) fn clear_waiting(&mut self) -> (usize, usize) {
         self.queue.clear_waiting()
-    }
-
-    /// The session ends. Returns the connections to wake and what was lost with the queue.
-    pub(crate) fn end(&mut self, gone: Gone) -> Option<Remains> {
-        if self.gone.is_some() {
-            return None;
-        }
-        self.gone = Some(gone);
-        self.expires = None;
-        self.flight = None;
-        self.told = self.hold.is_some();
-        let held = self.hold.take().map(|hold| hold.link);
-        let stream = self.stream.take().map(|stream| stream.link);
-        self.bell = None;
-        Some(Remains {
-            links: [held, stream],
-            lost: self.queue.clear(),
-        })
     }
 
     /// Ends the hold in good order, at the latest now.
@@ -399,14 +392,6 @@ impl State {
             _ => Ticked::Nothing,
         }
     }
-}
-
-/// What a session leaves behind.
-pub(crate) struct Remains {
-    /// Connections to wake.
-    pub(crate) links: [Option<Link>; 2],
-    /// Messages and bytes that were in the queue.
-    pub(crate) lost: (usize, usize),
 }
 
 /// What is to be done after a tick.

@@ -44,23 +44,7 @@ pub enum Ended {
     Gone {
         /// Why.
         reason: Gone,
-        /// The client hears of it by the answer to a connect that was held.
-        told: bool,
     },
-}
-
-impl Ended {
-    /// The message that the client must get, if the server sent it away and nothing else says so:
-    /// a JSON object.
-    pub fn notice(self) -> Option<&'static str> {
-        match self {
-            Self::Gone {
-                reason: Gone::Dismissed,
-                told: false,
-            } => Some(r#"{"channel":"/meta/disconnect","successful":true}"#),
-            _ => None,
-        }
-    }
 }
 
 /// What a look at a session brought.
@@ -120,6 +104,12 @@ impl Attachment {
         self.flight.is_some()
     }
 
+    /// Whether there is something to collect now.
+    pub fn has_more(&self) -> bool {
+        let state = self.session.lock();
+        state.ended(self.number).is_none() && state.ready() && state.is_streaming()
+    }
+
     /// Whether a newer connection of the client waits for what this one has not finished writing:
     /// then this one is to be closed.
     pub fn is_cut(&self) -> bool {
@@ -143,8 +133,12 @@ impl Attachment {
         let mut state = self.session.lock();
         let freed = state.landed(flight);
         let more = state.next_wake().cloned();
+        let over = state.is_over();
         drop(state);
         self.core.load.left(freed);
+        if over {
+            self.core.let_go(&self.session);
+        }
         if let Some(link) = more {
             link.outlet.wake(&[link.key]);
         }
@@ -163,7 +157,11 @@ impl Drop for Attachment {
             self.core.ticker.schedule(&self.session, &mut state);
         }
         let waiting = state.next_wake().cloned();
+        let over = state.is_over();
         drop(state);
+        if over {
+            self.core.let_go(&self.session);
+        }
         if let Some(link) = waiting {
             link.outlet.wake(&[link.key]);
         }
@@ -239,7 +237,7 @@ impl Core {
         let session = self.known(ClientId::parse(client).as_ref(), peer.browser);
         let session = session.map_err(|_| NoStream::Unknown)?;
         let mut state = session.lock();
-        if state.gone().is_some() {
+        if state.gone().is_some() && !state.is_parting() {
             return Err(NoStream::Unknown);
         }
         let cut = state.cut(link);

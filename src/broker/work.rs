@@ -157,6 +157,12 @@ impl<T> Inbox<T> {
         Ok(!std::mem::replace(&mut state.running, true))
     }
 
+    /// How many items wait, and whether a job is at work on them.
+    pub(crate) fn busy(&self) -> (usize, bool) {
+        let state = self.state.lock();
+        (state.waiting.len(), state.running)
+    }
+
     /// The next item; after `None` the job is over, and the next push begins a new one.
     pub(crate) fn next(&self) -> Option<T> {
         let mut state = self.state.lock();

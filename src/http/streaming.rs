@@ -6,8 +6,8 @@ use super::refusal::RETRY_AFTER;
 use super::request::RequestHead;
 use super::response::{Body, NO_STORE_NO_SNIFF, Response, push_end, push_header};
 use super::site::{Handled, Site};
-use crate::broker::{Attachment, Ended, NoStream};
-use crate::protocol::Publication;
+use crate::broker::{Attachment, Ended, Gone, NoStream};
+use crate::protocol::{Advice, Publication, ReplyTo};
 use crate::refusals::Reason;
 use crate::transport::{Link, Peer};
 
@@ -74,11 +74,20 @@ impl Events {
         out.extend_from_slice(b"]\n\n");
     }
 
-    /// Appends an event with what the client must get when its session ends so, if there is such.
-    pub fn write_notice(ended: Ended, out: &mut Vec<u8>) {
-        if let Some(notice) = ended.notice() {
+    /// Appends the last event: a client that the server has sent away is told not to come back, as
+    /// the answer to a connect would, of which a stream has none.
+    pub fn write_end(ended: Ended, out: &mut Vec<u8>) {
+        let reason = Gone::Dismissed;
+        if ended == (Ended::Gone { reason }) {
             out.extend_from_slice(b"data: [");
-            out.extend_from_slice(notice.as_bytes());
+            let reply_to = ReplyTo {
+                channel_raw: "\"/meta/connect\"",
+                id: None,
+                client_id: None,
+                subscription: None,
+            };
+            let reply = reply_to.success(out);
+            reply.advice(&Advice::none()).finish();
             out.extend_from_slice(b"]\n\n");
         }
     }

@@ -130,6 +130,18 @@ impl ServerBuilder {
         self
     }
 
+    /// Calls the function with the broker before the first client is there: for services and
+    /// listeners that push, publish or send clients away. What it adds is to keep
+    /// [a weak handle](Broker::downgrade) only.
+    #[must_use]
+    pub fn setup(mut self, setup: impl FnOnce(&Broker) + 'static) -> Self {
+        self.installs.push(Box::new(move |broker| {
+            setup(broker);
+            Ok(())
+        }));
+        self
+    }
+
     /// The delivery filter, asked for each message and each receiver; see
     /// [`Broker::set_delivery_filter`].
     #[must_use]

@@ -126,8 +126,9 @@ impl Server {
     }
 
     /// Stops in good order: no new connections, every held connect answered within half of the
-    /// time, what is being written finished within the rest. Blocks for so long at the most; at
-    /// once if nothing is held.
+    /// time, what is being written finished within the rest; then every session that is left ends,
+    /// observers and local clients are told, and refuse whatever is asked of them. Blocks for so
+    /// long at the most; at once if nothing is held and observers keep up.
     pub fn shutdown(mut self, deadline: Duration) {
         self.end(deadline);
     }
@@ -150,6 +151,8 @@ impl Server {
             let left = deadline.saturating_sub(self.parts.clock.now() - begun);
             linked.stop(left.min(LINK_GRACE));
         }
+        let left = deadline.saturating_sub(self.parts.clock.now() - begun);
+        self.parts.broker.stop(left);
         if let Some(ops) = self.ops.take() {
             let left = deadline.saturating_sub(self.parts.clock.now() - begun);
             ops.stop(left.min(OPS_GRACE));

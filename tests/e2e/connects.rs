@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use bayeux::protocol::{ClientId, Publication, Publisher};
 use serde_json::{Value, json};
 
 use super::harness::{A_WHILE, HOLD, On, World, data_of};
@@ -133,7 +134,7 @@ pub(crate) fn the_server_may_end_a_session(on: On) {
     let world = World::new(on);
     let client = world.client();
     let mut held = client.hold(&world);
-    let id = bayeux::protocol::ClientId::parse(&client.id).expect("our own id");
+    let id = ClientId::parse(&client.id).expect("our own id");
     assert!(world.server.broker().disconnect(id));
     let answer = held.answer();
     assert_eq!(
@@ -141,6 +142,52 @@ pub(crate) fn the_server_may_end_a_session(on: On) {
         json!({"channel": "/meta/disconnect", "successful": true})
     );
     assert_eq!(answer[1]["advice"]["reconnect"], "none");
+}
+
+/// Three hundred clients are pushed a message and sent away: in a poll, between two, or at any
+/// moment.
+pub(crate) fn a_push_and_then_the_end_lose_nothing(on: On) {
+    let world = World::with(on, |config| config.timeout = Duration::from_secs(20));
+    let broker = world.server.broker();
+    for round in 0..300 {
+        let mut client = world.client();
+        let mut held = match round % 3 {
+            0 => Some(client.hold(&world)),
+            1 => Some(client.connect()),
+            _ => None,
+        };
+        let id = ClientId::parse(&client.id).expect("our own id");
+        let channel = "/kicked".try_into().expect("a channel");
+        let message = Publication::new(&channel, &round.to_string(), Publisher::Nobody);
+        broker.push(id, message).expect("there is room");
+        assert!(broker.disconnect(id));
+        let mut items = Vec::new();
+        while items
+            .iter()
+            .all(|item: &Value| item["advice"]["reconnect"] != "none")
+        {
+            items.extend(match held.take() {
+                Some(mut held) => held.answer(),
+                None => client.poll(),
+            });
+            let failed = items.iter().find(|item| item["successful"] == false);
+            assert_eq!(failed, None, "round {round}");
+        }
+        let channels = items.iter().filter_map(|item| item["channel"].as_str());
+        let mut told: Vec<&str> = channels.collect();
+        // A connect may have been answered with the message alone.
+        if told.len() == 4 && told[1] == "/meta/connect" {
+            told.remove(1);
+        }
+        assert_eq!(
+            told,
+            ["/kicked", "/meta/disconnect", "/meta/connect"],
+            "round {round}"
+        );
+        assert_eq!(items[0]["data"], round);
+    }
+    world.until("all are gone", |stats| stats.broker.sessions == 0);
+    assert_eq!(world.server.stats().broker.dropped_with_session, 0);
 }
 
 pub(crate) fn silent_sessions_expire(on: On) {

@@ -192,7 +192,7 @@ pub(crate) fn local_clients_and_services(on: On) {
     let items = client.send(&json!({"channel": "/service/echo", "id": 7, "data": [1.5]}));
     assert_eq!(
         items[0],
-        json!({"channel": "/service/echo", "id": 7, "data": [1.5]})
+        json!({"channel": "/service/echo", "id": 7, "data": [1.5], "successful": true})
     );
     assert_eq!(items[1]["successful"], true);
 }

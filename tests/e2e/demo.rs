@@ -30,7 +30,7 @@ fn call(client: &mut Client, channel: &str, data: &Value) -> Option<Value> {
 
 /// Waits for something that another thread brings about.
 fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
-    for _ in 0..1000 {
+    for _ in 0..4000 {
         if let Some(found) = look() {
             return found;
         }

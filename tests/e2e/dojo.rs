@@ -196,7 +196,7 @@ pub(crate) fn remote_calls(on: On) {
         ),
         (
             r#"[{"data":{"msg":"Hello"},"channel":"/service/echo","clientId":"$ID","id":"3"}]"#,
-            r#"[{"channel":"/service/echo","id":"3","data":{"msg":"Hello"}},
+            r#"[{"channel":"/service/echo","id":"3","successful":true,"data":{"msg":"Hello"}},
                 {"channel":"/service/echo","clientId":"$ID","id":"3","successful":true}]"#,
         ),
     ]);

@@ -248,11 +248,7 @@ pub(crate) fn a_late_answer_of_a_service(on: On) {
     let mut held = client.hold(&world);
     let (caller, id) = asked.lock().unwrap().take().unwrap();
     let answer = ServiceReply::data(&json!({"answer": 42})).unwrap();
-    let answer = answer
-        .field("id", &id)
-        .unwrap()
-        .field("successful", &true)
-        .unwrap();
+    let answer = answer.field("id", &id).unwrap();
     let answer = answer.field("clientId", &"never").unwrap();
     let broker = world.server.broker();
     broker.push_reply(caller, "/service/late", &answer).unwrap();

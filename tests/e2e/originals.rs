@@ -154,11 +154,15 @@ pub(crate) fn services(on: On) {
     let mut client = world.client();
     client.subscribe(&json!("/service/echo"));
     let items = client.send(&json!({"channel": "/service/echo", "id": "1", "data": {"msg": "hi"}}));
-    let expected = json!({"channel": "/service/echo", "id": "1", "data": {"msg": "hi"}});
+    let expected = json!({"channel": "/service/echo", "id": "1", "data": {"msg": "hi"},
+        "successful": true});
     assert_eq!(
         items[0], expected,
         "nothing else is added, and it comes in the same response"
     );
+    let items = client.send(&json!({"channel": "/service/echo", "data": 1}));
+    let expected = json!({"channel": "/service/echo", "data": 1});
+    assert_eq!(items[0], expected, "who gave no id waits for no answer");
     let product = json!({"a": 10, "operand": "*", "b": 2});
     let items = client.send(&json!({"channel": "/service/math", "id": "2", "data": product}));
     assert_eq!(items[0]["data"]["answer"], 20);

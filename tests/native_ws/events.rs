@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use bayeux::protocol::{Publication, Publisher};
 use serde_json::{Value, json};
 
 use super::client::{A_WHILE, Client, Socket, World};
@@ -108,16 +109,29 @@ fn streams_that_end() {
     let client = world.unconnected();
     let mut stream = open(&world, &client);
     let id = bayeux::protocol::ClientId::parse(&client.id).unwrap();
+    let message = Publication::new(&"/a".try_into().unwrap(), "1", Publisher::Nobody);
+    world.server.broker().push(id, message).unwrap();
     world.server.broker().disconnect(id);
-    assert_eq!(
-        stream.up_to("\n\n"),
-        "data: [{\"channel\":\"/meta/disconnect\",\"successful\":true}]\n\n"
-    );
+    let events = stream.up_to("\"none\"}}]\n\n");
+    let items = events.split("\n\n").filter(|event| !event.is_empty());
+    let items = items.flat_map(|event| {
+        let event = event.strip_prefix("data: ").unwrap();
+        serde_json::from_str::<Vec<Value>>(event).unwrap()
+    });
+    let expected = [
+        json!({"channel": "/a", "data": 1}),
+        json!({"channel": "/meta/disconnect", "successful": true}),
+        json!({"channel": "/meta/connect", "successful": true, "advice": {"reconnect": "none"}}),
+    ];
+    assert_eq!(items.collect::<Vec<_>>(), expected);
     stream.ends();
 
-    let client = world.unconnected();
+    let mut client = world.unconnected();
+    client.subscribe("/a");
     let mut stream = open(&world, &client);
+    world.publish("/a", &json!(7));
     world.server.shutdown(Duration::from_secs(1));
+    assert!(stream.up_to("\n\n").contains("\"data\":7"));
     stream.ends();
 }
 

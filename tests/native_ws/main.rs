@@ -12,6 +12,7 @@ mod working;
 use std::time::Duration;
 
 use bayeux::broker::{Access, ServiceCall, ServiceError, ServiceReply};
+use bayeux::protocol::{Publication, Publisher};
 use client::{Frame, UPGRADE, World, frame};
 use serde_json::{Value, json};
 
@@ -249,6 +250,57 @@ fn a_client_that_is_sent_away_is_told() {
     assert_eq!(held.socket.item(), notice);
     assert_eq!(held.socket.item()["advice"]["reconnect"], "none");
     held.socket.quiet();
+}
+
+/// Whoever is pushed a message and sent away gets both, and then an advice that ends it: with a
+/// connect that is held, without one, and at any moment.
+#[test]
+fn a_push_and_then_the_end_lose_nothing() {
+    let world = World::new();
+    let broker = world.server.broker();
+    for round in 0..60 {
+        let mut client = world.client("/a");
+        let held = world.server.stats().broker.held;
+        if round % 3 < 2 {
+            client.socket.tell(&client.connect(20_000));
+        }
+        if round % 3 == 0 {
+            world.until("it is held", |stats| stats.broker.held == held + 1);
+        }
+        let id = bayeux::protocol::ClientId::parse(&client.id).unwrap();
+        let channel = "/kicked".try_into().unwrap();
+        let message = Publication::new(&channel, &round.to_string(), Publisher::Nobody);
+        broker.push(id, message).unwrap();
+        assert!(broker.disconnect(id));
+        assert_eq!(client.socket.item()["data"], round, "round {round}");
+        let farewell = json!({"channel": "/meta/disconnect", "successful": true});
+        assert_eq!(client.socket.item(), farewell, "round {round}");
+        if round % 3 == 2 {
+            client.socket.tell(&client.connect(20_000));
+        }
+        let reply = client.socket.item();
+        assert_eq!(reply["successful"], true, "round {round}: {reply}");
+        assert_eq!(reply["advice"]["reconnect"], "none", "round {round}");
+    }
+    world.until("all are gone", |stats| stats.broker.sessions == 0);
+}
+
+/// What is queued when the server stops goes out before the sockets close.
+#[test]
+fn what_waits_goes_out_before_the_server_stops() {
+    let world = World::new();
+    let mut client = world.client("/a");
+    let large = "x".repeat(1000);
+    for _ in 0..1000 {
+        world.publish("/a", &json!(large));
+    }
+    let server = world.server;
+    let stop = std::thread::spawn(move || server.shutdown(Duration::from_secs(10)));
+    for n in 0..1000 {
+        assert_eq!(client.socket.item()["data"], large, "{n}");
+    }
+    assert!(matches!(client.socket.frame(), Frame::Close(1001, _)));
+    stop.join().unwrap();
 }
 
 #[test]

@@ -2,12 +2,16 @@
 
 #![allow(unreachable_pub)]
 
+#[path = "replies.rs"]
+mod replies;
+
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::rc::Rc;
 
 use bayeux::broker::{BrokerConfig, Gone, Overflow, QueueLimits};
-use bayeux::protocol::{ChannelName, Pattern};
 use bayeux::transport::{BrowserId, Transport};
+pub use replies::{Expected, Request, Sums};
+use replies::{failure, farewell, matches, name_of, patterns, success};
 use serde_json::{Value, json};
 
 /// A message on its way to receivers.
@@ -26,6 +30,16 @@ impl Sent {
             publisher: data[0].as_u64().expect("who published"),
             number: data[1].as_u64().expect("the how manieth"),
             json: json!({"channel": channel, "data": data}),
+        })
+    }
+
+    /// The last message to whoever is sent away.
+    fn farewell() -> Rc<Self> {
+        Rc::new(Self {
+            channel: "/meta/disconnect".to_owned(),
+            publisher: u64::MAX,
+            number: 1,
+            json: json!({"channel": "/meta/disconnect", "successful": true}),
         })
     }
 
@@ -108,11 +122,40 @@ pub struct Session {
     pub flight: Option<(u64, bool)>,
     pub hold: Option<Hold>,
     advised: Value,
+    /// It has ended, and its client is still to be told.
+    pub parting: Option<Gone>,
+    /// The response in flight tells it.
+    told: bool,
 }
 
 impl Session {
     fn ready(&self) -> bool {
         self.flight.is_none() && !self.queue.waiting.is_empty()
+    }
+
+    fn has_nothing_left(&self) -> bool {
+        self.parting.is_some() && self.queue.messages() == 0
+    }
+
+    /// Whether a response now tells all that is left, with or without messages.
+    fn tells_all(&mut self, with_messages: bool) -> bool {
+        let all = self.flight.is_none() && (with_messages || self.queue.messages() == 0);
+        self.told |= all && self.parting.is_some();
+        all && self.parting.is_some()
+    }
+
+    fn is_over(&self) -> bool {
+        self.hold.is_none()
+            && match self.parting {
+                None => false,
+                Some(Gone::Disconnected) => true,
+                Some(_) => self.has_nothing_left() && self.told,
+            }
+    }
+
+    /// Whether it has a place among all: its client may come back.
+    pub fn is_registered(&self) -> bool {
+        self.parting != Some(Gone::Disconnected)
     }
 }
 
@@ -131,37 +174,6 @@ pub struct Local {
     pub inbox: Queue,
     /// Not yet moved to the inbox.
     arrived: Queue,
-}
-
-/// What the broker counts.
-#[derive(Default)]
-pub struct Sums {
-    pub received: u64,
-    pub published: u64,
-    pub queued: u64,
-    pub handshakes: u64,
-    pub dropped_oldest: u64,
-    pub dropped_newest: u64,
-    pub dropped_with_session: u64,
-    pub refused: u64,
-    pub ended: BTreeMap<&'static str, u64>,
-}
-
-/// A request as it reaches the broker.
-pub struct Request<'a> {
-    pub key: u64,
-    pub messages: &'a [Value],
-    pub transport: Transport,
-    pub browser: Option<BrowserId>,
-}
-
-/// What is answered; a client id that is not known yet is left out.
-#[derive(Default, Debug)]
-pub struct Expected {
-    pub held: bool,
-    pub items: Vec<Value>,
-    /// How many of them are in flight.
-    pub messages: usize,
 }
 
 pub struct Model {
@@ -190,7 +202,8 @@ impl Model {
         self.sums.received += request.messages.len() as u64;
         let is_handshake = |message: &&Value| message["channel"] == "/meta/handshake";
         let places = request.messages.iter().filter(is_handshake).count();
-        if places > 0 && self.sessions.len() + places > self.config.max_sessions {
+        let registered = self.sessions.values().filter(|s| s.is_registered()).count();
+        if places > 0 && registered + places > self.config.max_sessions {
             self.sums.refused += 1;
             let refuse = |message: &Value| failure(message, "503::session_limit");
             let items = request.messages.iter().map(refuse).collect();
@@ -203,6 +216,7 @@ impl Model {
         let (mut first, mut replies) = (Vec::new(), Vec::new());
         let mut rider: Option<String> = None;
         let mut rider_connects = false;
+        let mut last = Vec::new();
         for (n, message) in request.messages.iter().enumerate() {
             let client = message["clientId"].as_str().unwrap_or_default();
             let known = message["channel"] != "/meta/handshake" && self.find(message);
@@ -218,7 +232,8 @@ impl Model {
                     reply
                 }
                 "/meta/connect" if known => {
-                    let Some(reply) = self.connect(request, message) else {
+                    let rides = rider.as_deref() == Some(client);
+                    let Some(reply) = self.connect(request, message, rides) else {
                         return Expected {
                             held: true,
                             ..Expected::default()
@@ -230,7 +245,7 @@ impl Model {
                 "/meta/subscribe" if known => self.subscribe(message),
                 "/meta/unsubscribe" if known => self.unsubscribe(message),
                 "/meta/disconnect" if known => {
-                    self.end(client, Gone::Disconnected);
+                    last.append(&mut self.says_goodbye(client));
                     success(message)
                 }
                 channel => self.other(known, channel, message),
@@ -244,13 +259,17 @@ impl Model {
         let bound = self.config.meta_connect_deliver_only
             || request.transport == Transport::CallbackPolling;
         let messages = match rider {
-            Some(rider) if !bound || rider_connects => self.take_off(&rider, request.key),
+            Some(rider) if rider_connects || (!bound && !self.is_parting(&rider)) => {
+                self.take_off(&rider, request.key)
+            }
             _ => Vec::new(),
         };
+        let in_flight = messages.len();
+        let items = first.into_iter().chain(last).chain(messages);
         Expected {
             held: false,
-            messages: messages.len(),
-            items: first.into_iter().chain(messages).chain(replies).collect(),
+            messages: in_flight,
+            items: items.chain(replies).collect(),
         }
     }
 
@@ -262,6 +281,9 @@ impl Model {
         let Some(session) = self.sessions.get_mut(client) else {
             return false;
         };
+        if session.parting.is_some() {
+            return session.is_registered() && message["channel"] == "/meta/connect";
+        }
         if message["channel"] != "/meta/connect" {
             let grace = if session.connected {
                 max_interval
@@ -282,13 +304,15 @@ impl Model {
             flight: None,
             hold: None,
             advised: self.advice(None),
+            parting: None,
+            told: false,
         };
         assert!(self.sessions.insert(id, session).is_none(), "ids differ");
         self.sums.handshakes += 1;
     }
 
     /// The reply, or none if the connect is held.
-    fn connect(&mut self, request: &Request<'_>, message: &Value) -> Option<Value> {
+    fn connect(&mut self, request: &Request<'_>, message: &Value, rides: bool) -> Option<Value> {
         let client = message["clientId"].as_str().expect("it was found");
         let others = self.sessions.iter().filter(|(id, _)| *id != client);
         let held = others.filter_map(|(_, session)| session.hold.as_ref());
@@ -307,7 +331,7 @@ impl Model {
         }
         let advise = !session.connected || message.get("advice").is_some();
         let wanted = request.messages.len() == 1 && session.connected && timeout > 0;
-        if wanted && !session.ready() {
+        if wanted && !session.ready() && !session.has_nothing_left() {
             if full {
                 let advice = json!({"multiple-clients": true, "reconnect": "retry",
                     "interval": SLOW});
@@ -336,6 +360,11 @@ impl Model {
         session.connected = true;
         session.expires = Some(now + lifetime);
         let mut reply = success(message);
+        if session.tells_all(rides) {
+            reply["advice"] = json!({"reconnect": "none"});
+            self.let_go(client);
+            return Some(reply);
+        }
         if advise || session.advised != advice {
             session.advised = advice.clone();
             reply["advice"] = advice;
@@ -482,14 +511,17 @@ impl Model {
             return Vec::new();
         };
         session.flight = None;
-        let flight = std::mem::take(&mut session.queue.flight);
-        if written {
-            return flight;
+        let mut flight = std::mem::take(&mut session.queue.flight);
+        if !written {
+            session.told = false;
+            for message in flight.drain(..).rev() {
+                session.queue.waiting.push_front(message);
+            }
         }
-        for message in flight.into_iter().rev() {
-            session.queue.waiting.push_front(message);
+        for id in self.sessions.keys().cloned().collect::<Vec<_>>() {
+            self.let_go(&id);
         }
-        Vec::new()
+        flight
     }
 
     /// What the waiting connection is answered, if it looks now.
@@ -502,11 +534,6 @@ impl Model {
         } = &self.waiting[&key];
         let mut expected = Expected::default();
         if let Some(gone) = end {
-            if *gone == Gone::Dismissed {
-                expected
-                    .items
-                    .push(json!({"channel": "/meta/disconnect", "successful": true}));
-            }
             expected.items.push(farewell(request, *gone));
             self.waiting.remove(&key);
             return Some(expected);
@@ -523,11 +550,13 @@ impl Model {
             self.waiting.remove(&key);
             return Some(expected);
         };
-        if !session.ready() && !hold.timed_out {
+        if !session.ready() && !session.has_nothing_left() && !hold.timed_out {
             return None;
         }
         let mut reply = success(request);
-        if advise || session.advised != advice {
+        if session.tells_all(true) {
+            reply["advice"] = json!({"reconnect": "none"});
+        } else if advise || session.advised != advice {
             session.advised = advice.clone();
             reply["advice"] = advice;
         }
@@ -537,6 +566,7 @@ impl Model {
         expected.messages = expected.items.len();
         expected.items.push(reply);
         self.waiting.remove(&key);
+        self.let_go(&client);
         Some(expected)
     }
 
@@ -551,6 +581,7 @@ impl Model {
                 session.expires = Some(now + lifetime);
             }
         }
+        self.let_go(&waiting.client);
     }
 
     pub fn advance(&mut self, millis: u64) {
@@ -575,10 +606,52 @@ impl Model {
         }
     }
 
+    fn is_parting(&self, client: &str) -> bool {
+        let session = self.sessions.get(client);
+        session.is_some_and(|session| session.parting.is_some())
+    }
+
+    /// The client says goodbye: what waits goes with the connect that is held, else it is returned.
+    fn says_goodbye(&mut self, client: &str) -> Vec<Value> {
+        if self.sessions[client].hold.is_some() {
+            self.part(client, Gone::Disconnected);
+            return Vec::new();
+        }
+        let session = self.sessions.get_mut(client).expect("it was found");
+        let last = session.queue.waiting.drain(..);
+        let last = last.map(|message| message.json.clone()).collect();
+        self.end(client, Gone::Disconnected);
+        last
+    }
+
+    /// The session is over, but its client is still to be told.
+    pub fn part(&mut self, client: &str, gone: Gone) {
+        let deadline = self.now + self.lifetime(None);
+        let session = self.sessions.get_mut(client).expect("it is there");
+        if gone == Gone::Dismissed {
+            session.queue.waiting.push_back(Sent::farewell());
+        }
+        session.parting = Some(gone);
+        session.subscriptions.clear();
+        session.expires = session.expires.map(|expires| expires.max(deadline));
+        *self.sums.ended.entry(name_of(gone)).or_default() += 1;
+    }
+
+    /// Lets go of a session whose client has been told.
+    fn let_go(&mut self, client: &str) {
+        if self.sessions.get(client).is_some_and(Session::is_over) {
+            self.end(client, Gone::Dismissed);
+        }
+    }
+
     pub fn end(&mut self, client: &str, gone: Gone) {
         let session = self.sessions.remove(client).expect("it is there");
-        self.sums.dropped_with_session += session.queue.waiting.len() as u64;
-        *self.sums.ended.entry(name_of(gone)).or_default() += 1;
+        let waiting = session.queue.waiting.len() as u64;
+        if session.parting.is_none() {
+            *self.sums.ended.entry(name_of(gone)).or_default() += 1;
+        }
+        let notice = u64::from(session.parting == Some(Gone::Dismissed));
+        self.sums.dropped_with_session += waiting.saturating_sub(notice);
         for waiting in self.waiting.values_mut() {
             if waiting.client == client {
                 waiting.end = Some(gone);
@@ -612,87 +685,4 @@ const SLOW: u64 = 2000;
 
 fn millis(duration: std::time::Duration) -> u64 {
     u64::try_from(duration.as_millis()).expect("a short time")
-}
-
-fn name_of(gone: Gone) -> &'static str {
-    match gone {
-        Gone::Disconnected => "disconnected",
-        Gone::Dismissed => "dismissed",
-        Gone::Expired => "expired",
-        Gone::Overflowed => "overflowed",
-        Gone::Stopped => "stopped",
-    }
-}
-
-fn matches(subscriptions: &BTreeSet<String>, channel: &str) -> bool {
-    let name = ChannelName::try_from(channel).expect("a channel");
-    let matching = |text: &String| Pattern::try_from(&**text).is_ok_and(|p| p.matches(&name));
-    subscriptions.iter().any(matching)
-}
-
-/// The patterns of a subscribe or unsubscribe that are recorded.
-fn patterns(message: &Value) -> Result<Vec<String>, &'static str> {
-    let subscription = &message["subscription"];
-    let list = match subscription {
-        Value::Null => return Err("403::subscription_missing"),
-        Value::Array(list) if list.is_empty() => return Err("403::subscription_invalid"),
-        Value::Array(list) => list.clone(),
-        one => vec![one.clone()],
-    };
-    let mut patterns = Vec::new();
-    for element in &list {
-        let text = element.as_str().unwrap_or_default();
-        if Pattern::try_from(text).is_err() {
-            return Err("403::subscription_invalid");
-        }
-        patterns.push(text.to_owned());
-    }
-    if patterns.iter().any(|text| text.starts_with("/meta")) {
-        return Err("403:denied_by_security_policy:subscribe_denied");
-    }
-    patterns.retain(|text| !text.starts_with("/service"));
-    Ok(patterns)
-}
-
-fn echo(message: &Value) -> Value {
-    let mut reply = json!({"channel": message["channel"]});
-    let channel = message["channel"].as_str().expect("a channel");
-    let handshake = channel == "/meta/handshake";
-    let subscribing = channel.ends_with("subscribe");
-    for (field, wanted) in [
-        ("id", true),
-        ("clientId", !handshake),
-        ("subscription", subscribing),
-    ] {
-        if let Some(value) = message.get(field).filter(|_| wanted) {
-            reply[field] = value.clone();
-        }
-    }
-    reply
-}
-
-fn success(message: &Value) -> Value {
-    let mut reply = echo(message);
-    reply["successful"] = json!(true);
-    reply
-}
-
-fn failure(message: &Value, error: &str) -> Value {
-    let mut reply = echo(message);
-    reply["successful"] = json!(false);
-    reply["error"] = json!(error);
-    reply
-}
-
-/// What a held connect is told when its session ends.
-fn farewell(request: &Value, gone: Gone) -> Value {
-    let (mut reply, advice) = match gone {
-        Gone::Disconnected | Gone::Dismissed => (success(request), json!({"reconnect": "none"})),
-        _ => (
-            failure(request, "402::session_unknown"),
-            json!({"reconnect": "handshake", "interval": 0}),
-        ),
-    };
-    reply["advice"] = advice;
-    reply
 }

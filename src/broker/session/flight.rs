@@ -49,6 +49,7 @@ impl State {
     pub(crate) fn lost(&mut self, flight: u64) {
         if self.ends(flight) {
             self.queue.returned();
+            self.told = false;
         }
     }
 

@@ -56,12 +56,14 @@ impl State {
 
     /// Why the receiver of that number is it no more.
     pub(crate) fn ended(&self, number: u64) -> Option<Ended> {
-        if let Some(reason) = self.gone {
-            let told = self.told;
-            return Some(Ended::Gone { reason, told });
+        let mine = self.stream.as_ref();
+        let mine = mine.is_some_and(|stream| stream.number == number);
+        let has_more = self.parting && mine && self.queue.len() > 0;
+        if let Some(reason) = self.gone.filter(|_| !has_more) {
+            return Some(Ended::Gone { reason });
         }
         match &self.stream {
-            Some(stream) if stream.number == number => None,
+            Some(_) if mine => None,
             Some(_) => Some(Ended::TakenOver),
             None => Some(Ended::Released),
         }
@@ -99,7 +101,7 @@ impl State {
     }
 
     /// Whether messages leave by a receiver, and not with responses.
-    pub(super) fn is_streaming(&self) -> bool {
+    pub(crate) fn is_streaming(&self) -> bool {
         self.stream.as_ref().is_some_and(|stream| stream.delivers)
     }
 }

@@ -10,7 +10,7 @@
 
 use std::collections::VecDeque;
 
-use crate::broker::{Answer, Exchange};
+use crate::broker::{Answer, Exchange, Flight};
 use crate::http::{Asked, Finished, Format, Response, Site, Work};
 
 /// Most requests of one connection that are executed and not answered yet.
@@ -222,8 +222,12 @@ impl Entry {
     }
 }
 
-/// The answer without the messages it carries: dropping their flight puts them back.
+/// The answer without the messages it carries: dropping their flight puts them back. The last ones
+/// of a session have nowhere to go.
 fn yielding(mut answer: Answer) -> Answer {
+    if answer.flight.as_ref().is_none_or(Flight::is_last) {
+        return answer;
+    }
     answer.messages.clear();
     answer.flight = None;
     answer

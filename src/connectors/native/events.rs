@@ -23,6 +23,8 @@ const KEPT_CAPACITY: usize = 64 << 10;
 /// One stream.
 pub(super) struct EventStream {
     session: Attachment,
+    /// The server stops: it ends as soon as nothing waits for it.
+    stopping: bool,
 }
 
 /// The streams of one I/O thread.
@@ -44,7 +46,10 @@ impl EventStreams {
     /// The head of the response has been written.
     pub(super) fn begin(&mut self, session: Attachment, io: &mut Io<'_>) -> EventStream {
         self.shared.streams.add(1);
-        let mut stream = EventStream { session };
+        let mut stream = EventStream {
+            session,
+            stopping: false,
+        };
         self.woken(&mut stream, io);
         stream
     }
@@ -69,15 +74,22 @@ impl EventStreams {
             return;
         }
         match stream.session.collect(EVENT_BYTES, &mut self.messages) {
-            Ok(collected) if !collected.messages => {}
+            Ok(collected) if !collected.messages => {
+                if stream.stopping {
+                    io.close_when_flushed();
+                }
+            }
             Ok(_) => {
                 Events::write_messages(&self.messages, &mut self.ready);
                 self.messages.clear();
                 self.send(io);
-                if io.pending_write() == 0 {
-                    stream.session.delivered();
-                } else {
+                if io.pending_write() > 0 {
                     stream.session.stalled();
+                    return;
+                }
+                stream.session.delivered();
+                if stream.stopping {
+                    self.woken(stream, io);
                 }
             }
             Err(ended) => self.end(ended, io),
@@ -97,8 +109,9 @@ impl EventStreams {
         self.woken(stream, io);
     }
 
-    pub(super) fn stopping(&mut self, _: &mut EventStream, io: &mut Io<'_>) {
-        io.close_when_flushed();
+    pub(super) fn stopping(&mut self, stream: &mut EventStream, io: &mut Io<'_>) {
+        stream.stopping = true;
+        self.woken(stream, io);
     }
 
     pub(super) fn closed(&mut self, _: &EventStream) {
@@ -113,7 +126,7 @@ impl EventStreams {
 
     /// The session is gone, or its messages go elsewhere.
     fn end(&mut self, ended: Ended, io: &mut Io<'_>) {
-        Events::write_notice(ended, &mut self.ready);
+        Events::write_end(ended, &mut self.ready);
         self.send(io);
         io.close_when_flushed();
     }

@@ -112,6 +112,28 @@ export class CometdClient {
     await Promise.all(answers);
   }
 
+  /** Calls `onMessage` with whatever comes on the channel, without a subscription. */
+  listen(channel, onMessage) {
+    this.#client.addListener(channel, onMessage);
+  }
+
+  /** Publishes without waiting for what comes of it. */
+  say(channel, data) {
+    enter(this.#window, () => this.#client.publish(channel, data));
+  }
+
+  /** Whether the client has been told to stay away. */
+  get isDisconnected() {
+    return this.#client.isDisconnected();
+  }
+
+  /** Calls a service; resolves with its answer, good or bad. */
+  call(target, data) {
+    return new Promise((resolve) => {
+      enter(this.#window, () => this.#client.remoteCall(target, data, 10_000, resolve));
+    });
+  }
+
   async close() {
     if (!this.#client.isDisconnected()) {
       await this.#answer((settle) => this.#client.disconnect(settle));

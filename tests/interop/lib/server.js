@@ -20,17 +20,21 @@ export class Server {
   #child = null;
   #log = [];
   #flags;
+  #example;
   #port = 0;
 
   /** The Bayeux endpoint. */
   url = outside;
 
-  constructor(connector, flags = []) {
-    this.#flags = ["--connector", connector, "--demo=false", ...flags];
+  constructor(connector, flags = [], example = null) {
+    this.#example = example;
+    const demo = flags.some((flag) => flag.startsWith("--demo")) ? [] : ["--demo=false"];
+    this.#flags = ["--connector", connector, ...demo, ...flags];
   }
 
-  static async started(connector, flags) {
-    const server = new Server(connector, flags);
+  /** With `example`, the example of that name, which takes the same flags. */
+  static async started(connector, flags, example) {
+    const server = new Server(connector, flags, example);
     await server.start();
     return server;
   }
@@ -39,9 +43,13 @@ export class Server {
     if (outside) {
       return;
     }
-    const binary = process.env.BAYEUX_BIN ?? path.join(root, "target", "debug", "bayeux");
+    const program = process.env.BAYEUX_BIN ?? path.join(root, "target", "debug", "bayeux");
+    const binary = this.#example
+      ? path.join(path.dirname(program), "examples", this.#example)
+      : program;
     this.#port ||= await freePort();
-    const args = ["serve", "--listen", `127.0.0.1:${this.#port}`, ...this.#flags];
+    const command = this.#example ? [] : ["serve"];
+    const args = [...command, "--listen", `127.0.0.1:${this.#port}`, ...this.#flags];
     this.#child = spawn(binary, args, { stdio: ["ignore", "ignore", "pipe"] });
     this.url = await this.#printedAddress(this.#child);
   }

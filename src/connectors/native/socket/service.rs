@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::state::{Due, GOING_AWAY, Limits, NORMAL, NOT_JSON, POLICY, Socket, TRY_LATER};
 use super::writer::Writer;
-use crate::broker::{Answer, Executed};
+use crate::broker::{Answer, Attachment, Executed};
 use crate::connectors::native::events::end_with_the_peer;
 use crate::connectors::native::shared::{Shared, ThreadCounter};
 use crate::connectors::native::websocket::{Event, write_close, write_ping, write_pong};
@@ -248,7 +248,10 @@ impl Sockets {
             self.writer.send(socket, io);
         }
         if io.pending_write() == 0 {
-            if let Some(closing) = socket.closing.take() {
+            // When the server stops, what waits goes out first.
+            more |= socket.is_leaving() && socket.sessions.iter().any(Attachment::has_more);
+            let waits = more && socket.is_leaving();
+            if let Some(closing) = socket.closing.take_if(|_| !waits) {
                 self.writer
                     .add_control(|out| write_close(out, closing.code, &closing.reason));
                 self.writer.send(socket, io);
@@ -299,9 +302,6 @@ impl Sockets {
                     socket.answers = true;
                     socket.strays = true;
                     socket.lose(ended, io.now());
-                    if let Some(notice) = ended.notice() {
-                        self.writer.add_array(notice.as_bytes());
-                    }
                 }
             }
         }

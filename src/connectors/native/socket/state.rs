@@ -158,6 +158,13 @@ impl Socket {
         }
     }
 
+    /// Whether it is to be closed because the server stops: nothing is wrong with the peer, which
+    /// first gets what waits for it.
+    pub(super) fn is_leaving(&self) -> bool {
+        let closing = self.closing.as_ref();
+        closing.is_some_and(|closing| closing.code == Some(GOING_AWAY))
+    }
+
     /// A session is not tied to it any more.
     pub(super) fn lose(&mut self, ended: Ended, now: Instant) {
         let others = !self.sessions.is_empty();
@@ -165,17 +172,14 @@ impl Socket {
         match ended {
             Ended::Gone {
                 reason: Gone::Overflowed,
-                ..
             } => self.close(POLICY, "too slow for the messages of a session"),
             Ended::Gone {
                 reason: Gone::Stopped,
-                ..
             } => self.close(GOING_AWAY, "the server stops"),
             _ if others => {}
             Ended::TakenOver => self.close(NORMAL, "a newer connection has taken over"),
             Ended::Gone {
                 reason: Gone::Expired,
-                ..
             } => self.close(NORMAL, "the session has expired"),
             Ended::Gone { .. } | Ended::Released => {}
         }
@@ -320,10 +324,7 @@ mod tests {
     #[test]
     fn the_first_reason_to_close_counts() {
         let clock = ManualClock::new();
-        let gone = |reason| Ended::Gone {
-            reason,
-            told: false,
-        };
+        let gone = |reason| Ended::Gone { reason };
         for (ended, code) in [
             (Ended::TakenOver, Some(1000)),
             (Ended::Released, None),

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::answer::AnswerStatus;
 use super::asking::Denied;
+use super::config::millis;
 use super::core::client_of;
 use super::events::{Event, EventKind};
 use super::flags::Flags;
@@ -221,6 +222,12 @@ impl Run<'_> {
             let error = error::connect_denied;
             return self.fail_denied(body, message, Some(&session), error, &denied);
         }
+        if !self.is_offered(message) {
+            let asked = message.connection_type.as_deref();
+            let asked = asked.unwrap_or(Transport::LongPolling.name());
+            let error = error::connection_types_unsupported(asked);
+            return self.fail(body, message, &error, Some(&Advice::none()));
+        }
         let mut state = session.lock();
         if state.gone().is_some() {
             drop(state);
@@ -231,7 +238,7 @@ impl Run<'_> {
             self.wakes.add(&older);
         }
         let streams =
-            state.has_events() && message.connection_type.as_deref() == Some(EVENT_SOURCE);
+            is_heartbeat(message) && (state.has_events() || !self.core.config.long_polling());
         let heartbeat = streams && !session.deliver_only;
         if !streams {
             self.bind(&session, &mut state);
@@ -280,6 +287,14 @@ impl Run<'_> {
                 self.connected_now(body, message, &session, &mut state, &terms, refused)
             }
         }
+    }
+
+    /// Whether a connect may come like that. By POST they come also where there is no long-polling:
+    /// from clients that have a stream of events.
+    fn is_offered(&self, message: &Message) -> bool {
+        self.peer.transport != Transport::LongPolling
+            || self.core.config.long_polling()
+            || is_heartbeat(message)
     }
 
     /// From now on the session's messages go to the connection of this connect.
@@ -332,20 +347,21 @@ impl Run<'_> {
         refused: Option<Full>,
     ) {
         let core = Arc::clone(&self.core);
-        let mut interval_ms = terms.interval_ms;
+        let mut lifetime = core.config.lifetime(terms.interval_ms);
         match refused {
             None if core.is_draining() => {
                 echo(body, message).success(&mut self.replies).finish();
             }
             None => terms.write_success(&core, session, state, &mut self.replies),
             Some(Full::Browser) => {
-                let advice = Advice::multiple_clients(SLOW_RETRY_MS);
+                let slowly = core.config.multiple_clients_interval;
+                let advice = Advice::multiple_clients(millis(slowly));
                 echo(body, message)
                     .success(&mut self.replies)
                     .advice(&advice)
                     .finish();
                 state.advised = Some(advice);
-                interval_ms = Some(SLOW_RETRY_MS);
+                lifetime = slowly + core.config.max_interval;
             }
             Some(Full::Address) => {
                 core.counters.refused_holds.one();
@@ -359,7 +375,7 @@ impl Run<'_> {
             .rider
             .as_ref()
             .is_some_and(|rider| Arc::ptr_eq(rider, session));
-        state.lives_until(core.clock.now() + core.config.lifetime(interval_ms));
+        state.lives_until(core.clock.now() + lifetime);
         core.ticker.schedule(session, state);
     }
 
@@ -463,7 +479,10 @@ fn common(asked: &[Box<str>], offered: &[&str]) -> bool {
     asked.iter().any(|kind| offered.contains(&&**kind))
 }
 
-/// The connection type of clients that have a stream of events.
-const EVENT_SOURCE: &str = "eventsource";
+/// Whether a connect is of a client that has a stream of events, and wants no answer but that.
+fn is_heartbeat(message: &Message) -> bool {
+    message.connection_type.as_deref() == Some(Transport::EventSource.name())
+}
+
 const COMMENT_FILTERED: &str = "json-comment-filtered";
 const DENIED: &str = "denied_by_security_policy";

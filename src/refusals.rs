@@ -59,7 +59,7 @@ reasons! {
     /// The method is not for this path.
     Method = "method";
     /// A transport that is not offered.
-    Transport = "transport", by "connector, callback_polling";
+    Transport = "transport", by "transport, connector, callback_polling";
     /// A body of a type, or in a coding, that is not understood.
     MediaType = "media_type";
     /// What came is not a batch of messages.

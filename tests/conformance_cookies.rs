@@ -4,6 +4,7 @@
 mod world;
 
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use bayeux::broker::{Access, BrokerConfig, ServiceCall};
 use bayeux::transport::{BrowserId, Transport};
@@ -75,15 +76,85 @@ fn a_session_is_found_with_its_cookie_only() {
 }
 
 #[test]
-fn a_session_of_a_socket_without_cookie_is_bound_to_none() {
+fn a_session_of_a_socket_is_bound_to_its_browser() {
     let mut world = strict();
     world.transport = Transport::WebSocket;
+    world.browser = ME;
     let a = world.open();
-    world.transport = Transport::LongPolling;
-    for browser in [None, ME] {
-        world.browser = browser;
-        world.hold(&connect(&a));
+    let publish = json!({"channel": "/x", "clientId": a, "data": 1});
+    for transport in [Transport::WebSocket, Transport::LongPolling] {
+        world.transport = transport;
+        for (browser, error) in [
+            (None, json!("402::session_unknown")),
+            (OTHER, json!("402::session_unknown")),
+            (ME, Value::Null),
+        ] {
+            world.browser = browser;
+            assert_eq!(world.reply(&publish)["error"], error, "{browser:?}");
+        }
     }
+}
+
+#[test]
+fn a_session_of_nobody_is_found_by_nobody() {
+    let mut world = strict();
+    world.transport = Transport::WebSocket;
+    let a = world.handshake();
+    for transport in [Transport::WebSocket, Transport::LongPolling] {
+        world.transport = transport;
+        for browser in [None, ME] {
+            world.browser = browser;
+            let reply = world.reply(&connect(&a));
+            assert_eq!(reply["error"], "402::session_unknown");
+        }
+    }
+}
+
+#[test]
+fn a_window_that_is_told_to_wait_lives_as_long() {
+    let mut world = World::new(BrokerConfig {
+        max_interval: Duration::from_secs(1),
+        max_client_interval: Duration::ZERO,
+        multiple_clients_interval: Duration::from_secs(60),
+        ..BrokerConfig::default()
+    });
+    world.browser = ME;
+    let (a, b) = (world.open(), world.open());
+    world.hold(&connect(&a));
+    let reply = world.reply(&connect(&b));
+    assert_eq!(reply["advice"]["interval"], 60_000);
+    world.hold(&connect(&a));
+    world.advance(Duration::from_secs(29));
+    world.hold(&connect(&a));
+    world.advance(Duration::from_secs(29));
+    assert_eq!(world.reply(&connect(&b))["successful"], true, "it lives");
+}
+
+#[test]
+fn a_connect_of_a_transport_that_is_not_offered_is_refused() {
+    let mut world = World::new(BrokerConfig {
+        connection_types: vec!["eventsource"],
+        ..BrokerConfig::default()
+    });
+    let a = world.handshake();
+    for kind in [json!("long-polling"), json!("x"), Value::Null] {
+        let connect = json!({"channel": "/meta/connect", "clientId": a, "connectionType": kind});
+        let reply = world.reply(&connect);
+        let kind = kind.as_str().unwrap_or("long-polling");
+        assert_eq!(
+            reply["error"],
+            format!("301:{kind}:connection_types_unsupported")
+        );
+        assert_eq!(reply["advice"], json!({"reconnect": "none"}));
+    }
+    let mut connect = connect(&a);
+    connect["connectionType"] = json!("eventsource");
+    for _ in 0..2 {
+        let reply = world.reply(&connect);
+        assert_eq!(reply["successful"], true, "at once, without a stream too");
+    }
+    world.transport = Transport::WebSocket;
+    assert_eq!(world.reply(&connect)["successful"], true);
 }
 
 #[test]

@@ -66,6 +66,7 @@ on_both_connectors! {
         a_response_has_these_headers
         any_path_below_the_mount
         types_of_bodies
+        transports_that_are_not_offered
         a_form_with_several_messages
         an_empty_array_is_answered_in_kind
         other_methods
@@ -106,10 +107,14 @@ on_both_connectors! {
     }
     browsers {
         the_cookie_of_a_browser
+        a_cookie_as_pages_of_other_sites_need_it
+        windows_wait_as_long_as_they_are_told
         one_held_connect_per_browser
         a_browser_may_be_asked_for
         pages_of_allowed_origins
         pages_of_any_origin
+        origins_by_pattern
+        native_clients_name_the_server
         messages_in_a_script
         who_may_load_scripts
         filtered_comments
@@ -121,6 +126,7 @@ on_both_connectors! {
         the_client_script_lies_below_the_endpoint
         parts_of_files
         demo_pages_are_built_in
+        files_beside_an_endpoint_at_the_root
     }
     embedding {
         content_by_path_and_any_method

@@ -79,6 +79,7 @@ settings! {
     anonymous_publish = "true", observe::publishing_without_a_session,
         "402::session_unknown" => "successful";
     broadcast_to_publisher = "false", observe::own_message, "copy" => "no copy";
+    transport = "long-polling", observe::websocket_offered, "websocket" => "no websocket";
     expose_sender = "true", observe::sender, "no sender" => "sender";
     meta_connect_deliver_only = "true", observe::message_with_a_publish_reply,
         "message" => "no message";
@@ -101,7 +102,19 @@ settings! {
     max_sessions_per_browser = "2", observe::second_window, "multiple-clients" => "nothing";
     require_browser_cookie = "true", observe::client_id_without_its_cookie,
         "successful" => "402::session_unknown";
+    multiple_clients_interval = "345ms", observe::wait_of_the_second_window, "2000" => "345";
+    cookie_name = "OTHER", observe::cookie_that_is_set, "BAYEUX_BROWSER" => "OTHER";
+    cookie_same_site = "lax", observe::cookie_that_is_set,
+        "BAYEUX_BROWSER" => "BAYEUX_BROWSER; SameSite=Lax";
+    cookie_secure = "true", observe::cookie_that_is_set,
+        "BAYEUX_BROWSER" => "BAYEUX_BROWSER; Secure";
+    cookie_domain = "app.example", observe::cookie_that_is_set,
+        "BAYEUX_BROWSER" => "BAYEUX_BROWSER; Domain=app.example";
+    cookie_partitioned = "true", observe::cookie_that_is_set,
+        "BAYEUX_BROWSER" => "BAYEUX_BROWSER; Partitioned";
     allowed_origin = "https://app.example", observe::page_of_another_origin, "403" => "200";
+    allowed_headers = "", ["--allowed-origin=https://app.example"],
+        observe::header_of_another_page, "x-csrf-token" => "no x-csrf-token";
     callback_polling = "open", observe::script_without_a_referrer, "403" => "200";
 
     max_body = "300", observe::body_of_400_bytes, "200" => "413";

@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::queue::QueueLimits;
 use crate::clock::FOREVER;
 use crate::extensions::Extensions;
+use crate::transport::Transport;
 
 /// How sessions live and what they may use. Plain data; the broker copies it at the start. Times
 /// above 100 years count as that: [`Duration::MAX`] means for ever.
@@ -27,8 +28,8 @@ pub struct BrokerConfig {
     pub expose_sender: bool,
     /// Whether messages leave with connect replies only. Default false.
     pub meta_connect_deliver_only: bool,
-    /// Whether a session is found only with the browser cookie of its handshake. Default false,
-    /// since many clients have no cookies.
+    /// Whether a session is found only with the browser cookie of its handshake, or of the socket
+    /// that it came over. Default false, since many clients have no cookies.
     pub require_browser_cookie: bool,
     /// The bounds of each session's queue.
     pub queue: QueueLimits,
@@ -43,9 +44,11 @@ pub struct BrokerConfig {
     /// Most held connects of one browser; beyond it connects are answered at once with the advice
     /// to poll slowly. Default 1.
     pub max_sessions_per_browser: Option<usize>,
+    /// How slowly. Default 2 s.
+    pub multiple_clients_interval: Duration,
     /// The protocol extensions that are on. Default none.
     pub extensions: Extensions,
-    /// The connection types in handshake replies, best first.
+    /// The connection types in handshake replies, best first. What is not among them is refused.
     pub connection_types: Vec<&'static str>,
     /// Threads that run user code, for each of the two pools. Default 2.
     pub workers: usize,
@@ -69,6 +72,7 @@ impl Default for BrokerConfig {
             max_subscriptions: 1000,
             max_held_per_ip: None,
             max_sessions_per_browser: Some(1),
+            multiple_clients_interval: Duration::from_secs(2),
             extensions: Extensions::default(),
             connection_types: vec![
                 "long-polling",
@@ -88,6 +92,7 @@ impl BrokerConfig {
             &mut self.interval,
             &mut self.max_interval,
             &mut self.max_client_interval,
+            &mut self.multiple_clients_interval,
         ];
         for time in times {
             *time = FOREVER.min(*time);
@@ -113,6 +118,12 @@ impl BrokerConfig {
         })
     }
 
+    /// Whether connects may be held by POST.
+    pub(crate) fn long_polling(&self) -> bool {
+        self.connection_types
+            .contains(&Transport::LongPolling.name())
+    }
+
     /// The hold in force for one connect.
     pub(crate) fn timeout(&self, asked_ms: Option<u64>) -> Duration {
         asked_ms.map_or(self.timeout, |asked| {
@@ -125,7 +136,7 @@ impl BrokerConfig {
     }
 }
 
-fn millis(duration: Duration) -> u64 {
+pub(crate) fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 

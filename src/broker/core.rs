@@ -158,8 +158,9 @@ impl Core {
         let session = session.ok_or(Unknown {
             wrong_cookie: false,
         })?;
-        let bound = self.config.require_browser_cookie && session.browser.is_some();
-        if bound && session.browser != browser.map(Browser::from) {
+        // Nobody is no browser: a session of nobody's is found by none.
+        let same = browser.is_some() && session.browser == browser.map(Browser::from);
+        if self.config.require_browser_cookie && !same {
             let id = ShownId(id.map(ClientId::as_str));
             let seen = format_args!("a message of session {id} without its cookie");
             self.refusals.count(Reason::Cookie, seen);

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::answer::AnswerStatus;
 use super::asking::Denied;
+use super::config::millis;
 use super::core::client_of;
 use super::events::{Event, EventKind};
 use super::flags::Flags;
@@ -242,6 +243,12 @@ impl Run<'_> {
             let error = error::connect_denied;
             return self.fail_denied(body, message, Some(&session), error, &denied);
         }
+        if !self.is_offered(message) {
+            let asked = message.connection_type.as_deref();
+            let asked = asked.unwrap_or(Transport::LongPolling.name());
+            let error = error::connection_types_unsupported(asked);
+            return self.fail(body, message, &error, Some(&Advice::none()));
+        }
         let mut state = session.lock();
         if let Some(gone) = state.gone().filter(|_| !state.is_parting()) {
             drop(state);
@@ -250,8 +257,8 @@ impl Run<'_> {
         if let Some(older) = state.supersede() {
             self.wakes.add(&older);
         }
-        let streams = state.has_events()
-            && message.connection_type.as_deref() == Some(EVENT_SOURCE)
+        let streams = is_heartbeat(message)
+            && (state.has_events() || !self.core.config.long_polling())
             && !state.is_parting();
         let heartbeat = streams && !session.deliver_only;
         if !streams {
@@ -308,6 +315,14 @@ impl Run<'_> {
         }
     }
 
+    /// Whether a connect may come like that. By POST they come also where there is no long-polling:
+    /// from clients that have a stream of events.
+    fn is_offered(&self, message: &Message) -> bool {
+        self.peer.transport != Transport::LongPolling
+            || self.core.config.long_polling()
+            || is_heartbeat(message)
+    }
+
     /// From now on the session's messages go to the connection of this connect.
     fn bind(&mut self, session: &Arc<Session>, state: &mut State) {
         if let Some(unfinished) = state.cut(&self.link) {
@@ -359,10 +374,10 @@ impl Run<'_> {
         refused: Option<Full>,
     ) {
         let core = Arc::clone(&self.core);
-        let mut interval_ms = terms.interval_ms;
         let rider = self.rider.as_ref();
         let rides = rider.is_some_and(|rider| Arc::ptr_eq(rider, session));
         let budget = if rides { RESPONSE_BYTES } else { 0 };
+        let mut lifetime = core.config.lifetime(terms.interval_ms);
         match refused {
             None if state.tells_all(budget) => {
                 let reply = echo(body, message).success(&mut self.replies);
@@ -373,13 +388,14 @@ impl Run<'_> {
             }
             None => terms.write_success(&core, session, state, &mut self.replies),
             Some(Full::Browser) => {
-                let advice = Advice::multiple_clients(SLOW_RETRY_MS);
+                let slowly = core.config.multiple_clients_interval;
+                let advice = Advice::multiple_clients(millis(slowly));
                 echo(body, message)
                     .success(&mut self.replies)
                     .advice(&advice)
                     .finish();
                 state.advised = Some(advice);
-                interval_ms = Some(SLOW_RETRY_MS);
+                lifetime = slowly + core.config.max_interval;
             }
             Some(Full::Address) => {
                 core.counters.refused_holds.one();
@@ -390,7 +406,7 @@ impl Run<'_> {
             }
         }
         self.connected |= rides;
-        state.lives_until(core.clock.now() + core.config.lifetime(interval_ms));
+        state.lives_until(core.clock.now() + lifetime);
         core.ticker.schedule(session, state);
     }
 
@@ -496,7 +512,10 @@ fn common(asked: &[Box<str>], offered: &[&str]) -> bool {
     asked.iter().any(|kind| offered.contains(&&**kind))
 }
 
-/// The connection type of clients that have a stream of events.
-const EVENT_SOURCE: &str = "eventsource";
+/// Whether a connect is of a client that has a stream of events, and wants no answer but that.
+fn is_heartbeat(message: &Message) -> bool {
+    message.connection_type.as_deref() == Some(Transport::EventSource.name())
+}
+
 const COMMENT_FILTERED: &str = "json-comment-filtered";
 const DENIED: &str = "denied_by_security_policy";

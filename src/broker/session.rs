@@ -32,8 +32,8 @@ use flight::InFlight;
 pub(crate) struct Session {
     number: u64,
     identity: Identity,
-    /// From the cookie at the handshake, or issued with its reply. None after a handshake over a
-    /// socket that was opened without.
+    /// From the cookie at the handshake or of the socket, or issued with either. None after a
+    /// handshake over a socket that has none.
     pub(crate) browser: Option<Browser>,
     /// The client asked for responses inside a comment.
     pub(crate) filtered: bool,

@@ -109,7 +109,7 @@ mod tests {
     #[test]
     fn cookies_come_back_and_are_replaced() {
         assert_eq!(sent(&[]), None);
-        let set = "BAYEUX_BROWSER=abc; Path=/; HttpOnly; SameSite=Lax";
+        let set = "BAYEUX_BROWSER=abc; Path=/; HttpOnly; SameSite=None; Partitioned";
         assert_eq!(sent(&[set]).as_deref(), Some("BAYEUX_BROWSER=abc"));
         assert_eq!(sent(&["a=1", "b=2", "a=3"]).as_deref(), Some("b=2; a=3"));
     }

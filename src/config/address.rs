@@ -68,7 +68,13 @@ impl FromStr for ListenAddress {
         if let Ok(address) = text.parse::<SocketAddr>() {
             return Ok(address.into());
         }
-        let instead = |better: &str| format!("`{text}` is no HOST:PORT; did you mean `{better}`?");
+        let instead = |better: &str| {
+            let hint = match better != text && Self::from_str(better).is_ok() {
+                true => format!("; did you mean `{better}`?"),
+                false => ", such as `127.0.0.1:8080`".to_owned(),
+            };
+            format!("`{text}` is no HOST:PORT{hint}")
+        };
         if let Some((_, rest)) = text.split_once("://") {
             return Err(instead(rest.split('/').next().unwrap_or_default()));
         }

@@ -5,7 +5,9 @@ use std::fmt;
 use std::time::Duration;
 
 use super::knobs::{Config, KNOBS};
-use super::words::Connector;
+use super::words::{CallbackPolling, Connector};
+use crate::http::{AllowedOrigin, CookieConfig};
+use crate::transport::Transport;
 
 /// A setting that cannot be obeyed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -68,7 +70,39 @@ impl Config {
 
     /// Whether pages of any origin may use the endpoint.
     pub fn allows_any_origin(&self) -> bool {
-        self.allowed_origin.iter().any(|origin| origin == "*")
+        self.allowed_origin.iter().any(AllowedOrigin::is_any)
+    }
+
+    /// The transports that clients are offered, best first: those of the setting that the connector
+    /// has.
+    pub fn transports(&self) -> impl Iterator<Item = Transport> {
+        let all = [
+            Transport::WebSocket,
+            Transport::EventSource,
+            Transport::LongPolling,
+            Transport::CallbackPolling,
+        ];
+        all.into_iter().filter(|transport| {
+            let possible = match transport {
+                Transport::WebSocket | Transport::EventSource => {
+                    self.connector == Connector::Native
+                }
+                Transport::LongPolling => true,
+                Transport::CallbackPolling => self.callback_polling != CallbackPolling::Off,
+            };
+            possible && self.transport.contains(transport)
+        })
+    }
+
+    /// What the browser cookie is like.
+    pub fn cookie(&self) -> CookieConfig {
+        CookieConfig {
+            name: self.cookie_name.clone(),
+            same_site: self.cookie_same_site,
+            secure: self.cookie_secure,
+            domain: self.cookie_domain.clone(),
+            partitioned: self.cookie_partitioned,
+        }
     }
 }
 
@@ -78,6 +112,8 @@ type Rule = fn(&Config) -> Option<(&'static str, String)>;
 const RULES: &[Rule] = &[
     somewhere_to_listen,
     cookies_need_known_origins,
+    cookies_come_back,
+    something_is_offered,
     tiny_http_stays_inside,
     operations_stay_inside,
     links_have_a_key,
@@ -109,6 +145,19 @@ fn cookies_need_known_origins(config: &Config) -> Option<(&'static str, String)>
         let message = "cannot be together with allowed_origin `*`, where cookies are not read; \
                        name the origins";
         ("require_browser_cookie", message.to_owned())
+    })
+}
+
+fn cookies_come_back(config: &Config) -> Option<(&'static str, String)> {
+    let wrong = config.cookie().check().err()?;
+    Some((wrong.setting, wrong.message.to_owned()))
+}
+
+fn something_is_offered(config: &Config) -> Option<(&'static str, String)> {
+    config.transports().next().is_none().then(|| {
+        let message = "nothing of it can be offered: `websocket` and `eventsource` need the \
+                       connector `native`, `callback-polling` a callback_polling other than `off`";
+        ("transport", message.to_owned())
     })
 }
 
@@ -264,172 +313,4 @@ fn tls_needs_native(config: &Config) -> Option<(&'static str, String)> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::config::ListenAddress;
-
-    fn refused(change: impl FnOnce(&mut Config)) -> (&'static str, String) {
-        let mut config = Config::default();
-        change(&mut config);
-        let error = config.check().unwrap_err();
-        assert_eq!(error.conflicts.len(), 1, "{error}");
-        (error.conflicts[0].key, error.conflicts[0].message.clone())
-    }
-
-    fn address(text: &str) -> ListenAddress {
-        text.parse().unwrap()
-    }
-
-    #[test]
-    fn rules() {
-        let (key, _) = refused(|c| c.listen.clear());
-        assert_eq!(key, "listen");
-        let (key, message) = refused(|c| {
-            c.require_browser_cookie = true;
-            c.allowed_origin = vec!["https://app.example".to_owned(), "*".to_owned()];
-        });
-        assert_eq!(key, "require_browser_cookie");
-        assert!(message.contains("allowed_origin `*`"), "{message}");
-        let (key, message) = refused(|c| {
-            c.connector = Connector::TinyHttp;
-            c.listen.push(address("0.0.0.0:80"));
-        });
-        assert_eq!(key, "connector");
-        assert!(message.contains("0.0.0.0:80"), "{message}");
-        let (key, message) = refused(|c| c.ops_listen = Some(address("[::]:9090")));
-        assert_eq!(key, "ops_listen");
-        assert!(
-            message.ends_with("did you mean `127.0.0.1:9090`?"),
-            "{message}"
-        );
-        assert_eq!(refused(|c| c.timeout = Duration::ZERO).0, "interval");
-        assert_eq!(refused(|c| c.proxy_protocol = true).0, "proxy_protocol");
-        assert_eq!(
-            refused(|c| c.max_body = c.max_input_total + 1).0,
-            "max_body"
-        );
-        assert_eq!(
-            refused(|c| c.max_message = Some(c.max_input_total + 1)).0,
-            "max_message"
-        );
-        assert_eq!(
-            refused(|c| c.max_queue_bytes = c.max_queued_total + 1).0,
-            "max_queue_bytes"
-        );
-        assert_eq!(
-            refused(|c| c.document_root = Some("/no/such".into())).0,
-            "document_root"
-        );
-    }
-
-    #[cfg(feature = "tls")]
-    #[test]
-    fn tls() {
-        let some = Some("/some.pem".into());
-        assert_eq!(refused(|c| c.tls_cert = some.clone()).0, "tls_cert");
-        assert_eq!(refused(|c| c.tls_key = some.clone()).0, "tls_key");
-        let (key, message) = refused(|c| {
-            (c.tls_cert, c.tls_key) = (some.clone(), some.clone());
-            c.connector = Connector::TinyHttp;
-        });
-        assert_eq!(key, "connector");
-        assert!(message.contains("`native`"), "{message}");
-    }
-
-    #[test]
-    fn certificates_of_links() {
-        let file = || Some("/some.pem".into());
-        let whole = |c: &mut Config| {
-            (c.link_tls_cert, c.link_tls_key) = (file(), file());
-            c.link_tls_client_ca = file();
-        };
-        let says = |(key, message): (&str, String), part| {
-            let part = if cfg!(feature = "tls") {
-                part
-            } else {
-                "the feature `tls`"
-            };
-            assert!(message.contains(part), "{message}");
-            key.to_owned()
-        };
-        let part = refused(|c| c.link_tls_key = file());
-        assert_eq!(
-            says(part, "cannot be without link_tls_cert"),
-            "link_tls_key"
-        );
-        assert_eq!(says(refused(whole), "needs link, "), "link_tls_cert");
-        let mut config = Config {
-            link: Some(address("127.0.0.1:0")),
-            ..Config::default()
-        };
-        assert!(config.check().is_err(), "neither key nor certificates");
-        whole(&mut config);
-        assert_eq!(config.check().is_ok(), cfg!(feature = "tls"));
-    }
-
-    #[test]
-    fn limits_of_data() {
-        let (key, message) = refused(|c| c.max_depth = 100_000);
-        assert_eq!((key, message.as_str()), ("max_depth", "must be 4 to 1000"));
-        let mut config = Config {
-            max_depth: 0,
-            max_messages: 0,
-            ..Config::default()
-        };
-        let error = config.check().unwrap_err();
-        assert_eq!(
-            error.to_string(),
-            "max_messages: must be 1 or more; max_depth: must be 4 to 1000"
-        );
-        config = Config {
-            max_held_per_ip: Some(0),
-            ..Config::default()
-        };
-        assert!(config.check().is_err());
-    }
-
-    #[test]
-    fn accepted() {
-        let exposed = Config {
-            connector: Connector::TinyHttp,
-            connector_exposed: true,
-            listen: vec![address("0.0.0.0:80")],
-            ..Config::default()
-        };
-        assert_eq!(exposed.check(), Ok(()));
-        let polling = Config {
-            timeout: Duration::ZERO,
-            interval: Duration::from_secs(5),
-            ops_listen: Some(address("localhost:9090")),
-            document_root: Some(std::env::temp_dir()),
-            ..Config::default()
-        };
-        assert_eq!(polling.check(), Ok(()));
-    }
-
-    #[test]
-    fn demo_pages() {
-        let config = Config::default();
-        assert!(config.serves_demo());
-        let config = Config {
-            document_root: Some("/".into()),
-            ..config
-        };
-        assert!(!config.serves_demo());
-        assert!(
-            Config {
-                demo: Some(true),
-                ..config.clone()
-            }
-            .serves_demo()
-        );
-        assert!(
-            !Config {
-                demo: Some(false),
-                document_root: None,
-                ..config
-            }
-            .serves_demo()
-        );
-    }
-}
+mod tests;

@@ -11,9 +11,11 @@ use super::kind::{Auto, Kind, List, Off, Switch, within};
 use super::machine;
 use super::number::{Count, Size, Time};
 use super::table::{Knob, knobs};
-use super::text::{ALIAS, DIR, FILE, INDEX, NODE, ORIGIN, PATH};
+use super::text::{ALIAS, COOKIE, DIR, DOMAIN, FILE, HEADER, INDEX, NODE, Origin, PATH};
 use super::words::{CallbackPolling, Connector, EndingTypes, Overflow, TypeTimes, Word};
+use crate::http::{AllowedOrigin, SameSite};
 use crate::tcp::Network;
+use crate::transport::Transport;
 
 knobs! {
     "Listening" {
@@ -53,7 +55,7 @@ knobs! {
         /// Path of the Bayeux endpoint.
         ///
         /// Also served with a slash at its end and with any path below it, as clients append the
-        /// kind of message.
+        /// kind of message. With `/` files are where a request carries no message.
         path: String = PATH, default "/cometd";
 
         /// File with the certificate for TLS (PEM), the chain up to the root behind it.
@@ -108,6 +110,14 @@ knobs! {
         ///
         /// Stock clients expect it: a chat window shows what it sent when it comes back.
         broadcast_to_publisher: bool = Switch, default "true";
+
+        /// Transport that clients are offered.
+        ///
+        /// One that is not in the list is refused. `websocket` and `eventsource` need the connector
+        /// `native`; the clients of `eventsource` post what they have to say, but none of their
+        /// connects is held.
+        transport: Vec<Transport> = List { each: Word::<Transport>::KIND, may_be_empty: false },
+            default "websocket,eventsource,long-polling,callback-polling";
 
         /// Shows receivers who published, as a field `sender` of the message.
         ///
@@ -175,17 +185,62 @@ knobs! {
         /// leave none for pages and images.
         max_sessions_per_browser: Option<usize> = Off(Count), within "1 or more", default "1";
 
+        /// How long the client of a connect beyond them is told to wait until its next.
+        ///
+        /// Shorter is livelier for windows that share a browser, and more requests.
+        multiple_clients_interval: Duration = Time, within "100ms to 1h", default "2s";
+
         /// Binds a session to the browser that made its handshake.
         ///
-        /// A message with another cookie is refused as from an unknown session. Off, because
-        /// command line tools and some clients keep no cookies.
+        /// A message with another cookie, a made-up one, or none is refused as from an unknown
+        /// session (402). A WebSocket that is opened without a cookie gets one with the answer: for
+        /// a client that does not keep it, its sessions end with the socket. Off, because command
+        /// line tools and some clients keep no cookies.
         require_browser_cookie: bool = Switch, default "false";
+
+        /// Name of the cookie that tells browsers apart.
+        ///
+        /// Behind one host name, several servers need several names.
+        cookie_name: String = COOKIE, default "BAYEUX_BROWSER";
+
+        /// With which requests of pages of other sites browsers send the cookie.
+        ///
+        /// `unset` says nothing, since old cookie jars fail on what they do not know; browsers
+        /// then take `lax`. Pages of other sites need `none`, and cookie_partitioned besides, else
+        /// the server cannot tell that several windows are of one browser. Browsers take `none`
+        /// over encrypted connections only.
+        cookie_same_site: SameSite = Word::<SameSite>::KIND, default "unset";
+
+        /// Whether the cookie is for encrypted connections only.
+        ///
+        /// `auto`: if it is set over one, or a trusted proxy says that it is.
+        cookie_secure: Option<bool> = Auto(Switch), default "auto";
+
+        /// Name whose hosts share the cookie, such as `app.example`.
+        ///
+        /// Off: it goes to the host that set it.
+        cookie_domain: Option<String> = Off(DOMAIN), default "off";
+
+        /// Gives a browser another cookie below each site (CHIPS).
+        ///
+        /// What browsers ask for that do without the cookies of other sites. It needs
+        /// cookie_same_site `none`.
+        cookie_partitioned: bool = Switch, default "false";
 
         /// Origin whose pages may use the endpoint, such as `https://app.example`; `*` is any.
         ///
-        /// Pages of the server itself always may. With `*` cookies are neither read nor set.
-        allowed_origin: Vec<String> = List { each: ORIGIN, may_be_empty: true },
+        /// Also `https://*.app.example` for all names below, `http://localhost:*` for any port,
+        /// `file://` for pages of files, and `null` for pages whose origin browsers keep secret:
+        /// anybody can make one. Pages of the server itself always may, and native clients that
+        /// name the server. With `*` cookies are neither read nor set.
+        allowed_origin: Vec<AllowedOrigin> = List { each: Origin, may_be_empty: true },
             default "none" from machine::nothing;
+
+        /// Header that pages of allowed origins may send; `*` is any.
+        ///
+        /// For headers that the page's program adds, such as `X-CSRF-Token`. What stock clients
+        /// send they always may; an empty list leaves it at that.
+        allowed_headers: Vec<String> = List { each: HEADER, may_be_empty: true }, default "*";
 
         /// Whether callback-polling (JSONP) is offered.
         ///
@@ -368,132 +423,4 @@ knobs! {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::collections::BTreeSet;
-
-    use super::*;
-
-    #[test]
-    fn every_default_is_readable_and_within_its_limits() {
-        let mut config = Config::default();
-        for knob in KNOBS {
-            assert_eq!(
-                (knob.set)(&mut config, &knob.default_text()),
-                Ok(()),
-                "{}",
-                knob.key
-            );
-            assert_eq!((knob.verify)(&config), Ok(()), "{}", knob.key);
-        }
-        assert_eq!(config, Config::default());
-        assert_eq!(config.check(), Ok(()));
-    }
-
-    #[test]
-    fn names() {
-        let keys: BTreeSet<_> = KNOBS.iter().map(|knob| knob.key).collect();
-        assert_eq!(keys.len(), KNOBS.len());
-        let knob = KNOBS
-            .iter()
-            .find(|knob| knob.key == "max_queued_total")
-            .unwrap();
-        assert_eq!(knob.flag(), "max-queued-total");
-        assert_eq!(knob.variable(), "BAYEUX_MAX_QUEUED_TOTAL");
-    }
-
-    #[test]
-    fn texts_are_one_line_then_more() {
-        for knob in KNOBS {
-            let first = knob.about.lines().next().unwrap().trim();
-            assert!(
-                first.ends_with('.') && first.len() <= 92,
-                "{}: {first}",
-                knob.key
-            );
-        }
-    }
-
-    #[test]
-    fn limits_are_checked_on_text_and_on_data() {
-        let timeout = KNOBS.iter().find(|knob| knob.key == "timeout").unwrap();
-        let mut config = Config::default();
-        assert_eq!(
-            (timeout.set)(&mut config, "25h"),
-            Err("`25h` is out of range: must be 0s to 1d".to_owned())
-        );
-        assert_eq!(config, Config::default());
-        config.timeout = Duration::from_secs(90_000);
-        assert_eq!(
-            (timeout.verify)(&config),
-            Err("must be 0s to 1d".to_owned())
-        );
-        config.timeout = Duration::from_secs(86_400);
-        assert_eq!((timeout.verify)(&config), Ok(()));
-
-        let held = KNOBS
-            .iter()
-            .find(|knob| knob.key == "max_held_per_ip")
-            .unwrap();
-        assert!((held.set)(&mut config, "0").is_err());
-        assert_eq!((held.set)(&mut config, "off"), Ok(()));
-        assert_eq!((held.set)(&mut config, "2"), Ok(()));
-        assert_eq!(config.max_held_per_ip, Some(2));
-
-        let expires = KNOBS.iter().find(|knob| knob.key == "expires").unwrap();
-        assert_eq!(
-            (expires.set)(&mut config, "text/css=366d,text/html=0s"),
-            Ok(())
-        );
-        assert!((expires.set)(&mut config, "text/css=367d").is_err());
-    }
-
-    #[test]
-    fn each_setting_sets_a_field_of_its_own() {
-        for knob in KNOBS {
-            let form = knob.form();
-            let samples = [
-                "[::1]:1",
-                "10.0.0.0/8",
-                "tiny-http",
-                "true",
-                "false",
-                "/x",
-                "7s",
-                "7777",
-                "77777",
-                "open",
-                "drop-newest",
-                "https://x.example",
-                "x.html",
-                "text/css=7s",
-                "x=a/b",
-                "debug",
-            ];
-            let mut config = Config::default();
-            let changed = samples.iter().any(|sample| {
-                (knob.set)(&mut config, sample).is_ok() && config != Config::default()
-            }) || (knob.set)(&mut config, "7").is_ok() && config != Config::default();
-            assert!(changed, "{}: no sample for {form:?}", knob.key);
-            // Back to the default again by its text, so that nothing else was touched.
-            assert_eq!((knob.set)(&mut config, &knob.default_text()), Ok(()));
-            assert_eq!(config, Config::default(), "{}", knob.key);
-        }
-    }
-
-    #[test]
-    fn the_documented_defaults() {
-        let config = Config::default();
-        assert_eq!(config.listen[0].to_string(), "127.0.0.1:8080");
-        assert_eq!(config.connector, Connector::Native);
-        assert_eq!(config.timeout, Duration::from_secs(30));
-        assert_eq!(config.max_interval, Duration::from_secs(120));
-        assert_eq!(config.max_body, 1 << 20);
-        assert_eq!(config.max_queued_total, 1 << 30);
-        assert_eq!(config.overflow, Overflow::Disconnect);
-        assert_eq!(config.max_sessions_per_browser, Some(1));
-        assert_eq!(config.directory_index, ["index.html"]);
-        assert_eq!(config.demo, None);
-        assert!(config.io_threads >= 1 && config.workers >= config.io_threads);
-        assert!(config.max_connections >= 1);
-    }
-}
+mod tests;

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use super::kind::{Form, Kind};
+use crate::http::{self, AllowedOrigin, InvalidOrigin};
 
 /// A file or folder.
 pub(super) struct File {
@@ -48,15 +49,43 @@ impl Kind for Text {
     }
 }
 
+/// An origin whose pages are let in.
+pub(super) struct Origin;
+
+impl Kind for Origin {
+    type Value = AllowedOrigin;
+
+    fn parse(&self, text: &str) -> Result<AllowedOrigin, String> {
+        text.parse()
+            .map_err(|error: InvalidOrigin| error.to_string())
+    }
+
+    fn form(&self) -> Form {
+        Form::one("ORIGIN", "")
+    }
+}
+
 pub(super) const PATH: Text = Text {
     placeholder: "PATH",
     spelling: "",
     read: endpoint_path,
 };
-pub(super) const ORIGIN: Text = Text {
-    placeholder: "ORIGIN",
+pub(super) const HEADER: Text = Text {
+    placeholder: "NAME",
     spelling: "",
-    read: origin,
+    read: header_name,
+};
+/// Checked with the other settings of the cookie.
+pub(super) const COOKIE: Text = Text {
+    placeholder: "NAME",
+    spelling: "",
+    read: |text| Ok(text.to_owned()),
+};
+/// Checked with the other settings of the cookie.
+pub(super) const DOMAIN: Text = Text {
+    placeholder: "DOMAIN",
+    spelling: "",
+    read: |text| Ok(text.to_owned()),
 };
 pub(super) const INDEX: Text = Text {
     placeholder: "NAME",
@@ -78,19 +107,25 @@ pub(super) const FILE: File = File {
 };
 pub(super) const DIR: File = File { placeholder: "DIR" };
 
-/// The path of the endpoint, without a slash at its end.
+/// The path of the endpoint, without a slash at its end; or `/`.
 fn endpoint_path(text: &str) -> Result<String, String> {
+    if text == "/" {
+        return Ok(text.to_owned());
+    }
     let path = text.trim_end_matches('/');
-    let hint =
-        |better: &str| format!("`{text}` is no path of an endpoint; did you mean `{better}`?");
-    if path.is_empty() {
-        return Err(hint("/cometd"));
-    }
-    if !path.starts_with('/') {
-        return Err(hint(&format!("/{path}")));
-    }
+    let Some(names) = path.strip_prefix('/') else {
+        let better = match path {
+            "" => "/cometd".to_owned(),
+            _ => format!("/{path}"),
+        };
+        let hint = match endpoint_path(&better) {
+            Ok(better) => format!("; did you mean `{better}`?"),
+            Err(_) => ", such as `/cometd`".to_owned(),
+        };
+        return Err(format!("`{text}` is no path of an endpoint{hint}"));
+    };
     let plain = |c: char| c.is_ascii_alphanumeric() || "-._~!$&'()+:@".contains(c);
-    for segment in path[1..].split('/') {
+    for segment in names.split('/') {
         if segment.is_empty() || segment == "." || segment == ".." {
             return Err(format!("`{text}` has an empty or a dot segment"));
         }
@@ -102,44 +137,6 @@ fn endpoint_path(text: &str) -> Result<String, String> {
         }
     }
     Ok(path.to_owned())
-}
-
-/// An origin as browsers send it, or `*`.
-fn origin(text: &str) -> Result<String, String> {
-    if text == "*" {
-        return Ok(text.to_owned());
-    }
-    let lower = text.to_ascii_lowercase();
-    let Some((scheme, rest)) = lower.split_once("://") else {
-        return Err(format!(
-            "`{text}` is no origin; did you mean `https://{lower}`?"
-        ));
-    };
-    let host = rest.split(['/', '?', '#']).next().unwrap_or_default();
-    if host.is_empty() || scheme.is_empty() || host.contains(['*', '@', ' ']) {
-        return Err(format!(
-            "`{text}` is no origin; one looks like `https://app.example`"
-        ));
-    }
-    // Browsers leave out the port that the scheme implies.
-    let implied = match scheme {
-        "http" => ":80",
-        "https" => ":443",
-        _ => "",
-    };
-    let bare = if implied.is_empty() {
-        host
-    } else {
-        host.strip_suffix(implied).unwrap_or(host)
-    };
-    let better = format!("{scheme}://{bare}");
-    if better == lower {
-        Ok(better)
-    } else {
-        Err(format!(
-            "`{text}` is more than an origin; did you mean `{better}`?"
-        ))
-    }
 }
 
 /// An alias of a linked process, or `NODE/ALIAS`.
@@ -167,6 +164,14 @@ fn node_name(text: &str) -> Result<String, String> {
 fn is_name(text: &str) -> bool {
     let wrong = |c: char| c == '/' || c.is_whitespace() || c.is_control();
     !text.is_empty() && text.len() <= 128 && !text.starts_with('_') && !text.contains(wrong)
+}
+
+/// The name of a header, or `*`.
+fn header_name(text: &str) -> Result<String, String> {
+    if http::is_token(text.as_bytes()) {
+        return Ok(text.to_owned());
+    }
+    Err(format!("`{text}` is no name of a header"))
 }
 
 /// The name of an index file.
@@ -204,10 +209,12 @@ mod tests {
 
     #[test]
     fn paths() {
+        assert_eq!(endpoint_path("/").unwrap(), "/");
         assert_eq!(endpoint_path("/cometd").unwrap(), "/cometd");
         assert_eq!(endpoint_path("/a/b/").unwrap(), "/a/b");
         for (text, part) in [
-            ("/", "did you mean `/cometd`?"),
+            ("//", "did you mean `/cometd`?"),
+            ("a b", "such as `/cometd`"),
             ("", "did you mean `/cometd`?"),
             ("cometd", "did you mean `/cometd`?"),
             ("/a//b", "an empty or a dot segment"),
@@ -222,42 +229,11 @@ mod tests {
     }
 
     #[test]
-    fn origins() {
-        for good in [
-            "*",
-            "http://app.example",
-            "https://a.example:8443",
-            "http://[::1]:8080",
-            "app://x",
-        ] {
-            assert_eq!(origin(good).as_deref(), Ok(good));
+    fn names_of_headers() {
+        for good in ["*", "X-CSRF-Token"] {
+            assert_eq!(header_name(good).as_deref(), Ok(good));
         }
-        assert_eq!(
-            origin("HTTPS://App.Example").as_deref(),
-            Ok("https://app.example")
-        );
-        for (text, part) in [
-            ("app.example", "did you mean `https://app.example`?"),
-            ("http://app.example/", "did you mean `http://app.example`?"),
-            (
-                "http://app.example/x?y",
-                "did you mean `http://app.example`?",
-            ),
-            (
-                "http://app.example:80",
-                "did you mean `http://app.example`?",
-            ),
-            (
-                "https://app.example:443",
-                "did you mean `https://app.example`?",
-            ),
-            ("https://*.example", "is no origin"),
-            ("https://", "is no origin"),
-            ("null", "is no origin"),
-        ] {
-            let error = origin(text).unwrap_err();
-            assert!(error.contains(part), "{text}: {error}");
-        }
+        assert!(header_name("a b").is_err() && header_name("").is_err());
     }
 
     #[test]

@@ -9,6 +9,8 @@ use log::LevelFilter;
 use super::kind::{Form, Kind, elements};
 use super::number::Time;
 use super::suggest::nearest;
+use crate::http::SameSite;
+use crate::transport::Transport;
 
 /// Defines an enum with the word for each variant.
 macro_rules! words {
@@ -77,6 +79,24 @@ impl Named for LevelFilter {
         ("info", Self::Info),
         ("debug", Self::Debug),
         ("trace", Self::Trace),
+    ];
+}
+
+impl Named for SameSite {
+    const WORDS: &'static [(&'static str, Self)] = &[
+        ("unset", Self::Unset),
+        ("lax", Self::Lax),
+        ("strict", Self::Strict),
+        ("none", Self::None),
+    ];
+}
+
+impl Named for Transport {
+    const WORDS: &'static [(&'static str, Self)] = &[
+        ("websocket", Self::WebSocket),
+        ("eventsource", Self::EventSource),
+        ("long-polling", Self::LongPolling),
+        ("callback-polling", Self::CallbackPolling),
     ];
 }
 

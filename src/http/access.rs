@@ -177,7 +177,13 @@ pub(super) fn shown(path: &str, mount: &str) -> Box<str> {
     let below = path
         .strip_prefix(mount)
         .and_then(|rest| rest.strip_prefix('/'));
-    let secret = below.is_some_and(|rest| rest.len() >= SECRET);
+    let secret = below.is_some_and(|rest| match mount {
+        // Files have names with a dot.
+        "" => rest
+            .split('/')
+            .any(|name| name.len() >= SECRET && !name.contains('.')),
+        _ => rest.len() >= SECRET,
+    });
     let shown = match secret {
         true => format!("{mount}/*"),
         false => Shown(path).to_string(),
@@ -332,6 +338,13 @@ mod tests {
             ("/", format!("/{id}"), "/*"),
             ("/", format!("//{id}"), "/*"),
             ("/", "/connect".to_owned(), "/connect"),
+            ("/", format!("/js/{id}.js"), "/js/0123456789abcdefghij.js"),
+            ("/", format!("/js.old/{id}"), "/*"),
+            (
+                "/",
+                "/doc/install/first/steps".to_owned(),
+                "/doc/install/first/steps",
+            ),
         ] {
             assert_eq!(&*shown(&path, mount), expected, "{mount} {path}");
         }

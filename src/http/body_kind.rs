@@ -10,13 +10,13 @@ pub(super) enum BodyKind {
     /// Form fields.
     Form,
     /// JSON, unless it begins with `message=`: a form of a page of another origin, which may set
-    /// no other type without being asked for permission.
+    /// no other type without being asked for permission, or of a client that says nothing.
     Text,
 }
 
 impl BodyKind {
-    /// By the request's `Content-Type`; no type means JSON. `None` for a type that is not
-    /// understood, and for any content coding.
+    /// By the request's `Content-Type`; no type is as good as plain text. `None` for a type that is
+    /// not understood, and for any content coding.
     pub(super) fn of(headers: &Headers<'_>) -> Option<Self> {
         if headers
             .list("content-encoding")
@@ -33,7 +33,7 @@ impl BodyKind {
         let table: [(&[u8], Self); 5] = [
             (b"application/json", Self::Json),
             (b"text/json", Self::Json),
-            (b"", Self::Json),
+            (b"", Self::Text),
             (b"text/plain", Self::Text),
             (b"application/x-www-form-urlencoded", Self::Form),
         ];
@@ -68,7 +68,7 @@ mod tests {
                 Some(BodyKind::Json),
             ),
             ("Text/Json;charset=UTF-8", Some(BodyKind::Json)),
-            ("", Some(BodyKind::Json)),
+            ("", Some(BodyKind::Text)),
             ("text/plain", Some(BodyKind::Text)),
             ("text/plain;charset=UTF-8", Some(BodyKind::Text)),
             (
@@ -90,7 +90,7 @@ mod tests {
             }];
             assert_eq!(BodyKind::of(&Headers::new(&lines)), kind, "{name}");
         }
-        assert_eq!(BodyKind::of(&Headers::new(&[])), Some(BodyKind::Json));
+        assert_eq!(BodyKind::of(&Headers::new(&[])), Some(BodyKind::Text));
     }
 
     #[test]

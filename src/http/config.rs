@@ -4,9 +4,10 @@ use std::fmt;
 use std::io;
 use std::path::PathBuf;
 
-use super::cookie::CookieKey;
+use super::cookie::{CookieConfig, CookieKey, InvalidCookie};
 use super::cors::CallbackPolling;
 use super::files::Expiry;
+use super::origin::AllowedOrigin;
 use super::proxies::TrustedProxies;
 
 /// What a site serves, to whom, and how much it reads. Plain data; [`Site::new`](super::Site::new)
@@ -16,9 +17,12 @@ pub struct SiteConfig {
     /// The path of the Bayeux endpoint; it answers there and on every path below. Default
     /// `/cometd`.
     pub mount: String,
-    /// Origins whose pages may use the server besides its own, such as `https://app.example`; `*`
-    /// allows all, and then cookies are neither read nor set. Default none.
-    pub allowed_origins: Vec<String>,
+    /// Origins whose pages may use the server besides its own; with `*` cookies are neither read
+    /// nor set. Default none.
+    pub allowed_origins: Vec<AllowedOrigin>,
+    /// Names of headers that pages of those origins may send, besides what stock clients send; `*`
+    /// is any. Default `*`.
+    pub allowed_headers: Vec<String>,
     /// Who may use callback-polling, which browsers do not guard. Default `Guarded`. With `Off` the
     /// broker should not offer it either.
     pub callback_polling: CallbackPolling,
@@ -32,6 +36,8 @@ pub struct SiteConfig {
     pub trusted_proxies: Option<TrustedProxies>,
     /// Recognises the cookies that this server issued. Default: a key for the life of the process.
     pub cookie_key: Option<CookieKey>,
+    /// What the cookie is called, and to whom browsers send it.
+    pub cookie: CookieConfig,
     /// A directory whose files are served. Default none.
     pub document_root: Option<PathBuf>,
     /// Files that are part of the program: their paths without the first slash. Default none. The
@@ -53,12 +59,14 @@ impl Default for SiteConfig {
         Self {
             mount: "/cometd".to_owned(),
             allowed_origins: Vec::new(),
+            allowed_headers: vec!["*".to_owned()],
             callback_polling: CallbackPolling::default(),
             max_body: 1 << 20,
             max_messages: 1000,
             max_depth: 128,
             trusted_proxies: None,
             cookie_key: None,
+            cookie: CookieConfig::default(),
             document_root: None,
             embedded: &[],
             client_script: None,
@@ -75,10 +83,12 @@ impl Default for SiteConfig {
 pub enum SiteError {
     /// The mount is not a plain absolute path.
     Mount(String),
-    /// An allowed origin is neither scheme, host and port, nor `*`.
-    AllowedOrigin(String),
+    /// An allowed header is not the name of one.
+    AllowedHeader(String),
     /// Sessions are to be bound to cookies that are not read because every origin is allowed.
     CookieOfAnyOrigin,
+    /// Browsers would not take the cookie.
+    Cookie(InvalidCookie),
     /// An index file is not the name of a file that may be served.
     DirectoryIndex(String),
     /// A media type, of an ending or an expiry, is none.
@@ -100,14 +110,14 @@ impl fmt::Display for SiteError {
                     "mount {mount:?}: must begin with a slash and hold plain names only"
                 )
             }
-            Self::AllowedOrigin(origin) => write!(
-                f,
-                "allowed origin {origin:?}: must be * or like https://app.example:8443, no path"
-            ),
+            Self::AllowedHeader(name) => {
+                write!(f, "allowed header {name:?}: must be * or like X-CSRF-Token")
+            }
             Self::CookieOfAnyOrigin => f.write_str(
                 "allowed origin * and a required browser cookie exclude each other: \
                  with * cookies are not read",
             ),
+            Self::Cookie(wrong) => write!(f, "{}: {}", wrong.setting, wrong.message),
             Self::DirectoryIndex(name) => {
                 write!(
                     f,

@@ -8,11 +8,175 @@ use std::fmt;
 use hmac::{Hmac, Mac};
 use sha2::Sha256;
 
-use super::headers::Headers;
+use super::headers::{Headers, is_token};
 use crate::transport::BrowserId;
 
-/// The name of the cookie.
-pub const COOKIE_NAME: &str = "BAYEUX_BROWSER";
+/// What the cookie is called, and to whom browsers send it. The default says no more than browsers
+/// of any age understand: old cookie jars fail on an attribute that they do not know.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CookieConfig {
+    /// Its name, a token of at most 128 bytes. Default `BAYEUX_BROWSER`.
+    pub name: String,
+    /// Whether pages of other sites bring it. Default `Unset`.
+    pub same_site: SameSite,
+    /// Whether it is for encrypted connections only. Default `None`: if it was set on one.
+    pub secure: Option<bool>,
+    /// The name whose hosts share it. Default none: the host that set it.
+    pub domain: Option<String>,
+    /// Whether it is another one below each site. Default no.
+    pub partitioned: bool,
+}
+
+/// With which requests of pages of other sites browsers send a cookie.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum SameSite {
+    /// Nothing is said about it: browsers of today take `Lax`.
+    #[default]
+    Unset,
+    /// When one follows a link, but with nothing that a page does by itself.
+    Lax,
+    /// With none.
+    Strict,
+    /// With all, if they are encrypted.
+    None,
+}
+
+/// Why cookies like that would not come back.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InvalidCookie {
+    /// The setting that is wrong, such as `cookie_name`.
+    pub setting: &'static str,
+    /// What is wrong with it, and what to do about it.
+    pub message: &'static str,
+}
+
+impl Default for CookieConfig {
+    fn default() -> Self {
+        Self {
+            name: "BAYEUX_BROWSER".to_owned(),
+            same_site: SameSite::Unset,
+            secure: None,
+            domain: None,
+            partitioned: false,
+        }
+    }
+}
+
+impl CookieConfig {
+    /// Whether browsers would take the cookie, and send it back.
+    ///
+    /// # Errors
+    ///
+    /// What they would object to first.
+    pub fn check(&self) -> Result<(), InvalidCookie> {
+        let wrong = |setting, message| Err(InvalidCookie { setting, message });
+        let begins = |prefix: &str| {
+            let start = self.name.get(..prefix.len());
+            start.is_some_and(|start| start.eq_ignore_ascii_case(prefix))
+        };
+        if self.name.len() > NAME_BYTES || !is_token(self.name.as_bytes()) {
+            return wrong(
+                "cookie_name",
+                "must be 1 to 128 letters, digits and characters of !#$%&'*+-.^_`|~",
+            );
+        }
+        if self.domain.as_deref().is_some_and(|name| !is_domain(name)) {
+            return wrong(
+                "cookie_domain",
+                "must be a name such as `app.example`, without a dot at its beginning or end",
+            );
+        }
+        if self.domain.is_some() && begins("__Host-") {
+            return wrong(
+                "cookie_domain",
+                "cannot be set for a cookie_name that begins with `__Host-`",
+            );
+        }
+        let demanding = self.same_site == SameSite::None
+            || self.partitioned
+            || begins("__Host-")
+            || begins("__Secure-");
+        if self.secure == Some(false) && demanding {
+            return wrong(
+                "cookie_secure",
+                "cannot be false with cookie_same_site `none`, cookie_partitioned or a \
+                 cookie_name that begins with `__Host-` or `__Secure-`: browsers drop such a \
+                 cookie",
+            );
+        }
+        Ok(())
+    }
+}
+
+/// A host name: labels, of which the last is no number (that would be an address).
+fn is_domain(name: &str) -> bool {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_".contains(&byte);
+    let last = name.rsplit('.').next().unwrap_or_default();
+    name.len() <= 253
+        && name
+            .split('.')
+            .all(|label| !label.is_empty() && label.bytes().all(plain))
+        && !last.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+/// Sets and reads the cookie.
+#[derive(Debug)]
+pub(super) struct Cookies {
+    key: CookieKey,
+    config: CookieConfig,
+}
+
+impl Cookies {
+    /// # Errors
+    ///
+    /// If browsers would not take the cookie.
+    pub(super) fn new(key: CookieKey, config: CookieConfig) -> Result<Self, InvalidCookie> {
+        config.check()?;
+        Ok(Self { key, config })
+    }
+
+    /// The browser a request comes from, if any of its cookies of that name is genuine.
+    pub(super) fn browser(&self, headers: &Headers<'_>) -> Option<BrowserId> {
+        headers
+            .get_all("cookie")
+            .flat_map(|line| line.split(|byte| *byte == b';'))
+            .filter_map(|pair| {
+                let rest = pair.trim_ascii_start();
+                rest.strip_prefix(self.config.name.as_bytes())
+            })
+            .filter_map(|rest| rest.trim_ascii().strip_prefix(b"="))
+            .take(CANDIDATES)
+            .find_map(|value| self.key.verify(value.trim_ascii()))
+    }
+
+    /// What `Set-Cookie` says to give a browser its id. `encrypted` is whether its connection is.
+    pub(super) fn set_cookie(&self, id: BrowserId, encrypted: bool) -> String {
+        let CookieConfig {
+            name,
+            same_site,
+            secure,
+            domain,
+            partitioned,
+        } = &self.config;
+        let mut cookie = format!("{name}={}; Path=/; HttpOnly", self.key.value(id));
+        if secure.unwrap_or(encrypted) {
+            cookie.push_str("; Secure");
+        }
+        if let Some(domain) = domain {
+            cookie.extend(["; Domain=", domain]);
+        }
+        cookie.push_str(match same_site {
+            SameSite::Unset => "",
+            SameSite::Lax => "; SameSite=Lax",
+            SameSite::Strict => "; SameSite=Strict",
+            SameSite::None => "; SameSite=None",
+        });
+        if *partitioned {
+            cookie.push_str("; Partitioned");
+        }
+        cookie
+    }
+}
 
 /// Issues and recognises cookies. What one key issued another does not recognise.
 #[derive(Clone)]
@@ -60,24 +224,6 @@ impl CookieKey {
         self.mac(id).verify_truncated_left(&tag).ok().map(|()| id)
     }
 
-    /// The browser a request comes from, if any of its cookies of that name is genuine.
-    pub fn browser(&self, headers: &Headers<'_>) -> Option<BrowserId> {
-        headers
-            .get_all("cookie")
-            .flat_map(|line| line.split(|byte| *byte == b';'))
-            .filter_map(|pair| pair.trim_ascii_start().strip_prefix(COOKIE_NAME.as_bytes()))
-            .filter_map(|rest| rest.trim_ascii().strip_prefix(b"="))
-            .take(CANDIDATES)
-            .find_map(|value| self.verify(value.trim_ascii()))
-    }
-
-    /// What `Set-Cookie` says to give a browser its id. `secure` behind TLS.
-    pub fn set_cookie(&self, id: BrowserId, secure: bool) -> String {
-        let value = self.value(id);
-        let secure = if secure { "; Secure" } else { "" };
-        format!("{COOKIE_NAME}={value}; Path=/; HttpOnly; SameSite=Lax{secure}")
-    }
-
     fn mac(&self, id: BrowserId) -> Hmac<Sha256> {
         self.0.clone().chain_update(id.0.to_be_bytes())
     }
@@ -97,12 +243,23 @@ fn hexadecimal(digits: &[u8]) -> Option<u128> {
 /// How many cookies of that name are tried: each costs a hash.
 const CANDIDATES: usize = 4;
 
+/// Most bytes of the name.
+const NAME_BYTES: usize = 128;
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use httparse::Header;
 
     const ID: BrowserId = BrowserId(0x0123_4567_89ab_cdef_0011_2233_4455_6677);
+
+    type Change = fn(&mut CookieConfig);
+
+    fn cookies(change: Change) -> Cookies {
+        let mut config = CookieConfig::default();
+        change(&mut config);
+        Cookies::new(CookieKey::new(b"secret"), config).unwrap()
+    }
 
     #[test]
     fn issued_values_are_recognised_by_their_key_only() {
@@ -142,8 +299,8 @@ mod tests {
 
     #[test]
     fn the_cookie_is_found_among_others() {
-        let key = CookieKey::new(b"secret");
-        let value = key.value(ID);
+        let cookies = cookies(|_| {});
+        let value = cookies.key.value(ID);
         let table = [
             (format!("BAYEUX_BROWSER={value}"), true),
             (format!("a=b; BAYEUX_BROWSER={value}; c=d"), true),
@@ -174,19 +331,127 @@ mod tests {
                     value: line.as_bytes(),
                 },
             ];
-            let browser = key.browser(&Headers::new(&lines));
+            let browser = cookies.browser(&Headers::new(&lines));
             assert_eq!(browser, found.then_some(ID), "{line}");
         }
     }
 
     #[test]
-    fn the_header_names_all_attributes() {
-        let key = CookieKey::new(b"secret");
-        let plain = format!(
-            "BAYEUX_BROWSER={}; Path=/; HttpOnly; SameSite=Lax",
-            key.value(ID)
+    fn a_cookie_of_another_name_is_read_by_that_name() {
+        let cookies = cookies(|config| config.name = "__Host-b".to_owned());
+        let value = cookies.key.value(ID);
+        assert!(
+            cookies
+                .set_cookie(ID, true)
+                .starts_with(&format!("__Host-b={value}; "))
         );
-        assert_eq!(key.set_cookie(ID, false), plain);
-        assert_eq!(key.set_cookie(ID, true), plain + "; Secure");
+        for (name, found) in [("__Host-b", true), ("BAYEUX_BROWSER", false)] {
+            let line = format!("{name}={value}");
+            let lines = [Header {
+                name: "Cookie",
+                value: line.as_bytes(),
+            }];
+            let browser = cookies.browser(&Headers::new(&lines));
+            assert_eq!(browser.is_some(), found, "{name}");
+        }
+    }
+
+    #[test]
+    fn attributes_are_said_as_they_are_set() {
+        let table: [(Change, bool, &str); 8] = [
+            (|_| {}, false, ""),
+            (|_| {}, true, "; Secure"),
+            (|c| c.secure = Some(true), false, "; Secure"),
+            (|c| c.secure = Some(false), true, ""),
+            (|c| c.same_site = SameSite::Lax, false, "; SameSite=Lax"),
+            (
+                |c| c.same_site = SameSite::Strict,
+                true,
+                "; Secure; SameSite=Strict",
+            ),
+            (
+                |c| c.domain = Some("app.example".to_owned()),
+                false,
+                "; Domain=app.example",
+            ),
+            (
+                |c| (c.same_site, c.partitioned) = (SameSite::None, true),
+                true,
+                "; Secure; SameSite=None; Partitioned",
+            ),
+        ];
+        for (change, encrypted, attributes) in table {
+            let cookies = cookies(change);
+            let value = cookies.key.value(ID);
+            let expected = format!("BAYEUX_BROWSER={value}; Path=/; HttpOnly{attributes}");
+            assert_eq!(cookies.set_cookie(ID, encrypted), expected);
+        }
+    }
+
+    #[test]
+    fn cookies_that_would_not_come_back_are_refused() {
+        let name = |name: &str| CookieConfig {
+            name: name.to_owned(),
+            ..CookieConfig::default()
+        };
+        let domain = |domain: &str| CookieConfig {
+            domain: Some(domain.to_owned()),
+            ..CookieConfig::default()
+        };
+        let secure = |secure| {
+            move |config| CookieConfig {
+                secure: Some(secure),
+                ..config
+            }
+        };
+        let none = CookieConfig {
+            same_site: SameSite::None,
+            ..CookieConfig::default()
+        };
+        let parts = CookieConfig {
+            partitioned: true,
+            ..CookieConfig::default()
+        };
+        let host = CookieConfig {
+            domain: Some("a.b".to_owned()),
+            ..name("__host-x")
+        };
+        for (config, setting) in [
+            (name(""), "cookie_name"),
+            (name("a b"), "cookie_name"),
+            (name("a=b"), "cookie_name"),
+            (name("a;b"), "cookie_name"),
+            (name("a\r\nb"), "cookie_name"),
+            (name("\u{e9}"), "cookie_name"),
+            (name(&"x".repeat(129)), "cookie_name"),
+            (domain(""), "cookie_domain"),
+            (domain(".app.example"), "cookie_domain"),
+            (domain("app.example."), "cookie_domain"),
+            (domain("a..b"), "cookie_domain"),
+            (domain("a;b"), "cookie_domain"),
+            (domain("127.0.0.1"), "cookie_domain"),
+            (domain("app.example:80"), "cookie_domain"),
+            (host, "cookie_domain"),
+            (secure(false)(none.clone()), "cookie_secure"),
+            (secure(false)(parts.clone()), "cookie_secure"),
+            (secure(false)(name("__Host-x")), "cookie_secure"),
+            (secure(false)(name("__secure-x")), "cookie_secure"),
+        ] {
+            let error = config.check().unwrap_err();
+            assert_eq!(error.setting, setting, "{config:?}");
+        }
+        for config in [
+            CookieConfig::default(),
+            secure(false)(CookieConfig::default()),
+            secure(true)(none.clone()),
+            none,
+            parts,
+            name(&"x".repeat(128)),
+            name("__Host-x"),
+            domain("app.example"),
+            domain("localhost"),
+        ] {
+            assert_eq!(config.check(), Ok(()), "{config:?}");
+        }
     }
 }

@@ -1,17 +1,14 @@
 //! Which pages may talk to the server: the rules for `Origin`, and for scripts, which browsers
 //! load without asking.
 
-use super::headers::Headers;
-use super::origin::Origin;
+use super::headers::{Headers, is_token};
+use super::origin::{AllowedOrigin, Origin};
 use super::request::RequestHead;
 use super::response::{Response, push_header};
 
 /// The origins besides the server's own whose pages may use it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct AllowedOrigins {
-    any: bool,
-    list: Vec<String>,
-}
+pub(super) struct AllowedOrigins(Vec<AllowedOrigin>);
 
 /// What the `Origin` of a request amounts to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,41 +36,33 @@ pub enum CallbackPolling {
 }
 
 impl AllowedOrigins {
-    /// From the configuration: origins such as `https://app.example:8443`, or `*` for any.
-    ///
-    /// # Errors
-    ///
-    /// The first entry that is neither.
-    pub(super) fn new(list: &[String]) -> Result<Self, String> {
-        let any = list.iter().any(|entry| entry == "*");
-        let list: Vec<_> = list.iter().filter(|entry| *entry != "*").cloned().collect();
-        match list.iter().find(|entry| Origin::parse(entry).is_none()) {
-            Some(entry) => Err(entry.clone()),
-            None => Ok(Self { any, list }),
-        }
+    pub(super) fn new(list: &[AllowedOrigin]) -> Self {
+        Self(list.to_vec())
     }
 
     /// Whether every origin is allowed. Cookies then are neither read nor set.
     pub(super) fn any(&self) -> bool {
-        self.any
+        self.0.iter().any(AllowedOrigin::is_any)
     }
 
     /// Judges a request by its `Origin`. An empty one counts as none; of several none is believed.
     pub(super) fn judge<'a>(&self, head: &RequestHead<'a>) -> Verdict<'a> {
         let mut lines = head.headers.get_all("origin");
-        let text = match (lines.next(), lines.next()) {
+        let (first, second) = (lines.next(), lines.next());
+        let line = match (first, second) {
             (None | Some(b""), None) => return Verdict::Absent,
-            (Some(text), None) => text,
-            _ => return Verdict::Foreign,
+            _ => first.unwrap_or_default(),
         };
-        let Ok(text) = std::str::from_utf8(text) else {
-            return Verdict::Foreign;
-        };
-        match Origin::parse(text) {
+        let text = std::str::from_utf8(line).unwrap_or_default();
+        let origin = Origin::parse(text).filter(|_| second.is_none());
+        match origin {
             Some(origin) if is_own(&origin, head) => Verdict::Own,
             Some(origin) if self.allows(&origin) => Verdict::Allowed(text),
-            // Pages of local files and of sandboxed frames call themselves `null`.
-            None if self.any && text == "null" => Verdict::Allowed(text),
+            // No browser sends what cannot be echoed, so nobody looks for the echo.
+            _ if self.any() => Verdict::Allowed(match text.contains(|c: char| c.is_control()) {
+                true => "",
+                false => text,
+            }),
             _ => Verdict::Foreign,
         }
     }
@@ -81,19 +70,15 @@ impl AllowedOrigins {
     /// Whether a script request shows that an own or allowed page makes it. Pages cannot forge
     /// either header; a page can only leave its `Referer` out, which shows nothing.
     pub(super) fn shows_its_page(&self, head: &RequestHead<'_>) -> bool {
-        if self.any || head.headers.get("sec-fetch-site") == Some(b"same-origin") {
+        if self.any() || head.headers.get("sec-fetch-site") == Some(b"same-origin") {
             return true;
         }
-        let page = single(&head.headers, "referer").and_then(Origin::of_url);
+        let page = single(&head.headers, "referer").and_then(Origin::parse);
         page.is_some_and(|origin| is_own(&origin, head) || self.allows(&origin))
     }
 
     fn allows(&self, origin: &Origin<'_>) -> bool {
-        self.any
-            || self
-                .list
-                .iter()
-                .any(|entry| Origin::parse(entry).as_ref() == Some(origin))
+        self.0.iter().any(|allowed| allowed.covers(origin))
     }
 }
 
@@ -114,14 +99,60 @@ pub(super) fn push_echo(out: &mut Vec<u8>, origin: &str) {
     push_header(out, "Vary", "Origin");
 }
 
+/// The headers that pages of allowed origins may send, besides [`REQUEST_HEADERS`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct AllowedHeaders {
+    any: bool,
+    names: Vec<String>,
+}
+
+impl AllowedHeaders {
+    /// From the configuration: names, or `*` for any.
+    ///
+    /// # Errors
+    ///
+    /// The first that is neither.
+    pub(super) fn new(list: &[String]) -> Result<Self, String> {
+        match list.iter().find(|name| !is_token(name.as_bytes())) {
+            Some(name) => Err(name.clone()),
+            None => Ok(Self {
+                any: list.iter().any(|name| name == "*"),
+                names: list.to_vec(),
+            }),
+        }
+    }
+
+    fn covers(&self, name: &str) -> bool {
+        self.any || self.names.iter().any(|own| own.eq_ignore_ascii_case(name))
+    }
+
+    /// What a preflight is told: the usual ones, and of those it asks for what is allowed.
+    fn granted(&self, head: &RequestHead<'_>) -> String {
+        let asked = head.headers.list("access-control-request-headers");
+        let mut granted = REQUEST_HEADERS.to_owned();
+        for name in asked.filter(|name| is_token(name)) {
+            let name = std::str::from_utf8(name).unwrap_or_default();
+            if self.covers(name) {
+                granted.extend([", ", name]);
+            }
+        }
+        granted
+    }
+}
+
 /// The answer to OPTIONS: what is possible here, and for a page of an allowed origin, that it may.
-pub(super) fn preflight(verdict: Verdict<'_>, allow: &str) -> Response {
+pub(super) fn preflight(
+    head: &RequestHead<'_>,
+    verdict: Verdict<'_>,
+    allow: &str,
+    headers: &AllowedHeaders,
+) -> Response {
     let mut response = Response::new(204).header("Allow", allow);
     if let Some(origin) = verdict.echo() {
         push_echo(&mut response.headers, origin);
         response = response
             .header("Access-Control-Allow-Methods", "GET, POST, OPTIONS")
-            .header("Access-Control-Allow-Headers", REQUEST_HEADERS)
+            .header("Access-Control-Allow-Headers", &headers.granted(head))
             .header("Access-Control-Max-Age", "86400");
     }
     response
@@ -149,8 +180,8 @@ mod tests {
     use httparse::Header;
 
     fn origins(list: &[&str]) -> AllowedOrigins {
-        let list: Vec<_> = list.iter().map(|entry| (*entry).to_owned()).collect();
-        AllowedOrigins::new(&list).unwrap()
+        let list: Vec<_> = list.iter().map(|entry| entry.parse().unwrap()).collect();
+        AllowedOrigins::new(&list)
     }
 
     fn with_head<T>(lines: &[(&str, &str)], then: impl FnOnce(&RequestHead<'_>) -> T) -> T {
@@ -173,12 +204,20 @@ mod tests {
 
     #[test]
     fn origins_are_judged() {
-        let some = origins(&["http://app.example", "https://b.example:8443"]);
-        let table: [(&[&str], Verdict<'_>); 14] = [
+        let some = origins(&[
+            "http://app.example",
+            "https://b.example:8443",
+            "https://*.c.example",
+            "http://localhost:*",
+            "file://",
+        ]);
+        let table: [(&[&str], Verdict<'_>); 20] = [
             (&[], Verdict::Absent),
             (&[""], Verdict::Absent),
             (&["http://own.example:8080"], Verdict::Own),
             (&["https://OWN.example:8080"], Verdict::Own),
+            (&["ws://own.example:8080"], Verdict::Own),
+            (&["wss://own.example:8080/cometd"], Verdict::Own),
             (&["http://own.example"], Verdict::Foreign),
             (
                 &["http://app.example"],
@@ -188,9 +227,19 @@ mod tests {
                 &["https://b.example:8443"],
                 Verdict::Allowed("https://b.example:8443"),
             ),
+            (
+                &["https://x.c.example"],
+                Verdict::Allowed("https://x.c.example"),
+            ),
+            (
+                &["http://localhost:3000"],
+                Verdict::Allowed("http://localhost:3000"),
+            ),
+            (&["file://"], Verdict::Allowed("file://")),
             (&["https://app.example"], Verdict::Foreign),
             (&["http://app.example.evil"], Verdict::Foreign),
             (&["http://evil.example"], Verdict::Foreign),
+            (&["https://c.example"], Verdict::Foreign),
             (&["null"], Verdict::Foreign),
             (&["nonsense"], Verdict::Foreign),
             (
@@ -208,37 +257,32 @@ mod tests {
     }
 
     #[test]
-    fn a_star_allows_any_that_is_well_formed() {
-        let any = origins(&["*"]);
-        for (value, verdict) in [
-            (
-                "http://evil.example",
-                Verdict::Allowed("http://evil.example"),
-            ),
-            ("null", Verdict::Allowed("null")),
-            ("http://own.example:8080", Verdict::Own),
-            ("x\u{1}y", Verdict::Foreign),
+    fn a_star_allows_any() {
+        let any = origins(&["http://app.example", "*"]);
+        for value in [
+            "http://evil.example",
+            "http://evil.example/x",
+            "null",
+            "file://",
+            "nonsense",
+            "http://u@x",
         ] {
             with_head(&[("Origin", value)], |head| {
-                assert_eq!(any.judge(head), verdict)
+                assert_eq!(any.judge(head), Verdict::Allowed(value))
             });
         }
-        assert!(any.any() && !origins(&["http://a"]).any());
-    }
-
-    #[test]
-    fn settings_that_are_no_origins_are_refused() {
-        for entry in [
-            "http://a/",
-            "a.example",
-            "null",
-            "",
-            "**",
-            "http://*.example",
+        for (lines, verdict) in [
+            (&[("Origin", "http://own.example:8080")][..], Verdict::Own),
+            (&[("Origin", "x\u{1}y")], Verdict::Allowed("")),
+            (
+                &[("Origin", "http://a"), ("Origin", "http://b")],
+                Verdict::Allowed("http://a"),
+            ),
+            (&[("Origin", "")], Verdict::Absent),
         ] {
-            let list = ["http://ok".to_owned(), entry.to_owned()];
-            assert_eq!(AllowedOrigins::new(&list), Err(entry.to_owned()));
+            with_head(lines, |head| assert_eq!(any.judge(head), verdict));
         }
+        assert!(any.any() && !origins(&["http://a"]).any());
     }
 
     #[test]
@@ -297,16 +341,24 @@ mod tests {
         with_head(&[], |head| assert!(origins(&["*"]).shows_its_page(head)));
     }
 
+    /// The answer to a preflight that asks for these headers.
+    fn asked(allowed: &[&str], verdict: Verdict<'_>, names: &str) -> Response {
+        let list: Vec<_> = allowed.iter().map(|name| (*name).to_owned()).collect();
+        let allowed = AllowedHeaders::new(&list).unwrap();
+        let lines = [("Access-Control-Request-Headers", names)];
+        with_head(&lines, |head| preflight(head, verdict, "GET", &allowed))
+    }
+
     #[test]
     fn the_preflight_permits_allowed_origins_only() {
         for verdict in [Verdict::Absent, Verdict::Own, Verdict::Foreign] {
-            let response = preflight(verdict, "GET");
+            let response = asked(&["*"], verdict, "x-csrf-token");
             assert_eq!(
                 (response.status, &response.headers[..]),
                 (204, &b"Allow: GET\r\n"[..])
             );
         }
-        let response = preflight(Verdict::Allowed("http://a"), "GET");
+        let response = asked(&["*"], Verdict::Allowed("http://a"), "");
         let headers = String::from_utf8(response.headers).unwrap();
         for line in [
             "Access-Control-Allow-Origin: http://a",
@@ -321,5 +373,29 @@ mod tests {
         }
         assert!(headers.contains("Pragma") && headers.contains("POST"));
         assert!(response.body.is_empty());
+    }
+
+    #[test]
+    fn the_preflight_grants_headers_that_are_asked_for() {
+        let table = [
+            (
+                &["*"][..],
+                "x-csrf-token, X-App,,a b,\u{e9}",
+                ", x-csrf-token, X-App",
+            ),
+            (&["X-CSRF-Token"], "x-csrf-token,x-app", ", x-csrf-token"),
+            (&[], "x-csrf-token,content-type", ""),
+            (&["*"], "", ""),
+        ];
+        for (allowed, names, more) in table {
+            let response = asked(allowed, Verdict::Allowed("http://a"), names);
+            let headers = String::from_utf8(response.headers).unwrap();
+            let line = format!("Access-Control-Allow-Headers: {REQUEST_HEADERS}{more}");
+            assert!(headers.lines().any(|found| found == line), "{headers}");
+        }
+        for wrong in ["", "a b", "x:", "\u{e9}"] {
+            let list = ["X-A".to_owned(), wrong.to_owned()];
+            assert_eq!(AllowedHeaders::new(&list), Err(wrong.to_owned()));
+        }
     }
 }

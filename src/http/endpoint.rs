@@ -3,10 +3,11 @@
 
 use super::body_kind::BodyKind;
 use super::config::{SiteConfig, SiteError};
-use super::cors::{AllowedOrigins, CallbackPolling, Verdict};
+use super::cors::{AllowedHeaders, AllowedOrigins, CallbackPolling, Verdict, preflight};
 use super::form;
 use super::refusal::Refusal;
-use super::request::RequestHead;
+use super::request::{RequestHead, Target};
+use super::response::Response;
 use super::script;
 use super::streaming::{Offers, wants_events, wants_socket};
 use crate::protocol::BatchLimits;
@@ -17,6 +18,7 @@ pub(super) struct Endpoint {
     /// Without a slash at its end: empty if every path is the endpoint's.
     mount: String,
     origins: AllowedOrigins,
+    headers: AllowedHeaders,
     callback_polling: CallbackPolling,
     offers: Offers,
     pub(super) max_body: usize,
@@ -68,29 +70,27 @@ pub(super) struct Denied<'a> {
 }
 
 impl Endpoint {
-    pub(super) fn new(config: &SiteConfig) -> Result<Self, SiteError> {
+    /// `offers` is what its broker offers.
+    pub(super) fn new(config: &SiteConfig, mut offers: Offers) -> Result<Self, SiteError> {
+        offers.scripts &= config.callback_polling != CallbackPolling::Off;
         let mount = config.mount.strip_suffix('/').unwrap_or(&config.mount);
         if !is_plain_path(mount) {
             return Err(SiteError::Mount(config.mount.clone()));
         }
-        let origins =
-            AllowedOrigins::new(&config.allowed_origins).map_err(SiteError::AllowedOrigin)?;
+        let headers =
+            AllowedHeaders::new(&config.allowed_headers).map_err(SiteError::AllowedHeader)?;
         Ok(Self {
             mount: mount.to_owned(),
-            origins,
+            origins: AllowedOrigins::new(&config.allowed_origins),
+            headers,
             callback_polling: config.callback_polling,
-            offers: Offers::default(),
+            offers,
             max_body: config.max_body,
             limits: BatchLimits {
                 messages: config.max_messages,
                 depth: config.max_depth,
             },
         })
-    }
-
-    /// The same, which also takes connections over for what is offered.
-    pub(super) fn offering(self, offers: Offers) -> Self {
-        Self { offers, ..self }
     }
 
     /// The path of the endpoint.
@@ -100,6 +100,11 @@ impl Endpoint {
         } else {
             &self.mount
         }
+    }
+
+    /// Whether it has all paths, and shares them with files and content handlers.
+    pub(super) fn is_root(&self) -> bool {
+        self.mount.is_empty()
     }
 
     /// Whether a path is the endpoint's: the mount itself, or below it.
@@ -115,23 +120,43 @@ impl Endpoint {
         matches!(method, "GET" | "HEAD") && matches!(rest, Some("/client.js" | "/client.js.map"))
     }
 
+    /// Whether any other request is the endpoint's: by its path, and at the root, where there are
+    /// files too, what GET and HEAD ask for by what they carry.
+    pub(super) fn takes(&self, head: &RequestHead<'_>, target: &Target<'_>) -> bool {
+        let may_be_file = self.is_root() && matches!(head.method, "GET" | "HEAD");
+        self.covers(target.path) && (!may_be_file || self.is_meant(head, target.query))
+    }
+
     /// Whether cookies are read and set.
     pub(super) fn uses_cookies(&self) -> bool {
         !self.origins.any()
     }
 
+    /// The answer to OPTIONS.
+    pub(super) fn options(&self, head: &RequestHead<'_>, verdict: Verdict<'_>) -> Response {
+        preflight(head, verdict, self.allow(), &self.headers)
+    }
+
     /// The methods that are understood here.
     pub(super) fn allow(&self) -> &'static str {
-        let streams = self.offers.sockets || self.offers.events;
-        match self.callback_polling {
-            CallbackPolling::Off if !streams => "POST, OPTIONS",
-            _ => "GET, POST, OPTIONS",
+        let Offers {
+            posts,
+            scripts,
+            sockets,
+            events,
+        } = self.offers;
+        match (self.is_root(), scripts || sockets || events, posts) {
+            (true, _, true) => "GET, HEAD, POST, OPTIONS",
+            (true, _, false) => "GET, HEAD, OPTIONS",
+            (false, true, true) => "GET, POST, OPTIONS",
+            (false, true, false) => "GET, OPTIONS",
+            (false, false, _) => "POST, OPTIONS",
         }
     }
 
     /// Whether a request carries Bayeux messages, or asks for a connection that does.
-    pub(super) fn is_meant(head: &RequestHead<'_>, query: Option<&str>) -> bool {
-        let script = || query.is_some_and(|query| form::has(query.as_bytes(), "message"));
+    pub(super) fn is_meant(&self, head: &RequestHead<'_>, query: Option<&str>) -> bool {
+        let script = || self.offers.scripts && query.is_some_and(has_message);
         head.method == "GET" && (wants_socket(head) || wants_events(head) || script())
     }
 
@@ -144,7 +169,7 @@ impl Endpoint {
     ) -> Result<Ask<'a>, Denied<'a>> {
         let verdict = self.origins.judge(head);
         let ask = match (head.method, query) {
-            ("POST", _) => Self::post(head, verdict),
+            ("POST", _) => self.post(head, verdict),
             ("GET", _) if self.takes_over(head) && verdict == Verdict::Foreign => {
                 Err(Refusal::Origin)
             }
@@ -154,8 +179,8 @@ impl Endpoint {
                 let client = client.trim_start_matches('/');
                 Ok(Ask::Events { client, verdict })
             }
+            ("GET", Some(query)) if has_message(query) => self.script(head, query, verdict),
             ("GET", _) if wants_socket(head) || wants_events(head) => Err(Refusal::Transport),
-            ("GET", Some(query)) => self.script(head, query, verdict),
             ("OPTIONS", _) => Ok(Ask::Options(verdict)),
             _ => Err(Refusal::Method),
         };
@@ -167,7 +192,10 @@ impl Endpoint {
         self.offers.sockets && wants_socket(head) || self.offers.events && wants_events(head)
     }
 
-    fn post<'a>(head: &RequestHead<'a>, verdict: Verdict<'a>) -> Result<Ask<'a>, Refusal> {
+    fn post<'a>(&self, head: &RequestHead<'a>, verdict: Verdict<'a>) -> Result<Ask<'a>, Refusal> {
+        if !self.offers.posts {
+            return Err(Refusal::Transport);
+        }
         if verdict == Verdict::Foreign {
             return Err(Refusal::Origin);
         }
@@ -181,10 +209,7 @@ impl Endpoint {
         query: &'a str,
         verdict: Verdict<'a>,
     ) -> Result<Ask<'a>, Refusal> {
-        if !form::has(query.as_bytes(), "message") {
-            return Err(Refusal::Method);
-        }
-        if self.callback_polling == CallbackPolling::Off {
+        if !self.offers.scripts {
             return Err(Refusal::Transport);
         }
         if self.callback_polling == CallbackPolling::Guarded {
@@ -209,6 +234,11 @@ impl Endpoint {
     }
 }
 
+/// Whether a query carries messages.
+fn has_message(query: &str) -> bool {
+    form::has(query.as_bytes(), "message")
+}
+
 /// Empty, or slashes each with a name behind it that needs no escapes.
 fn is_plain_path(path: &str) -> bool {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=:@".contains(&byte);
@@ -221,200 +251,4 @@ fn is_plain_path(path: &str) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::http::headers::Headers;
-    use httparse::Header;
-
-    fn endpoint(change: impl FnOnce(&mut SiteConfig)) -> Endpoint {
-        let mut config = SiteConfig {
-            allowed_origins: vec!["http://app.example".to_owned()],
-            ..SiteConfig::default()
-        };
-        change(&mut config);
-        Endpoint::new(&config).unwrap()
-    }
-
-    /// What the endpoint makes of a request, in short.
-    fn outcome(endpoint: &Endpoint, method: &str, target: &str, lines: &[(&str, &str)]) -> String {
-        let mut all = vec![Header {
-            name: "Host",
-            value: b"own.example",
-        }];
-        all.extend(lines.iter().map(|(name, value)| Header {
-            name,
-            value: value.as_bytes(),
-        }));
-        let head = RequestHead {
-            method,
-            target,
-            minor_version: 1,
-            headers: Headers::new(&all),
-        };
-        let target = head.target().unwrap();
-        match endpoint.admit(&head, target.path, target.query) {
-            Ok(Ask::Post { kind, verdict }) => format!("{kind:?} {verdict:?}"),
-            Ok(Ask::Script {
-                callback, verdict, ..
-            }) => format!("{callback} {verdict:?}"),
-            Ok(Ask::Options(verdict)) => format!("options {verdict:?}"),
-            Ok(other) => panic!("{other:?} is not offered"),
-            Err(Denied { refusal, .. }) => format!("{refusal:?}"),
-        }
-    }
-
-    type Lines = &'static [(&'static str, &'static str)];
-
-    const FOREIGN: (&str, &str) = ("Origin", "http://evil.example");
-    const ALLOWED: (&str, &str) = ("Origin", "http://app.example");
-    const OWN: (&str, &str) = ("Origin", "http://own.example");
-    const OWN_PAGE: (&str, &str) = ("Referer", "http://own.example/page.html");
-    const HTML: (&str, &str) = ("Content-Type", "text/html");
-    const FORM: (&str, &str) = ("Content-Type", "application/x-www-form-urlencoded");
-    const ECHOED: &str = "Allowed(\"http://app.example\")";
-
-    #[test]
-    fn heads_are_judged() {
-        let endpoint = endpoint(|_| {});
-        let table: [(&str, &str, Lines, &str); 22] = [
-            ("POST", "/cometd", &[], "Json Absent"),
-            ("POST", "/cometd?message=x", &[FORM], "Form Absent"),
-            ("POST", "/cometd", &[OWN], "Json Own"),
-            ("POST", "/cometd", &[ALLOWED], &format!("Json {ECHOED}")),
-            ("POST", "/cometd", &[FOREIGN], "Origin"),
-            ("POST", "/cometd", &[FOREIGN, HTML], "Origin"),
-            ("POST", "/cometd", &[HTML], "MediaType"),
-            ("GET", "/cometd", &[], "Method"),
-            ("GET", "/cometd?jsonp=cb", &[OWN_PAGE], "Method"),
-            ("GET", "/cometd?messages=[]", &[OWN_PAGE], "Method"),
-            (
-                "GET",
-                "/cometd?message=[]",
-                &[OWN_PAGE],
-                "jsonpcallback Absent",
-            ),
-            (
-                "GET",
-                "/cometd?message=[]&jsonp=a.b",
-                &[OWN_PAGE],
-                "a.b Absent",
-            ),
-            (
-                "GET",
-                "/cometd?message=[]&jsonp=a(b)",
-                &[OWN_PAGE],
-                "Callback",
-            ),
-            ("GET", "/cometd?message=[]&jsonp=", &[OWN_PAGE], "Callback"),
-            ("GET", "/cometd?message=[]&jsonp=a(b)", &[], "Page"),
-            ("GET", "/cometd?message=[]", &[FOREIGN, OWN_PAGE], "Origin"),
-            (
-                "GET",
-                "/cometd?message=[]&jsonp=c",
-                &[ALLOWED],
-                &format!("c {ECHOED}"),
-            ),
-            ("GET", "/cometd?message=[]&jsonp=c", &[OWN], "c Own"),
-            ("OPTIONS", "/cometd", &[FOREIGN], "options Foreign"),
-            (
-                "OPTIONS",
-                "/cometd",
-                &[ALLOWED],
-                &format!("options {ECHOED}"),
-            ),
-            ("HEAD", "/cometd?message=[]", &[OWN_PAGE], "Method"),
-            ("post", "/cometd", &[], "Method"),
-        ];
-        for (method, target, lines, expected) in table {
-            let found = outcome(&endpoint, method, target, lines);
-            assert_eq!(found, expected, "{method} {target} {lines:?}");
-        }
-    }
-
-    #[test]
-    fn callback_polling_can_be_opened_and_closed() {
-        let open = endpoint(|config| config.callback_polling = CallbackPolling::Open);
-        let off = endpoint(|config| config.callback_polling = CallbackPolling::Off);
-        let any = endpoint(|config| config.allowed_origins.push("*".to_owned()));
-        let target = "/cometd?message=[]&jsonp=cb";
-        assert_eq!(outcome(&open, "GET", target, &[]), "cb Absent");
-        assert_eq!(outcome(&open, "GET", target, &[FOREIGN]), "cb Foreign");
-        assert_eq!(
-            outcome(&open, "GET", "/cometd?message=[]&jsonp=(", &[]),
-            "Callback"
-        );
-        assert_eq!(outcome(&off, "GET", target, &[OWN_PAGE]), "Transport");
-        assert_eq!(outcome(&any, "GET", target, &[]), "cb Absent");
-        assert_eq!(
-            (open.allow(), off.allow()),
-            ("GET, POST, OPTIONS", "POST, OPTIONS")
-        );
-        assert!(open.uses_cookies() && !any.uses_cookies());
-    }
-
-    #[test]
-    fn the_mount_covers_itself_and_what_is_below() {
-        let table: [(&str, &[&str], &[&str]); 4] = [
-            (
-                "/cometd",
-                &[
-                    "/cometd",
-                    "/cometd/",
-                    "/cometd/handshake",
-                    "/cometd/x/y",
-                    "/cometd//",
-                ],
-                &[
-                    "/",
-                    "/cometdx.html",
-                    "/comet",
-                    "/Cometd",
-                    "/x/cometd",
-                    "//cometd",
-                    "*",
-                ],
-            ),
-            ("/cometd/", &["/cometd", "/cometd/x"], &["/"]),
-            ("/a/b", &["/a/b", "/a/b/c"], &["/a", "/a/bc"]),
-            ("/", &["/", "/x"], &["*"]),
-        ];
-        for (mount, inside, outside) in table {
-            let endpoint = endpoint(|config| config.mount = mount.to_owned());
-            for path in inside {
-                assert!(endpoint.covers(path), "{mount} {path}");
-            }
-            for path in outside {
-                assert!(!endpoint.covers(path), "{mount} {path}");
-            }
-        }
-        assert_eq!(
-            endpoint(|config| config.mount = "/".to_owned()).mount(),
-            "/"
-        );
-        assert_eq!(endpoint(|_| {}).mount(), "/cometd");
-    }
-
-    #[test]
-    fn settings_that_make_no_sense_are_refused() {
-        for mount in [
-            "cometd", "/a//b", "//", "/a?b", "/a%20b", "/a b", "/..", "/a/./b", "/\u{e9}",
-        ] {
-            let config = SiteConfig {
-                mount: mount.to_owned(),
-                ..SiteConfig::default()
-            };
-            let error = Endpoint::new(&config).unwrap_err().to_string();
-            assert!(error.starts_with(&format!("mount {mount:?}")), "{error}");
-        }
-        let allowed_origins = vec!["app.example".to_owned()];
-        let config = SiteConfig {
-            allowed_origins,
-            ..SiteConfig::default()
-        };
-        let error = Endpoint::new(&config).unwrap_err().to_string();
-        assert!(
-            error.starts_with("allowed origin \"app.example\""),
-            "{error}"
-        );
-    }
-}
+mod tests;

@@ -69,6 +69,12 @@ impl<'a> Headers<'a> {
     }
 }
 
+/// Whether this is a token (RFC 9110, 5.6.2): what names of headers and of cookies are.
+pub(crate) fn is_token(text: &[u8]) -> bool {
+    let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(byte);
+    !text.is_empty() && text.iter().all(plain)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -110,5 +116,16 @@ mod tests {
         assert_eq!(list, [&b"keep-alive"[..], b"Upgrade", b"close"]);
         assert!(headers.list_has("Connection", "CLOSE"));
         assert!(!headers.list_has("Connection", "clos"));
+    }
+    #[test]
+    fn tokens() {
+        for text in ["a", "X-CSRF-Token", "*", "__Host-x", "0~"] {
+            assert!(is_token(text.as_bytes()), "{text}");
+        }
+        for text in [
+            "", "a b", "a:", "a=b", "a;", "a,b", "\"a\"", "a\t", "\u{e9}",
+        ] {
+            assert!(!is_token(text.as_bytes()), "{text}");
+        }
     }
 }

@@ -1,8 +1,11 @@
-//! Origins: where a page comes from, as browsers say it.
+//! Origins: where a page comes from, as browsers and native clients say it in requests, and which
+//! of them the settings let in.
 
 use std::fmt;
+use std::str::FromStr;
 
-/// Scheme, host and port. A port that is the scheme's own is left out, as browsers do.
+/// Scheme, host and port. A port that is the scheme's own is left out, as browsers do. Pages of
+/// files (`file://`) and those that browsers keep apart (`null`) have no host.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Origin<'a> {
     scheme: &'a str,
@@ -11,20 +14,25 @@ pub(super) struct Origin<'a> {
 }
 
 impl<'a> Origin<'a> {
-    /// The origin that an `Origin` header, or a setting, names: nothing may follow the port.
+    /// The origin that an `Origin` header names, or of the URL that a `Referer` holds. What follows
+    /// the port does not matter: native clients give the whole URL of the server.
     pub(super) fn parse(text: &'a str) -> Option<Self> {
-        let (scheme, authority) = text.split_once("://")?;
-        Self::new(scheme, authority)
-    }
-
-    /// The origin of a whole URL, such as a `Referer` holds.
-    pub(super) fn of_url(url: &'a str) -> Option<Self> {
-        let (scheme, rest) = url.split_once("://")?;
-        let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
-        Self::new(scheme, &rest[..end])
-    }
-
-    fn new(scheme: &'a str, authority: &'a str) -> Option<Self> {
+        if text.eq_ignore_ascii_case(NULL) {
+            return Some(Self {
+                scheme: text,
+                host: "",
+                port: None,
+            });
+        }
+        let (scheme, rest) = text.split_once("://")?;
+        let (authority, _) = rest.split_at(end_of_authority(rest));
+        if authority.is_empty() && scheme.eq_ignore_ascii_case(FILE) {
+            return Some(Self {
+                scheme,
+                host: "",
+                port: None,
+            });
+        }
         let mut letters = scheme.bytes();
         let plain = letters.next()?.is_ascii_alphabetic()
             && letters.all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte));
@@ -34,8 +42,8 @@ impl<'a> Origin<'a> {
     }
 
     /// Whether a page of this origin is a page of the server that answers at `authority` (host
-    /// and port). The scheme is not compared, since a proxy may have ended TLS; but it must be one
-    /// that a server can have.
+    /// and port), or a native client that names the server itself. The scheme is not compared,
+    /// since a proxy may have ended TLS; but it must be one that a server can have.
     pub(super) fn is_at(&self, authority: &str) -> bool {
         let Some(own) = default_port(self.scheme) else {
             return false;
@@ -46,19 +54,166 @@ impl<'a> Origin<'a> {
     }
 }
 
-impl PartialEq for Origin<'_> {
-    fn eq(&self, other: &Self) -> bool {
-        self.scheme.eq_ignore_ascii_case(other.scheme)
-            && self.host.eq_ignore_ascii_case(other.host)
-            && self.port == other.port
+/// An origin whose pages may use the server, or several by a pattern.
+///
+/// Written as browsers send it: scheme, host and, unless it is the scheme's own, port, such as
+/// `https://app.example:8443`. For the host may stand `*.` and a name, which is every name that
+/// ends so, but not that name itself; for the port `*`, which is any. `file://` are pages of files,
+/// `null` those that browsers keep apart (sandboxed frames and, in some browsers, files): whose
+/// they are nobody can tell. `*` is every origin, whatever it looks like.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AllowedOrigin(Allowed);
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Allowed {
+    Any,
+    Pages {
+        scheme: Box<str>,
+        /// Names below the host, instead of the host.
+        below: bool,
+        host: Box<str>,
+        port: Port,
+    },
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Port {
+    Any,
+    Is(Option<u16>),
+}
+
+impl AllowedOrigin {
+    /// Whether it is `*`. Cookies then are neither read nor set.
+    pub fn is_any(&self) -> bool {
+        self.0 == Allowed::Any
+    }
+
+    pub(super) fn covers(&self, origin: &Origin<'_>) -> bool {
+        match &self.0 {
+            Allowed::Any => true,
+            Allowed::Pages {
+                scheme,
+                below,
+                host,
+                port,
+            } => {
+                let hosts = match below {
+                    true => is_below(origin.host, host),
+                    false => origin.host.eq_ignore_ascii_case(host),
+                };
+                hosts
+                    && origin.scheme.eq_ignore_ascii_case(scheme)
+                    && (*port == Port::Any || *port == Port::Is(origin.port))
+            }
+        }
+    }
+
+    /// Reads lower-case text.
+    fn read(text: &str) -> Option<Self> {
+        if text == "*" {
+            return Some(Self(Allowed::Any));
+        }
+        let (text, any_port) = match text.strip_suffix(":*") {
+            Some(text) => (text, true),
+            None => (text, false),
+        };
+        let (plain, below) = match text.split_once("://*.") {
+            Some((scheme, name)) => (format!("{scheme}://{name}"), true),
+            None => (text.to_owned(), false),
+        };
+        let rest = plain.split_once("://").map_or("", |(_, rest)| rest);
+        let origin = Origin::parse(&plain).filter(|_| end_of_authority(rest) == rest.len())?;
+        let is_pattern = any_port || below;
+        let is_odd = origin.host.is_empty() || below && origin.host.starts_with(['[', '.']);
+        if is_pattern && is_odd || any_port && origin.port.is_some() {
+            return None;
+        }
+        Some(Self(Allowed::Pages {
+            scheme: origin.scheme.into(),
+            below,
+            host: origin.host.into(),
+            port: match any_port {
+                true => Port::Any,
+                false => Port::Is(origin.port),
+            },
+        }))
     }
 }
 
-impl fmt::Display for Origin<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}://{}", self.scheme, self.host)?;
-        self.port.map_or(Ok(()), |port| write!(f, ":{port}"))
+impl FromStr for AllowedOrigin {
+    type Err = InvalidOrigin;
+
+    fn from_str(text: &str) -> Result<Self, InvalidOrigin> {
+        let lower = text.to_ascii_lowercase();
+        Self::read(&lower).ok_or_else(|| {
+            let (scheme, rest) = lower.split_once("://").unwrap_or(("https", &lower));
+            let better = format!("{scheme}://{}", &rest[..end_of_authority(rest)]);
+            InvalidOrigin {
+                text: text.to_owned(),
+                better: Self::read(&better).map(|_| better),
+            }
+        })
     }
+}
+
+impl fmt::Display for AllowedOrigin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Allowed::Pages {
+            scheme,
+            below,
+            host,
+            port,
+        } = &self.0
+        else {
+            return f.write_str("*");
+        };
+        if &scheme[..] == NULL && host.is_empty() {
+            return f.write_str(NULL);
+        }
+        let below = if *below { "*." } else { "" };
+        write!(f, "{scheme}://{below}{host}")?;
+        match port {
+            Port::Any => f.write_str(":*"),
+            Port::Is(Some(port)) => write!(f, ":{port}"),
+            Port::Is(None) => Ok(()),
+        }
+    }
+}
+
+/// Text that is no [`AllowedOrigin`]. Says what to write instead, where that can be told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InvalidOrigin {
+    text: String,
+    /// What was probably meant.
+    better: Option<String>,
+}
+
+impl fmt::Display for InvalidOrigin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "`{}` is no origin", self.text)?;
+        match &self.better {
+            Some(better) => write!(f, "; did you mean `{better}`?"),
+            None => f.write_str(
+                ", such as `https://app.example`, `https://*.app.example`, `http://localhost:*`, \
+                 `file://`, `null`, or `*` for any",
+            ),
+        }
+    }
+}
+
+impl std::error::Error for InvalidOrigin {}
+
+/// Where the part of a URL ends that names host and port; `rest` is what follows the scheme.
+fn end_of_authority(rest: &str) -> usize {
+    rest.find(['/', '?', '#']).unwrap_or(rest.len())
+}
+
+/// Whether the name ends with a dot and the other name.
+fn is_below(name: &str, other: &str) -> bool {
+    let dot = name.len().checked_sub(other.len() + 1);
+    let split = dot.filter(|dot| *dot > 0).and_then(|dot| name.get(dot..));
+    let rest = split.and_then(|rest| rest.strip_prefix('.'));
+    rest.is_some_and(|rest| rest.eq_ignore_ascii_case(other))
 }
 
 /// Host and port; `None` if it is neither a name, nor an address, with an optional port.
@@ -99,46 +254,66 @@ fn split_authority(authority: &str) -> Option<(&str, Option<u16>)> {
 }
 
 fn default_port(scheme: &str) -> Option<u16> {
-    if scheme.eq_ignore_ascii_case("http") {
-        Some(80)
-    } else if scheme.eq_ignore_ascii_case("https") {
-        Some(443)
-    } else {
-        None
-    }
+    let table = [("http", 80), ("https", 443), ("ws", 80), ("wss", 443)];
+    let row = table
+        .into_iter()
+        .find(|(name, _)| scheme.eq_ignore_ascii_case(name));
+    row.map(|(_, port)| port)
 }
+
+/// The origin of pages that are kept apart from all others.
+const NULL: &str = "null";
+
+/// The scheme of pages that are files.
+const FILE: &str = "file";
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn only_scheme_host_and_port_make_an_origin() {
-        for (text, shown) in [
-            ("http://a.example", "http://a.example"),
-            ("http://a.example:80", "http://a.example"),
-            ("https://a.example:443", "https://a.example"),
-            ("https://a.example:80", "https://a.example:80"),
-            ("http://127.0.0.1:8080", "http://127.0.0.1:8080"),
-            ("http://[::1]:8080", "http://[::1]:8080"),
-            ("http://[::1]", "http://[::1]"),
-            ("http://a.example:", "http://a.example"),
-            ("chrome-extension://abc", "chrome-extension://abc"),
-        ] {
-            assert_eq!(Origin::parse(text).unwrap().to_string(), shown);
+    fn what_requests_say() {
+        let table = [
+            ("http://a.example", "http", "a.example", None),
+            ("http://a.example:80", "http", "a.example", None),
+            ("https://a.example:443", "https", "a.example", None),
+            ("ws://a.example:80", "ws", "a.example", None),
+            ("wss://a.example:443", "wss", "a.example", None),
+            ("https://a.example:80", "https", "a.example", Some(80)),
+            ("http://127.0.0.1:8080", "http", "127.0.0.1", Some(8080)),
+            ("http://[::1]:8080", "http", "[::1]", Some(8080)),
+            ("http://[::1]", "http", "[::1]", None),
+            ("http://a.example:", "http", "a.example", None),
+            ("chrome-extension://abc", "chrome-extension", "abc", None),
+            // As native clients do, and as a `Referer` is.
+            ("ws://a.example:81/", "ws", "a.example", Some(81)),
+            ("wss://a.example/cometd?x#y", "wss", "a.example", None),
+            ("http://a.example?http://b/", "http", "a.example", None),
+            ("http://a.example#/", "http", "a.example", None),
+            ("file://", "file", "", None),
+            ("file:///android_asset/x.html", "file", "", None),
+            ("file://share/x", "file", "share", None),
+            ("null", "null", "", None),
+        ];
+        for (text, scheme, host, port) in table {
+            let origin = Origin::parse(text).unwrap();
+            let found = (origin.scheme, origin.host, origin.port);
+            assert_eq!(found, (scheme, host, port), "{text}");
         }
         for text in [
             "",
-            "null",
+            "*",
             "nonsense",
+            "about:blank",
+            "/x",
             "http://",
+            "http:///x",
+            "null://",
             "http:// a",
             "http://a b",
-            "http://a/",
-            "http://a?x",
-            "http://a#x",
             "http://u@a",
-            "http://u:p@a",
+            "http://u:p@a/",
+            "http://a\\@b/",
             "http://a:x",
             "http://a:65536",
             "http://a:+1",
@@ -152,17 +327,24 @@ mod tests {
             "http://caf\u{e9}",
             "http://a\r\nb",
             "http://a, http://b",
+            "http://*.a",
+            "http://a:*",
         ] {
             assert!(Origin::parse(text).is_none(), "{text}");
         }
     }
 
     #[test]
-    fn a_server_knows_its_own_pages() {
+    fn a_server_knows_its_own_pages_and_who_names_it() {
         let table = [
             ("http://a.example", "a.example", true),
             ("http://A.example", "a.EXAMPLE", true),
             ("https://a.example", "a.example", true),
+            ("ws://a.example", "a.example", true),
+            ("wss://a.example/cometd", "a.example", true),
+            ("WS://a.example:8080/", "a.example:8080", true),
+            ("wss://a.example", "a.example:443", true),
+            ("ws://a.example:8080", "a.example", false),
             ("http://a.example", "a.example:80", true),
             ("https://a.example", "a.example:443", true),
             ("https://a.example", "a.example:80", false),
@@ -171,8 +353,13 @@ mod tests {
             ("http://a.example", "a.example:8080", false),
             ("http://[::1]:8080", "[::1]:8080", true),
             ("http://a.example.evil", "a.example", false),
+            ("http://a.example.evil/", "a.example", false),
+            ("http://evil/a.example", "a.example", false),
             ("http://evil-a.example", "a.example", false),
             ("capacitor://localhost", "localhost", false),
+            ("file://a.example", "a.example", false),
+            ("file://", "", false),
+            ("null", "null", false),
             ("http://a.example", "", false),
             ("http://a.example", "a.example/x", false),
         ];
@@ -183,31 +370,131 @@ mod tests {
     }
 
     #[test]
-    fn urls_have_the_origin_of_their_beginning() {
-        let table = [
-            ("http://a.example/x?y#z", Some("http://a.example")),
-            ("http://a.example", Some("http://a.example")),
+    fn settings_cover_what_they_name() {
+        let table: [(&str, &[&str], &[&str]); 11] = [
             (
-                "http://a.example?http://b.example/",
-                Some("http://a.example"),
+                "http://a",
+                &["http://a", "HTTP://A:80", "http://a/"],
+                &["https://a", "http://a:1", "ws://a", "http://b.a", "null"],
             ),
-            ("http://a.example#/", Some("http://a.example")),
-            ("http://a.example.evil/", Some("http://a.example.evil")),
-            ("http://a.example@evil/", None),
-            ("http://a.example\\@evil/", None),
-            ("nonsense", None),
-            ("/x", None),
-            ("about:blank", None),
+            ("http://a:1", &["http://a:1"], &["http://a:2", "http://a"]),
+            (
+                "https://*.example.com",
+                &[
+                    "https://x.example.com",
+                    "https://X.y.Example.com:443",
+                    "https://-.example.com",
+                ],
+                &[
+                    "https://example.com",
+                    "https://.example.com",
+                    "https://xexample.com",
+                    "https://x.example.com.evil",
+                    "https://x.example.com:8443",
+                    "http://x.example.com",
+                    "https://evil/x.example.com",
+                    "https://evil?.example.com",
+                ],
+            ),
+            (
+                "http://localhost:*",
+                &[
+                    "http://localhost",
+                    "http://localhost:80",
+                    "http://localhost:65535/",
+                ],
+                &[
+                    "https://localhost",
+                    "http://x.localhost:1",
+                    "http://localhost.evil:1",
+                ],
+            ),
+            (
+                "http://*.test:*",
+                &["http://a.test:1", "http://b.a.test"],
+                &["http://test:1"],
+            ),
+            (
+                "http://[::1]:*",
+                &["http://[::1]:9", "http://[::1]"],
+                &["http://[::2]:9"],
+            ),
+            ("null", &["null", "NULL"], &["file://", "http://null"]),
+            (
+                "file://",
+                &["file://", "file:///x"],
+                &["null", "file://x/y", "http://x"],
+            ),
+            ("file://x", &["file://x/y"], &["file://"]),
+            ("app://x", &["app://x"], &["app://x:1", "http://x"]),
+            ("*", &["null", "file://", "http://x:1", "app://x"], &[]),
         ];
-        for (url, origin) in table {
-            assert_eq!(Origin::of_url(url), origin.and_then(Origin::parse), "{url}");
+        for (setting, inside, outside) in table {
+            let setting: AllowedOrigin = setting.parse().unwrap();
+            let covers = |text: &&&str| setting.covers(&Origin::parse(text).unwrap());
+            assert_eq!(inside.iter().find(|text| !covers(text)), None, "{setting}");
+            assert_eq!(outside.iter().find(covers), None, "{setting}");
         }
     }
 
     #[test]
-    fn schemes_differ_between_origins() {
-        assert_ne!(Origin::parse("http://a"), Origin::parse("https://a"));
-        assert_eq!(Origin::parse("HTTP://A:80"), Origin::parse("http://a"));
-        assert_ne!(Origin::parse("http://a:1"), Origin::parse("http://a:2"));
+    fn settings_are_shown_as_they_are_compared() {
+        for (text, shown) in [
+            ("*", "*"),
+            ("Null", "null"),
+            ("FILE://", "file://"),
+            ("http://a.example:80", "http://a.example"),
+            ("HTTPS://App.Example:8443", "https://app.example:8443"),
+            ("https://*.Example.com", "https://*.example.com"),
+            ("http://localhost:*", "http://localhost:*"),
+            ("ws://[::1]:80", "ws://[::1]"),
+        ] {
+            let setting: AllowedOrigin = text.parse().unwrap();
+            assert_eq!(setting.to_string(), shown);
+            assert_eq!(shown.parse(), Ok(setting));
+        }
+    }
+
+    #[test]
+    fn what_is_refused_is_not_suggested() {
+        let table = [
+            ("app.example", Some("https://app.example")),
+            ("*.app.example", Some("https://*.app.example")),
+            ("localhost:*", Some("https://localhost:*")),
+            ("app.example/x", Some("https://app.example")),
+            ("http://App.example/", Some("http://app.example")),
+            ("http://app.example/x?y", Some("http://app.example")),
+            ("file:///x", Some("file://")),
+            ("", None),
+            ("**", None),
+            ("https://", None),
+            ("https://*", None),
+            ("https://*:*", None),
+            ("https://*.", None),
+            ("https://*..x", None),
+            ("https://*.[::1]", None),
+            ("https://a.*.x", None),
+            ("https://*a.x", None),
+            ("https://a:8*", None),
+            ("https://a:1:*", None),
+            ("*://a", None),
+            ("file://*", None),
+            ("file://:*", None),
+            ("null:*", Some("https://null:*")),
+            ("u@a", None),
+            ("a b", None),
+            ("caf\u{e9}.example", None),
+            ("http://a,http://b", None),
+        ];
+        for (text, better) in table {
+            let error = text.parse::<AllowedOrigin>().unwrap_err();
+            assert_eq!(error.better.as_deref(), better, "{text}");
+            let shown = error.to_string();
+            assert!(shown.starts_with(&format!("`{text}` is no origin")));
+            let named = shown.split('`').skip(3).step_by(2);
+            for named in named {
+                assert!(named.parse::<AllowedOrigin>().is_ok(), "{named}: {shown}");
+            }
+        }
     }
 }

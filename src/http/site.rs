@@ -8,8 +8,8 @@ use super::access::{AccessLog, Asked};
 use super::body_kind::BodyKind;
 use super::config::{SiteConfig, SiteError};
 use super::content::{ContentRequest, Mount, Mounts};
-use super::cookie::CookieKey;
-use super::cors::{Verdict, preflight};
+use super::cookie::{CookieKey, Cookies};
+use super::cors::Verdict;
 use super::endpoint::{Ask, Denied, Endpoint};
 use super::files::StaticFiles;
 use super::form;
@@ -18,7 +18,7 @@ use super::proxies::{Caller, TrustedProxies};
 use super::refusal::{Refusal, RefusalCounts, Refused, echoing, reason_of};
 use super::request::{Request, RequestHead, Target};
 use super::response::Response;
-use super::streaming::{Events, Offers};
+use super::streaming::{Events, Offers, Upgrade};
 use super::work::{Finished, Hook, Hooked, HookedRequest, Work};
 use crate::broker::{Broker, Call, Executed};
 use crate::clock::Clock;
@@ -31,7 +31,7 @@ pub struct Site {
     broker: Broker,
     pub(super) endpoint: Endpoint,
     files: StaticFiles,
-    cookies: CookieKey,
+    cookies: Cookies,
     clock: Arc<dyn Clock>,
     statuses: RefusalCounts,
     proxies: Option<TrustedProxies>,
@@ -49,8 +49,8 @@ pub enum Handled {
     /// User code makes the response, or changes it; it comes later.
     Work(Work),
     /// The connection may become a WebSocket, if the rest of its handshake is right. Each message
-    /// on it is then given to [`Site::frame`], with this peer.
-    Socket(Peer),
+    /// on it is then given to [`Site::frame`], with its peer.
+    Socket(Box<Upgrade>),
     /// The connection has become a stream of events.
     Events(Box<Events>),
 }
@@ -112,15 +112,16 @@ impl Site {
         clock: Arc<dyn Clock>,
     ) -> Result<Self, SiteError> {
         let offers = Offers::new(&broker.config().connection_types);
-        let endpoint = Endpoint::new(&config)?.offering(offers);
+        let endpoint = Endpoint::new(&config, offers)?;
         if broker.config().require_browser_cookie && !endpoint.uses_cookies() {
             return Err(SiteError::CookieOfAnyOrigin);
         }
         let files = StaticFiles::new(&config)?;
-        let cookies = match config.cookie_key {
+        let key = match config.cookie_key {
             Some(key) => key,
             None => CookieKey::random().map_err(SiteError::Random)?,
         };
+        let cookies = Cookies::new(key, config.cookie).map_err(SiteError::Cookie)?;
         Ok(Self {
             broker,
             endpoint,
@@ -140,7 +141,11 @@ impl Site {
     /// # Errors
     /// If one of their paths is none, is there twice, or is the endpoint's.
     pub fn with_content(mut self, list: Vec<Mount>) -> Result<Self, SiteError> {
-        self.mounts = Mounts::new(list, |path| self.endpoint.covers(path))?;
+        let is_endpoint = |path: &str| match self.endpoint.is_root() {
+            true => path == "/",
+            false => self.endpoint.covers(path),
+        };
+        self.mounts = Mounts::new(list, is_endpoint)?;
         Ok(self)
     }
 
@@ -272,11 +277,11 @@ impl Site {
                 verdict,
             }) => self.script(request, query, callback, verdict, link),
             Route::Bayeux(Ask::Options(verdict)) => {
-                Handled::Done(preflight(verdict, self.endpoint.allow()))
+                Handled::Done(self.endpoint.options(head, verdict))
             }
-            Route::Bayeux(Ask::Socket(_)) => {
-                Handled::Socket(self.peer(request, Transport::WebSocket))
-            }
+            Route::Bayeux(Ask::Socket(_)) => Handled::Socket(Box::new(
+                self.upgrade(self.peer(request, Transport::WebSocket)),
+            )),
             Route::Bayeux(Ask::Events { client, verdict }) => {
                 let peer = self.peer(request, Transport::EventSource);
                 self.events(client, &peer, verdict, link)
@@ -322,8 +327,8 @@ impl Site {
         self.statuses.snapshot()
     }
 
-    /// What issues and recognises cookies, unless they are not used.
-    pub(super) fn cookies(&self) -> Option<&CookieKey> {
+    /// What sets and reads cookies, unless they are not used.
+    pub(super) fn cookies(&self) -> Option<&Cookies> {
         self.endpoint.uses_cookies().then_some(&self.cookies)
     }
 
@@ -344,11 +349,14 @@ impl Site {
         if self.endpoint.is_file(head.method, target.path) {
             return Ok(file);
         }
-        if self.endpoint.covers(target.path) {
+        let content = self.mounts.find(target.path);
+        // Paths below the root are the endpoint's only as far as nobody else has them.
+        let content_first = self.endpoint.is_root() && content.is_some();
+        if !content_first && self.endpoint.takes(head, &target) {
             let asked = self.endpoint.admit(head, target.path, target.query);
             return asked.map(Route::Bayeux);
         }
-        if let Some(mount) = self.mounts.find(target.path) {
+        if let Some(mount) = content {
             return Ok(Route::Content(target, mount));
         }
         match (head.method, target.path) {
@@ -375,7 +383,7 @@ impl Site {
             if refusal == Refusal::NotFound && self.endpoint.is_file(head.method, path) {
                 return Response::text(404, refusal.text());
             }
-            let lost = refusal == Refusal::NotFound && Endpoint::is_meant(head, query);
+            let lost = refusal == Refusal::NotFound && self.endpoint.is_meant(head, query);
             let refusal = if lost { Refusal::Path } else { refusal };
             self.tell(refusal, head, request.caller)
         };
@@ -469,7 +477,7 @@ impl Site {
         Peer {
             ip: request.caller.ip,
             transport,
-            browser: cookies.and_then(|key| key.browser(&request.head.headers)),
+            browser: cookies.and_then(|cookies| cookies.browser(&request.head.headers)),
             secure: request.caller.secure,
         }
     }

@@ -9,20 +9,26 @@ use super::site::{Handled, Site};
 use crate::broker::{Attachment, Ended, Gone, NoStream};
 use crate::protocol::{Advice, Publication, ReplyTo};
 use crate::refusals::Reason;
-use crate::transport::{Link, Peer};
+use crate::transport::{BrowserId, Link, Peer, Transport};
 
-/// Which of them the endpoint takes: what its broker offers to clients.
-#[derive(Clone, Copy, Debug, Default)]
+/// Which transports the endpoint serves: what its broker offers to clients.
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Offers {
+    /// POST: long-polling, and what the clients of event streams have to say.
+    pub(super) posts: bool,
+    pub(super) scripts: bool,
     pub(super) sockets: bool,
     pub(super) events: bool,
 }
 
 impl Offers {
     pub(super) fn new(connection_types: &[&str]) -> Self {
+        let has = |transport: Transport| connection_types.contains(&transport.name());
         Self {
-            sockets: connection_types.contains(&"websocket"),
-            events: connection_types.contains(&"eventsource"),
+            posts: has(Transport::LongPolling) || has(Transport::EventSource),
+            scripts: has(Transport::CallbackPolling),
+            sockets: has(Transport::WebSocket),
+            events: has(Transport::EventSource),
         }
     }
 }
@@ -42,6 +48,14 @@ pub(super) fn wants_events(head: &RequestHead<'_>) -> bool {
             .trim_ascii()
             .eq_ignore_ascii_case(b"text/event-stream")
     })
+}
+
+/// A connection that may become a WebSocket.
+pub struct Upgrade {
+    /// Who sends what comes on it.
+    pub peer: Peer,
+    /// Header lines for the answer that accepts it.
+    pub headers: Vec<u8>,
 }
 
 /// A stream of events that has been opened: what is written on its connection, until that ends.
@@ -104,6 +118,19 @@ fn push_lines(json: &[u8], out: &mut Vec<u8>) {
 }
 
 impl Site {
+    /// What a WebSocket is opened with. Where sessions are bound to cookies it gets one if it
+    /// brought none: so its sessions are its own, and those of the client's later connections.
+    pub(super) fn upgrade(&self, mut peer: Peer) -> Upgrade {
+        let mut headers = Vec::new();
+        let bound = self.broker().config().require_browser_cookie && peer.browser.is_none();
+        if let Some(cookies) = self.cookies().filter(|_| bound) {
+            let id = *peer.browser.insert(BrowserId::random());
+            let cookie = cookies.set_cookie(id, peer.secure);
+            push_header(&mut headers, "Set-Cookie", &cookie);
+        }
+        Upgrade { peer, headers }
+    }
+
     /// Opens the stream of events of a session.
     pub(super) fn events(
         &self,
@@ -167,7 +194,6 @@ mod tests {
     use crate::http::testing::{Lines, Seen, ask, handle, site, with_head};
     use crate::http::{RequestHead, SiteConfig};
     use crate::protocol::{ChannelName, Publisher};
-    use crate::transport::Transport;
 
     const UPGRADE: [(&str, &str); 2] = [
         ("Connection", "keep-alive, Upgrade"),
@@ -181,7 +207,7 @@ mod tests {
             ..BrokerConfig::default()
         };
         let config = SiteConfig {
-            allowed_origins: vec!["http://app.example".to_owned()],
+            allowed_origins: vec!["http://app.example".parse().unwrap()],
             ..SiteConfig::default()
         };
         site(config, broker)
@@ -246,10 +272,12 @@ mod tests {
             handle(&site, "GET", "/cometd", &lines, b"")
         };
         for origin in ["", "http://own.example", "http://app.example"] {
-            let Handled::Socket(peer) = with_origin(origin) else {
+            let Handled::Socket(upgrade) = with_origin(origin) else {
                 panic!("a socket for {origin:?}");
             };
+            let Upgrade { peer, headers } = *upgrade;
             assert_eq!((peer.transport, peer.browser), (Transport::WebSocket, None));
+            assert!(headers.is_empty());
         }
         for origin in ["null", "http://evil.example", "http://own.example:81"] {
             let Handled::Done(response) = with_origin(origin) else {

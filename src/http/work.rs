@@ -6,6 +6,7 @@ use parking_lot::Mutex;
 
 use super::content::{ContentHandler, ContentRequest};
 use super::format::Format;
+use super::headers::is_token;
 use super::response::{Body, Response};
 use super::site::Site;
 use crate::broker::{Answer, Broker, Exchange, Flight, guarded};
@@ -250,14 +251,11 @@ fn clean(mut response: Response) -> Response {
             continue;
         };
         let name = &line[..colon];
-        let is_token =
-            |byte: &u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(byte);
-        let plain = !name.is_empty() && name.iter().all(is_token);
         let controls = line
             .iter()
             .any(|byte| byte.is_ascii_control() && *byte != b'\t');
         let ours = OURS.iter().any(|own| name.eq_ignore_ascii_case(own));
-        if plain && !controls && !ours {
+        if is_token(name) && !controls && !ours {
             response.headers.extend_from_slice(line);
             response.headers.extend_from_slice(b"\r\n");
         }

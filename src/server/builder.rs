@@ -30,6 +30,7 @@ use crate::protocol::InvalidChannel;
 use crate::tcp::Network;
 #[cfg(feature = "tls")]
 use crate::tcp::tls::TlsAcceptor;
+use crate::transport::Transport;
 
 /// Describes a server. Without anything said it listens where [`Config::default`] does, and serves
 /// the demo pages.
@@ -306,14 +307,6 @@ fn start_ops(address: &ListenAddress, parts: &Arc<Parts>) -> Result<OpsListener,
 }
 
 fn broker_config(config: &Config) -> BrokerConfig {
-    let mut types = match config.connector {
-        config::Connector::Native => vec!["websocket", "eventsource"],
-        config::Connector::TinyHttp => Vec::new(),
-    };
-    types.extend(["long-polling", "cross-origin-long-polling"]);
-    if config.callback_polling != CallbackPolling::Off {
-        types.push("callback-polling");
-    }
     BrokerConfig {
         timeout: config.timeout,
         interval: config.interval,
@@ -339,9 +332,20 @@ fn broker_config(config: &Config) -> BrokerConfig {
         max_held_per_ip: config.max_held_per_ip,
         max_sessions_per_browser: config.max_sessions_per_browser,
         extensions: extensions(config),
-        connection_types: types,
+        multiple_clients_interval: config.multiple_clients_interval,
+        connection_types: connection_types(config),
         workers: config.workers.div_ceil(2),
     }
+}
+
+/// What handshake replies name. Clients of Faye in browsers know long-polling by another name too.
+fn connection_types(config: &Config) -> Vec<&'static str> {
+    let mut types: Vec<_> = config.transports().map(Transport::name).collect();
+    let polling = Transport::LongPolling.name();
+    if let Some(at) = types.iter().position(|name| *name == polling) {
+        types.insert(at + 1, "cross-origin-long-polling");
+    }
+    types
 }
 
 /// How long files may be cached: what the settings say, and where there are none but the demo's
@@ -367,6 +371,8 @@ fn site_config(config: &Config) -> SiteConfig {
     SiteConfig {
         mount: config.path.clone(),
         allowed_origins: config.allowed_origin.clone(),
+        allowed_headers: config.allowed_headers.clone(),
+        cookie: config.cookie(),
         callback_polling: match config.callback_polling {
             CallbackPolling::Guarded => http::CallbackPolling::Guarded,
             CallbackPolling::Open => http::CallbackPolling::Open,

@@ -77,7 +77,7 @@ impl Transport {
     }
 }
 
-/// The identity in a genuine `BAYEUX_BROWSER` cookie.
+/// The identity in a genuine cookie of the server's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct BrowserId(pub u128);
 
@@ -100,7 +100,8 @@ pub struct Peer {
     pub ip: IpAddr,
     /// How the message came.
     pub transport: Transport,
-    /// From the cookie, if it is one that this server issued.
+    /// From the cookie, if it is one that this server issued. Where sessions are bound to browsers
+    /// a connector must see to it that each socket has one.
     pub browser: Option<BrowserId>,
     /// Whether the client's side of the connection is encrypted.
     pub secure: bool,

@@ -1,8 +1,9 @@
 //! Cookies, the limit of held connects per browser, pages of other origins, scripts.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bayeux::config::CallbackPolling;
+use bayeux::http::{AllowedOrigin, SameSite};
 use serde_json::{Value, json};
 
 use super::harness::{HOLD, On, World, post_on};
@@ -29,11 +30,10 @@ pub(crate) fn the_cookie_of_a_browser(on: On) {
     let cookie = response
         .header("set-cookie")
         .expect("the first handshake sets it");
-    assert!(cookie.starts_with("BAYEUX_BROWSER="), "{cookie}");
-    for attribute in ["; Path=/", "; HttpOnly", "; SameSite=Lax"] {
-        assert!(cookie.contains(attribute), "{attribute} in {cookie}");
-    }
-    assert!(!cookie.contains("Secure"), "not without TLS: {cookie}");
+    let pair = response.cookie().expect("a cookie is set");
+    assert!(pair.starts_with("BAYEUX_BROWSER="), "{cookie}");
+    // No more than cookie jars of any age know.
+    assert_eq!(cookie, format!("{pair}; Path=/; HttpOnly"));
     let again = handshake(&world, &cookie_line(&response));
     assert_eq!(again.cookie(), None, "it has a genuine one");
     let forged = handshake(
@@ -47,6 +47,44 @@ pub(crate) fn the_cookie_of_a_browser(on: On) {
         None,
         "none for a failed handshake"
     );
+}
+
+pub(crate) fn a_cookie_as_pages_of_other_sites_need_it(on: On) {
+    let world = World::with(on, |config| {
+        config.cookie_name = "__Secure-b".to_owned();
+        config.cookie_same_site = SameSite::None;
+        config.cookie_secure = Some(true);
+        config.cookie_domain = Some("bayeux.test".to_owned());
+        config.cookie_partitioned = true;
+    });
+    let response = handshake(&world, "");
+    let pair = response.cookie().expect("a cookie is set");
+    assert!(pair.starts_with("__Secure-b="), "{pair}");
+    assert_eq!(
+        response.header("set-cookie"),
+        Some(
+            &format!(
+                "{pair}; Path=/; HttpOnly; Secure; Domain=bayeux.test; SameSite=None; Partitioned"
+            )[..]
+        )
+    );
+    let cookie = cookie_line(&response);
+    assert_eq!(handshake(&world, &cookie).cookie(), None, "it is known");
+    let (a, b) = (world.client_with(&cookie), world.client_with(&cookie));
+    let _held = a.hold(&world);
+    let reply = b.connect().answer().remove(0);
+    assert_eq!(reply["advice"]["multiple-clients"], true, "{reply}");
+}
+
+pub(crate) fn windows_wait_as_long_as_they_are_told(on: On) {
+    let world = World::with(on, |config| {
+        config.multiple_clients_interval = Duration::from_millis(345);
+    });
+    let cookie = cookie_line(&handshake(&world, ""));
+    let (a, b) = (world.client_with(&cookie), world.client_with(&cookie));
+    let _held = a.hold(&world);
+    let reply = b.connect().answer().remove(0);
+    assert_eq!(reply["advice"]["interval"], 345, "{reply}");
 }
 
 pub(crate) fn one_held_connect_per_browser(on: On) {
@@ -73,6 +111,9 @@ pub(crate) fn a_browser_may_be_asked_for(on: On) {
     own.publish("/x", &json!(1));
     let stolen = json!([{"channel": "/x", "clientId": own.id, "data": 1}]);
     assert_eq!(world.reply(&stolen)["error"], "402::session_unknown");
+    let made_up = format!("Cookie: BAYEUX_BROWSER={}\r\n", "0".repeat(64));
+    let reply = post_on(&mut world.connection(), &made_up, &stolen).messages();
+    assert_eq!(reply[0]["error"], "402::session_unknown");
     let other = cookie_line(&handshake(&world, ""));
     let connect = json!([{"channel": "/meta/connect", "clientId": own.id}]);
     let reply = post_on(&mut world.connection(), &other, &connect)
@@ -89,7 +130,7 @@ pub(crate) fn a_browser_may_be_asked_for(on: On) {
 pub(crate) fn pages_of_allowed_origins(on: On) {
     let app = "Origin: http://app.example\r\n";
     let world = World::with(on, |config| {
-        config.allowed_origin = vec!["http://app.example".to_owned()];
+        config.allowed_origin = origins(&["http://app.example"]);
     });
     let response = handshake(&world, app);
     assert_eq!(response.status, 200);
@@ -114,6 +155,7 @@ pub(crate) fn pages_of_allowed_origins(on: On) {
     assert_eq!(world.server.stats().broker.handshakes, 2);
     let ask = "Access-Control-Request-Method: POST\r\n\
                Access-Control-Request-Headers: content-type\r\n";
+    let ask = format!("{}, X-CSRF-Token\r\n", ask.trim_end());
     let preflight = |origin: &str| {
         world
             .connection()
@@ -129,6 +171,7 @@ pub(crate) fn pages_of_allowed_origins(on: On) {
         .header("access-control-allow-headers")
         .expect("the headers");
     assert!(headers.to_lowercase().contains("content-type"), "{headers}");
+    assert!(headers.ends_with(", X-CSRF-Token"), "{headers}");
     assert_eq!(allowed.header("access-control-max-age"), Some("86400"));
     let denied = preflight("Origin: http://evil.example\r\n");
     assert_eq!(denied.status, 204);
@@ -136,13 +179,65 @@ pub(crate) fn pages_of_allowed_origins(on: On) {
 }
 
 pub(crate) fn pages_of_any_origin(on: On) {
-    let world = World::with(on, |config| config.allowed_origin = vec!["*".to_owned()]);
-    let response = handshake(&world, "Origin: http://any.example\r\n");
-    assert_eq!(
-        response.header("access-control-allow-origin"),
-        Some("http://any.example")
-    );
-    assert_eq!(response.cookie(), None, "no cookies then");
+    let world = World::with(on, |config| config.allowed_origin = origins(&["*"]));
+    for origin in [
+        "http://any.example",
+        "null",
+        "file://",
+        "http://any.example/path",
+        "app://x",
+        "no URL",
+    ] {
+        let response = handshake(&world, &format!("Origin: {origin}\r\n"));
+        let echoed = response.header("access-control-allow-origin");
+        assert_eq!((response.status, echoed), (200, Some(origin)));
+        assert_eq!(response.cookie(), None, "no cookies then");
+    }
+}
+
+pub(crate) fn origins_by_pattern(on: On) {
+    let world = World::with(on, |config| {
+        let list = ["https://*.app.example", "http://localhost:*", "file://"];
+        config.allowed_origin = origins(&list);
+    });
+    for (origin, status) in [
+        ("https://a.b.app.example", 200),
+        ("https://app.example", 403),
+        ("http://a.app.example", 403),
+        ("http://localhost:3000", 200),
+        ("http://localhost", 200),
+        ("https://localhost", 403),
+        ("file://", 200),
+        ("null", 403),
+    ] {
+        let response = handshake(&world, &format!("Origin: {origin}\r\n"));
+        let echoed = response.header("access-control-allow-origin");
+        assert_eq!(response.status, status, "{origin}");
+        assert_eq!(echoed, (status == 200).then_some(origin));
+    }
+    let world = World::with(on, |config| config.allowed_origin = origins(&["null"]));
+    assert_eq!(handshake(&world, "Origin: null\r\n").status, 200);
+    assert_eq!(handshake(&world, "Origin: file://\r\n").status, 403);
+}
+
+pub(crate) fn native_clients_name_the_server(on: On) {
+    let world = World::new(on);
+    for (origin, status) in [
+        ("ws://bayeux.test", 200),
+        ("wss://bayeux.test", 200),
+        ("wss://bayeux.test:443/", 200),
+        ("http://bayeux.test/cometd", 200),
+        ("ws://bayeux.test:8080", 403),
+        ("ws://evil.example/bayeux.test", 403),
+        ("app://bayeux.test", 403),
+    ] {
+        let response = handshake(&world, &format!("Origin: {origin}\r\n"));
+        assert_eq!(response.status, status, "{origin}");
+    }
+}
+
+fn origins(list: &[&str]) -> Vec<AllowedOrigin> {
+    list.iter().map(|origin| origin.parse().unwrap()).collect()
 }
 
 /// Loads a script from a page, which the headers tell about.
@@ -187,7 +282,7 @@ pub(crate) fn messages_in_a_script(on: On) {
 
 pub(crate) fn who_may_load_scripts(on: On) {
     let world = World::with(on, |config| {
-        config.allowed_origin = vec!["http://app.example".to_owned()];
+        config.allowed_origin = origins(&["http://app.example"]);
     });
     let table = [
         ("", 403),

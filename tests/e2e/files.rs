@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+use bayeux::http::{ContentRequest, Response};
+
 use super::harness::{On, World};
 
 /// A folder that vanishes with the test.
@@ -239,4 +241,48 @@ pub(crate) fn demo_pages_are_built_in(on: On) {
     assert!(response.text().contains("<html") || response.text().contains("<!doctype"));
     let world = World::new(on);
     assert_eq!(world.connection().get("/").status, 404, "demo = false");
+}
+
+pub(crate) fn files_beside_an_endpoint_at_the_root(on: On) {
+    let folder = Folder::new();
+    let content = |_: &ContentRequest| Response::text(200, "content");
+    let world = World::built(
+        on,
+        |config| {
+            config.path = "/".to_owned();
+            config.document_root = Some(folder.0.join("root"));
+        },
+        |builder| builder.content("/api/", 100, content),
+    );
+    let ask = |method, target, headers, body: &[u8]| {
+        let response = world.connection().request(method, target, headers, body);
+        (response.status, response.text().to_owned())
+    };
+    let handshake = br#"{"channel":"/meta/handshake"}"#;
+    for target in ["/", "/handshake", "/numbers.txt"] {
+        let (status, body) = ask("POST", target, "", handshake);
+        assert!(status == 200 && body.contains("clientId"), "{body}");
+    }
+    let page = "Sec-Fetch-Site: same-origin\r\n";
+    for (target, headers, expected) in [
+        ("/numbers.txt", "", "0123456789"),
+        ("/", "", "<!doctype html><title>index</title>"),
+        (
+            "/sub/?messages=1",
+            page,
+            "<!doctype html><title>sub</title>",
+        ),
+        ("/?message=%5B%5D&jsonp=cb", page, "/**/cb([]);"),
+        ("/api/x?message=%5B%5D", page, "content\n"),
+    ] {
+        assert_eq!(ask("GET", target, headers, b"").1, expected, "{target}");
+    }
+    assert_eq!(ask("POST", "/api/x", "", b"x").1, "content\n");
+    assert_eq!(ask("GET", "/none", "", b"").0, 404);
+    let response = world.connection().request("PUT", "/", "", b"");
+    let allow = response.header("allow");
+    assert_eq!(
+        (response.status, allow),
+        (405, Some("GET, HEAD, POST, OPTIONS"))
+    );
 }

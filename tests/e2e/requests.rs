@@ -1,5 +1,6 @@
 //! Bodies, statuses, keep-alive: what a request may look like and what comes back.
 
+use bayeux::transport::Transport;
 use serde_json::json;
 
 use super::harness::{On, World, post_bytes};
@@ -63,6 +64,8 @@ pub(crate) fn types_of_bodies(on: On) {
             200,
         ),
         ("Content-Type: text/plain\r\n", &form, 200),
+        ("", &form, 200),
+        ("Content-Type: application/json\r\n", &form, 400),
         ("Content-Type: application/xml\r\n", HANDSHAKE, 415),
         ("Content-Type: application/json\r\n", "[{", 400),
         ("Content-Type: application/json\r\n", "3", 400),
@@ -84,6 +87,36 @@ pub(crate) fn types_of_bodies(on: On) {
             );
         }
     }
+}
+
+pub(crate) fn transports_that_are_not_offered(on: On) {
+    let script = "/cometd?message=%5B%5D&jsonp=cb";
+    let page = "Sec-Fetch-Site: same-origin\r\n";
+    let socket = "Connection: Upgrade\r\nUpgrade: websocket\r\n";
+    let with =
+        |transports: &[Transport]| World::with(on, |config| config.transport = transports.to_vec());
+    let polling = with(&[Transport::LongPolling]);
+    let reply = polling.reply(&json!({"channel": "/meta/handshake"}));
+    let types = &reply["supportedConnectionTypes"];
+    assert_eq!(types, &json!(["long-polling", "cross-origin-long-polling"]));
+    for (target, headers) in [
+        (script, page),
+        ("/cometd", socket),
+        ("/cometd/x", "Accept: text/event-stream\r\n"),
+    ] {
+        let response = polling.connection().request("GET", target, headers, b"");
+        assert_eq!(response.status, 405, "{headers}");
+        assert_eq!(response.text(), "this transport is not offered\n");
+        assert_eq!(response.header("allow"), Some("POST, OPTIONS"));
+    }
+    let scripts = with(&[Transport::CallbackPolling]);
+    let response = scripts.connection().request("GET", script, page, b"");
+    assert_eq!(response.text(), "/**/cb([]);");
+    let response = scripts.post(&json!([{"channel": "/meta/handshake"}]));
+    assert_eq!(
+        (response.status, response.header("allow")),
+        (405, Some("GET, OPTIONS"))
+    );
 }
 
 pub(crate) fn a_form_with_several_messages(on: On) {

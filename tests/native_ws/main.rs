@@ -106,7 +106,8 @@ fn an_upgrade_waits_for_the_answers_before_it() {
 
 #[test]
 fn upgrades_that_are_refused() {
-    let world = World::with(|config| config.allowed_origin = vec!["http://app.example".into()]);
+    let world =
+        World::with(|config| config.allowed_origin = vec!["http://app.example".parse().unwrap()]);
     let with = |change: &dyn Fn(&str) -> String| {
         let mut socket = world.tcp();
         socket.send_raw(change(UPGRADE).as_bytes());
@@ -352,6 +353,64 @@ fn frames_behind_user_code_wait_for_it() {
         .flat_map(|n| ["/service/slow", "/a"].map(|channel| (channel.into(), json!(n))))
         .collect();
     assert_eq!(seen, expected);
+}
+
+/// Opens a socket with these header lines; the cookie that its answer sets, if any.
+fn opened_with(world: &World, lines: &str) -> (client::Socket, Option<String>) {
+    let mut socket = world.tcp();
+    let host = format!("Host: h\r\n{lines}");
+    socket.send_raw(UPGRADE.replace("Host: h\r\n", &host).as_bytes());
+    let head = socket.head();
+    assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
+    let set = head
+        .lines()
+        .find_map(|line| line.strip_prefix("Set-Cookie: "));
+    let cookie = set.and_then(|set| set.split(';').next()).map(str::to_owned);
+    (socket, cookie)
+}
+
+#[test]
+fn a_session_of_a_socket_without_a_cookie_is_that_sockets() {
+    let world = World::with(|config| config.require_browser_cookie = true);
+    let (mut own, cookie) = opened_with(&world, "");
+    let cookie = cookie.expect("the answer sets one");
+    assert!(cookie.starts_with("BAYEUX_BROWSER="), "{cookie}");
+    let id = own.handshake();
+    let messages = [
+        json!({"channel": "/a", "clientId": id, "data": 1}),
+        json!({"channel": "/meta/subscribe", "clientId": id, "subscription": "/a"}),
+        json!({"channel": "/meta/connect", "clientId": id, "advice": {"timeout": 0}}),
+    ];
+    let mine = format!("Cookie: {cookie}\r\n");
+    let made_up = format!("Cookie: BAYEUX_BROWSER={}\r\n", "1".repeat(64));
+    for (lines, error) in [
+        ("", Some("402::session_unknown")),
+        (&made_up, Some("402::session_unknown")),
+        (&mine, None),
+    ] {
+        let (mut other, set) = opened_with(&world, lines);
+        assert_eq!(set.is_some(), error.is_some(), "one that is genuine stays");
+        for message in &messages {
+            other.tell(message);
+            assert_eq!(other.item()["error"].as_str(), error, "{message}");
+            let body = message.to_string();
+            let mut http = world.tcp();
+            let length = body.len();
+            let post = format!(
+                "POST /cometd HTTP/1.1\r\nHost: h\r\n{lines}Content-Length: {length}\r\n\r\n{body}"
+            );
+            http.send_raw(post.as_bytes());
+            http.head();
+            let reply: Value = serde_json::from_str(&http.up_to("}]")).unwrap();
+            assert_eq!(reply[0]["error"].as_str(), error, "{message} by POST");
+        }
+    }
+}
+
+#[test]
+fn sockets_are_given_no_cookie_unless_sessions_are_bound_to_one() {
+    let (_, cookie) = opened_with(&World::new(), "");
+    assert_eq!(cookie, None);
 }
 
 #[test]

@@ -240,6 +240,34 @@ pub(crate) fn client_id_without_its_cookie(server: &Server) -> String {
     error(&server.post(&message).json()[0])
 }
 
+/// How long the second window is told to wait while the first holds a connect.
+pub(crate) fn wait_of_the_second_window(server: &Server) -> String {
+    let cookie = cookie(server);
+    let mut first = server.session_with(&cookie);
+    first.hold();
+    server.until(|| server.number("bayeux_held_connects") == 1.0);
+    let mut second = server.session_with(&cookie);
+    second.ask(&second.connect())[0]["advice"]["interval"].to_string()
+}
+
+/// The cookie that a handshake sets: its name, and what is said besides the usual.
+pub(crate) fn cookie_that_is_set(server: &Server) -> String {
+    let answer = server.post(&json!([{"channel": "/meta/handshake"}]));
+    let cookie = answer.header("Set-Cookie");
+    let (pair, attributes) = cookie.split_once("; Path=/; HttpOnly").unwrap();
+    let (name, _) = pair.split_once('=').unwrap();
+    format!("{name}{attributes}")
+}
+
+pub(crate) fn header_of_another_page(server: &Server) -> String {
+    let request = "OPTIONS /cometd HTTP/1.1\r\nHost: x\r\nOrigin: https://app.example\r\n\
+                   Access-Control-Request-Method: POST\r\n\
+                   Access-Control-Request-Headers: x-csrf-token\r\n\r\n";
+    let answer = server.request(request).unwrap();
+    let granted = answer.header("Access-Control-Allow-Headers");
+    said(granted.contains("x-csrf-token"), "x-csrf-token")
+}
+
 pub(crate) fn page_of_another_origin(server: &Server) -> String {
     let headers = "Origin: https://app.example\r\n";
     let handshake = json!([{"channel": "/meta/handshake"}]);

@@ -11,11 +11,11 @@ use super::service::Native;
 use super::websocket::{self, Unacceptable};
 use crate::broker::Executed;
 use crate::http::{
-    Asked, Caller, Events, Handled, Headers, Refused, Request, RequestHead, Response,
+    Asked, Caller, Events, Handled, Headers, Refused, Request, RequestHead, Response, Upgrade,
 };
 use crate::refusals::Reason;
 use crate::tcp::reactor::Io;
-use crate::transport::{Link, Peer};
+use crate::transport::Link;
 
 /// Most requests of one connection that are executed in a turn, so that a client with a long
 /// pipeline does not keep the others waiting.
@@ -205,7 +205,7 @@ impl Native {
                 return conn.answers.expect(exchange, format, http10, asked);
             }
             Handled::Work(work) => return conn.answers.expect_work(work, http10, asked),
-            Handled::Socket(peer) => match self.upgrade(conn, io, peer, &request) {
+            Handled::Socket(upgrade) => match self.upgrade(conn, io, &upgrade, &request) {
                 Ok(()) => return took_over(asked, 101),
                 Err(refusal) => Content::Response(refusal),
             },
@@ -252,7 +252,7 @@ impl Native {
         &mut self,
         conn: &mut Connection,
         io: &Io<'_>,
-        peer: Peer,
+        upgrade: &Upgrade,
         request: &Request<'_>,
     ) -> Result<(), Response> {
         let head = &request.head;
@@ -275,9 +275,10 @@ impl Native {
                 .header("Sec-WebSocket-Version", "13"),
             Unacceptable::Key => refuse(wrong, 400, "malformed Sec-WebSocket-Key"),
         })?;
-        self.sender
-            .add_with(io.now(), |_, out| websocket::write_accepted(out, &accepted));
-        conn.turn_into(Becomes::Socket(peer));
+        self.sender.add_with(io.now(), |_, out| {
+            websocket::write_accepted(out, &accepted, &upgrade.headers);
+        });
+        conn.turn_into(Becomes::Socket(upgrade.peer));
         Ok(())
     }
 

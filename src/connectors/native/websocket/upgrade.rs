@@ -2,7 +2,7 @@
 
 use tungstenite::handshake::derive_accept_key;
 
-use crate::http::Headers;
+use crate::http::{Headers, is_token};
 
 /// Why the upgrade cannot be accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,8 +44,12 @@ pub(in crate::connectors::native) fn accept<'a>(
     }
 }
 
-/// Appends the answer after which the connection is a WebSocket.
-pub(in crate::connectors::native) fn write_accepted(out: &mut Vec<u8>, accepted: &Accepted<'_>) {
+/// Appends the answer after which the connection is a WebSocket; `headers` are further lines of it.
+pub(in crate::connectors::native) fn write_accepted(
+    out: &mut Vec<u8>,
+    accepted: &Accepted<'_>,
+    headers: &[u8],
+) {
     out.extend_from_slice(
         b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
           Sec-WebSocket-Accept: ",
@@ -55,14 +59,14 @@ pub(in crate::connectors::native) fn write_accepted(out: &mut Vec<u8>, accepted:
         out.extend_from_slice(b"\r\nSec-WebSocket-Protocol: ");
         out.extend_from_slice(protocol.as_bytes());
     }
-    out.extend_from_slice(b"\r\n\r\n");
+    out.extend_from_slice(b"\r\n");
+    out.extend_from_slice(headers);
+    out.extend_from_slice(b"\r\n");
 }
 
 /// The text, if it is the name of a subprotocol.
 fn token(text: &[u8]) -> Option<&str> {
-    let is_plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(byte);
-    let plain = text.iter().all(is_plain);
-    std::str::from_utf8(text).ok().filter(|_| plain)
+    std::str::from_utf8(text).ok().filter(|_| is_token(text))
 }
 
 /// Whether these are 16 bytes in base64.
@@ -134,11 +138,11 @@ mod tests {
         let answer = |protocol| {
             let key = "key".to_owned();
             let mut out = Vec::new();
-            write_accepted(&mut out, &Accepted { key, protocol });
+            write_accepted(&mut out, &Accepted { key, protocol }, b"X: y\r\n");
             String::from_utf8(out).unwrap()
         };
-        assert!(answer(None).ends_with("\r\nSec-WebSocket-Accept: key\r\n\r\n"));
-        let end = "Accept: key\r\nSec-WebSocket-Protocol: bayeux\r\n\r\n";
+        assert!(answer(None).ends_with("\r\nSec-WebSocket-Accept: key\r\nX: y\r\n\r\n"));
+        let end = "Accept: key\r\nSec-WebSocket-Protocol: bayeux\r\nX: y\r\n\r\n";
         assert!(answer(Some("bayeux")).ends_with(end));
         assert!(!answer(Some("bayeux")).contains("Extensions"));
     }

@@ -1,0 +1,217 @@
+//! Settings that do not go together.
+
+use super::*;
+use crate::config::ListenAddress;
+use crate::http::SameSite;
+
+fn refused(change: impl FnOnce(&mut Config)) -> (&'static str, String) {
+    let mut config = Config::default();
+    change(&mut config);
+    let error = config.check().unwrap_err();
+    assert_eq!(error.conflicts.len(), 1, "{error}");
+    (error.conflicts[0].key, error.conflicts[0].message.clone())
+}
+
+fn address(text: &str) -> ListenAddress {
+    text.parse().unwrap()
+}
+
+#[test]
+fn rules() {
+    let (key, _) = refused(|c| c.listen.clear());
+    assert_eq!(key, "listen");
+    let (key, message) = refused(|c| {
+        c.require_browser_cookie = true;
+        c.allowed_origin = vec!["https://app.example".parse().unwrap(), "*".parse().unwrap()];
+    });
+    assert_eq!(key, "require_browser_cookie");
+    assert!(message.contains("allowed_origin `*`"), "{message}");
+    let (key, message) = refused(|c| {
+        c.connector = Connector::TinyHttp;
+        c.listen.push(address("0.0.0.0:80"));
+    });
+    assert_eq!(key, "connector");
+    assert!(message.contains("0.0.0.0:80"), "{message}");
+    let (key, message) = refused(|c| c.ops_listen = Some(address("[::]:9090")));
+    assert_eq!(key, "ops_listen");
+    assert!(
+        message.ends_with("did you mean `127.0.0.1:9090`?"),
+        "{message}"
+    );
+    assert_eq!(refused(|c| c.timeout = Duration::ZERO).0, "interval");
+    assert_eq!(refused(|c| c.proxy_protocol = true).0, "proxy_protocol");
+    assert_eq!(
+        refused(|c| c.max_body = c.max_input_total + 1).0,
+        "max_body"
+    );
+    assert_eq!(
+        refused(|c| c.max_message = Some(c.max_input_total + 1)).0,
+        "max_message"
+    );
+    assert_eq!(
+        refused(|c| c.max_queue_bytes = c.max_queued_total + 1).0,
+        "max_queue_bytes"
+    );
+    assert_eq!(
+        refused(|c| c.document_root = Some("/no/such".into())).0,
+        "document_root"
+    );
+}
+
+#[test]
+fn cookies_that_would_not_come_back() {
+    assert_eq!(
+        refused(|c| c.cookie_name = "a b".to_owned()).0,
+        "cookie_name"
+    );
+    let (key, message) = refused(|c| c.cookie_domain = Some("1.2.3.4".to_owned()));
+    assert_eq!(key, "cookie_domain");
+    assert!(message.contains("`app.example`"), "{message}");
+    let (key, _) = refused(|c| {
+        c.cookie_same_site = SameSite::None;
+        c.cookie_secure = Some(false);
+    });
+    assert_eq!(key, "cookie_secure");
+}
+
+#[test]
+fn transports() {
+    let names = |change: fn(&mut Config)| {
+        let mut config = Config::default();
+        change(&mut config);
+        let names: Vec<_> = config.transports().map(Transport::name).collect();
+        names.join(" ")
+    };
+    assert_eq!(
+        names(|_| {}),
+        "websocket eventsource long-polling callback-polling"
+    );
+    assert_eq!(
+        names(|c| c.connector = Connector::TinyHttp),
+        "long-polling callback-polling"
+    );
+    assert_eq!(
+        names(|c| c.callback_polling = CallbackPolling::Off),
+        "websocket eventsource long-polling"
+    );
+    assert_eq!(
+        names(|c| c.transport = vec![Transport::LongPolling, Transport::WebSocket]),
+        "websocket long-polling"
+    );
+    let (key, _) = refused(|c| {
+        c.connector = Connector::TinyHttp;
+        c.transport = vec![Transport::WebSocket];
+    });
+    assert_eq!(key, "transport");
+}
+
+#[cfg(feature = "tls")]
+#[test]
+fn tls() {
+    let some = Some("/some.pem".into());
+    assert_eq!(refused(|c| c.tls_cert = some.clone()).0, "tls_cert");
+    assert_eq!(refused(|c| c.tls_key = some.clone()).0, "tls_key");
+    let (key, message) = refused(|c| {
+        (c.tls_cert, c.tls_key) = (some.clone(), some.clone());
+        c.connector = Connector::TinyHttp;
+    });
+    assert_eq!(key, "connector");
+    assert!(message.contains("`native`"), "{message}");
+}
+
+#[test]
+fn certificates_of_links() {
+    let file = || Some("/some.pem".into());
+    let whole = |c: &mut Config| {
+        (c.link_tls_cert, c.link_tls_key) = (file(), file());
+        c.link_tls_client_ca = file();
+    };
+    let says = |(key, message): (&str, String), part| {
+        let part = if cfg!(feature = "tls") {
+            part
+        } else {
+            "the feature `tls`"
+        };
+        assert!(message.contains(part), "{message}");
+        key.to_owned()
+    };
+    let part = refused(|c| c.link_tls_key = file());
+    assert_eq!(
+        says(part, "cannot be without link_tls_cert"),
+        "link_tls_key"
+    );
+    assert_eq!(says(refused(whole), "needs link, "), "link_tls_cert");
+    let mut config = Config {
+        link: Some(address("127.0.0.1:0")),
+        ..Config::default()
+    };
+    assert!(config.check().is_err(), "neither key nor certificates");
+    whole(&mut config);
+    assert_eq!(config.check().is_ok(), cfg!(feature = "tls"));
+}
+
+#[test]
+fn limits_of_data() {
+    let (key, message) = refused(|c| c.max_depth = 100_000);
+    assert_eq!((key, message.as_str()), ("max_depth", "must be 4 to 1000"));
+    let mut config = Config {
+        max_depth: 0,
+        max_messages: 0,
+        ..Config::default()
+    };
+    let error = config.check().unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "max_messages: must be 1 or more; max_depth: must be 4 to 1000"
+    );
+    config = Config {
+        max_held_per_ip: Some(0),
+        ..Config::default()
+    };
+    assert!(config.check().is_err());
+}
+
+#[test]
+fn accepted() {
+    let exposed = Config {
+        connector: Connector::TinyHttp,
+        connector_exposed: true,
+        listen: vec![address("0.0.0.0:80")],
+        ..Config::default()
+    };
+    assert_eq!(exposed.check(), Ok(()));
+    let polling = Config {
+        timeout: Duration::ZERO,
+        interval: Duration::from_secs(5),
+        ops_listen: Some(address("localhost:9090")),
+        document_root: Some(std::env::temp_dir()),
+        ..Config::default()
+    };
+    assert_eq!(polling.check(), Ok(()));
+}
+
+#[test]
+fn demo_pages() {
+    let config = Config::default();
+    assert!(config.serves_demo());
+    let config = Config {
+        document_root: Some("/".into()),
+        ..config
+    };
+    assert!(!config.serves_demo());
+    assert!(
+        Config {
+            demo: Some(true),
+            ..config.clone()
+        }
+        .serves_demo()
+    );
+    assert!(
+        !Config {
+            demo: Some(false),
+            document_root: None,
+            ..config
+        }
+        .serves_demo()
+    );
+}

@@ -71,6 +71,13 @@ mod tests {
     use super::*;
 
     #[test]
+    fn threads_follow_the_cores() {
+        let cores = available_parallelism().unwrap().get();
+        assert_eq!(io_threads(), cores.min(256).to_string());
+        assert_eq!(workers(), (2 * cores).min(1024).to_string());
+    }
+
+    #[test]
     fn connections_follow_the_file_limit() {
         for (limit, connections) in [
             (Some(0), 1),

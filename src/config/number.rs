@@ -217,6 +217,16 @@ mod tests {
     use super::*;
 
     #[test]
+    fn limits_go_by_these_amounts() {
+        assert_eq!(Size.amount(&4096), Some(4096));
+        assert_eq!(Time.amount(&Duration::from_millis(1)), Some(1_000_000));
+        let auto = super::super::kind::Auto(Size);
+        assert_eq!((auto.amount(&Some(7)), auto.amount(&None)), (Some(7), None));
+        assert_eq!(duration("1.5s"), Ok(Duration::from_millis(1500)));
+        assert!(duration("1").is_err());
+    }
+
+    #[test]
     fn durations() {
         for (text, millis) in [
             ("0", 0),

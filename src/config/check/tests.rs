@@ -120,6 +120,19 @@ fn tls() {
 }
 
 #[test]
+fn what_goes_together() {
+    let of_one_origin = Config {
+        require_browser_cookie: true,
+        allowed_origin: vec!["https://a.example".parse().unwrap()],
+        ..Config::default()
+    };
+    assert_eq!(of_one_origin.check(), Ok(()));
+    let (key, message) = refused(|c| c.link_authoriser = Some("judge".to_owned()));
+    assert_eq!(key, "link_authoriser");
+    assert!(message.starts_with("needs link"), "{message}");
+}
+
+#[test]
 fn certificates_of_links() {
     let file = || Some("/some.pem".into());
     let whole = |c: &mut Config| {

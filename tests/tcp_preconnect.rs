@@ -8,13 +8,14 @@ use std::io::{self, Read, Write};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bayeux::tcp::codec::{LineDecoder, LineEncoder};
+use bayeux::clock::ManualClock;
+use bayeux::tcp::codec::{DecodeError, LineDecoder, LineEncoder};
 use bayeux::tcp::preconnect::{AllowList, ProxyProtocol};
 use bayeux::tcp::reactor::{
     CloseReason, Early, Layer, PreConnect, Refuse, SecondLayer, Step, Wire,
 };
 use bayeux::tcp::{Client, ClientConfig, Context, Handler, Network, Server, ServerConfig};
-use tcp_support::{PATIENCE, Peer, Seen, Talker, World, serve};
+use tcp_support::{PATIENCE, Peer, Seen, Talker, World, serve, wait_for};
 
 fn local() -> Network {
     "127.0.0.0/8".parse().unwrap()
@@ -30,10 +31,9 @@ fn a_proxy_says_for_whom_it_connects() {
         ];
     });
     let stream = b"PROXY TCP4 10.1.2.3 127.0.0.1 4321 80\r\nhello\r\n";
-    for cut in [0, 1, 20, 38, 39, 40, stream.len() - 1] {
+    for cut in 0..stream.len() {
         let mut peer = world.connect();
-        peer.send(&stream[..cut]);
-        peer.send(&stream[cut..]);
+        peer.send_cut(&world.server, stream, cut);
         assert_eq!(peer.line(), "hello");
         let Seen::Connected(_, address) = world.next() else {
             panic!("not connected")
@@ -76,14 +76,19 @@ fn only_trusted_proxies_are_believed() {
 
 #[test]
 fn the_steps_have_a_deadline() {
+    let clock = ManualClock::new();
     let world = World::new(|config| {
+        config.reactor.clock = Arc::new(clock.clone());
         config.reactor.pre_connect = vec![Arc::new(ProxyProtocol::new([local()]))];
         config.reactor.pre_connect_timeout = Duration::from_millis(50);
     });
     let mut peer = world.connect();
     peer.send("PROXY TCP4 ");
+    world.wait_for("the timeout", |stats| {
+        clock.advance(Duration::from_millis(1));
+        stats.open_timeouts == 1
+    });
     assert_eq!(peer.stream.read(&mut [0]).unwrap_or(0), 0);
-    world.wait_for("the timeout", |stats| stats.open_timeouts == 1);
     // A peer that leaves earlier is no timeout.
     drop(world.connect());
     world.wait_for("the loss", |stats| stats.failed == 1);
@@ -188,8 +193,7 @@ fn a_layer_transforms_both_directions() {
     stream.extend(shifted(b"hello\r\n", 3));
     for cut in 0..stream.len() {
         let mut peer = world.connect();
-        peer.send(&stream[..cut]);
-        peer.send(&stream[cut..]);
+        peer.send_cut(&world.server, &stream, cut);
         let mut answer = [0; 8];
         peer.stream.read_exact(&mut answer).unwrap();
         assert_eq!(answer[0], 3);
@@ -349,11 +353,7 @@ fn layered_answer(peer: &mut Peer, large: usize) {
 
 /// Waits until so many bytes have come.
 fn until(server: &Server<()>, bytes_in: u64) {
-    let begun = Instant::now();
-    while server.stats().bytes_in < bytes_in {
-        assert!(begun.elapsed() < PATIENCE, "{:?}", server.stats());
-        std::thread::yield_now();
-    }
+    wait_for(server, "input", |stats| stats.bytes_in >= bytes_in);
 }
 
 #[test]
@@ -366,11 +366,20 @@ fn a_layer_in_mid_stream_begins_after_what_was_sent_and_with_what_has_come() {
     let stream = [b"plain\r\nupgrade 1\r\n".to_vec(), hello.clone()].concat();
     for cut in 0..stream.len() {
         let mut peer = Peer::connect(address);
-        peer.send(&stream[..cut]);
-        peer.send(&stream[cut..]);
+        peer.send_cut(&server, &stream, cut);
         assert_eq!(peer.line(), "plain");
         layered_answer(&mut peer, 1);
     }
+    // Each byte up to the CR in a read of its own.
+    let mut peer = Peer::connect(address);
+    let (lines, rest) = stream.split_at(17);
+    for byte in lines {
+        peer.send_cut(&server, &[*byte], 1);
+    }
+    peer.send(rest);
+    assert_eq!(peer.line(), "plain");
+    layered_answer(&mut peer, 1);
+    drop(peer);
     // More than the kernel takes before the peer reads, and the peer's part of the layer at once.
     let mut peer = Peer::connect(address);
     let before = server.stats().bytes_in;
@@ -384,10 +393,56 @@ fn a_layer_in_mid_stream_begins_after_what_was_sent_and_with_what_has_come() {
     layered_answer(&mut peer, 9_000_000);
     // Begun from elsewhere, while input is kept.
     drop(peer);
-    let mut peer = Peer::connect(address);
-    let before = server.stats().bytes_in;
-    peer.send([b"upgrade later\r\n".to_vec(), hello].concat());
-    until(&server, before + 15 + 8);
-    assert!(server.connections().broadcast(&()) > 0);
-    layered_answer(&mut peer, 1);
+    wait_for(&server, "the end", |_| server.connections().is_empty());
+    let stream = [b"upgrade later\r\n".to_vec(), hello].concat();
+    for come in 14..=stream.len() {
+        let mut peer = Peer::connect(address);
+        let before = server.stats().bytes_in;
+        peer.send(&stream[..come]);
+        until(&server, before + come as u64);
+        assert_eq!(server.connections().broadcast(&()), 1);
+        peer.send(&stream[come..]);
+        layered_answer(&mut peer, 1);
+        drop(peer);
+        wait_for(&server, "its end", |_| server.connections().is_empty());
+    }
+}
+
+/// Lines of ten bytes; a longer one makes it begin a layer.
+struct TooMuch;
+
+impl Handler for TooMuch {
+    type Decoder = LineDecoder;
+    type Encoder = LineEncoder;
+    type Message = ();
+
+    fn codec(&mut self) -> (LineDecoder, LineEncoder) {
+        (LineDecoder::new(10), LineEncoder::default())
+    }
+
+    fn input(&mut self, line: String, ctx: &mut Context<'_, Self>) {
+        ctx.send(&line).unwrap();
+    }
+
+    fn invalid_input(&mut self, _error: DecodeError, ctx: &mut Context<'_, Self>) {
+        ctx.set_layer(Shift::new(3)).unwrap();
+    }
+}
+
+#[test]
+fn a_layer_gets_nothing_of_the_line_before() {
+    let server = serve(&ServerConfig::default(), |_| TooMuch);
+    let address = server.local_addrs()[0].inet().unwrap();
+    for end in ["\r\n", "\n", "\r"] {
+        let line = format!("too long a line{end}\u{5}");
+        let stream = [line.into_bytes(), shifted(b"hello\r\n", 3)].concat();
+        for cut in 0..stream.len() {
+            let mut peer = Peer::connect(address);
+            peer.send_cut(&server, &stream, cut);
+            let mut answer = [0; 8];
+            peer.stream.read_exact(&mut answer).unwrap();
+            assert_eq!(answer[0], 3, "{end:?} cut at {cut}");
+            assert_eq!(answer[1..], shifted(b"hello\r\n", 5));
+        }
+    }
 }

@@ -38,7 +38,7 @@ fn lines_in_pieces_and_several_at_once() {
 
 #[test]
 fn a_farewell_arrives_although_the_peer_still_sends() {
-    let world = World::new(|_| {});
+    let world = World::new(|config| config.linger = Duration::MAX);
     let mut client = world.connect();
     client.write_all(b"close\n").unwrap();
     client.write_all(&vec![b'z'; 1 << 20]).unwrap();
@@ -186,10 +186,12 @@ fn a_reset_is_noticed_in_every_state() {
         "half a line",
     ] {
         let mut client = world.connect();
+        let before = world.reactor.stats().bytes_in;
         client.write_all(commands.as_bytes()).unwrap();
         world.opened();
-        let before = world.reactor.stats().bytes_in;
-        world.wait_for("input", |reactor| reactor.stats().bytes_in >= before.min(1));
+        // What is beyond the bound of a pause may stay with the kernel.
+        let read = before + commands.len().min(16) as u64;
+        world.wait_for("input", |reactor| reactor.stats().bytes_in >= read);
         let socket = Socket::from(client);
         socket.set_linger(Some(Duration::ZERO)).unwrap();
         drop(socket);
@@ -206,18 +208,14 @@ fn timers_can_be_moved_and_fire_once() {
     let world = World::new(|_| {});
     let mut client = world.connect();
     let start = Instant::now();
-    client.write_all(b"timer 5000\ntimer 30\n").unwrap();
+    client.write_all(b"timer 3600000\ntimer 30\n").unwrap();
     world.opened();
     assert_eq!(world.next(), Seen::Timer);
-    let took = start.elapsed();
-    assert!(
-        (Duration::from_millis(30)..Duration::from_secs(2)).contains(&took),
-        "{took:?}"
-    );
-    client.write_all(b"timer 20\ntimer 60\n").unwrap();
+    assert!(start.elapsed() >= Duration::from_millis(30));
     let start = Instant::now();
+    client.write_all(b"timer 20\ntimer 60\n").unwrap();
     assert_eq!(world.next(), Seen::Timer);
-    assert!(start.elapsed() >= Duration::from_millis(50));
+    assert!(start.elapsed() >= Duration::from_millis(60));
     assert!(world.seen.recv_timeout(Duration::from_millis(50)).is_err());
 }
 

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 
+use bayeux::clock::ManualClock;
 use bayeux::tcp::preconnect::ProxyProtocol;
 use bayeux::tcp::reactor::{
     CloseReason, Config, Io, PreConnect, Reactor, Refuse, Service, WriteError,
@@ -155,9 +156,11 @@ fn a_stream_that_is_cut_short_is_no_orderly_end() {
 #[test]
 fn slow_and_wrong_handshakes() {
     let step = Arc::new(TlsAcceptor::new(server_tls("server")));
+    let clock = ManualClock::new();
     let world = World::new(|config| {
+        config.reactor.clock = Arc::new(clock.clone());
         config.reactor.pre_connect = vec![step];
-        config.reactor.pre_connect_timeout = Duration::from_millis(400);
+        config.reactor.pre_connect_timeout = Duration::from_millis(50);
     });
     let mut good = connect(world.address);
     good.write_all(b"before\r\n").unwrap();
@@ -165,10 +168,13 @@ fn slow_and_wrong_handshakes() {
     // The beginning of a record, and nothing at all.
     let mut slow = [world.connect(), world.connect()];
     slow[0].send([22, 3, 1, 2, 0, 1, 0]);
+    world.wait_for("the timeouts", |stats| {
+        clock.advance(Duration::from_millis(1));
+        stats.open_timeouts == 2
+    });
     for slow in &mut slow {
         assert_eq!(slow.rest(), b"", "closed without a word");
     }
-    world.wait_for("the timeouts", |stats| stats.open_timeouts == 2);
     for garbage in [
         &b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"[..],
         &[0; 100],

@@ -4,8 +4,8 @@
 
 pub mod probe;
 
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};
+use std::net::{Ipv6Addr, SocketAddr, TcpListener, TcpStream};
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::time::{Duration, Instant};
 
@@ -191,16 +191,21 @@ impl World {
         self.seen.recv_timeout(Duration::from_millis(50)).is_err()
     }
 
-    pub fn wait_for(&self, what: &str, mut condition: impl FnMut(&Stats) -> bool) {
-        let start = Instant::now();
-        while !condition(&self.server.stats()) {
-            assert!(
-                start.elapsed() < PATIENCE,
-                "{what}: {:?}",
-                self.server.stats()
-            );
-            std::thread::yield_now();
-        }
+    pub fn wait_for(&self, what: &str, condition: impl FnMut(&Stats) -> bool) {
+        wait_for(&self.server, what, condition);
+    }
+}
+
+/// Waits until the numbers of a server are as they should be.
+pub fn wait_for<M: Send + 'static>(
+    server: &Server<M>,
+    what: &str,
+    mut condition: impl FnMut(&Stats) -> bool,
+) {
+    let start = Instant::now();
+    while !condition(&server.stats()) {
+        assert!(start.elapsed() < PATIENCE, "{what}: {:?}", server.stats());
+        std::thread::yield_now();
     }
 }
 
@@ -215,6 +220,27 @@ where
 pub fn listener() -> Listener {
     Listener::bind(&"127.0.0.1:0".parse().unwrap(), &ListenOptions::default()).unwrap()
 }
+
+/// Whether the machine lacks IPv6, by the system's own word. That the test is skipped is told past
+/// the capture of output, in a line that `tests/run` counts.
+pub fn is_without_ipv6(test: &str) -> bool {
+    match TcpListener::bind((Ipv6Addr::LOCALHOST, 0)) {
+        Ok(_) => return false,
+        Err(error) => assert!(
+            matches!(
+                error.kind(),
+                ErrorKind::AddrNotAvailable | ErrorKind::Unsupported
+            ) || error.raw_os_error() == Some(NO_SUCH_FAMILY),
+            "{error}"
+        ),
+    }
+    let line = format!("\nskipped: {test}: this machine has no IPv6\n");
+    io::stderr().write_all(line.as_bytes()).unwrap();
+    true
+}
+
+/// EAFNOSUPPORT, which has no kind.
+const NO_SUCH_FAMILY: i32 = if cfg!(target_os = "linux") { 97 } else { 47 };
 
 /// The other end of a connection.
 pub struct Peer {
@@ -237,6 +263,18 @@ impl Peer {
 
     pub fn send(&mut self, bytes: impl AsRef<[u8]>) {
         self.stream.get_mut().write_all(bytes.as_ref()).unwrap();
+    }
+
+    /// Sends in two pieces, the second when the server has read the first, so that it reads them
+    /// one by one. Nobody else may be sending.
+    pub fn send_cut<M: Send + 'static>(&mut self, server: &Server<M>, stream: &[u8], cut: usize) {
+        let before = server.stats().bytes_in;
+        self.send(&stream[..cut]);
+        wait_for(server, "the first piece", |stats| {
+            // More if a layer reads again what was read ahead of it.
+            stats.bytes_in >= before + cut as u64
+        });
+        self.send(&stream[cut..]);
     }
 
     /// The next line, without its end, which must be CRLF.

@@ -5,7 +5,9 @@ use std::marker::PhantomData;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::{DecodeError, DecodeErrorKind, Decoded, Decoder, EncodeError, Encoder, LineDecoder};
+use super::{
+    DecodeError, DecodeErrorKind, Decoded, Decoder, EncodeError, Encoder, LineDecoder, Tail,
+};
 
 /// Values as lines of JSON. Empty lines are ignored; a line that is no such value is an error that
 /// can be skipped.
@@ -44,6 +46,10 @@ impl<T: DeserializeOwned> Decoder for JsonLines<T> {
 
     fn decode_end(&mut self, input: &[u8]) -> Result<Decoded<T>, DecodeError> {
         value(self.lines.decode_end(input)?)
+    }
+
+    fn hand_over(&mut self) -> Tail {
+        self.lines.hand_over()
     }
 }
 

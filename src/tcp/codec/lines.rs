@@ -1,12 +1,11 @@
 //! Lines of text.
 
-use super::{DecodeError, DecodeErrorKind, Decoded, Decoder, EncodeError, Encoder};
+use super::{DecodeError, DecodeErrorKind, Decoded, Decoder, EncodeError, Encoder, Tail};
 
 /// Decodes lines that end with CRLF, LF or CR, in any mixture. The ends are not part of the items.
 ///
-/// A CR ends its line at once; if a LF follows in a later piece of input, it is ignored. Where
-/// another decoder may take over after a line, use [`LineDecoder::lf`], which leaves nothing
-/// behind.
+/// A CR ends its line at once; if a LF follows in a later piece of input, it is ignored, also by a
+/// decoder or layer that has taken over meanwhile.
 ///
 /// A last line without an end is an item too. A line that is too long or not UTF-8 is an error that
 /// can be skipped.
@@ -17,10 +16,8 @@ pub struct LineDecoder {
     lone_cr: bool,
     /// Bytes of the current line that were looked at and hold no end.
     scanned: usize,
-    /// The last line ended with a CR, and nothing had come behind it.
-    after_cr: bool,
-    /// Inside a line that is too long.
-    skipping: bool,
+    /// Of the line before: the LF of its CRLF, or more than is allowed.
+    tail: Tail,
 }
 
 impl LineDecoder {
@@ -30,8 +27,7 @@ impl LineDecoder {
             max,
             lone_cr: true,
             scanned: 0,
-            after_cr: false,
-            skipping: false,
+            tail: Tail::None,
         }
     }
 
@@ -45,12 +41,6 @@ impl LineDecoder {
 
     fn line(&mut self, bytes: &[u8], consumed: usize) -> Result<Decoded<String>, DecodeError> {
         self.scanned = 0;
-        if std::mem::take(&mut self.skipping) {
-            return Ok(Decoded {
-                consumed,
-                item: None,
-            });
-        }
         if bytes.len() > self.max {
             return Err(self.too_long(consumed));
         }
@@ -82,14 +72,12 @@ impl Decoder for LineDecoder {
     type Item = String;
 
     fn decode(&mut self, input: &[u8]) -> Result<Decoded<String>, DecodeError> {
-        if self.after_cr && !input.is_empty() {
-            self.after_cr = false;
-            if input[0] == b'\n' {
-                return Ok(Decoded {
-                    consumed: 1,
-                    item: None,
-                });
-            }
+        let consumed = self.tail.skip(input);
+        if consumed > 0 {
+            return Ok(Decoded {
+                consumed,
+                item: None,
+            });
         }
         let fresh = &input[self.scanned.min(input.len())..];
         let is_end = |byte: &u8| *byte == b'\n' || (*byte == b'\r' && self.lone_cr);
@@ -97,22 +85,18 @@ impl Decoder for LineDecoder {
             let end = self.scanned + found;
             let (line, behind) = (&input[..end], &input[end + 1..]);
             if self.lone_cr {
-                let is_cr = input[end] == b'\r';
-                self.after_cr = is_cr && behind.is_empty();
-                let with_lf = is_cr && behind.starts_with(b"\n");
-                return self.line(line, end + 1 + usize::from(with_lf));
+                self.tail = Tail::after_end(input[end]);
+                let lf = self.tail.skip(behind);
+                return self.line(line, end + 1 + lf);
             }
             return self.line(line.strip_suffix(b"\r").unwrap_or(line), end + 1);
         }
         // A CR at the end may be half of the line's end.
         if input.len() > self.max.saturating_add(usize::from(!self.lone_cr)) {
             self.scanned = 0;
-            if std::mem::replace(&mut self.skipping, true) {
-                return Ok(Decoded {
-                    consumed: input.len(),
-                    item: None,
-                });
-            }
+            self.tail = Tail::Line {
+                lone_cr: self.lone_cr,
+            };
             return Err(self.too_long(input.len()));
         }
         self.scanned = input.len();
@@ -124,6 +108,11 @@ impl Decoder for LineDecoder {
             return Ok(Decoded::INCOMPLETE);
         }
         self.line(input, input.len())
+    }
+
+    fn hand_over(&mut self) -> Tail {
+        self.scanned = 0;
+        std::mem::take(&mut self.tail)
     }
 }
 
@@ -205,6 +194,48 @@ mod tests {
         assert_eq!(lines(3, b"abcdef"), [too_long()]);
         let invalid = Err(DecodeErrorKind::Invalid("a line is not UTF-8".into()));
         assert_eq!(lines(9, b"\xff\xfe\nab\n"), [invalid, Ok("ab".into())]);
+    }
+
+    #[test]
+    fn who_takes_over_gets_nothing_of_the_line_before() {
+        let (any, lf) = (LineDecoder::new(3), LineDecoder::new(3).lf());
+        for (lines, stream) in [
+            (&any, "abc\r\nnext"),
+            (&any, "abc\nnext"),
+            (&any, "abc\rnext"),
+            (&any, "much too long\r\nnext"),
+            (&lf, "abc\r\nnext"),
+            (&lf, "too\rlong\r\nnext"),
+        ] {
+            for cut in 1..stream.len() {
+                let (mut decoder, mut come, mut kept) = (lines.clone(), cut, 0);
+                loop {
+                    let piece = &stream.as_bytes()[kept..come];
+                    let (consumed, is_done) = match decoder.decode(piece) {
+                        Ok(decoded) => (decoded.consumed, decoded.item.is_some()),
+                        Err(error) => (error.consumed, true),
+                    };
+                    kept += consumed;
+                    if is_done {
+                        break;
+                    }
+                    assert_eq!((consumed, come), (0, cut), "{stream:?}");
+                    come = stream.len();
+                }
+                let mut tail = decoder.hand_over();
+                kept += tail.skip(&stream.as_bytes()[kept..come]);
+                kept += tail.skip(&stream.as_bytes()[kept.max(come)..]);
+                assert_eq!(&stream[kept..], "next", "{stream:?} cut at {cut}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_another_got_was_not_looked_at() {
+        let mut decoder = LineDecoder::default();
+        assert!(decoder.decode(b"half a li").unwrap().is_incomplete());
+        assert_eq!(decoder.hand_over(), Tail::None);
+        assert_eq!(decoder.decode(b"a\n"), Ok(Decoded::item(2, "a".into())));
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! A decoder with a function behind it.
 
-use super::{DecodeError, Decoded, Decoder};
+use super::{DecodeError, Decoded, Decoder, Tail};
 
 /// See [`Decoder::map`].
 #[derive(Clone, Debug)]
@@ -32,5 +32,9 @@ impl<D: Decoder, T, F: FnMut(D::Item) -> T + Send> Decoder for Map<D, F> {
             consumed,
             item: item.map(&mut self.function),
         })
+    }
+
+    fn hand_over(&mut self) -> Tail {
+        self.decoder.hand_over()
     }
 }

@@ -5,7 +5,8 @@
 //!
 //! Decoding and encoding are separate types, so that a protocol may speak differently than it
 //! listens. A decoder does not keep input: it says how much of it an item took. So it can be
-//! replaced in mid-stream, and what follows goes to its successor.
+//! replaced in mid-stream, and what follows goes to its successor; but for the [`Tail`] of the last
+//! item, which is skipped however the reads are cut.
 //!
 //! | Codec | Item | On the wire |
 //! |---|---|---|
@@ -34,6 +35,7 @@ mod length;
 mod lines;
 mod map;
 mod netstring;
+mod tail;
 
 use std::fmt;
 
@@ -43,6 +45,7 @@ pub use length::{Endian, LengthDelimited};
 pub use lines::{LineDecoder, LineEncoder};
 pub use map::Map;
 pub use netstring::Netstring;
+pub use tail::Tail;
 
 /// Turns bytes into items.
 pub trait Decoder: Send {
@@ -64,6 +67,14 @@ pub trait Decoder: Send {
             kind: DecodeErrorKind::Truncated,
             consumed: input.len(),
         })
+    }
+
+    /// Another decoder or a layer takes over here, or this one begins anew: forgets the input that
+    /// it has seen and not consumed, and returns what has yet to come and would have been swallowed
+    /// without an item. Whoever takes over is spared that. The default is for decoders that keep
+    /// nothing between calls.
+    fn hand_over(&mut self) -> Tail {
+        Tail::None
     }
 
     /// The decoder whose items are those of this one, passed through a function. Makes decoders
@@ -195,6 +206,10 @@ impl<T> Decoder for Box<dyn Decoder<Item = T>> {
     fn decode_end(&mut self, input: &[u8]) -> Result<Decoded<T>, DecodeError> {
         (**self).decode_end(input)
     }
+
+    fn hand_over(&mut self) -> Tail {
+        (**self).hand_over()
+    }
 }
 
 impl<T: ?Sized> Encoder for Box<dyn Encoder<Item = T>> {
@@ -273,11 +288,16 @@ mod tests {
         type Either = Box<dyn Decoder<Item = Vec<u8>>>;
         let mut decoder: Either = Box::new(LineDecoder::default().map(String::into_bytes));
         let stream = b"one\r\n3:two,";
-        let first = decoder.decode(stream).unwrap();
-        assert_eq!(first.item.as_deref(), Some(b"one".as_slice()));
-        decoder = Box::new(Netstring::default());
-        let second = decoder.decode(&stream[first.consumed..]).unwrap();
-        assert_eq!(second.item.as_deref(), Some(b"two".as_slice()));
+        // Whether the LF comes with its CR or after it makes no difference.
+        for come in [4, stream.len()] {
+            let first = decoder.decode(&stream[..come]).unwrap();
+            assert_eq!(first.item.as_deref(), Some(b"one".as_slice()));
+            let mut tail = decoder.hand_over();
+            let mut next = Netstring::default();
+            let rest = &stream[first.consumed..];
+            let second = next.decode(&rest[tail.skip(rest)..]).unwrap();
+            assert_eq!(second.item.as_deref(), Some(b"two".as_slice()));
+        }
     }
 
     #[test]

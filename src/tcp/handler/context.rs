@@ -92,8 +92,10 @@ impl<H: Handler> Context<'_, H> {
         self.state.notify_flushed = true;
     }
 
-    /// Replaces the decoder; what has come and was not decoded goes to the new one.
+    /// Replaces the decoder; what has come and was not decoded goes to the new one, but for what
+    /// the old one would have swallowed, as the LF of a line that its CR has ended.
     pub fn set_decoder(&mut self, decoder: H::Decoder) {
+        self.state.end_decoder();
         self.state.decoder = decoder;
     }
 
@@ -114,13 +116,16 @@ impl<H: Handler> Context<'_, H> {
 
     /// Puts a layer under the connection, for example TLS after STARTTLS. What was sent before goes
     /// without it, however long the peer takes; what has come and was not decoded goes to the
-    /// layer, so that nothing of it is taken for something that came through it.
+    /// layer, so that nothing of it is taken for something that came through it; but for what the
+    /// decoder would have swallowed, which is skipped.
     ///
     /// # Errors
     /// There is a layer already, perhaps of a step before the connection was opened; it stays.
     pub fn set_layer(&mut self, layer: Box<dyn Layer>) -> Result<(), SecondLayer> {
         self.flush();
         self.io.set_layer(layer, Vec::new())?;
+        self.state.end_decoder();
+        self.io.skip_early(std::mem::take(&mut self.state.tail));
         let early = std::mem::take(self.io.unconsumed_mut());
         self.io.push_early(&early);
         self.state.layer_begun = true;

@@ -9,7 +9,7 @@ use super::config::SessionConfig;
 use super::context::Context;
 use super::inbox::{Inbox, Order};
 use super::registry::Connections;
-use crate::tcp::codec::{Decoded, Decoder};
+use crate::tcp::codec::{Decoded, Decoder, Tail};
 use crate::tcp::reactor::{CloseReason, Io};
 
 /// State of one connection. The methods follow [`Service`](crate::tcp::reactor::Service);
@@ -22,6 +22,8 @@ pub(in crate::tcp) struct Session<H: Handler> {
 /// The part that a [`Context`] works with.
 pub(super) struct State<H: Handler> {
     pub(super) decoder: H::Decoder,
+    /// What the decoder before it would have swallowed of the input to come.
+    pub(super) tail: Tail,
     pub(super) encoder: H::Encoder,
     pub(super) inbox: Arc<Inbox<H::Message>>,
     pub(super) connections: Option<Connections<H::Message>>,
@@ -64,6 +66,7 @@ impl<H: Handler> Session<H> {
         let (decoder, encoder) = handler.codec();
         let state = State {
             decoder,
+            tail: Tail::None,
             encoder,
             inbox,
             connections,
@@ -218,6 +221,7 @@ impl<H: Handler> Session<H> {
         // A layer that was begun by another call has got what was kept.
         self.state.layer_begun = false;
         while !io.is_closing() && !io.is_input_paused() {
+            consumed += self.state.tail.skip(&input[consumed..]);
             let rest = &input[consumed..];
             if left == 0 {
                 if rest.is_empty() {
@@ -353,6 +357,14 @@ impl<H: Handler> Session<H> {
 }
 
 impl<H: Handler> State<H> {
+    /// Another decoder takes over, or a layer.
+    pub(super) fn end_decoder(&mut self) {
+        let tail = self.decoder.hand_over();
+        if tail != Tail::None {
+            self.tail = tail;
+        }
+    }
+
     fn deadline(&self) -> Option<Instant> {
         let all = [
             self.timers.next(),

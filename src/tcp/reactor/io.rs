@@ -7,6 +7,7 @@ use super::connection::{Context, Core, Origin, Phase, WriteError};
 use super::service::CloseReason;
 use super::stream::Layer;
 use crate::tcp::Address;
+use crate::tcp::codec::Tail;
 
 /// A connection can have one layer, and has one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -226,6 +227,11 @@ impl Io<'_> {
         let before = std::mem::take(&mut self.core.output);
         self.core.stream.set_layer(layer, early, before);
         Ok(())
+    }
+
+    /// Has the layer spared what belongs to something that came before it.
+    pub(in crate::tcp) fn skip_early(&mut self, tail: Tail) {
+        self.core.stream.skip_early(tail);
     }
 
     /// Gives the layer more input that came before it and belongs to it.

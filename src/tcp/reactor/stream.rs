@@ -11,6 +11,7 @@ use socket2::Socket;
 
 use super::output::Output;
 use super::poll::Source;
+use crate::tcp::codec::Tail;
 
 /// Something between the socket and the service that changes the bytes on their way, as TLS does.
 ///
@@ -49,6 +50,8 @@ pub struct Wire<'a> {
     socket: &'a Socket,
     /// Bytes that were read before the layer came; they are read first.
     early: &'a mut Vec<u8>,
+    /// What comes first and belongs to something before the layer.
+    tail: &'a mut Tail,
     /// Bytes that were written before the layer came; they go out first.
     before: &'a mut Output,
     /// How many bytes the socket has taken.
@@ -57,20 +60,31 @@ pub struct Wire<'a> {
 
 impl Read for Wire<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let skipped = self.tail.skip(self.early);
+        self.early.drain(..skipped);
         if self.early.is_empty() {
-            return receive(self.socket, buffer);
+            *self.early = Vec::new();
+            return self.receive(buffer);
         }
         let n = buffer.len().min(self.early.len());
         buffer[..n].copy_from_slice(&self.early[..n]);
         self.early.drain(..n);
-        if self.early.is_empty() {
-            *self.early = Vec::new();
-        }
         Ok(n)
     }
 }
 
 impl Wire<'_> {
+    /// Reads from the socket, once; if all of it is to be skipped, `WouldBlock`.
+    fn receive(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let n = receive(self.socket, buffer)?;
+        let skipped = self.tail.skip(&buffer[..n]);
+        if skipped > 0 && skipped == n {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        buffer.copy_within(skipped..n, 0);
+        Ok(n - skipped)
+    }
+
     /// Sends what was written before the layer came; until that has gone, `WouldBlock`.
     fn send_before(&mut self) -> io::Result<()> {
         while !self.before.is_empty() {
@@ -110,6 +124,7 @@ pub(super) struct Stream {
 struct Layered {
     layer: Box<dyn Layer>,
     early: Vec<u8>,
+    tail: Tail,
     before: Output,
     /// Bytes that the socket has taken and nobody has asked for yet.
     sent: u64,
@@ -126,6 +141,7 @@ impl Layered {
         let mut wire = Wire {
             socket,
             early: &mut self.early,
+            tail: &mut self.tail,
             before: &mut self.before,
             sent: &mut self.sent,
         };
@@ -174,9 +190,17 @@ impl Stream {
         self.layered = Some(Box::new(Layered {
             layer,
             early,
+            tail: Tail::None,
             before,
             sent: 0,
         }));
+    }
+
+    /// What comes first is not for the layer.
+    pub(super) fn skip_early(&mut self, tail: Tail) {
+        if let Some(layered) = &mut self.layered {
+            layered.tail = tail;
+        }
     }
 
     /// Gives the layer more that has been read and belongs to it.

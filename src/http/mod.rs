@@ -8,8 +8,8 @@
 //!
 //! A connector parses a head, finds out [who sent it](Site::caller), asks [`Site::wants_body`] if
 //! the body is still on its way, and gives the whole request to [`Site::handle`]; the messages of a
-//! socket it gives to [`Site::frame`]. It counts its own refusals through [`Site::refuse`]. One that
-//! may block reads with [`Site::read_body`] and writes with [`Output`].
+//! socket it gives to [`Site::frame`]. It counts its own refusals through [`Site::refuse`]. One
+//! that may block reads with [`Site::read_body`] and writes with [`Output`].
 
 mod access;
 mod blocking;

@@ -10,7 +10,7 @@ use super::hold::RESPONSE_BYTES;
 use super::run::{Run, echo};
 use super::session::{Finish, Gone, Remains, Session, State};
 use super::wakes::Wakes;
-use crate::protocol::{Advice, ChannelName, Message, Publication, error};
+use crate::protocol::{Advice, ChannelName, Message, Publication, Target, error};
 
 impl Core {
     /// Ends a session at the word of its client or of the server's program, once. What waits for
@@ -183,6 +183,14 @@ impl Core {
 }
 
 impl Run<'_> {
+    /// Looks the session of a connect up before user code judges it: if it ends meanwhile, its
+    /// client is to hear that.
+    pub(super) fn look_up(&mut self, message: &Message) {
+        if message.channel == Target::Connect {
+            self.caller = self.session_of(message).ok();
+        }
+    }
+
     /// Answers a connect whose session has ended since it came.
     pub(super) fn connect_too_late(&mut self, body: &str, message: &Message, gone: Gone) {
         match gone {

@@ -14,10 +14,8 @@ use super::policy::Action;
 use super::run::{Run, Step, echo};
 use super::session::{Gone, Identity, Session, SessionSettings, State};
 use super::stream::{Attachment, Kind};
-use crate::protocol::{
-    Advice, ClientId, ErrorText, Message, Pattern, ReplyTo, Target, error, json,
-    parse_subscriptions,
-};
+use super::subscriptions::subscriptions;
+use crate::protocol::{Advice, ClientId, ErrorText, Message, ReplyTo, Target, error, json};
 use crate::refusals::Reason;
 use crate::transport::{BrowserId, Transport};
 
@@ -72,17 +70,9 @@ impl Run<'_> {
     }
 
     /// The session whose id the message carries.
-    fn session_of(&self, message: &Message) -> Result<Arc<Session>, Unknown> {
+    pub(super) fn session_of(&self, message: &Message) -> Result<Arc<Session>, Unknown> {
         let id = message.client_id.as_ref().and_then(|sent| sent.id());
         self.core.known(id.as_ref(), self.peer.browser)
-    }
-
-    /// Looks the session of a connect up before user code judges it: if it ends meanwhile, its
-    /// client is to hear that.
-    pub(super) fn look_up(&mut self, message: &Message) {
-        let connects = message.channel == Target::Connect;
-        let session = self.session_of(message).ok();
-        self.caller = session.filter(|_| connects);
     }
 
     /// Replies that the message failed.
@@ -490,24 +480,6 @@ impl Run<'_> {
     }
 }
 
-/// The patterns of a (un)subscribe, all checked before any is applied.
-fn subscriptions(body: &str, message: &Message) -> Result<Vec<Pattern>, ErrorText> {
-    let Some(raw) = message.subscription else {
-        return Err(error::subscription_missing());
-    };
-    let patterns = parse_subscriptions(raw.of(body)).map_err(|error| error.text())?;
-    if patterns.iter().any(|pattern| is_below(pattern, "/meta")) {
-        return Err(error::subscribe_denied(DENIED));
-    }
-    Ok(patterns)
-}
-
-/// Whether the pattern is the channel or anything below it.
-pub(super) fn is_below(pattern: &Pattern, channel: &str) -> bool {
-    let rest = pattern.as_str().strip_prefix(channel);
-    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-}
-
 fn common(asked: &[Box<str>], offered: &[&str]) -> bool {
     asked.iter().any(|kind| offered.contains(&&**kind))
 }
@@ -518,4 +490,4 @@ fn is_heartbeat(message: &Message) -> bool {
 }
 
 const COMMENT_FILTERED: &str = "json-comment-filtered";
-const DENIED: &str = "denied_by_security_policy";
+pub(super) const DENIED: &str = "denied_by_security_policy";

@@ -7,9 +7,9 @@ use std::sync::Arc;
 
 use super::core::{Core, client_of};
 use super::events::{Event, EventKind};
-use super::meta::is_below;
+use super::meta::DENIED;
 use super::session::Session;
-use crate::protocol::{ErrorText, Pattern, Shown, error};
+use crate::protocol::{ErrorText, Message, Pattern, Shown, error, parse_subscriptions};
 
 impl Core {
     /// Records all of them or none. Repeating is harmless; what is below `/service` is accepted
@@ -85,4 +85,22 @@ fn tell(session: &Session, what: &str, patterns: &[Pattern]) {
             log::debug!("session {client}: {what} {}", Shown(pattern.as_str()));
         }
     }
+}
+
+/// The patterns of a (un)subscribe, all checked before any is applied.
+pub(super) fn subscriptions(body: &str, message: &Message) -> Result<Vec<Pattern>, ErrorText> {
+    let Some(raw) = message.subscription else {
+        return Err(error::subscription_missing());
+    };
+    let patterns = parse_subscriptions(raw.of(body)).map_err(|error| error.text())?;
+    if patterns.iter().any(|pattern| is_below(pattern, "/meta")) {
+        return Err(error::subscribe_denied(DENIED));
+    }
+    Ok(patterns)
+}
+
+/// Whether the pattern is the channel or anything below it.
+fn is_below(pattern: &Pattern, channel: &str) -> bool {
+    let rest = pattern.as_str().strip_prefix(channel);
+    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }

@@ -53,7 +53,8 @@ pub struct Answer {
     pub cookie: Option<BrowserId>,
     /// The server is stopping: the connection is to be closed after this.
     pub close: bool,
-    /// To be told when `messages` were written; present whenever any of them still are in a queue.
+    /// To be told when all this was written; present whenever there are messages, and when the
+    /// answer is for a session that lives longer for it.
     pub flight: Option<Flight>,
     /// Sessions that this socket is now tied to.
     pub attached: Vec<Attachment>,
@@ -108,30 +109,76 @@ impl Answer {
     }
 }
 
-/// Messages on their way through a connection's write buffer. They stay the head of the session's
-/// queue until [`delivered`](Self::delivered) is called; dropping the flight puts them back.
+/// An answer on its way through a connection's write buffer. Its messages stay the head of the
+/// session's queue until [`delivered`](Self::delivered) is called; dropping the flight puts them
+/// back.
 pub struct Flight {
     core: Arc<Core>,
     session: Arc<Session>,
-    number: u64,
-    landed: bool,
+    /// The number of the messages in flight, if it carries any.
+    messages: Option<u64>,
+    /// From when the kernel did not take it at once.
+    unread: Option<Unread>,
 }
 
 impl Flight {
-    pub(crate) fn new(core: Arc<Core>, session: Arc<Session>, number: u64) -> Self {
+    pub(crate) fn new(core: Arc<Core>, session: Arc<Session>, messages: Option<u64>) -> Self {
         Self {
             core,
             session,
-            number,
-            landed: false,
+            messages,
+            unread: None,
         }
+    }
+
+    /// Whether there are messages in it.
+    pub fn carries_messages(&self) -> bool {
+        self.messages.is_some()
     }
 
     /// The kernel took the last byte.
     pub fn delivered(mut self) {
-        self.landed = true;
+        self.land();
+    }
+
+    /// The kernel took the last byte, and the client has yet to receive much of them.
+    pub fn unread(mut self) -> Unread {
+        self.land();
+        let unread = self.unread.take();
+        unread.unwrap_or_else(|| Unread::new(&self.core, &self.session))
+    }
+
+    /// The kernel has not taken all bytes at once: from now on the messages count against the
+    /// limits of their session's queue, and the session lives until the answer is written. A
+    /// connector that blocks in writes says so before them.
+    pub fn stalled(&mut self) {
+        if let Some(number) = self.messages {
+            self.session.lock().stalled(number);
+        }
+        if self.unread.is_none() {
+            self.unread = Some(Unread::new(&self.core, &self.session));
+        }
+    }
+
+    /// What the response says cannot come later: it tells with its messages that the session is
+    /// over, or none of them are in a queue.
+    pub fn is_last(&self) -> bool {
+        self.messages.is_none() || self.session.lock().has_told()
+    }
+
+    /// A newer connection of the client waits for these messages: if they are not written yet,
+    /// the connection that carries them is to be closed and the flight dropped.
+    pub fn is_cut(&self) -> bool {
+        self.messages
+            .is_some_and(|number| self.session.lock().is_cut(number))
+    }
+
+    fn land(&mut self) {
+        let Some(number) = self.messages.take() else {
+            return;
+        };
         let mut state = self.session.lock();
-        let freed = state.landed(self.number);
+        let freed = state.landed(number);
         let (link, over) = (state.next_wake().cloned(), state.is_over());
         drop(state);
         self.core.load.left(freed);
@@ -142,32 +189,15 @@ impl Flight {
             link.outlet.wake(&[link.key]);
         }
     }
-
-    /// The kernel has not taken all bytes at once: from now on the messages count against the
-    /// limits of their session's queue. A connector that blocks in writes says so before them.
-    pub fn stalled(&self) {
-        self.session.lock().stalled(self.number);
-    }
-
-    /// The response says with them that the session is over: they cannot come later.
-    pub fn is_last(&self) -> bool {
-        self.session.lock().has_told()
-    }
-
-    /// A newer connection of the client waits for these messages: if they are not written yet,
-    /// the connection that carries them is to be closed and the flight dropped.
-    pub fn is_cut(&self) -> bool {
-        self.session.lock().is_cut(self.number)
-    }
 }
 
 impl Drop for Flight {
     fn drop(&mut self) {
-        if self.landed {
+        let Some(number) = self.messages else {
             return;
-        }
+        };
         let mut state = self.session.lock();
-        state.lost(self.number);
+        state.lost(number);
         let (link, over) = (state.next_wake().cloned(), state.is_over());
         drop(state);
         if over {
@@ -176,6 +206,42 @@ impl Drop for Flight {
         if let Some(link) = link {
             link.outlet.wake(&[link.key]);
         }
+    }
+}
+
+/// A session whose client has yet to receive what was written for it. Until this is dropped the
+/// session lives, and from then on it has all its time to come back.
+pub struct Unread {
+    core: Arc<Core>,
+    session: Arc<Session>,
+}
+
+impl Unread {
+    fn new(core: &Arc<Core>, session: &Arc<Session>) -> Self {
+        session.lock().begin_reading();
+        Self::begun(core, session)
+    }
+
+    /// As the session knows already.
+    pub(crate) fn begun(core: &Arc<Core>, session: &Arc<Session>) -> Self {
+        Self {
+            core: Arc::clone(core),
+            session: Arc::clone(session),
+        }
+    }
+
+    /// Whether both are about one session.
+    pub fn same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.session, &other.session)
+    }
+}
+
+impl Drop for Unread {
+    fn drop(&mut self) {
+        let now = self.core.clock.now();
+        let mut state = self.session.lock();
+        state.end_reading(now);
+        self.core.ticker.schedule(&self.session, &mut state);
     }
 }
 

@@ -57,7 +57,7 @@ mod trie;
 mod wakes;
 mod work;
 
-pub use answer::{Answer, AnswerStatus, Exchange, Executed, Flight};
+pub use answer::{Answer, AnswerStatus, Exchange, Executed, Flight, Unread};
 pub use config::BrokerConfig;
 pub use events::{Client, Event, EventKind};
 pub use facade::{Broker, BrokerStats, WeakBroker};

@@ -401,12 +401,11 @@ fn ride(
     let may = !bound || connected;
     // What a session leaves behind goes with the word of its end, which is for connects to say.
     let may = may && (connected || !state.is_parting());
-    if may && answer.status == AnswerStatus::Ok && state.may_ride() {
-        let flight = state.take_off(link, RESPONSE_BYTES, &mut answer.messages);
-        answer.flight = Some(Flight::new(Arc::clone(core), Arc::clone(rider), flight));
-    }
+    let messages = (may && answer.status == AnswerStatus::Ok && state.may_ride())
+        .then(|| state.take_off(link, RESPONSE_BYTES, &mut answer.messages));
     let wake = state.next_wake().cloned();
     drop(state);
+    answer.flight = Some(Flight::new(Arc::clone(core), Arc::clone(rider), messages));
     if let Some(link) = wake {
         link.outlet.wake(&[link.key]);
     }

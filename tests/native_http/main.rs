@@ -5,6 +5,8 @@
 mod harness;
 mod panics;
 mod redelivery;
+#[cfg(target_os = "linux")] // elsewhere the system does not tell what was received
+mod slowness;
 
 use std::time::{Duration, Instant};
 

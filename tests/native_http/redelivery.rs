@@ -69,14 +69,22 @@ impl Layer for Cut {
 type Open = fn(&Server, &Session) -> Client;
 
 fn held_connect(server: &Server, session: &Session) -> Client {
-    let mut client = server.connect();
+    poll_on(server.connect(), server, session)
+}
+
+/// Has a connect held on the connection.
+pub(crate) fn poll_on(mut client: Client, server: &Server, session: &Session) -> Client {
     client.send(&session.connect(&json!({})));
     until(|| server.broker.stats().held == 1, "the connect to be held");
     client
 }
 
 fn web_socket(server: &Server, session: &Session) -> Client {
-    let mut client = server.connect();
+    socket_on(server.connect(), server, session)
+}
+
+/// Turns the connection into a WebSocket and has a connect held there.
+pub(crate) fn socket_on(mut client: Client, server: &Server, session: &Session) -> Client {
     client.send(
         b"GET /cometd HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",

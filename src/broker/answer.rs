@@ -1,6 +1,8 @@
 //! What a request brings back: an [`Answer`] now, or an [`Exchange`] to ask again when woken.
 
+use std::mem;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use super::core::Core;
 use super::hold::HeldConnect;
@@ -8,7 +10,7 @@ use super::session::Session;
 use super::stream::Attachment;
 use super::work::Slot;
 use crate::protocol::{ClientId, Publication};
-use crate::transport::BrowserId;
+use crate::transport::{BrowserId, Link};
 
 /// The outcome of a request or a frame.
 pub enum Executed {
@@ -254,7 +256,15 @@ pub struct Exchange(Pending);
 enum Pending {
     Working(Arc<Slot>),
     Held(HeldConnect),
+    Waiting(Box<WaitingAnswer>),
     Done,
+}
+
+/// An answer that is there, and is not to be given before its time.
+struct WaitingAnswer {
+    core: Arc<Core>,
+    answer: Answer,
+    until: Instant,
 }
 
 impl Exchange {
@@ -264,6 +274,17 @@ impl Exchange {
 
     pub(crate) fn held(connect: HeldConnect) -> Self {
         Self(Pending::Held(connect))
+    }
+
+    /// An answer that waits so long.
+    pub(crate) fn waiting(core: &Arc<Core>, answer: Answer, link: &Link, wait: Duration) -> Self {
+        let until = core.clock.now() + wait;
+        core.ticker.answer_at(link, until);
+        Self(Pending::Waiting(Box::new(WaitingAnswer {
+            core: Arc::clone(core),
+            answer,
+            until,
+        })))
     }
 
     /// The answer, once it is there. Cheap; to be called after each wake of the link's key, and
@@ -283,26 +304,45 @@ impl Exchange {
                     self.0 = Pending::Done;
                     return Some(answer);
                 }
+                Pending::Waiting(waiting) => {
+                    let early = waiting.core.clock.now() < waiting.until;
+                    if early && !waiting.core.is_draining() {
+                        return None;
+                    }
+                    let Pending::Waiting(waiting) = mem::replace(&mut self.0, Pending::Done) else {
+                        return None;
+                    };
+                    let mut answer = waiting.answer;
+                    answer.close |= waiting.core.is_draining();
+                    return Some(answer);
+                }
                 Pending::Done => return None,
             }
         }
     }
 
-    /// The session that this socket is now tied to by the connect that is held. To be asked for
-    /// when there is no answer yet.
+    /// A session that this socket is now tied to. To be asked for until there is none, when there
+    /// is no answer yet.
     pub fn attached(&mut self) -> Option<Attachment> {
         match &mut self.0 {
             Pending::Held(connect) => connect.attached.take().map(|tie| *tie),
+            Pending::Waiting(waiting) => waiting.answer.attached.pop(),
             Pending::Working(_) | Pending::Done => None,
         }
     }
 
-    /// The client whose connect is being held; `None` for work in progress.
+    /// The client whose connect is being held; `None` for everything else.
     pub fn client_id(&self) -> Option<ClientId> {
         match &self.0 {
             Pending::Held(connect) => connect.session.remote_id().copied(),
-            Pending::Working(_) | Pending::Done => None,
+            Pending::Working(_) | Pending::Waiting(_) | Pending::Done => None,
         }
+    }
+
+    /// Whether nothing is done for it meanwhile: a connect that is held, or an answer that waits.
+    /// If its peer seems to have gone it can be dropped.
+    pub fn is_parked(&self) -> bool {
+        matches!(self.0, Pending::Held(_) | Pending::Waiting(_))
     }
 
     /// Whether this is a connect that is being held (and not work in progress).

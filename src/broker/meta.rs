@@ -235,6 +235,7 @@ impl Run<'_> {
         let session = match self.find(message) {
             Ok(session) => session,
             Err(Unknown { wrong_cookie }) => {
+                self.may_have_to_wait(message);
                 let advice = Advice::handshake(if wrong_cookie { SLOW_RETRY_MS } else { 0 });
                 return self.fail(body, message, &error::session_unknown(), Some(&advice));
             }

@@ -48,6 +48,7 @@ mod run;
 mod service;
 mod session;
 mod shrink;
+mod stale;
 mod stream;
 mod stripes;
 mod subscriptions;

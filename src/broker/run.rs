@@ -6,6 +6,7 @@
 
 use std::borrow::Cow;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::answer::{Answer, AnswerStatus, Exchange, Executed, Flight};
 use super::core::{Core, Sender};
@@ -99,6 +100,8 @@ pub(crate) struct Run<'b> {
     /// The request came from a session that exists, or made one.
     pub(super) known: bool,
     pub(super) status: AnswerStatus,
+    /// How long the answer has to wait.
+    pub(super) wait: Duration,
     ticket: Option<Ticket>,
 }
 
@@ -150,6 +153,7 @@ impl<'b> Run<'b> {
             attached: Vec::new(),
             known: false,
             status: AnswerStatus::Ok,
+            wait: Duration::ZERO,
             ticket: None,
         }
     }
@@ -349,6 +353,7 @@ impl<'b> Run<'b> {
             attached: self.attached,
             known: self.known,
             status: self.status,
+            wait: self.wait,
             ticket: self.ticket,
         }
     }
@@ -371,15 +376,22 @@ impl<'b> Run<'b> {
         if let Some(rider) = &self.rider {
             answer.filtered = rider.filtered;
             let bound = rider.deliver_only || self.peer.transport == Transport::CallbackPolling;
+            let waits = !self.wait.is_zero();
             ride(
                 &self.core,
                 rider,
                 &self.link,
-                (bound, self.connected),
+                // An answer that waits would keep its messages waiting.
+                (bound || waits, self.connected && !waits),
                 &mut answer,
             );
         }
-        Executed::Now(answer)
+        if self.wait.is_zero() {
+            Executed::Now(answer)
+        } else {
+            let waiting = Exchange::waiting(&self.core, answer, &self.link, self.wait);
+            Executed::Later(waiting)
+        }
     }
 
     /// Who publishes, for the fan-out.

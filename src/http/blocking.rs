@@ -93,7 +93,7 @@ impl Output {
         if let Some(asked) = self.asked {
             asked.answered(response.status, head.len() as u64 + response.body.len());
         }
-        done.flight.iter().for_each(Flight::stalled);
+        done.flight.iter_mut().for_each(Flight::stalled);
         response.body.write_after(head, &mut self.writer)?;
         done.flight.into_iter().for_each(Flight::delivered);
         Ok(())

@@ -93,17 +93,21 @@ pub(crate) fn socket_on(mut client: Client, server: &Server, session: &Session) 
     let connect = json!([{"channel": "/meta/connect", "clientId": session.id,
         "connectionType": "websocket"}])
     .to_string();
-    // As long as two bytes can say, and with a mask of zeros.
-    let length = u16::try_from(connect.len()).unwrap();
+    client.send(&frame(&connect));
+    until(|| server.broker.stats().held == 1, "the connect to be held");
+    client
+}
+
+/// A frame of text, as long as two bytes can say, and with a mask of zeros.
+pub(crate) fn frame(text: &str) -> Vec<u8> {
+    let length = u16::try_from(text.len()).unwrap();
     let mut frame = match length {
         short @ ..126 => vec![0x81, 0x80 | short as u8],
         _ => [&[0x81, 0x80 | 126][..], &length.to_be_bytes()].concat(),
     };
     frame.extend_from_slice(&[0; 4]);
-    frame.extend_from_slice(connect.as_bytes());
-    client.send(&frame);
-    until(|| server.broker.stats().held == 1, "the connect to be held");
-    client
+    frame.extend_from_slice(text.as_bytes());
+    frame
 }
 
 fn event_stream(server: &Server, session: &Session) -> Client {

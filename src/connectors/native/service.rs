@@ -143,7 +143,7 @@ impl Native {
     /// Who half-closes while a connect is held cannot be told from who has gone: the messages are
     /// safer in the queue.
     fn forget_polls_of_a_gone_peer(&mut self, conn: &mut Connection, io: &mut Io<'_>) {
-        if io.has_ended() && conn.answers.has_held() {
+        if io.has_ended() && conn.answers.has_parked() {
             conn.answers.clear();
             conn.stop_reading();
         }

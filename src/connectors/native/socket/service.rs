@@ -228,9 +228,9 @@ impl Sockets {
                 self.answer(socket, io, answer);
             }
             Ok(Executed::Later(mut exchange)) => {
-                exchange.attached().into_iter().for_each(|session| {
+                while let Some(session) = exchange.attached() {
                     socket.sessions.push(session);
-                });
+                }
                 socket.expect(exchange);
             }
             Err(error) => {
@@ -333,7 +333,7 @@ impl Sockets {
                 self.answer(socket, io, answer);
                 continue;
             }
-            if let Some(session) = socket.pending[at].attached() {
+            while let Some(session) = socket.pending[at].attached() {
                 socket.sessions.push(session);
             }
             at += 1;

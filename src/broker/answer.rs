@@ -49,6 +49,9 @@ pub struct Answer {
     pub messages: Vec<Arc<Publication>>,
     /// Replies in the order of the request: JSON objects, separated by commas.
     pub replies: Vec<u8>,
+    /// Where in `replies` a message of a service begins or ends: for transports on which each
+    /// message stands alone.
+    pub cuts: Vec<usize>,
     /// The session asked for its responses inside a comment (json-comment-filtered).
     pub filtered: bool,
     /// A browser id that was issued with a handshake, to be set as a cookie.
@@ -71,6 +74,7 @@ impl Answer {
             handshake: Vec::new(),
             messages: Vec::new(),
             replies,
+            cuts: Vec::new(),
             filtered: false,
             cookie: None,
             close: false,

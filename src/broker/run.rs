@@ -85,6 +85,8 @@ pub(crate) struct Run<'b> {
     /// Members for the `ext` of the reply to the current message.
     pub(super) ext: Vec<u8>,
     pub(super) replies: Vec<u8>,
+    /// See [`Answer::cuts`].
+    pub(super) cuts: Vec<usize>,
     /// The session whose queue rides along with the response: the first one that is known.
     pub(super) rider: Option<Arc<Session>>,
     /// The rider gets a connect reply in this response.
@@ -143,6 +145,7 @@ impl<'b> Run<'b> {
             heard: None,
             ext: Vec::new(),
             replies: Vec::with_capacity(128),
+            cuts: Vec::new(),
             rider: None,
             connected: false,
             last: Last::new(),
@@ -343,6 +346,7 @@ impl<'b> Run<'b> {
             heard: self.heard,
             ext: self.ext,
             replies: self.replies,
+            cuts: self.cuts,
             rider: self.rider,
             connected: self.connected,
             last: self.last,
@@ -367,6 +371,7 @@ impl<'b> Run<'b> {
         }
         let mut answer = Answer::new(self.replies);
         answer.handshake = self.handshake;
+        answer.cuts = self.cuts;
         answer.cookie = self.cookie;
         answer.status = self.status;
         answer.close = self.core.is_draining();

@@ -41,12 +41,13 @@ impl Writer {
         self.ready.len() >= PIECE || self.pressing
     }
 
-    /// Adds an answer: its messages in frames of their own, and all replies in one.
+    /// Adds an answer: each message in a frame of its own, for there are clients that look at the
+    /// first of an array only, and the replies together.
     pub(super) fn add_answer(&mut self, answer: &mut Answer) {
         self.add_messages();
         self.pressing |= !answer.messages.is_empty();
         self.flights.extend(answer.flight.take());
-        if answer.messages.is_empty() {
+        if answer.messages.is_empty() && answer.cuts.is_empty() {
             websocket::write_text(&mut self.ready, answer.array_len());
             answer.write_array(&mut self.ready);
             return;
@@ -57,8 +58,14 @@ impl Writer {
         for message in answer.messages.drain(..) {
             self.ready.extend_from_slice(message.frame());
         }
-        if !answer.replies.is_empty() {
-            self.add_array(&answer.replies);
+        let mut begin = 0;
+        for end in answer.cuts.drain(..).chain([answer.replies.len()]) {
+            let objects = &answer.replies[begin..end];
+            let objects = objects.strip_prefix(b",").unwrap_or(objects);
+            if !objects.is_empty() {
+                self.add_array(objects);
+            }
+            begin = end;
         }
     }
 

@@ -82,7 +82,7 @@ impl Output {
     ///
     /// # Errors
     /// What reading a file or writing says; then the connection must be closed.
-    pub fn write(mut self, done: Finished, date: &str) -> io::Result<()> {
+    pub fn write(mut self, mut done: Finished, date: &str) -> io::Result<()> {
         let mut response = done.response;
         if self.head_only {
             response = response.without_body();

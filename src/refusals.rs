@@ -103,6 +103,8 @@ reasons! {
     MaxSubscriptions = "max_subscriptions", by "max_subscriptions";
     /// More held connects than one address may have.
     MaxHeldPerIp = "max_held_per_ip", by "max_held_per_ip";
+    /// Connects with the id of no session, again and again: their answers wait.
+    StaleSession = "stale_session";
     /// The server is about to stop.
     Draining = "draining";
     /// No such file.

@@ -87,6 +87,7 @@ on_both_connectors! {
         a_newer_connect_takes_over
         in_company_never_held
         disconnecting_ends_the_hold
+        clients_that_never_shake_hands_again_wait
         the_server_may_end_a_session
         a_push_and_then_the_end_lose_nothing
         silent_sessions_expire

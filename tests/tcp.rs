@@ -6,13 +6,14 @@ mod tcp_support;
 
 use std::io::{ErrorKind, Read};
 use std::net::{IpAddr, Shutdown, TcpStream};
-use std::sync::mpsc;
-use std::time::Duration;
+use std::sync::{Mutex, mpsc};
+use std::time::{Duration, Instant};
 
 use bayeux::tcp::codec::{Bytes, Decoder, JsonLines, LineDecoder, LineEncoder};
 use bayeux::tcp::preconnect::AllowList;
 use bayeux::tcp::reactor::{AcceptLoop, Accepted, CloseReason, Config};
 use bayeux::tcp::{Context, Handler, ListenOptions, Listener, Network, ServerConfig};
+use log::{LevelFilter, Log, Metadata, Record};
 use tcp_support::{PATIENCE, Peer, Seen, World, listener, serve};
 
 #[test]
@@ -237,6 +238,60 @@ fn a_reset_is_told_exactly_once() {
     let reason = world.disconnected();
     assert_eq!(reason, CloseReason::Failed(ErrorKind::ConnectionReset));
     assert!(world.is_quiet());
+}
+
+/// What the log was told.
+struct Lines(Mutex<Vec<String>>);
+
+static LINES: Lines = Lines(Mutex::new(Vec::new()));
+
+impl Log for Lines {
+    fn enabled(&self, _metadata: &Metadata<'_>) -> bool {
+        true
+    }
+
+    fn log(&self, record: &Record<'_>) {
+        let line = format!("{}: {}", record.level(), record.args());
+        self.0.lock().unwrap().push(line);
+    }
+
+    fn flush(&self) {}
+}
+
+#[test]
+fn a_failure_that_nobody_handles_is_in_the_log() {
+    log::set_logger(&LINES).unwrap();
+    log::set_max_level(LevelFilter::Warn);
+    let server = serve(&ServerConfig::default(), |_| Rot13);
+    let address = server.local_addrs()[0].inet().unwrap();
+    let told = || LINES.0.lock().unwrap().clone();
+    for fails in [false, true] {
+        let mut peer = Peer::connect(address);
+        assert_eq!(peer.line(), "hello");
+        if fails {
+            peer.reset();
+        } else {
+            peer.send(
+                "quit
+",
+            );
+            assert_eq!(peer.line(), "bye");
+            drop(peer);
+        }
+        let begin = Instant::now();
+        while server.stats().open > 0 {
+            assert!(begin.elapsed() < PATIENCE);
+            std::thread::yield_now();
+        }
+        if !fails {
+            assert_eq!(told(), [""; 0], "an end is no failure");
+        }
+    }
+    server.shutdown(PATIENCE);
+    assert_eq!(
+        told(),
+        ["WARN: a connection ended: failed: connection reset"]
+    );
 }
 
 /// Takes JSON lines and answers with lines of text.

@@ -1,6 +1,8 @@
 //! What a request brings back: an [`Answer`] now, or an [`Exchange`] to ask again when woken.
 
+use std::mem;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use super::core::Core;
 use super::hold::HeldConnect;
@@ -8,7 +10,7 @@ use super::session::Session;
 use super::stream::Attachment;
 use super::work::Slot;
 use crate::protocol::{ClientId, Publication};
-use crate::transport::BrowserId;
+use crate::transport::{BrowserId, Link};
 
 /// The outcome of a request or a frame.
 pub enum Executed {
@@ -47,13 +49,17 @@ pub struct Answer {
     pub messages: Vec<Arc<Publication>>,
     /// Replies in the order of the request: JSON objects, separated by commas.
     pub replies: Vec<u8>,
+    /// Where in `replies` a message of a service begins or ends: for transports on which each
+    /// message stands alone.
+    pub cuts: Vec<usize>,
     /// The session asked for its responses inside a comment (json-comment-filtered).
     pub filtered: bool,
     /// A browser id that was issued with a handshake, to be set as a cookie.
     pub cookie: Option<BrowserId>,
     /// The server is stopping: the connection is to be closed after this.
     pub close: bool,
-    /// To be told when `messages` were written; present whenever any of them still are in a queue.
+    /// To be told when all this was written; present whenever there are messages, and when the
+    /// answer is for a session that lives longer for it.
     pub flight: Option<Flight>,
     /// Sessions that this socket is now tied to.
     pub attached: Vec<Attachment>,
@@ -68,6 +74,7 @@ impl Answer {
             handshake: Vec::new(),
             messages: Vec::new(),
             replies,
+            cuts: Vec::new(),
             filtered: false,
             cookie: None,
             close: false,
@@ -108,30 +115,76 @@ impl Answer {
     }
 }
 
-/// Messages on their way through a connection's write buffer. They stay the head of the session's
-/// queue until [`delivered`](Self::delivered) is called; dropping the flight puts them back.
+/// An answer on its way through a connection's write buffer. Its messages stay the head of the
+/// session's queue until [`delivered`](Self::delivered) is called; dropping the flight puts them
+/// back.
 pub struct Flight {
     core: Arc<Core>,
     session: Arc<Session>,
-    number: u64,
-    landed: bool,
+    /// The number of the messages in flight, if it carries any.
+    messages: Option<u64>,
+    /// From when the kernel did not take it at once.
+    unread: Option<Unread>,
 }
 
 impl Flight {
-    pub(crate) fn new(core: Arc<Core>, session: Arc<Session>, number: u64) -> Self {
+    pub(crate) fn new(core: Arc<Core>, session: Arc<Session>, messages: Option<u64>) -> Self {
         Self {
             core,
             session,
-            number,
-            landed: false,
+            messages,
+            unread: None,
         }
+    }
+
+    /// Whether there are messages in it.
+    pub fn carries_messages(&self) -> bool {
+        self.messages.is_some()
     }
 
     /// The kernel took the last byte.
     pub fn delivered(mut self) {
-        self.landed = true;
+        self.land();
+    }
+
+    /// The kernel took the last byte, and the client has yet to receive much of them.
+    pub fn unread(mut self) -> Unread {
+        self.land();
+        let unread = self.unread.take();
+        unread.unwrap_or_else(|| Unread::new(&self.core, &self.session))
+    }
+
+    /// The kernel has not taken all bytes at once: from now on the messages count against the
+    /// limits of their session's queue, and the session lives until the answer is written. A
+    /// connector that blocks in writes says so before them.
+    pub fn stalled(&mut self) {
+        if let Some(number) = self.messages {
+            self.session.lock().stalled(number);
+        }
+        if self.unread.is_none() {
+            self.unread = Some(Unread::new(&self.core, &self.session));
+        }
+    }
+
+    /// What the response says cannot come later: it tells with its messages that the session is
+    /// over, or none of them are in a queue.
+    pub fn is_last(&self) -> bool {
+        self.messages.is_none() || self.session.lock().has_told()
+    }
+
+    /// A newer connection of the client waits for these messages: if they are not written yet,
+    /// the connection that carries them is to be closed and the flight dropped.
+    pub fn is_cut(&self) -> bool {
+        self.messages
+            .is_some_and(|number| self.session.lock().is_cut(number))
+    }
+
+    fn land(&mut self) {
+        let Some(number) = self.messages.take() else {
+            return;
+        };
         let mut state = self.session.lock();
-        let freed = state.landed(self.number);
+        let freed = state.landed(number);
         let (link, over) = (state.next_wake().cloned(), state.is_over());
         drop(state);
         self.core.load.left(freed);
@@ -142,32 +195,15 @@ impl Flight {
             link.outlet.wake(&[link.key]);
         }
     }
-
-    /// The kernel has not taken all bytes at once: from now on the messages count against the
-    /// limits of their session's queue. A connector that blocks in writes says so before them.
-    pub fn stalled(&self) {
-        self.session.lock().stalled(self.number);
-    }
-
-    /// The response says with them that the session is over: they cannot come later.
-    pub fn is_last(&self) -> bool {
-        self.session.lock().has_told()
-    }
-
-    /// A newer connection of the client waits for these messages: if they are not written yet,
-    /// the connection that carries them is to be closed and the flight dropped.
-    pub fn is_cut(&self) -> bool {
-        self.session.lock().is_cut(self.number)
-    }
 }
 
 impl Drop for Flight {
     fn drop(&mut self) {
-        if self.landed {
+        let Some(number) = self.messages else {
             return;
-        }
+        };
         let mut state = self.session.lock();
-        state.lost(self.number);
+        state.lost(number);
         let (link, over) = (state.next_wake().cloned(), state.is_over());
         drop(state);
         if over {
@@ -176,6 +212,42 @@ impl Drop for Flight {
         if let Some(link) = link {
             link.outlet.wake(&[link.key]);
         }
+    }
+}
+
+/// A session whose client has yet to receive what was written for it. Until this is dropped the
+/// session lives, and from then on it has all its time to come back.
+pub struct Unread {
+    core: Arc<Core>,
+    session: Arc<Session>,
+}
+
+impl Unread {
+    fn new(core: &Arc<Core>, session: &Arc<Session>) -> Self {
+        session.lock().begin_reading();
+        Self::begun(core, session)
+    }
+
+    /// As the session knows already.
+    pub(crate) fn begun(core: &Arc<Core>, session: &Arc<Session>) -> Self {
+        Self {
+            core: Arc::clone(core),
+            session: Arc::clone(session),
+        }
+    }
+
+    /// Whether both are about one session.
+    pub fn same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.session, &other.session)
+    }
+}
+
+impl Drop for Unread {
+    fn drop(&mut self) {
+        let now = self.core.clock.now();
+        let mut state = self.session.lock();
+        state.end_reading(now);
+        self.core.ticker.schedule(&self.session, &mut state);
     }
 }
 
@@ -188,7 +260,15 @@ pub struct Exchange(Pending);
 enum Pending {
     Working(Arc<Slot>),
     Held(HeldConnect),
+    Waiting(Box<WaitingAnswer>),
     Done,
+}
+
+/// An answer that is there, and is not to be given before its time.
+struct WaitingAnswer {
+    core: Arc<Core>,
+    answer: Answer,
+    until: Instant,
 }
 
 impl Exchange {
@@ -198,6 +278,17 @@ impl Exchange {
 
     pub(crate) fn held(connect: HeldConnect) -> Self {
         Self(Pending::Held(connect))
+    }
+
+    /// An answer that waits so long.
+    pub(crate) fn waiting(core: &Arc<Core>, answer: Answer, link: &Link, wait: Duration) -> Self {
+        let until = core.clock.now() + wait;
+        core.ticker.answer_at(link, until);
+        Self(Pending::Waiting(Box::new(WaitingAnswer {
+            core: Arc::clone(core),
+            answer,
+            until,
+        })))
     }
 
     /// The answer, once it is there. Cheap; to be called after each wake of the link's key, and
@@ -217,26 +308,45 @@ impl Exchange {
                     self.0 = Pending::Done;
                     return Some(answer);
                 }
+                Pending::Waiting(waiting) => {
+                    let early = waiting.core.clock.now() < waiting.until;
+                    if early && !waiting.core.is_draining() {
+                        return None;
+                    }
+                    let Pending::Waiting(waiting) = mem::replace(&mut self.0, Pending::Done) else {
+                        return None;
+                    };
+                    let mut answer = waiting.answer;
+                    answer.close |= waiting.core.is_draining();
+                    return Some(answer);
+                }
                 Pending::Done => return None,
             }
         }
     }
 
-    /// The session that this socket is now tied to by the connect that is held. To be asked for
-    /// when there is no answer yet.
+    /// A session that this socket is now tied to. To be asked for until there is none, when there
+    /// is no answer yet.
     pub fn attached(&mut self) -> Option<Attachment> {
         match &mut self.0 {
             Pending::Held(connect) => connect.attached.take().map(|tie| *tie),
+            Pending::Waiting(waiting) => waiting.answer.attached.pop(),
             Pending::Working(_) | Pending::Done => None,
         }
     }
 
-    /// The client whose connect is being held; `None` for work in progress.
+    /// The client whose connect is being held; `None` for everything else.
     pub fn client_id(&self) -> Option<ClientId> {
         match &self.0 {
             Pending::Held(connect) => connect.session.remote_id().copied(),
-            Pending::Working(_) | Pending::Done => None,
+            Pending::Working(_) | Pending::Waiting(_) | Pending::Done => None,
         }
+    }
+
+    /// Whether nothing is done for it meanwhile: a connect that is held, or an answer that waits.
+    /// If its peer seems to have gone it can be dropped.
+    pub fn is_parked(&self) -> bool {
+        matches!(self.0, Pending::Held(_) | Pending::Waiting(_))
     }
 
     /// Whether this is a connect that is being held (and not work in progress).

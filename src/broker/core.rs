@@ -20,6 +20,7 @@ use super::registry::Registry;
 use super::run::Run;
 use super::service::Services;
 use super::session::{Gone, Identity, Session};
+use super::stale::StaleConnects;
 use super::stripes::Stripes;
 use super::table::Table;
 use super::ticker::Ticker;
@@ -46,6 +47,7 @@ pub(crate) struct Core {
     pub(crate) load: Load,
     pub(crate) counters: Counters,
     pub(crate) refusals: Refusals,
+    pub(crate) stale: StaleConnects,
     pub(crate) policy: Option<Judge>,
     pub(crate) listeners: Listeners,
     pub(crate) observers: Observers,

@@ -158,6 +158,11 @@ impl Core {
         // Before the sessions are looked at: a connect that finds its session's lock free after
         // this look sees the flag, and is not held.
         self.draining.store(true, Ordering::Relaxed);
+        let mut waiting = Wakes::default();
+        for link in self.ticker.take_answers() {
+            waiting.add(&link);
+        }
+        waiting.send();
         let mut held = Vec::new();
         self.registry.for_each(|session| {
             if session.lock().is_held() {

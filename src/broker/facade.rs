@@ -24,6 +24,7 @@ use super::registry::Registry;
 use super::run::{Call, Run, execute, judge};
 use super::service::{Access, Cover, Service};
 use super::session::Gone;
+use super::stale::StaleConnects;
 use super::stream::{Attachment, NoStream};
 use super::table::Table;
 use super::ticker::{Ticker, TickerThread, tick};
@@ -93,6 +94,7 @@ impl Broker {
             local_queue,
             counters: Counters::default(),
             refusals: Refusals::new(Arc::clone(&clock)),
+            stale: StaleConnects::default(),
             policy: policy.map(Judge::new),
             listeners: Listeners::default(),
             observers: Observers::default(),

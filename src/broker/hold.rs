@@ -113,14 +113,14 @@ impl HeldConnect {
         state.release(self.number);
         let mut answer = Answer::new(Vec::with_capacity(96));
         let told = state.tells_all(RESPONSE_BYTES);
-        if state.may_ride() {
-            let flight = state.take_off(&self.link, RESPONSE_BYTES, &mut answer.messages);
-            answer.flight = Some(Flight::new(
-                Arc::clone(&self.core),
-                Arc::clone(&self.session),
-                flight,
-            ));
-        }
+        let messages = state
+            .may_ride()
+            .then(|| state.take_off(&self.link, RESPONSE_BYTES, &mut answer.messages));
+        answer.flight = Some(Flight::new(
+            Arc::clone(&self.core),
+            Arc::clone(&self.session),
+            messages,
+        ));
         let replies = &mut answer.replies;
         if told {
             let reply = self.terms.echo(self.client_id()).success(replies);
@@ -133,7 +133,7 @@ impl HeldConnect {
                 .write_success(&self.core, &self.session, state, replies);
         }
         let lifetime = self.core.config.lifetime(self.terms.interval_ms);
-        state.lives_until(self.core.clock.now() + lifetime);
+        state.lives_for(lifetime, self.core.clock.now());
         self.core.ticker.schedule(&self.session, state);
         answer
     }
@@ -181,7 +181,7 @@ impl Drop for HeldConnect {
         let mut state = self.session.lock();
         if state.release(self.number) {
             let lives = self.core.config.lifetime(self.terms.interval_ms);
-            state.lives_until(now + lives);
+            state.lives_for(lives, now);
             self.core.ticker.schedule(&self.session, &mut state);
         }
         let over = state.is_over();

@@ -81,7 +81,7 @@ impl LocalClient {
             deliver_only: false,
         };
         let identity = Identity::Local(LocalId(number));
-        let session = Arc::new(Session::new(number, identity, &settings, None));
+        let session = Arc::new(Session::new(number, identity, &settings));
         let shared = Shared::new(core, &session);
         let link = Link {
             outlet: Arc::clone(&shared) as _,

@@ -183,15 +183,16 @@ impl Run<'_> {
             deliver_only: core.config.meta_connect_deliver_only,
         };
         let id = ClientId::random();
-        let expires = core.clock.now() + core.config.first_lifetime();
+        let (now, lifetime) = (core.clock.now(), core.config.first_lifetime());
         let number = core.registry.next_number();
-        let mut session = Session::new(number, Identity::Remote(id), &settings, Some(expires));
+        let mut session = Session::new(number, Identity::Remote(id), &settings);
         session.flags = flags;
         let session = Arc::new(session);
         {
             let mut state = session.lock();
             let config = &core.config;
             state.advised = Some(Advice::retry(config.interval_ms(None), config.timeout_ms()));
+            state.begins(lifetime, now);
             core.ticker.schedule(&session, &mut state);
         }
         let places = self.reservation.as_mut();
@@ -224,6 +225,7 @@ impl Run<'_> {
         let session = match self.find(message) {
             Ok(session) => session,
             Err(Unknown { wrong_cookie }) => {
+                self.may_have_to_wait(message);
                 let advice = Advice::handshake(if wrong_cookie { SLOW_RETRY_MS } else { 0 });
                 return self.fail(body, message, &error::session_unknown(), Some(&advice));
             }
@@ -396,7 +398,7 @@ impl Run<'_> {
             }
         }
         self.connected |= rides;
-        state.lives_until(core.clock.now() + lifetime);
+        state.lives_for(lifetime, core.clock.now());
         core.ticker.schedule(session, state);
     }
 

@@ -48,6 +48,7 @@ mod run;
 mod service;
 mod session;
 mod shrink;
+mod stale;
 mod stream;
 mod stripes;
 mod subscriptions;
@@ -57,7 +58,7 @@ mod trie;
 mod wakes;
 mod work;
 
-pub use answer::{Answer, AnswerStatus, Exchange, Executed, Flight};
+pub use answer::{Answer, AnswerStatus, Exchange, Executed, Flight, Unread};
 pub use config::BrokerConfig;
 pub use events::{Client, Event, EventKind};
 pub use facade::{Broker, BrokerStats, WeakBroker};

@@ -133,6 +133,8 @@ impl Run<'_> {
     fn write_service_reply(&mut self, body: &str, message: &Message, reply: &ServiceReply) {
         let id = message.id.map(|span| span.of(body));
         let fields = reply.complete(message.channel_raw.of(body), id);
+        self.cuts.push(self.replies.len());
         json::write_object(&mut self.replies, fields);
+        self.cuts.push(self.replies.len());
     }
 }

@@ -6,6 +6,7 @@
 
 use std::borrow::Cow;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::answer::{Answer, AnswerStatus, Exchange, Executed, Flight};
 use super::core::{Core, Sender};
@@ -84,6 +85,8 @@ pub(crate) struct Run<'b> {
     /// Members for the `ext` of the reply to the current message.
     pub(super) ext: Vec<u8>,
     pub(super) replies: Vec<u8>,
+    /// See [`Answer::cuts`].
+    pub(super) cuts: Vec<usize>,
     /// The session whose queue rides along with the response: the first one that is known.
     pub(super) rider: Option<Arc<Session>>,
     /// The rider gets a connect reply in this response.
@@ -99,6 +102,8 @@ pub(crate) struct Run<'b> {
     /// The request came from a session that exists, or made one.
     pub(super) known: bool,
     pub(super) status: AnswerStatus,
+    /// How long the answer has to wait.
+    pub(super) wait: Duration,
     ticket: Option<Ticket>,
 }
 
@@ -140,6 +145,7 @@ impl<'b> Run<'b> {
             heard: None,
             ext: Vec::new(),
             replies: Vec::with_capacity(128),
+            cuts: Vec::new(),
             rider: None,
             connected: false,
             last: Last::new(),
@@ -150,6 +156,7 @@ impl<'b> Run<'b> {
             attached: Vec::new(),
             known: false,
             status: AnswerStatus::Ok,
+            wait: Duration::ZERO,
             ticket: None,
         }
     }
@@ -339,6 +346,7 @@ impl<'b> Run<'b> {
             heard: self.heard,
             ext: self.ext,
             replies: self.replies,
+            cuts: self.cuts,
             rider: self.rider,
             connected: self.connected,
             last: self.last,
@@ -349,6 +357,7 @@ impl<'b> Run<'b> {
             attached: self.attached,
             known: self.known,
             status: self.status,
+            wait: self.wait,
             ticket: self.ticket,
         }
     }
@@ -362,6 +371,7 @@ impl<'b> Run<'b> {
         }
         let mut answer = Answer::new(self.replies);
         answer.handshake = self.handshake;
+        answer.cuts = self.cuts;
         answer.cookie = self.cookie;
         answer.status = self.status;
         answer.close = self.core.is_draining();
@@ -371,15 +381,22 @@ impl<'b> Run<'b> {
         if let Some(rider) = &self.rider {
             answer.filtered = rider.filtered;
             let bound = rider.deliver_only || self.peer.transport == Transport::CallbackPolling;
+            let waits = !self.wait.is_zero();
             ride(
                 &self.core,
                 rider,
                 &self.link,
-                (bound, self.connected),
+                // An answer that waits would keep its messages waiting.
+                (bound || waits, self.connected && !waits),
                 &mut answer,
             );
         }
-        Executed::Now(answer)
+        if self.wait.is_zero() {
+            Executed::Now(answer)
+        } else {
+            let waiting = Exchange::waiting(&self.core, answer, &self.link, self.wait);
+            Executed::Later(waiting)
+        }
     }
 
     /// Who publishes, for the fan-out.
@@ -401,12 +418,11 @@ fn ride(
     let may = !bound || connected;
     // What a session leaves behind goes with the word of its end, which is for connects to say.
     let may = may && (connected || !state.is_parting());
-    if may && answer.status == AnswerStatus::Ok && state.may_ride() {
-        let flight = state.take_off(link, RESPONSE_BYTES, &mut answer.messages);
-        answer.flight = Some(Flight::new(Arc::clone(core), Arc::clone(rider), flight));
-    }
+    let messages = (may && answer.status == AnswerStatus::Ok && state.may_ride())
+        .then(|| state.take_off(link, RESPONSE_BYTES, &mut answer.messages));
     let wake = state.next_wake().cloned();
     drop(state);
+    answer.flight = Some(Flight::new(Arc::clone(core), Arc::clone(rider), messages));
     if let Some(link) = wake {
         link.outlet.wake(&[link.key]);
     }

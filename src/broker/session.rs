@@ -60,12 +60,7 @@ pub(crate) struct SessionSettings {
 }
 
 impl Session {
-    pub(crate) fn new(
-        number: u64,
-        identity: Identity,
-        settings: &SessionSettings,
-        expires: Option<Instant>,
-    ) -> Self {
+    pub(crate) fn new(number: u64, identity: Identity, settings: &SessionSettings) -> Self {
         Self {
             number,
             identity,
@@ -75,7 +70,6 @@ impl Session {
             subscriptions: Mutex::default(),
             state: Mutex::new(State {
                 local: matches!(identity, Identity::Local(_)),
-                expires,
                 ..State::default()
             }),
             flags: Flags::default(),
@@ -147,8 +141,12 @@ pub(crate) struct State {
     /// A receiver that takes messages as they come: an in-process client, a socket, a stream.
     stream: Option<Stream>,
     streams: u64,
-    /// When it dies; never while a connect is held.
+    /// When it dies; never while a connect is held or an answer is being received.
     expires: Option<Instant>,
+    /// How long it lives after its last answer.
+    lifetime: Duration,
+    /// Answers that its client has yet to receive.
+    reading: u32,
     /// When the ticker will look at it.
     pub(crate) ticks_at: Option<Instant>,
     /// What the client was last told to do.
@@ -297,12 +295,30 @@ impl State {
         mine
     }
 
+    /// The session of a remote client begins: it has so long to connect.
+    pub(crate) fn begins(&mut self, lifetime: Duration, now: Instant) {
+        self.lifetime = lifetime;
+        self.expires = Some(now + lifetime);
+    }
+
     /// A connect was answered (or left): from now on the session has so long to come back.
-    pub(crate) fn lives_until(&mut self, deadline: Instant) {
+    pub(crate) fn lives_for(&mut self, lifetime: Duration, now: Instant) {
         self.connected = true;
+        self.lifetime = lifetime;
         if self.hold.is_none() && !self.is_kept_alive() {
-            self.expires = Some(deadline);
+            self.expires = Some(now + lifetime);
         }
+    }
+
+    /// Its client takes its time to receive what is written for it.
+    pub(crate) fn begin_reading(&mut self) {
+        self.reading += 1;
+    }
+
+    /// The client has received that, or its connection has ended: now its time to come back begins.
+    pub(crate) fn end_reading(&mut self, now: Instant) {
+        self.reading -= 1;
+        self.extend_to(now + self.lifetime);
     }
 
     /// Any other message is a sign of life too.
@@ -370,7 +386,7 @@ impl State {
     /// Whether its time is over, with nobody reading what it was sent.
     pub(crate) fn is_expired(&self, now: Instant) -> bool {
         let over = self.expires.is_some_and(|expires| expires <= now);
-        over && self.hold.is_none() && self.flight.is_none()
+        over && self.hold.is_none() && self.flight.is_none() && self.reading == 0
     }
 
     /// What the time brings.
@@ -385,8 +401,8 @@ impl State {
                 Ticked::Wake(hold.link.clone())
             }
             (None, Some(expires)) if expires <= now => {
-                // Somebody is still reading: that is a sign of life.
-                self.expires = Some(now + WRITING_GRACE);
+                // Its client is still reading: that is a sign of life.
+                self.expires = Some(now + READING_LOOK);
                 Ticked::Nothing
             }
             _ => Ticked::Nothing,
@@ -401,9 +417,9 @@ pub(crate) enum Ticked {
     Expired,
 }
 
-/// How long a session lives on, again and again, while a response to it is being written; the
-/// connection's write deadline ends that.
-const WRITING_GRACE: Duration = Duration::from_secs(1);
+/// When to look again whether an answer is still being received. How long that may take is up to
+/// the connection.
+const READING_LOOK: Duration = Duration::from_secs(1);
 
 #[cfg(test)]
 mod tests {

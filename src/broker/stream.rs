@@ -5,9 +5,11 @@
 //! when the kernel has it; until then nothing more is collected, so a slow reader has one flight
 //! in its connection and the rest in its session's bounded queue.
 
+use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::answer::Unread;
 use super::core::Core;
 use super::session::{Gone, Session};
 use crate::protocol::{Advice, ClientId, ErrorText, Publication, ReplyTo, ShownId, error};
@@ -64,7 +66,9 @@ pub struct Attachment {
     core: Arc<Core>,
     session: Arc<Session>,
     number: u64,
-    flight: Option<u64>,
+    flight: Option<NonZeroU64>,
+    /// The kernel did not take it at once.
+    stalled: bool,
 }
 
 impl Attachment {
@@ -74,6 +78,7 @@ impl Attachment {
             session: Arc::clone(session),
             number,
             flight: None,
+            stalled: false,
         }
     }
 
@@ -95,7 +100,7 @@ impl Attachment {
         let answers = state.stirred();
         let collected = state.collect(budget, out);
         let messages = collected.is_some();
-        self.flight = collected.or(self.flight);
+        self.flight = collected.and_then(NonZeroU64::new).or(self.flight);
         Ok(Collected { messages, answers })
     }
 
@@ -114,24 +119,30 @@ impl Attachment {
     /// then this one is to be closed.
     pub fn is_cut(&self) -> bool {
         self.flight
-            .is_some_and(|flight| self.session.lock().is_cut(flight))
+            .is_some_and(|flight| self.session.lock().is_cut(flight.get()))
     }
 
     /// The kernel has not taken all of what was collected at once: from now on it counts against
-    /// the limits of the session's queue.
-    pub fn stalled(&self) {
-        if let Some(flight) = self.flight {
-            self.session.lock().stalled(flight);
-        }
-    }
-
-    /// The kernel took the last byte of what was collected. Wakes the link if more waits.
-    pub fn delivered(&mut self) {
-        let Some(flight) = self.flight.take() else {
+    /// the limits of the session's queue, and the session lives until it is written.
+    pub fn stalled(&mut self) {
+        let Some(flight) = self.flight else {
             return;
         };
         let mut state = self.session.lock();
-        let freed = state.landed(flight);
+        state.stalled(flight.get());
+        if !self.stalled {
+            self.stalled = true;
+            state.begin_reading();
+        }
+    }
+
+    /// The kernel took the last byte of what was collected. Wakes the link if more waits. What it
+    /// did not take at once the client may not have received yet: then the session lives for as
+    /// long as the value returned.
+    pub fn delivered(&mut self) -> Option<Unread> {
+        let flight = self.flight.take()?;
+        let mut state = self.session.lock();
+        let freed = state.landed(flight.get());
         let more = state.next_wake().cloned();
         let over = state.is_over();
         drop(state);
@@ -142,6 +153,8 @@ impl Attachment {
         if let Some(link) = more {
             link.outlet.wake(&[link.key]);
         }
+        let stalled = std::mem::take(&mut self.stalled);
+        stalled.then(|| Unread::begun(&self.core, &self.session))
     }
 }
 
@@ -150,7 +163,11 @@ impl Drop for Attachment {
         let now = self.core.clock.now();
         let mut state = self.session.lock();
         if let Some(flight) = self.flight {
-            state.lost(flight);
+            state.lost(flight.get());
+        }
+        if self.stalled {
+            state.end_reading(now);
+            self.core.ticker.schedule(&self.session, &mut state);
         }
         if let Some(kind) = state.detach(self.number) {
             state.extend_to(self.core.grace(kind, now));

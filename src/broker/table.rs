@@ -156,7 +156,7 @@ mod tests {
             deliver_only: false,
         };
         let identity = Identity::Local(LocalId(number));
-        Arc::new(Session::new(number, identity, &settings, None))
+        Arc::new(Session::new(number, identity, &settings))
     }
 
     fn name(text: &str) -> ChannelName {

@@ -14,20 +14,52 @@ use parking_lot::{Condvar, Mutex};
 use super::core::Core;
 use super::session::{Gone, Session, State, Ticked};
 use super::wakes::Wakes;
+use crate::transport::Link;
 
 /// The length of a turn. Deadlines are kept to the end of the turn they fall into.
 const TURN: Duration = Duration::from_millis(100);
 
 pub(crate) struct Ticker {
     base: Instant,
-    calendar: Mutex<BTreeMap<u64, Vec<Weak<Session>>>>,
+    sessions: Calendar<Weak<Session>>,
+    /// Answers that have to wait, by the connections that are to be woken for them.
+    answers: Calendar<Link>,
+}
+
+/// What is due in which turn. The lock is a leaf.
+struct Calendar<T>(Mutex<BTreeMap<u64, Vec<T>>>);
+
+impl<T> Calendar<T> {
+    const fn new() -> Self {
+        Self(Mutex::new(BTreeMap::new()))
+    }
+
+    fn enter(&self, turn: u64, item: T) {
+        self.0.lock().entry(turn).or_default().push(item);
+    }
+
+    /// Takes out what is due up to that turn.
+    fn due(&self, turn: u64) -> Vec<T> {
+        let mut calendar = self.0.lock();
+        let first = calendar.first_key_value();
+        if first.is_none_or(|(first, _)| *first > turn) {
+            return Vec::new();
+        }
+        let later = turn
+            .checked_add(1)
+            .map(|next| calendar.split_off(&next))
+            .unwrap_or_default();
+        let due = std::mem::replace(&mut *calendar, later);
+        due.into_values().flatten().collect()
+    }
 }
 
 impl Ticker {
     pub(crate) fn new(base: Instant) -> Self {
         Self {
             base,
-            calendar: Mutex::default(),
+            sessions: Calendar::new(),
+            answers: Calendar::new(),
         }
     }
 
@@ -41,16 +73,18 @@ impl Ticker {
             return;
         }
         state.ticks_at = Some(deadline);
-        self.enter(session, deadline);
+        let turn = self.turn_after(deadline);
+        self.sessions.enter(turn, Arc::downgrade(session));
     }
 
-    fn enter(&self, session: &Arc<Session>, deadline: Instant) {
-        let turn = self.turn_after(deadline);
-        self.calendar
-            .lock()
-            .entry(turn)
-            .or_default()
-            .push(Arc::downgrade(session));
+    /// Wakes the connection then, for an answer that waits.
+    pub(crate) fn answer_at(&self, link: &Link, at: Instant) {
+        self.answers.enter(self.turn_after(at), link.clone());
+    }
+
+    /// The connections that answers wait for, which are not woken any more.
+    pub(crate) fn take_answers(&self) -> Vec<Link> {
+        self.answers.due(u64::MAX)
     }
 
     /// The first turn that ends at or after the moment.
@@ -59,19 +93,10 @@ impl Ticker {
         u64::try_from(since.div_ceil(TURN.as_nanos())).unwrap_or(u64::MAX)
     }
 
-    fn due(&self, now: Instant) -> Vec<Weak<Session>> {
+    /// The last turn that is over.
+    fn turn_before(&self, now: Instant) -> u64 {
         let since = now.saturating_duration_since(self.base).as_nanos() / TURN.as_nanos();
-        let turn = u64::try_from(since).unwrap_or(u64::MAX);
-        let mut calendar = self.calendar.lock();
-        if calendar
-            .first_key_value()
-            .is_none_or(|(first, _)| *first > turn)
-        {
-            return Vec::new();
-        }
-        let later = calendar.split_off(&(turn + 1));
-        let due = std::mem::replace(&mut *calendar, later);
-        due.into_values().flatten().collect()
+        u64::try_from(since).unwrap_or(u64::MAX)
     }
 }
 
@@ -80,7 +105,11 @@ pub(crate) fn tick(core: &Arc<Core>) {
     let now = core.clock.now();
     let mut wakes = Wakes::default();
     let mut expired = Vec::new();
-    for entry in core.ticker.due(now) {
+    let turn = core.ticker.turn_before(now);
+    for link in core.ticker.answers.due(turn) {
+        wakes.add(&link);
+    }
+    for entry in core.ticker.sessions.due(turn) {
         let Some(session) = entry.upgrade() else {
             continue;
         };

@@ -82,7 +82,7 @@ impl Output {
     ///
     /// # Errors
     /// What reading a file or writing says; then the connection must be closed.
-    pub fn write(mut self, done: Finished, date: &str) -> io::Result<()> {
+    pub fn write(mut self, mut done: Finished, date: &str) -> io::Result<()> {
         let mut response = done.response;
         if self.head_only {
             response = response.without_body();
@@ -93,7 +93,7 @@ impl Output {
         if let Some(asked) = self.asked {
             asked.answered(response.status, head.len() as u64 + response.body.len());
         }
-        done.flight.iter().for_each(Flight::stalled);
+        done.flight.iter_mut().for_each(Flight::stalled);
         response.body.write_after(head, &mut self.writer)?;
         done.flight.into_iter().for_each(Flight::delivered);
         Ok(())

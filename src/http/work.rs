@@ -143,9 +143,9 @@ impl Work {
         }
     }
 
-    /// Whether a connect is held: it ends when its peer goes.
-    pub fn is_held(&self) -> bool {
-        matches!(&self.stage, Stage::Broker(pending) if pending.exchange.is_held())
+    /// Whether a connect is held, or an answer waits: it ends when its peer goes.
+    pub fn is_parked(&self) -> bool {
+        matches!(&self.stage, Stage::Broker(pending) if pending.exchange.is_parked())
     }
 
     /// The client whose connect is held.

@@ -26,6 +26,11 @@ pub trait Outlet: Send + Sync + 'static {
     fn is_behind(&self) -> bool {
         false
     }
+
+    /// Whether a key belongs to a connection for as long as that is open, and not to one request.
+    fn names_connections(&self) -> bool {
+        true
+    }
 }
 
 /// One connection, as the broker sees it: the outlet it belongs to and its key there.

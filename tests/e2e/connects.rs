@@ -2,10 +2,11 @@
 
 use std::time::{Duration, Instant};
 
+use bayeux::Reason;
 use bayeux::protocol::{ClientId, Publication, Publisher};
 use serde_json::{Value, json};
 
-use super::harness::{A_WHILE, HOLD, On, World, data_of};
+use super::harness::{A_WHILE, HOLD, On, World, data_of, post_on};
 
 const ADVICE_LATER: Duration = Duration::from_millis(500);
 
@@ -244,4 +245,20 @@ pub(crate) fn one_address_may_hold_so_many(on: On) {
         own.connection.is_silent_for(A_WHILE),
         "its own dead poll refuses nobody"
     );
+}
+
+pub(crate) fn clients_that_never_shake_hands_again_wait(on: On) {
+    let world = World::new(on);
+    let mut connection = world.connection();
+    let connect = json!({"channel": "/meta/connect", "clientId": "0".repeat(32)});
+    let mut times = [Duration::ZERO; 3];
+    for time in &mut times {
+        let begin = Instant::now();
+        let items = post_on(&mut connection, "", &connect).messages();
+        assert_eq!(items[0]["error"], "402::session_unknown");
+        *time = begin.elapsed();
+    }
+    assert!(times[2] >= Duration::from_millis(900), "{times:?}");
+    let counts = world.server.stats().refusals;
+    assert!(counts.contains(&(Reason::StaleSession, 1)), "{counts:?}");
 }

@@ -11,6 +11,7 @@ use bayeux::connectors::native::{NativeConfig, Running, start};
 use bayeux::http::{Site, SiteConfig};
 use bayeux::tcp::{Address, ListenOptions, Listener};
 use serde_json::{Value, json};
+use socket2::{Domain, Socket, Type};
 
 /// What the tests change of the defaults.
 #[derive(Default)]
@@ -56,6 +57,14 @@ impl Server {
 
     pub(crate) fn connect(&self) -> Client {
         Client::new(TcpStream::connect(self.address).unwrap())
+    }
+
+    /// A connection whose client takes little ahead of what it reads.
+    pub(crate) fn connect_narrow(&self) -> Client {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        socket.set_recv_buffer_size(4096).unwrap();
+        socket.connect(&self.address.into()).unwrap();
+        Client::new(socket.into())
     }
 
     /// A session that has connected once, subscribed to the channel.

@@ -5,6 +5,9 @@
 mod harness;
 mod panics;
 mod redelivery;
+#[cfg(target_os = "linux")] // elsewhere the system does not tell what was received
+mod slowness;
+mod stale;
 
 use std::time::{Duration, Instant};
 

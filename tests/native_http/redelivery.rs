@@ -69,14 +69,22 @@ impl Layer for Cut {
 type Open = fn(&Server, &Session) -> Client;
 
 fn held_connect(server: &Server, session: &Session) -> Client {
-    let mut client = server.connect();
+    poll_on(server.connect(), server, session)
+}
+
+/// Has a connect held on the connection.
+pub(crate) fn poll_on(mut client: Client, server: &Server, session: &Session) -> Client {
     client.send(&session.connect(&json!({})));
     until(|| server.broker.stats().held == 1, "the connect to be held");
     client
 }
 
 fn web_socket(server: &Server, session: &Session) -> Client {
-    let mut client = server.connect();
+    socket_on(server.connect(), server, session)
+}
+
+/// Turns the connection into a WebSocket and has a connect held there.
+pub(crate) fn socket_on(mut client: Client, server: &Server, session: &Session) -> Client {
     client.send(
         b"GET /cometd HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
@@ -85,17 +93,21 @@ fn web_socket(server: &Server, session: &Session) -> Client {
     let connect = json!([{"channel": "/meta/connect", "clientId": session.id,
         "connectionType": "websocket"}])
     .to_string();
-    // As long as two bytes can say, and with a mask of zeros.
-    let length = u16::try_from(connect.len()).unwrap();
+    client.send(&frame(&connect));
+    until(|| server.broker.stats().held == 1, "the connect to be held");
+    client
+}
+
+/// A frame of text, as long as two bytes can say, and with a mask of zeros.
+pub(crate) fn frame(text: &str) -> Vec<u8> {
+    let length = u16::try_from(text.len()).unwrap();
     let mut frame = match length {
         short @ ..126 => vec![0x81, 0x80 | short as u8],
         _ => [&[0x81, 0x80 | 126][..], &length.to_be_bytes()].concat(),
     };
     frame.extend_from_slice(&[0; 4]);
-    frame.extend_from_slice(connect.as_bytes());
-    client.send(&frame);
-    until(|| server.broker.stats().held == 1, "the connect to be held");
-    client
+    frame.extend_from_slice(text.as_bytes());
+    frame
 }
 
 fn event_stream(server: &Server, session: &Session) -> Client {

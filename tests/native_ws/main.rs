@@ -6,6 +6,7 @@
 mod client;
 mod closing;
 mod events;
+mod frames;
 mod slowness;
 mod working;
 

@@ -91,6 +91,11 @@ counters! {
         crate::observe::client_id_without_its_cookie(server);
         Vec::new()
     }, [r#"bayeux_refusals_total{reason="cookie"}"#];
+    connects_without_a_session: [], |server| {
+        let mut connection = server.connection();
+        connection.send(post("", &json!([{"channel": "/meta/connect"}])).repeat(3));
+        vec![connection]
+    }, [r#"bayeux_refusals_total{reason="stale_session"}"#];
     what_the_policy_denies: [], |server| {
         server.session().subscribe("/private/of-somebody-else");
         Vec::new()

@@ -116,6 +116,8 @@ pub struct Hold {
 pub struct Session {
     connected: bool,
     expires: Option<u64>,
+    /// How long it lives after its last answer.
+    lifetime: u64,
     pub subscriptions: BTreeSet<String>,
     pub queue: Queue,
     /// The connection that writes what is in flight, and whether it is to give up.
@@ -299,6 +301,7 @@ impl Model {
         let session = Session {
             connected: false,
             expires: Some(self.now + self.first_lifetime()),
+            lifetime: self.first_lifetime(),
             subscriptions: BTreeSet::new(),
             queue: Queue::default(),
             flight: None,
@@ -336,7 +339,7 @@ impl Model {
                 let advice = json!({"multiple-clients": true, "reconnect": "retry",
                     "interval": SLOW});
                 session.advised = advice.clone();
-                session.expires = Some(now + slow);
+                (session.expires, session.lifetime) = (Some(now + slow), slow);
                 let mut reply = success(message);
                 reply["advice"] = advice;
                 return Some(reply);
@@ -358,7 +361,7 @@ impl Model {
             return None;
         }
         session.connected = true;
-        session.expires = Some(now + lifetime);
+        (session.expires, session.lifetime) = (Some(now + lifetime), lifetime);
         let mut reply = success(message);
         if session.tells_all(rides) {
             reply["advice"] = json!({"reconnect": "none"});
@@ -511,6 +514,10 @@ impl Model {
             return Vec::new();
         };
         session.flight = None;
+        if session.queue.stalled && session.hold.is_none() {
+            // Its time to come back begins when the client has got its answer, or knows it won't.
+            session.expires = session.expires.max(Some(self.now + session.lifetime));
+        }
         let mut flight = std::mem::take(&mut session.queue.flight);
         if !written {
             session.told = false;
@@ -540,7 +547,7 @@ impl Model {
         }
         let (client, advise) = (client.clone(), *advise);
         let interval = request["advice"]["interval"].as_u64();
-        let (advice, lives) = (self.advice(interval), self.now + self.lifetime(interval));
+        let (advice, lifetime) = (self.advice(interval), self.lifetime(interval));
         let session = self.sessions.get_mut(&client).expect("it has not ended");
         let Some(hold) = session.hold.as_ref().filter(|hold| hold.key == key) else {
             session.advised = json!({"reconnect": "retry", "interval": SLOW});
@@ -561,7 +568,7 @@ impl Model {
             reply["advice"] = advice;
         }
         session.hold = None;
-        session.expires = Some(lives);
+        (session.expires, session.lifetime) = (Some(self.now + lifetime), lifetime);
         expected.items = self.take_off(&client, key);
         expected.messages = expected.items.len();
         expected.items.push(reply);
@@ -578,7 +585,7 @@ impl Model {
         if let Some(session) = self.sessions.get_mut(&waiting.client) {
             if session.hold.as_ref().is_some_and(|hold| hold.key == key) {
                 session.hold = None;
-                session.expires = Some(now + lifetime);
+                (session.expires, session.lifetime) = (Some(now + lifetime), lifetime);
             }
         }
         self.let_go(&waiting.client);

@@ -130,7 +130,9 @@ impl Socket {
     /// What is pushed now, and written.
     pub fn pushes(&mut self, world: &mut World) -> Result<Vec<Value>, Ended> {
         let data = self.collect(world)?;
-        self.sessions.iter_mut().for_each(Attachment::delivered);
+        self.sessions
+            .iter_mut()
+            .for_each(|tie| drop(tie.delivered()));
         Ok(data)
     }
 

@@ -102,11 +102,11 @@ impl Answers {
         !last.is_working() && self.behind.len() + 1 < MAX_OWED && self.bytes < MAX_OWED_BYTES
     }
 
-    /// Whether one of the answers is a held connect's.
-    pub(super) fn has_held(&self) -> bool {
+    /// Whether one of the answers is a held connect's, or has to wait.
+    pub(super) fn has_parked(&self) -> bool {
         self.entries().any(|entry| match &entry.owed {
-            Owed::Later(exchange, _) => exchange.is_held(),
-            Owed::Work(work) => work.is_held(),
+            Owed::Later(exchange, _) => exchange.is_parked(),
+            Owed::Work(work) => work.is_parked(),
             Owed::Now(..) | Owed::Done(_) => false,
         })
     }

@@ -25,8 +25,8 @@ pub struct NativeConfig {
     pub header_timeout: Duration,
     /// How long a request body may take from the end of its head. Default 30 s. After it 408.
     pub body_timeout: Duration,
-    /// How long a connection may stay open without a request after an answer. Default 75 s, more
-    /// than the interval that clients are told and less than what most proxies assume.
+    /// How long a connection may stay open without a request after an answer was received. Default
+    /// 75 s, more than the interval that clients are told and less than what most proxies assume.
     pub idle_timeout: Duration,
     /// How long the peer may take to accept the next 4 KiB of output; then the connection is cut.
     /// Default 30 s.

@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use super::answers::Answers;
 use super::reading::Reading;
+use super::unread::UnreadOutput;
 use crate::broker::{Attachment, Flight};
 use crate::http::Body;
 use crate::tcp::reactor::Io;
@@ -18,6 +19,8 @@ pub(super) struct Connection {
     pub(super) answers: Answers,
     /// What is being written and not all taken by the kernel.
     pub(super) unsent: Option<Box<Unsent>>,
+    /// What the kernel has taken and the peer not.
+    pub(super) unread: UnreadOutput,
     /// What the connection waits for, and so which time limit runs.
     pub(super) waits_for: WaitsFor,
     /// Bytes that are booked in the total of unfinished input.
@@ -88,6 +91,7 @@ impl Connection {
             reading: Reading::START,
             answers: Answers::default(),
             unsent: None,
+            unread: UnreadOutput::default(),
             waits_for: WaitsFor::FirstByte,
             booked: 0,
             closes: false,

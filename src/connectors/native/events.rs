@@ -87,7 +87,7 @@ impl EventStreams {
                     stream.session.stalled();
                     return;
                 }
-                stream.session.delivered();
+                drop(stream.session.delivered());
                 if stream.stopping {
                     self.woken(stream, io);
                 }
@@ -97,7 +97,7 @@ impl EventStreams {
     }
 
     pub(super) fn drained(&mut self, stream: &mut EventStream, io: &mut Io<'_>) {
-        stream.session.delivered();
+        drop(stream.session.delivered());
         self.woken(stream, io);
     }
 

@@ -79,6 +79,15 @@ impl Service for Front {
         by_kind!(self, conn, drained, io);
     }
 
+    fn received(&mut self, conn: &mut Conn, io: &mut Io<'_>) {
+        match conn {
+            Conn::Http(http) => self.http.received(http, io),
+            Conn::Socket(socket) => self.sockets.received(socket, io),
+            // Its session lives for as long as the stream.
+            Conn::Events(_) => {}
+        }
+    }
+
     fn stopping(&mut self, conn: &mut Conn, io: &mut Io<'_>) {
         by_kind!(self, conn, stopping, io);
     }

@@ -6,6 +6,7 @@
 //!   requests to answers in order, from answers to bytes.
 //! - `connection`, `service`, `requests`: what is kept for a connection, what happens to it when,
 //!   and what is done with its input.
+//! - `unread`: whose sessions wait until a slow peer has received what was written.
 //! - `websocket`: frames and the opening handshake; no socket, no clock.
 //! - `socket`, `events`: connections that have become WebSockets and streams of events.
 //! - `front`: tells the three kinds of connections apart.
@@ -29,6 +30,7 @@ mod service;
 mod shared;
 mod socket;
 mod told;
+mod unread;
 mod websocket;
 
 pub use config::NativeConfig;

@@ -33,8 +33,10 @@ pub(super) struct Sender {
     wall: SystemTime,
     /// What is to be sent to the connection at hand.
     ready: Vec<u8>,
-    /// The messages in it.
+    /// The answers in it.
     flights: Vec<Flight>,
+    /// Some of them carry messages.
+    messages: bool,
 }
 
 impl Sender {
@@ -46,13 +48,14 @@ impl Sender {
             wall: SystemTime::UNIX_EPOCH,
             ready: Vec::with_capacity(PIECE),
             flights: Vec::new(),
+            messages: false,
         }
     }
 
     /// Whether what is ready should be sent before anything more is executed: it is much, or holds
     /// messages, behind which the later ones of their session have to wait.
     pub(super) fn is_pressing(&self) -> bool {
-        self.ready.len() >= PIECE || !self.flights.is_empty()
+        self.ready.len() >= PIECE || self.messages
     }
 
     /// Adds the interim response that asks for a body.
@@ -81,7 +84,7 @@ impl Sender {
                     conn.answers.clear();
                     conn.stop_reading();
                 }
-                self.flights.extend(answer.flight);
+                self.add_flight(answer.flight);
             }
             Content::Response(response) => {
                 response.write_head(date, keep_alive, http10, &mut self.ready);
@@ -95,7 +98,7 @@ impl Sender {
                     conn.answers.clear();
                     conn.stop_reading();
                 }
-                self.flights.extend(finished.flight);
+                self.add_flight(finished.flight);
                 self.add_body(conn, io, response.body);
             }
         }
@@ -103,6 +106,11 @@ impl Sender {
             let written = self.ready.len().saturating_sub(before) as u64;
             asked.answered(status, written + conn.file_rest());
         }
+    }
+
+    fn add_flight(&mut self, flight: Option<Flight>) {
+        self.messages |= flight.as_ref().is_some_and(Flight::carries_messages);
+        self.flights.extend(flight);
     }
 
     fn add_body(&mut self, conn: &mut Connection, io: &mut Io<'_>, body: Body) {
@@ -120,14 +128,15 @@ impl Sender {
         let sent = io.write(&self.ready);
         self.ready.clear();
         self.ready.shrink_to(KEPT_CAPACITY);
+        self.messages = false;
         if sent.is_err() {
             // The messages go back to their sessions.
             self.flights.clear();
             io.abort();
         } else if io.pending_write() == 0 {
-            self.flights.drain(..).for_each(Flight::delivered);
+            conn.unread.taken(io, self.flights.drain(..));
         } else {
-            self.flights.iter().for_each(Flight::stalled);
+            self.flights.iter_mut().for_each(Flight::stalled);
             let unsent = conn.unsent.get_or_insert_default();
             unsent.flights.append(&mut self.flights);
         }
@@ -137,12 +146,13 @@ impl Sender {
     pub(super) fn forget(&mut self) {
         self.ready.clear();
         self.flights.clear();
+        self.messages = false;
     }
 
     /// The kernel has taken everything.
-    pub(super) fn taken(&mut self, conn: &mut Connection) {
+    pub(super) fn taken(&mut self, conn: &mut Connection, io: &mut Io<'_>) {
         if let Some(mut unsent) = conn.unsent.take() {
-            unsent.flights.drain(..).for_each(Flight::delivered);
+            conn.unread.taken(io, unsent.flights.drain(..));
             conn.unsent = unsent.file.is_some().then_some(unsent);
         }
     }

@@ -62,6 +62,10 @@ impl Service for Native {
 
     fn timer(&mut self, conn: &mut Connection, io: &mut Io<'_>) {
         match conn.waits_for {
+            WaitsFor::NextRequest if io.awaits_receipt().is_some() => {
+                // It cannot ask for more before it has read this.
+                return io.set_timer(Some(io.now() + self.shared.config.idle_timeout));
+            }
             WaitsFor::FirstByte | WaitsFor::NextRequest => conn.stop_reading(),
             WaitsFor::Head => self.refuse(conn, io, Refusal::HeadTimeout),
             WaitsFor::Body => self.refuse(conn, io, Refusal::BodyTimeout),
@@ -71,8 +75,15 @@ impl Service for Native {
     }
 
     fn drained(&mut self, conn: &mut Connection, io: &mut Io<'_>) {
-        self.sender.taken(conn);
+        self.sender.taken(conn, io);
         self.advance(conn, io);
+    }
+
+    fn received(&mut self, conn: &mut Connection, io: &mut Io<'_>) {
+        conn.unread.received(io);
+        if conn.waits_for == WaitsFor::NextRequest && io.awaits_receipt().is_none() {
+            io.set_timer(Some(io.now() + self.shared.config.idle_timeout));
+        }
     }
 
     fn stopping(&mut self, conn: &mut Connection, io: &mut Io<'_>) {
@@ -132,7 +143,7 @@ impl Native {
     /// Who half-closes while a connect is held cannot be told from who has gone: the messages are
     /// safer in the queue.
     fn forget_polls_of_a_gone_peer(&mut self, conn: &mut Connection, io: &mut Io<'_>) {
-        if io.has_ended() && conn.answers.has_held() {
+        if io.has_ended() && conn.answers.has_parked() {
             conn.answers.clear();
             conn.stop_reading();
         }

@@ -37,6 +37,11 @@ impl Outlet for Waker {
             shard.changed.notify_all();
         }
     }
+
+    /// There is one for each request: the library shows of a connection nothing but addresses.
+    fn names_connections(&self) -> bool {
+        false
+    }
 }
 
 type Parked = (Work, Output, Arc<Waker>);

@@ -98,8 +98,10 @@ pub trait Handler: Sized + Send + 'static {
         let _ = ctx;
     }
 
-    /// The connection is gone.
+    /// The connection is gone. The default tells the log if it has failed.
     fn disconnected(&mut self, reason: CloseReason) {
-        let _ = reason;
+        if reason.is_failure() {
+            log::warn!("a connection ended: {reason}");
+        }
     }
 }

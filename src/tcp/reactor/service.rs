@@ -142,6 +142,18 @@ impl CloseReason {
         }
     }
 
+    /// Whether something went wrong, and neither side has ended the connection as it may.
+    pub fn is_failure(self) -> bool {
+        matches!(
+            self,
+            Self::Failed(_)
+                | Self::WriteTimeout
+                | Self::CloseTimeout
+                | Self::InputOverflow
+                | Self::Panic
+        )
+    }
+
     /// Whether the peer should be told by a reset that it has not got everything.
     pub(super) fn is_abortive(self) -> bool {
         matches!(

@@ -104,12 +104,20 @@ impl Sockets {
     }
 
     pub(in crate::connectors::native) fn drained(&mut self, socket: &mut Socket, io: &mut Io<'_>) {
-        socket.delivered();
+        socket.drained(io);
         self.advance(socket, io);
     }
 
+    pub(in crate::connectors::native) fn received(&mut self, socket: &mut Socket, io: &Io<'_>) {
+        socket.unread.received(io);
+    }
+
     pub(in crate::connectors::native) fn timer(&mut self, socket: &mut Socket, io: &mut Io<'_>) {
-        let blocked = io.is_input_paused() || io.pending_write() > 0;
+        // Who still reads what was written before comes to the ping later.
+        let reads_on = io.pending_write() == 0
+            && io.watch_receipt()
+            && io.awaits_receipt() < Some(self.limits.ping_timeout);
+        let blocked = io.is_input_paused() || io.pending_write() > 0 || reads_on;
         match socket.due(io.now(), &self.limits, blocked) {
             Due::Nothing => {}
             Due::Ping => {
@@ -220,9 +228,9 @@ impl Sockets {
                 self.answer(socket, io, answer);
             }
             Ok(Executed::Later(mut exchange)) => {
-                exchange.attached().into_iter().for_each(|session| {
+                while let Some(session) = exchange.attached() {
                     socket.sessions.push(session);
-                });
+                }
                 socket.expect(exchange);
             }
             Err(error) => {
@@ -325,7 +333,7 @@ impl Sockets {
                 self.answer(socket, io, answer);
                 continue;
             }
-            if let Some(session) = socket.pending[at].attached() {
+            while let Some(session) = socket.pending[at].attached() {
                 socket.sessions.push(session);
             }
             at += 1;

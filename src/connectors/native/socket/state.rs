@@ -5,7 +5,9 @@ use std::time::{Duration, Instant};
 
 use super::few::Few;
 use crate::broker::{Attachment, Ended, Exchange, Flight, Gone};
+use crate::connectors::native::unread::UnreadOutput;
 use crate::connectors::native::websocket::Decoder;
+use crate::tcp::reactor::Io;
 use crate::transport::Peer;
 
 /// One WebSocket.
@@ -24,8 +26,10 @@ pub(in crate::connectors::native) struct Socket {
     /// The session of a held connect may not be among `sessions` any more: every wake may be for
     /// that connect.
     pub(super) strays: bool,
-    /// The messages of answers in what the kernel has not taken.
+    /// The answers in what the kernel has not taken.
     pub(super) unsent: Vec<Flight>,
+    /// What the kernel has taken and the peer not.
+    pub(super) unread: UnreadOutput,
     /// The last that is to be written.
     pub(super) closing: Option<Box<Closing>>,
     /// When the peer last sent anything.
@@ -82,6 +86,7 @@ impl Socket {
             working: false,
             strays: false,
             unsent: Vec::new(),
+            unread: UnreadOutput::default(),
             closing: None,
             heard: now,
             pinged: None,
@@ -135,14 +140,22 @@ impl Socket {
 
     /// The kernel has not taken everything at once.
     pub(super) fn stalled(&mut self) {
-        self.sessions.iter().for_each(Attachment::stalled);
-        self.unsent.iter().for_each(Flight::stalled);
+        self.sessions.iter_mut().for_each(Attachment::stalled);
+        self.unsent.iter_mut().for_each(Flight::stalled);
     }
 
-    /// The kernel has taken everything.
+    /// The kernel has taken everything, and at once.
     pub(super) fn delivered(&mut self) {
-        self.sessions.iter_mut().for_each(Attachment::delivered);
-        self.unsent.drain(..).for_each(Flight::delivered);
+        self.sessions
+            .iter_mut()
+            .for_each(|session| drop(session.delivered()));
+    }
+
+    /// The kernel has taken everything, after it had stalled.
+    pub(super) fn drained(&mut self, io: &mut Io<'_>) {
+        let pushed = self.sessions.iter_mut().filter_map(Attachment::delivered);
+        self.unread.pushed(io, pushed);
+        self.unread.taken(io, self.unsent.drain(..));
     }
 
     /// To be closed when everything before is written. The first reason counts.

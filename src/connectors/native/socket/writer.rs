@@ -19,8 +19,10 @@ pub(super) struct Writer {
     ready: Vec<u8>,
     /// What comes behind that. A single message that leaves alone is sent from where it is.
     pub(super) messages: Vec<Arc<Publication>>,
-    /// The messages of answers in `ready`.
+    /// The answers in `ready`.
     flights: Vec<Flight>,
+    /// Some of them carry messages.
+    pressing: bool,
 }
 
 impl Writer {
@@ -29,19 +31,23 @@ impl Writer {
             ready: Vec::new(),
             messages: Vec::new(),
             flights: Vec::new(),
+            pressing: false,
         }
     }
 
     /// Whether what is ready should be sent before anything more is done for the connection: it is
     /// much, or holds messages, behind which the later ones of their session have to wait.
     pub(super) fn is_pressing(&self) -> bool {
-        self.ready.len() >= PIECE || !self.flights.is_empty()
+        self.ready.len() >= PIECE || self.pressing
     }
 
-    /// Adds an answer: its messages in frames of their own, and all replies in one.
+    /// Adds an answer: each message in a frame of its own, for there are clients that look at the
+    /// first of an array only, and the replies together.
     pub(super) fn add_answer(&mut self, answer: &mut Answer) {
         self.add_messages();
-        if answer.messages.is_empty() {
+        self.pressing |= !answer.messages.is_empty();
+        self.flights.extend(answer.flight.take());
+        if answer.messages.is_empty() && answer.cuts.is_empty() {
             websocket::write_text(&mut self.ready, answer.array_len());
             answer.write_array(&mut self.ready);
             return;
@@ -52,10 +58,15 @@ impl Writer {
         for message in answer.messages.drain(..) {
             self.ready.extend_from_slice(message.frame());
         }
-        if !answer.replies.is_empty() {
-            self.add_array(&answer.replies);
+        let mut begin = 0;
+        for end in answer.cuts.drain(..).chain([answer.replies.len()]) {
+            let objects = &answer.replies[begin..end];
+            let objects = objects.strip_prefix(b",").unwrap_or(objects);
+            if !objects.is_empty() {
+                self.add_array(objects);
+            }
+            begin = end;
         }
-        self.flights.extend(answer.flight.take());
     }
 
     /// Adds a frame that holds an array of these objects.
@@ -87,12 +98,15 @@ impl Writer {
         self.messages.clear();
         self.ready.clear();
         self.ready.shrink_to(KEPT_CAPACITY);
+        self.pressing = false;
         if sent.is_err() {
             // The messages go back to their sessions.
             self.flights.clear();
             io.abort();
         } else if io.pending_write() == 0 {
-            self.flights.drain(..).for_each(Flight::delivered);
+            if !self.flights.is_empty() {
+                socket.unread.taken(io, self.flights.drain(..));
+            }
             socket.delivered();
         } else {
             socket.unsent.append(&mut self.flights);
@@ -105,6 +119,7 @@ impl Writer {
         self.ready.clear();
         self.messages.clear();
         self.flights.clear();
+        self.pressing = false;
     }
 
     fn add_messages(&mut self) {

@@ -1,0 +1,170 @@
+//! Clients that go on connecting with the id of a session that there is not.
+//!
+//! Stock clients shake hands again when they are told that their session is unknown. Others connect
+//! again at once, with the same id, for ever. From the third time on their answers wait.
+
+use std::collections::HashMap;
+use std::collections::hash_map::RandomState;
+use std::hash::BuildHasher;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+
+use super::run::Run;
+use crate::protocol::{ClientId, Message};
+use crate::refusals::Reason;
+use crate::transport::Link;
+
+/// How often each client was refused on each connection.
+#[derive(Default)]
+pub(crate) struct StaleConnects {
+    hasher: RandomState,
+    rows: Mutex<HashMap<u64, Row>>,
+}
+
+/// Refusals in a row.
+struct Row {
+    count: u32,
+    last: Instant,
+}
+
+impl StaleConnects {
+    /// One more connect was refused; how long its answer has to wait. Where links do not name
+    /// connections, all of an address count as one.
+    pub(crate) fn wait(
+        &self,
+        link: &Link,
+        address: IpAddr,
+        client: Option<&ClientId>,
+        now: Instant,
+    ) -> Duration {
+        let key = if link.outlet.names_connections() {
+            let outlet = Arc::as_ptr(&link.outlet).cast::<()>() as usize;
+            self.hasher.hash_one((outlet, link.key, client))
+        } else {
+            self.hasher.hash_one((address, client))
+        };
+        let is_old = |row: &Row| now.saturating_duration_since(row.last) >= FORGOTTEN;
+        let mut rows = self.rows.lock();
+        if rows.len() >= MAX_ROWS && !rows.contains_key(&key) {
+            rows.retain(|_, row| !is_old(row));
+            if rows.len() >= MAX_ROWS {
+                // All may begin anew: what they are spared is little.
+                rows.clear();
+            }
+        }
+        let row = rows.entry(key).or_insert(Row {
+            count: 0,
+            last: now,
+        });
+        let before = if is_old(row) { 0 } else { row.count };
+        let wait = wait_of(before + 1);
+        *row = Row {
+            count: (before + 1).min(LAST),
+            last: now + wait,
+        };
+        wait
+    }
+}
+
+impl Run<'_> {
+    /// A connect of a session that there is not is refused.
+    pub(super) fn may_have_to_wait(&mut self, message: &Message) {
+        let client = message.client_id.as_ref().and_then(|sent| sent.id());
+        let (core, ip) = (&self.core, self.peer.ip);
+        let now = core.clock.now();
+        let wait = core.stale.wait(&self.link, ip, client.as_ref(), now);
+        if !wait.is_zero() {
+            let seen = format_args!("{ip} goes on connecting with the id of no session");
+            core.refusals.count(Reason::StaleSession, seen);
+            self.wait = self.wait.max(wait);
+        }
+    }
+}
+
+/// How long the answer to so many in a row waits.
+fn wait_of(count: u32) -> Duration {
+    match count.checked_sub(FIRST) {
+        None => Duration::ZERO,
+        Some(more) => LONGEST.min(SHORTEST * (1 << more)),
+    }
+}
+
+/// The first that has to wait, and the first that has to wait longest.
+const FIRST: u32 = 3;
+const LAST: u32 = FIRST + 4;
+const SHORTEST: Duration = Duration::from_secs(1);
+const LONGEST: Duration = Duration::from_secs(10);
+/// Who connects no more often than that is no burden.
+const FORGOTTEN: Duration = Duration::from_secs(60);
+/// Half a MiB.
+const MAX_ROWS: usize = 1 << 14;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::{Clock, ManualClock};
+    use crate::transport::Outlet;
+
+    struct Connections(bool);
+
+    impl Outlet for Connections {
+        fn wake(&self, _keys: &[u64]) {}
+
+        fn names_connections(&self) -> bool {
+            self.0
+        }
+    }
+
+    fn link(outlet: &Arc<Connections>, key: u64) -> Link {
+        Link {
+            outlet: Arc::clone(outlet) as _,
+            key,
+        }
+    }
+
+    #[test]
+    fn the_third_waits_a_second_and_each_further_one_longer() {
+        let clock = ManualClock::new();
+        let stale = StaleConnects::default();
+        let (outlet, ip) = (Arc::new(Connections(true)), IpAddr::from([127, 0, 0, 1]));
+        let (a, b) = (ClientId::random(), ClientId::random());
+        let seconds = |link: &Link, client: Option<&ClientId>| {
+            stale.wait(link, ip, client, clock.now()).as_secs()
+        };
+        let one = link(&outlet, 1);
+        let waits: Vec<_> = (0..9).map(|_| seconds(&one, Some(&a))).collect();
+        assert_eq!(waits, [0, 0, 1, 2, 4, 8, 10, 10, 10]);
+        // Another connection, another client, and one that has no id.
+        for (key, client) in [(2, Some(&a)), (1, Some(&b)), (1, None)] {
+            assert_eq!(seconds(&link(&outlet, key), client), 0);
+        }
+        clock.advance(FORGOTTEN + LONGEST);
+        assert_eq!(seconds(&one, Some(&a)), 0, "forgotten");
+    }
+
+    #[test]
+    fn where_links_do_not_name_connections_the_address_counts() {
+        let now = ManualClock::new().now();
+        let stale = StaleConnects::default();
+        let outlet = Arc::new(Connections(false));
+        let a = ClientId::random();
+        let wait = |key, ip: [u8; 4]| stale.wait(&link(&outlet, key), ip.into(), Some(&a), now);
+        let waits = [1, 2, 3].map(|key| wait(key, [127, 0, 0, 1]).as_secs());
+        assert_eq!(waits, [0, 0, 1]);
+        assert_eq!(wait(4, [127, 0, 0, 2]), Duration::ZERO);
+    }
+
+    #[test]
+    fn what_is_remembered_has_a_bound() {
+        let now = ManualClock::new().now();
+        let stale = StaleConnects::default();
+        let outlet = Arc::new(Connections(true));
+        for key in 0..3 * MAX_ROWS as u64 {
+            stale.wait(&link(&outlet, key), [127, 0, 0, 1].into(), None, now);
+            assert!(stale.rows.lock().len() <= MAX_ROWS);
+        }
+    }
+}

@@ -8,16 +8,17 @@
 mod password;
 mod world;
 
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use bayeux::broker::{
     Access, Action, BrokerConfig, Client, Decision, Event, EventKind, Gone, LocalError, Passage,
     Principal, Question, Verdict,
 };
-use bayeux::protocol::{ClientId, Publication, Publisher};
-use bayeux::{ServiceCall, ServiceReply};
+use bayeux::protocol::{ChannelName, ClientId, Publication, Publisher};
+use bayeux::{ServiceCall, ServiceError, ServiceReply};
 use serde_json::{Value, json};
 use world::{World, connect, data_of};
 
@@ -546,4 +547,125 @@ fn debug_output_holds_no_secrets() {
         !printed.contains(&a) && !printed.contains("hunter2"),
         "{printed}"
     );
+}
+
+/// What is known of a client, and what the delivery filter sees of it.
+#[test]
+fn sessions_keep_when_and_where_from() {
+    let mut world = World::new(BrokerConfig::default());
+    world.advance(Duration::from_secs(100));
+    let a = world.open();
+    world.advance(Duration::from_secs(10));
+    world.subscribe(&a, &json!(["/x", "/a/*"]));
+    world.advance(Duration::from_secs(10));
+    world.subscribe(&a, &json!(["/x", "/b"]));
+    let at = |seconds| SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
+    let info = world.broker.session(id_of(&a)).unwrap();
+    assert_eq!((info.client, info.created), (id_of(&a).into(), at(100)));
+    let local = Some(IpAddr::from([127, 0, 0, 1]));
+    assert_eq!(info.address, local);
+    let list = info.subscriptions.iter();
+    let list: Vec<_> = list
+        .map(|(pattern, since)| (pattern.as_str(), *since))
+        .collect();
+    assert_eq!(list, [("/a/*", at(110)), ("/b", at(120)), ("/x", at(110))]);
+    let (told, seen) = mpsc::channel();
+    world.broker.set_delivery_filter(move |delivery| {
+        told.send(delivery.address).unwrap();
+        Passage::Pass
+    });
+    let bot = world.broker.local_client();
+    bot.subscribe_silently("/b").unwrap().keep();
+    world.broker.publish("/x", &1).unwrap();
+    assert_eq!(seen.try_iter().collect::<Vec<_>>(), [local]);
+    let info = world.broker.session(id_of(&a)).unwrap();
+    assert_eq!((info.held, info.queued_messages), (false, 1));
+    assert!(info.queued_bytes > 0);
+    world.reply_all(&a);
+    world.hold(&connect(&a));
+    assert!(world.broker.session(id_of(&a)).unwrap().held);
+    assert_eq!(world.broker.session(bot.id()).unwrap().address, None);
+    world.broker.disconnect(id_of(&a));
+    assert!(world.broker.session(id_of(&a)).is_none());
+    assert!(world.broker.session(ClientId::random()).is_none());
+}
+
+/// No verb for the embedder publishes or pushes what clients would misread.
+#[test]
+fn nothing_forbidden_leaves_by_any_door() {
+    let mut world = World::new(BrokerConfig::default());
+    let a = world.open();
+    world.subscribe(&a, &json!("/**"));
+    let bot = world.broker.local_client();
+    let broker = world.broker.clone();
+    let name = |channel: &str| ChannelName::try_from(channel).unwrap();
+    let new = |channel: &str, data: &str| Publication::new(&name(channel), data, Publisher::Nobody);
+    let with = |fields: &[(&str, &str)]| Publication::with_fields(&name("/x"), fields);
+    for channel in ["/meta/connect", "/meta/x", "/service/x"] {
+        let refused = || Err(LocalError::InvalidChannel(channel.to_owned()));
+        assert_eq!(broker.publish(channel, &1), refused());
+        assert_eq!(broker.publish_encoded(&new(channel, "1").into()), refused());
+        assert_eq!(broker.publish_as(id_of(&a), channel, &1), refused());
+        assert_eq!(bot.publish(channel, &1), refused());
+        assert!(broker.subscribe(id_of(&a), channel).is_err());
+        assert!(bot.subscribe_queue(channel).is_err());
+        if channel != "/service/x" {
+            let refused = || Err(LocalError::InvalidChannel(channel.to_owned()));
+            let reply = ServiceReply::data(&1).unwrap();
+            assert_eq!(broker.push(id_of(&a), new(channel, "1")), refused());
+            assert_eq!(bot.push(id_of(&a), channel, &1), refused());
+            assert_eq!(broker.push_reply(id_of(&a), channel, &reply), refused());
+            let named = reply.field("channel", &channel).unwrap();
+            assert_eq!(broker.push_reply(id_of(&a), "/x", &named), refused());
+        }
+    }
+    let is_invalid = |said: Result<usize, LocalError>| {
+        assert!(matches!(said, Err(LocalError::InvalidData(_))), "{said:?}");
+    };
+    is_invalid(broker.publish_encoded(&new("/x", "1,\"advice\":{}").into()));
+    is_invalid(broker.publish_encoded(&with(&[("advice", "{}")]).into()));
+    is_invalid(broker.publish_encoded(&with(&[("successful", "true")]).into()));
+    is_invalid(broker.push(id_of(&a), new("/x", "1}")).map(|()| 0));
+    let broken = ServiceReply::raw_data("1}");
+    is_invalid(broker.push_reply(id_of(&a), "/x", &broken).map(|()| 0));
+    // Services: the call fails.
+    let forging = |call: &ServiceCall<'_>| {
+        let reply = match call.data {
+            "1" => ServiceReply::raw_data("{\"a\":"),
+            "2" => ServiceReply::data(&1)?.field("channel", &"/meta/connect")?,
+            "3" => ServiceReply::data(&1)?.field("channel", &7)?,
+            _ => ServiceReply::data(&1)?.field("id", &1)?.field("id", &2)?,
+        };
+        Ok::<_, ServiceError>(vec![reply])
+    };
+    broker
+        .add_service("/service/x", Access::Sessions, forging)
+        .unwrap();
+    for (data, failed) in [(1, true), (2, true), (3, true), (4, false)] {
+        let call = json!([{"channel": "/service/x", "clientId": a, "data": data, "id": 9}]);
+        let items = world.ask(&call);
+        let reply = items.last().unwrap();
+        assert_eq!(
+            reply["error"] == "500:/service/x:service_failed",
+            failed,
+            "{items:?}"
+        );
+        assert_eq!(items.len(), if failed { 1 } else { 2 });
+    }
+    // The delivery filter: the copy is dropped.
+    broker.set_delivery_filter(move |delivery| {
+        let channel = delivery.publication.channel();
+        let meta = ChannelName::try_from("/meta/x").unwrap();
+        Passage::Replace(Arc::new(match delivery.publication.data() {
+            "1" => Publication::new(&meta, "1", Publisher::Nobody),
+            "2" => delivery.publication.with_data("2}"),
+            "3" => Publication::with_fields(channel, &[("advice", "{}")]),
+            _ => delivery.publication.with_data("\"good\""),
+        }))
+    });
+    for n in 1..5 {
+        world.broker.publish("/x", &n).unwrap();
+    }
+    assert_eq!(data_of(&world.reply_all(&a)), [json!("good")]);
+    assert_eq!(world.broker.stats().queued_bytes, 0);
 }

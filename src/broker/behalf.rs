@@ -67,7 +67,8 @@ impl Broker {
     /// message may have any fields, see [`Publication::with_fields`].
     ///
     /// # Errors
-    /// If there is no such session, its queue is full, or the delivery filter dropped it.
+    /// If there is no such session, its queue is full, the delivery filter dropped it, it has a
+    /// value that is no JSON, or its channel is below `/meta`: only the server speaks there.
     pub fn push(
         &self,
         client: impl Into<Client>,
@@ -90,8 +91,10 @@ impl Broker {
         reply: &ServiceReply,
     ) -> Result<(), LocalError> {
         let invalid = |name: &str| LocalError::InvalidChannel(name.to_owned());
-        let named = reply.get("channel");
-        let named = named.and_then(|raw| serde_json::from_str::<String>(raw).ok());
+        let named = match reply.get("channel") {
+            Some(raw) => Some(serde_json::from_str::<String>(raw).map_err(|_| invalid(raw))?),
+            None => None,
+        };
         let channel = named.as_deref().unwrap_or(channel);
         let name = ChannelName::try_from(channel).map_err(|_| invalid(channel))?;
         let id = reply.get("id");

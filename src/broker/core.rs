@@ -10,7 +10,7 @@ use super::filter::{self, Filter, Filters};
 use super::held::{Browser, HeldCounts};
 use super::listeners::Listeners;
 use super::load::Load;
-use super::local::LocalError;
+use super::local::{LocalError, check_fit};
 use super::mailbox::Locals;
 use super::meta::Unknown;
 use super::policy::{Action, Judge, Policy};
@@ -29,7 +29,7 @@ use super::work::{Job, Pool};
 use crate::clock::Clock;
 use crate::counters::Counter;
 use crate::protocol::{
-    ChannelName, ClientId, Draft, Publication, Publisher, Shown, ShownId, Target,
+    ChannelKind, ChannelName, ClientId, Draft, Fit, Publication, Publisher, Shown, ShownId, Target,
 };
 use crate::refusals::{Reason, Refusals};
 use crate::transport::BrowserId;
@@ -264,6 +264,12 @@ impl Core {
         publication: Publication,
     ) -> Result<(), LocalError> {
         self.check_running()?;
+        // Only the server itself speaks about sessions.
+        if publication.channel().kind() == ChannelKind::Meta {
+            let channel = publication.channel().to_string();
+            return Err(LocalError::InvalidChannel(channel));
+        }
+        check_fit(&publication, Fit::OneClient)?;
         let session = self.session_of(client).ok_or(LocalError::UnknownClient)?;
         let publication = Arc::new(publication);
         let (mut wakes, mut sums) = (Wakes::default(), Sums::default());

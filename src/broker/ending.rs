@@ -107,7 +107,7 @@ impl Core {
         let client = client_of(session);
         log::debug!("session {client}: ends, {gone:?}, {lost} messages lost");
         let mut subscriptions = session.subscriptions.lock();
-        for pattern in subscriptions.drain() {
+        for (pattern, _) in subscriptions.drain() {
             self.table.remove(&pattern, session.number());
             self.observers
                 .tell(&self.servants, EventKind::Unsubscribed, || {

@@ -15,7 +15,7 @@ use super::filter::{Delivery, Filters, Passage};
 use super::held::HeldCounts;
 use super::listeners::Listeners;
 use super::load::Load;
-use super::local::{LocalClient, LocalError, broadcast, to_json};
+use super::local::{LocalClient, LocalError, broadcast, check_fit, to_json};
 use super::mailbox::Locals;
 use super::policy::{Judge, Policy, Question, Verdict};
 use super::public_id::PublicIds;
@@ -32,7 +32,7 @@ use super::wakes::Wakes;
 use super::work::{Job, Pool};
 use crate::clock::Clock;
 use crate::protocol::{
-    ChannelKind, ChannelName, ERROR_CODES, InvalidChannel, Pattern, Publication, Publisher,
+    ChannelKind, ChannelName, ERROR_CODES, Fit, InvalidChannel, Pattern, Publication, Publisher,
 };
 use crate::refusals::Refusals;
 use crate::transport::{Link, Peer};
@@ -263,12 +263,14 @@ impl Broker {
     /// Publishes what is encoded already; returns how many clients it was queued for.
     ///
     /// # Errors
-    /// If its channel is no broadcast channel, or the broker has stopped.
+    /// If its channel is no broadcast channel, it has a value that is no JSON or a field that is
+    /// for one client only, or the broker has stopped.
     pub fn publish_encoded(&self, publication: &Arc<Publication>) -> Result<usize, LocalError> {
         let channel = publication.channel();
         if channel.kind() != ChannelKind::Broadcast {
             return Err(LocalError::InvalidChannel(channel.to_string()));
         }
+        check_fit(publication, Fit::Everybody)?;
         self.core.check_running()?;
         let mut wakes = Wakes::default();
         let reached = self.core.fan_out(publication, Sender::nobody(), &mut wakes);

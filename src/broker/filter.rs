@@ -1,5 +1,6 @@
 //! The delivery filter: a last look at each message for each receiver.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -10,13 +11,15 @@ use super::events::Client;
 use super::flags::Flags;
 use super::session::Session;
 use super::work::guarded;
-use crate::protocol::Publication;
+use crate::protocol::{ChannelKind, Publication};
 
 /// A message on its way to one receiver.
 #[derive(Debug)]
 pub struct Delivery<'a> {
     /// Who is to get it.
     pub receiver: Client,
+    /// Where the receiver's handshake came from; `None` for a client in this process.
+    pub address: Option<IpAddr>,
     /// What hooks remember about the receiver.
     pub flags: &'a Flags,
     /// The message, with its publisher. All receivers share it.
@@ -30,7 +33,8 @@ pub enum Passage {
     Pass,
     /// This receiver gets nothing; it is not told, nor is the publisher.
     Drop,
-    /// This receiver gets that instead; see [`Publication::with_data`].
+    /// This receiver gets that instead; see [`Publication::with_data`]. Nothing, if that is no
+    /// JSON, is below `/meta`, or has fields that may not be published.
     Replace(Arc<Publication>),
 }
 
@@ -65,6 +69,12 @@ impl Filters {
     }
 }
 
+/// Whether a message may take the place of another: it is JSON, speaks about no session, and has no
+/// fields that many clients may not be sent at once, unless the other had some.
+fn may_replace(message: &Publication, other: &Publication) -> bool {
+    message.channel().kind() != ChannelKind::Meta && message.fit() >= other.fit()
+}
+
 /// What the session gets; a panic of the filter means nothing, so that a bug cannot leak.
 pub(crate) fn apply(
     filter: &Filter,
@@ -73,12 +83,18 @@ pub(crate) fn apply(
 ) -> Option<Arc<Publication>> {
     let delivery = Delivery {
         receiver: client_of(session),
+        address: session.address(),
         flags: &session.flags,
         publication,
     };
     match guarded("the delivery filter", || filter(&delivery)) {
         Some(Passage::Pass) => Some(Arc::clone(publication)),
-        Some(Passage::Replace(other)) => Some(other),
+        Some(Passage::Replace(other)) if may_replace(&other, publication) => Some(other),
+        Some(Passage::Replace(other)) => {
+            let channel = other.channel();
+            log::error!("the delivery filter made a message on {channel} that nobody may get");
+            None
+        }
         Some(Passage::Drop) | None => None,
     }
 }

@@ -11,7 +11,7 @@ use super::events::{Client, Event, EventKind};
 use super::mailbox::{Goes, Shared};
 use super::session::{Gone, Identity, Session, SessionSettings};
 use super::stream::Kind;
-use crate::protocol::{ChannelKind, ChannelName, LocalId, Pattern, Publication, Publisher};
+use crate::protocol::{ChannelKind, ChannelName, Fit, LocalId, Pattern, Publication, Publisher};
 use crate::transport::Link;
 
 /// A client in this process. It has no handshake, never expires, and is asked no policy. Its id
@@ -76,9 +76,8 @@ impl LocalClient {
     pub(crate) fn open(core: &Arc<Core>) -> Self {
         let number = core.registry.next_number();
         let settings = SessionSettings {
-            browser: None,
-            filtered: false,
-            deliver_only: false,
+            created: core.clock.wall().into(),
+            ..SessionSettings::default()
         };
         let identity = Identity::Local(LocalId(number));
         let session = Arc::new(Session::new(number, identity, &settings));
@@ -249,6 +248,16 @@ pub(crate) fn broadcast(channel: &str) -> Result<ChannelName, LocalError> {
     let name = ChannelName::try_from(channel).ok();
     name.filter(|name| name.kind() == ChannelKind::Broadcast)
         .ok_or_else(|| LocalError::InvalidChannel(channel.to_owned()))
+}
+
+/// A message that clients would misread is not sent.
+pub(crate) fn check_fit(publication: &Publication, wanted: Fit) -> Result<(), LocalError> {
+    let invalid = |why: &str| Err(LocalError::InvalidData(why.to_owned()));
+    match publication.fit() {
+        Fit::Nobody => invalid("not JSON"),
+        fit if fit < wanted => invalid("a field that only one client may be sent"),
+        _ => Ok(()),
+    }
 }
 
 pub(crate) fn to_json(data: &impl Serialize) -> Result<String, LocalError> {

@@ -181,6 +181,8 @@ impl Run<'_> {
             browser,
             filtered,
             deliver_only: core.config.meta_connect_deliver_only,
+            created: core.clock.wall().into(),
+            address: Some(self.peer.ip),
         };
         let id = ClientId::random();
         let (now, lifetime) = (core.clock.now(), core.config.first_lifetime());

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::flags::Flags;
 use super::policy::{Action, Verdict};
 use super::run::{Run, Step, echo};
-use super::service::{Access, ServiceCall, ServiceEntry, ServiceReply};
+use super::service::{Access, ServiceCall, ServiceEntry, ServiceError, ServiceReply};
 use super::session::Session;
 use super::work::guarded;
 use crate::protocol::{ChannelName, Message, Publication, Publisher, error, json};
@@ -111,9 +111,12 @@ impl Run<'_> {
             ext: message.ext.map(|span| span.of(body)),
             id: message.id.map(|span| span.of(body)),
         };
-        match guarded(format_args!("service {channel}"), || {
-            entry.handler.call(&call)
-        }) {
+        let called = guarded(format_args!("service {channel}"), || {
+            let replies = entry.handler.call(&call)?;
+            replies.iter().try_for_each(ServiceReply::check)?;
+            Ok::<_, ServiceError>(replies)
+        });
+        match called {
             Some(Ok(replies)) => {
                 for reply in replies {
                     self.write_service_reply(body, message, &reply);

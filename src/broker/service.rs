@@ -10,7 +10,7 @@ use serde::Serialize;
 use super::flags::Flags;
 use super::run::Run;
 use super::work::Inbox;
-use crate::protocol::{ChannelName, ClientId};
+use crate::protocol::{ChannelKind, ChannelName, ClientId, json};
 use crate::transport::Peer;
 
 /// A message to a service.
@@ -49,6 +49,8 @@ impl fmt::Debug for ServiceCall<'_> {
 #[derive(Clone, Debug, Default)]
 pub struct ServiceReply {
     pub(crate) fields: Vec<(String, String)>,
+    /// What was to be raw JSON is none.
+    broken: bool,
 }
 
 impl ServiceReply {
@@ -57,22 +59,41 @@ impl ServiceReply {
         Self::default().field("data", value)
     }
 
-    /// A message with this `data`, which must be valid JSON: such as the `data` of a call.
+    /// A message with this `data`, which must be valid JSON: such as the `data` of a call. Else the
+    /// call fails.
     pub fn raw_data(json: &str) -> Self {
         Self {
             fields: vec![("data".to_owned(), json.to_owned())],
+            broken: !json::is_value(json),
         }
     }
 
-    /// Adds a field.
+    /// Adds a field, in the place of an earlier one of that name.
     pub fn field(
         mut self,
         name: impl Into<String>,
         value: &impl Serialize,
     ) -> Result<Self, ServiceError> {
         let json = serde_json::to_string(value).map_err(|error| ServiceError(error.to_string()))?;
-        self.fields.push((name.into(), json));
+        let name = name.into();
+        self.fields.retain(|(earlier, _)| *earlier != name);
+        self.fields.push((name, json));
         Ok(self)
+    }
+
+    /// What it cannot be sent for.
+    pub(crate) fn check(&self) -> Result<(), ServiceError> {
+        if self.broken {
+            return Err("its data is no JSON".into());
+        }
+        let Some(raw) = self.get("channel") else {
+            return Ok(());
+        };
+        let channel = json::decode(raw).and_then(|name| ChannelName::try_from(&*name).ok());
+        match channel {
+            Some(channel) if channel.kind() != ChannelKind::Meta => Ok(()),
+            _ => Err(ServiceError(format!("{raw} is no channel for an answer"))),
+        }
     }
 
     /// The raw value of a field.

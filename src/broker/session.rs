@@ -7,9 +7,10 @@ mod ending;
 mod flight;
 mod receiver;
 
-use std::collections::HashSet;
+use std::collections::HashMap;
+use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use parking_lot::{Mutex, MutexGuard};
 
@@ -17,6 +18,7 @@ use super::flags::Flags;
 use super::held::{Browser, Place};
 use super::queue::{Outcome, Pushed, Queue, QueueLimits};
 use super::stream::Stream;
+use crate::clock::FOREVER;
 use crate::protocol::{Advice, ClientId, LocalId, Pattern, Publication};
 use crate::transport::{BrowserId, Link};
 pub(crate) use ending::Remains;
@@ -39,12 +41,34 @@ pub(crate) struct Session {
     pub(crate) filtered: bool,
     /// Messages leave with connect replies only.
     pub(crate) deliver_only: bool,
+    pub(crate) created: WallTime,
     /// What it is subscribed to. Held while the table is changed, so that both always agree; never
     /// taken together with `state`.
-    pub(crate) subscriptions: Mutex<HashSet<Pattern>>,
+    pub(crate) subscriptions: Mutex<HashMap<Pattern, WallTime>>,
     state: Mutex<State>,
     /// What hooks remember about the client.
     pub(crate) flags: Flags,
+    /// Where the handshake of a remote client came from, without a byte for what it is: `::` for
+    /// none, and those of version 4 mapped into version 6.
+    address: Ipv6Addr,
+}
+
+/// A moment in seconds since the Unix epoch: a fourth of what the system takes for it.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct WallTime(u32);
+
+impl From<SystemTime> for WallTime {
+    fn from(time: SystemTime) -> Self {
+        let since = time.duration_since(SystemTime::UNIX_EPOCH);
+        let seconds = since.map_or(0, |since| since.as_secs());
+        Self(u32::try_from(seconds).unwrap_or(u32::MAX))
+    }
+}
+
+impl From<WallTime> for SystemTime {
+    fn from(time: WallTime) -> Self {
+        Self::UNIX_EPOCH + Duration::from_secs(time.0.into())
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,10 +77,13 @@ pub(crate) enum Identity {
     Local(LocalId),
 }
 
+#[derive(Default)]
 pub(crate) struct SessionSettings {
     pub(crate) browser: Option<BrowserId>,
     pub(crate) filtered: bool,
     pub(crate) deliver_only: bool,
+    pub(crate) created: WallTime,
+    pub(crate) address: Option<IpAddr>,
 }
 
 impl Session {
@@ -73,12 +100,24 @@ impl Session {
                 ..State::default()
             }),
             flags: Flags::default(),
+            created: settings.created,
+            address: match settings.address {
+                Some(IpAddr::V4(ip)) => ip.to_ipv6_mapped(),
+                Some(IpAddr::V6(ip)) => ip,
+                None => Ipv6Addr::UNSPECIFIED,
+            },
         }
     }
 
     /// Unique for the life of the server; no credential.
     pub(crate) fn number(&self) -> u64 {
         self.number
+    }
+
+    /// Where the handshake of a remote client came from.
+    pub(crate) fn address(&self) -> Option<IpAddr> {
+        let is_none = self.address.is_unspecified();
+        (!is_none).then(|| IpAddr::V6(self.address).to_canonical())
     }
 
     pub(crate) fn identity(&self) -> Identity {
@@ -134,23 +173,42 @@ pub(crate) struct State {
     bell: Option<Link>,
     // So far what a delivery needs: a cache line with the lock before it.
     hold: Option<Hold>,
-    holds: u64,
+    /// The last number that a connect, a flight or a receiver was given, to be told from others.
+    numbers: u64,
     /// The connection that is writing what the queue has in flight.
     flight: Option<InFlight>,
-    flights: u64,
     /// A receiver that takes messages as they come: an in-process client, a socket, a stream.
     stream: Option<Stream>,
-    streams: u64,
     /// When it dies; never while a connect is held or an answer is being received.
     expires: Option<Instant>,
     /// How long it lives after its last answer.
-    lifetime: Duration,
+    lifetime: Lifetime,
     /// Answers that its client has yet to receive.
     reading: u32,
     /// When the ticker will look at it.
     pub(crate) ticks_at: Option<Instant>,
     /// What the client was last told to do.
     pub(crate) advised: Option<Advice>,
+}
+
+/// How long a session lives, in milliseconds: a fourth of what the system takes for it. The most is
+/// for ever.
+#[derive(Clone, Copy, Default)]
+struct Lifetime(u32);
+
+impl From<Duration> for Lifetime {
+    fn from(time: Duration) -> Self {
+        Self(u32::try_from(time.as_millis()).unwrap_or(u32::MAX))
+    }
+}
+
+impl From<Lifetime> for Duration {
+    fn from(time: Lifetime) -> Self {
+        match time.0 {
+            u32::MAX => FOREVER,
+            millis => Self::from_millis(millis.into()),
+        }
+    }
 }
 
 /// A connect that waits.
@@ -244,19 +302,19 @@ impl State {
         );
         self.expires = None;
         self.hold = Some(Hold {
-            number: self.holds,
+            number: self.numbers,
             link: link.clone(),
             until,
             finish: None,
             _place: place,
         });
         self.hang_bell();
-        self.holds
+        self.numbers
     }
 
     /// Ends the held connect, if there is one; its connection is to be woken.
     pub(crate) fn supersede(&mut self) -> Option<Link> {
-        self.holds += 1;
+        self.numbers += 1;
         self.woken = false;
         let older = self.hold.take()?;
         self.hang_bell();
@@ -297,14 +355,14 @@ impl State {
 
     /// The session of a remote client begins: it has so long to connect.
     pub(crate) fn begins(&mut self, lifetime: Duration, now: Instant) {
-        self.lifetime = lifetime;
+        self.lifetime = lifetime.into();
         self.expires = Some(now + lifetime);
     }
 
     /// A connect was answered (or left): from now on the session has so long to come back.
     pub(crate) fn lives_for(&mut self, lifetime: Duration, now: Instant) {
         self.connected = true;
-        self.lifetime = lifetime;
+        self.lifetime = lifetime.into();
         if self.hold.is_none() && !self.is_kept_alive() {
             self.expires = Some(now + lifetime);
         }
@@ -318,7 +376,7 @@ impl State {
     /// The client has received that, or its connection has ended: now its time to come back begins.
     pub(crate) fn end_reading(&mut self, now: Instant) {
         self.reading -= 1;
-        self.extend_to(now + self.lifetime);
+        self.extend_to(now + Duration::from(self.lifetime));
     }
 
     /// Any other message is a sign of life too.

@@ -22,7 +22,9 @@ impl Core {
         let mut subscriptions = session.subscriptions.lock();
         let mut new: Vec<&Pattern> = patterns
             .iter()
-            .filter(|pattern| !is_below(pattern, "/service") && !subscriptions.contains(*pattern))
+            .filter(|pattern| {
+                !is_below(pattern, "/service") && !subscriptions.contains_key(*pattern)
+            })
             .collect();
         new.sort_unstable();
         new.dedup();
@@ -36,8 +38,9 @@ impl Core {
         if session.lock().gone().is_some() {
             return Err(error::session_unknown());
         }
+        let now = self.clock.wall().into();
         for pattern in new {
-            subscriptions.insert(pattern.clone());
+            subscriptions.insert(pattern.clone(), now);
             self.table.insert(pattern, session);
             let client = client_of(session);
             let pattern = pattern.clone();
@@ -60,7 +63,7 @@ impl Core {
         let mut subscriptions = session.subscriptions.lock();
         let before = subscriptions.len();
         for pattern in patterns {
-            if subscriptions.remove(pattern) {
+            if subscriptions.remove(pattern).is_some() {
                 self.table.remove(pattern, session.number());
                 let client = client_of(session);
                 let pattern = pattern.clone();

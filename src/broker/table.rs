@@ -150,11 +150,7 @@ mod tests {
     use crate::protocol::{LocalId, expand};
 
     fn session(number: u64) -> Arc<Session> {
-        let settings = SessionSettings {
-            browser: None,
-            filtered: false,
-            deliver_only: false,
-        };
+        let settings = SessionSettings::default();
         let identity = Identity::Local(LocalId(number));
         Arc::new(Session::new(number, identity, &settings))
     }

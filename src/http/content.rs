@@ -26,14 +26,11 @@ pub struct ContentRequest {
 
 impl ContentRequest {
     pub(super) fn new(request: &Request<'_>, target: Target<'_>, peer: Peer) -> Self {
-        let headers = request.head.headers.iter();
         Self {
             method: request.head.method.to_owned(),
             path: target.path.to_owned(),
             query: target.query.map(str::to_owned),
-            headers: headers
-                .map(|(name, value)| (name.to_owned(), value.to_owned()))
-                .collect(),
+            headers: request.head.headers.to_owned(),
             body: request.body.to_owned(),
             peer,
         }

@@ -35,6 +35,14 @@ impl<'a> Headers<'a> {
         self.lines.iter().map(|line| (line.name, line.value))
     }
 
+    /// A copy of all lines, for user code on other threads.
+    pub(super) fn to_owned(self) -> Vec<(String, Vec<u8>)> {
+        let lines = self.iter();
+        lines
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .collect()
+    }
+
     /// The value of the first line with this name.
     pub fn get(&self, name: &str) -> Option<&'a [u8]> {
         self.get_all(name).next()

@@ -251,6 +251,8 @@ impl Site {
             request: HookedRequest {
                 method: request.head.method.to_owned(),
                 path: path.to_owned(),
+                target: request.head.target.to_owned(),
+                headers: request.head.headers.to_owned(),
                 peer: self.peer(request, Transport::LongPolling),
             },
         }

@@ -20,8 +20,21 @@ pub struct HookedRequest {
     pub method: String,
     /// The path, not decoded and without query.
     pub path: String,
+    /// The request target as it came, with its query.
+    pub target: String,
+    /// Header lines in the order they came. Kept for as long as the response is being made.
+    pub headers: Vec<(String, Vec<u8>)>,
     /// Who asked.
     pub peer: Peer,
+}
+
+impl HookedRequest {
+    /// The value of the first line with this name, in any case, if it is text.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        let mut lines = self.headers.iter();
+        let (_, value) = lines.find(|(found, _)| found.eq_ignore_ascii_case(name))?;
+        std::str::from_utf8(value).ok()
+    }
 }
 
 /// Changes responses before they are sent.

@@ -56,6 +56,11 @@ fn meaning(key: &str) -> Meaning {
     }
 }
 
+/// Whether Bayeux, or the server, gives the field a meaning.
+pub(in crate::protocol) fn is_reserved(key: &str) -> bool {
+    !matches!(meaning(key), Meaning::Extra)
+}
+
 /// Collects the fields of one object; what it holds borrows from the body.
 pub(super) struct Fields<'b> {
     body: &'b str,

@@ -71,6 +71,11 @@ pub fn for_each_element<'a>(raw: &'a str, each: impl FnMut(&'a str)) -> Option<(
     deserializer.end().ok()
 }
 
+/// Whether it is one JSON value.
+pub fn is_value(raw: &str) -> bool {
+    serde_json::from_str::<serde::de::IgnoredAny>(raw).is_ok()
+}
+
 /// Whether a raw JSON object has that field with the value `true`.
 pub fn flag(raw: &str, name: &str) -> bool {
     field(raw, name) == Some("true")

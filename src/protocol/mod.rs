@@ -68,6 +68,7 @@ pub use client_id::{ClientId, LocalId, SentId};
 pub(crate) use client_id::{Shown, ShownId};
 pub use error::{ERROR_CODES, ErrorText};
 pub use message::{AdviceRequest, Field, Message, Parsed, Rejected, Span, Target};
-pub use publication::{Draft, Publication, Publisher};
+pub(crate) use publication::{Draft, Fit};
+pub use publication::{Publication, Publisher};
 pub use reply::{Reply, ReplyTo, add_ext};
 pub use subscription::{SubscriptionError, parse_subscriptions};

@@ -3,6 +3,7 @@
 //! In memory it is what most receivers take from it, a WebSocket frame around a batch of one;
 //! those that collect several messages in one array take the object out of its middle.
 
+mod fit;
 mod rewrite;
 
 use std::ops::Range;
@@ -11,6 +12,7 @@ use super::channel::ChannelName;
 use super::client_id::{ClientId, LocalId};
 use super::json;
 use super::message::Message;
+pub(crate) use fit::Fit;
 
 /// First byte of the frame: the only fragment of a text message.
 const FINAL_TEXT: u8 = 0x81;
@@ -28,21 +30,21 @@ pub enum Publisher {
 
 /// What a publication is made of; raw JSON except for `sender`.
 #[derive(Clone, Debug)]
-pub struct Draft<'a> {
+pub(crate) struct Draft<'a> {
     /// The channel.
-    pub channel: &'a ChannelName,
+    pub(crate) channel: &'a ChannelName,
     /// `data`
-    pub data: Option<&'a str>,
+    pub(crate) data: Option<&'a str>,
     /// `ext`
-    pub ext: Option<&'a str>,
+    pub(crate) ext: Option<&'a str>,
     /// Further fields: raw JSON key (with quotes), raw JSON value.
-    pub extra: Vec<(&'a str, &'a str)>,
+    pub(crate) extra: Vec<(&'a str, &'a str)>,
     /// Public id of the publisher, plain text; written as `sender`.
-    pub sender: Option<&'a str>,
+    pub(crate) sender: Option<&'a str>,
     /// The publisher's message id, as raw JSON. Not written, kept beside it.
-    pub id: Option<&'a str>,
+    pub(crate) id: Option<&'a str>,
     /// Who published.
-    pub publisher: Publisher,
+    pub(crate) publisher: Publisher,
 }
 
 /// An immutable message for any number of receivers.
@@ -56,11 +58,12 @@ pub struct Publication {
     object: Range<usize>,
     data: Option<Range<usize>>,
     ext: Option<Range<usize>>,
+    fit: Fit,
 }
 
 impl<'a> Draft<'a> {
     /// Nothing but a channel.
-    pub fn new(channel: &'a ChannelName) -> Self {
+    pub(crate) fn new(channel: &'a ChannelName) -> Self {
         Self {
             channel,
             data: None,
@@ -74,7 +77,7 @@ impl<'a> Draft<'a> {
 
     /// What of a client's message is delivered: `data`, `ext`, and the fields that Bayeux does not
     /// define.
-    pub fn from_message(body: &'a str, message: &Message, channel: &'a ChannelName) -> Self {
+    pub(crate) fn from_message(body: &'a str, message: &Message, channel: &'a ChannelName) -> Self {
         let extra = message
             .extra
             .iter()
@@ -89,7 +92,7 @@ impl<'a> Draft<'a> {
     }
 
     /// Encodes it.
-    pub fn build(&self) -> Publication {
+    pub(crate) fn build(&self) -> Publication {
         let sender = self.sender.map(|sender| {
             let mut out = Vec::with_capacity(sender.len() + 2);
             json::write_string(&mut out, sender);
@@ -134,6 +137,7 @@ impl<'a> Draft<'a> {
             object,
             data,
             ext,
+            fit: Fit::Everybody,
         }
     }
 
@@ -203,18 +207,24 @@ impl Publication {
         .build()
     }
 
-    /// A message with nothing but `data`, as raw JSON.
+    /// A message with nothing but `data`, as raw JSON. If it is none, the broker takes the message
+    /// nowhere.
     pub fn new(channel: &ChannelName, data_json: &str, publisher: Publisher) -> Self {
-        Draft {
+        let draft = Draft {
             data: Some(data_json),
             publisher,
             ..Draft::new(channel)
+        };
+        Self {
+            fit: Fit::of([("data", data_json)]),
+            ..draft.build()
         }
-        .build()
     }
 
     /// A message with any fields (plain key, raw JSON value) but `channel` and `clientId`, which
-    /// are left out.
+    /// are left out; of several of one name the first counts. If a value is no JSON, the broker
+    /// takes the message nowhere; with fields that Bayeux defines beside `data` and `ext` it takes
+    /// it to one client only: clients obey an `advice` in any message.
     pub fn with_fields(channel: &ChannelName, fields: &[(&str, &str)]) -> Self {
         let find = |name| {
             fields
@@ -223,19 +233,30 @@ impl Publication {
                 .map(|(_, raw)| *raw)
         };
         let others = || {
-            let first = |key: &str| matches!(key, "channel" | "clientId" | "data" | "ext");
-            fields.iter().filter(move |(key, _)| !first(key))
+            let own = |key: &str| matches!(key, "channel" | "clientId" | "data" | "ext");
+            let again = |n: usize, key: &str| fields[..n].iter().any(|(other, _)| *other == key);
+            let all = fields.iter().enumerate();
+            let all = all.filter(move |(n, (key, _))| !own(key) && !again(*n, key));
+            all.map(|(_, field)| field)
         };
         let keys: Vec<String> = others().map(|(key, _)| json::string(key)).collect();
         let values = others().map(|(_, value)| *value);
-        Draft {
+        let draft = Draft {
             data: find("data"),
             ext: find("ext"),
             id: find("id"),
             extra: keys.iter().map(String::as_str).zip(values).collect(),
             ..Draft::new(channel)
+        };
+        Self {
+            fit: Fit::of(fields.iter().copied()),
+            ..draft.build()
         }
-        .build()
+    }
+
+    /// Whom it may be sent to.
+    pub(crate) fn fit(&self) -> Fit {
+        self.fit
     }
 
     /// The JSON object.

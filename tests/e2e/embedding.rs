@@ -134,6 +134,9 @@ pub(crate) fn the_hook_sees_every_response(on: On) {
         let line = format!("{} {} {}", request.method, request.path, response.status);
         list.lock().unwrap().push(line);
         let changed = std::mem::replace(response, Response::new(0));
+        let host = request.header("host").is_some();
+        let about = format!("{} {host}", request.target);
+        let changed = changed.header("X-About", &about);
         *response = changed.header("X-Hooked", &request.peer.ip.to_string());
     };
     let world = World::built(
@@ -149,6 +152,8 @@ pub(crate) fn the_hook_sees_every_response(on: On) {
             "{target}"
         );
     }
+    let asked = connection.get("/nothing?q=1");
+    assert_eq!(asked.header("x-about"), Some("/nothing?q=1 true"));
     let refused = connection.request("PUT", "/index.html", "", b"");
     assert_eq!(
         (refused.status, refused.header("x-hooked")),
@@ -164,6 +169,7 @@ pub(crate) fn the_hook_sees_every_response(on: On) {
             "GET /nothing 404",
             "GET /own 200",
             "GET /examples/chat 301",
+            "GET /nothing 404",
             "PUT /index.html 405",
             "POST /cometd 200",
         ]

@@ -26,14 +26,14 @@ impl State {
     ) -> u64 {
         debug_assert!(self.ready());
         self.queue.take_off(budget, out);
-        self.flights += 1;
+        self.numbers += 1;
         self.flight = Some(InFlight {
-            number: self.flights,
+            number: self.numbers,
             link: link.clone(),
             cut: false,
             stalled: false,
         });
-        self.flights
+        self.numbers
     }
 
     /// The kernel has the messages of that flight. Returns the bytes that left the queue.

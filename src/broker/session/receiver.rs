@@ -17,9 +17,9 @@ impl State {
         delivers: bool,
     ) -> (u64, Option<Link>) {
         let older = self.take_back();
-        self.streams += 1;
+        self.numbers += 1;
         self.stream = Some(Stream {
-            number: self.streams,
+            number: self.numbers,
             link: link.clone(),
             kind,
             delivers,
@@ -28,7 +28,7 @@ impl State {
         if self.is_kept_alive() {
             self.expires = None;
         }
-        (self.streams, older)
+        (self.numbers, older)
     }
 
     /// From now on messages leave with connects. Returns the receiver until now, to be woken.

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::{Publication, frame_header};
+use super::{Fit, Publication, frame_header};
 
 impl Publication {
     /// The same message with other `data`, which must be valid JSON, for a receiver who is to see
@@ -46,6 +46,7 @@ impl Publication {
             object: start..start + object_len,
             data: Some(data_at..data_end),
             ext: self.ext.as_ref().map(moved),
+            fit: self.fit.min(Fit::of([("data", data_json)])),
         }
     }
 }

@@ -162,19 +162,18 @@ impl Shared {
         while !self.is_stopping() {
             let server = Arc::clone(&self.server.lock());
             match server.recv_timeout(NUDGE) {
-                Ok(None) if self.is_stopping() => return,
-                Ok(None) if lost < LOST_NUDGES => lost += u32::from(self.nudge()),
-                Ok(None) => {
-                    lost = 0;
-                    self.replace_acceptor(&server, "nothing is accepted", requests);
-                }
                 Ok(Some(request)) => {
                     lost = 0;
                     if requests.send(request).is_err() {
                         return;
                     }
                 }
-                Err(_) if self.is_stopping() => return,
+                _ if self.is_stopping() => return,
+                Ok(None) if lost < LOST_NUDGES => lost += u32::from(self.nudge()),
+                Ok(None) => {
+                    lost = 0;
+                    self.replace_acceptor(&server, "nothing is accepted", requests);
+                }
                 Err(error) => self.replace_acceptor(&server, &error.to_string(), requests),
             }
         }
@@ -412,6 +411,76 @@ mod tests {
         });
         assert!(answered);
         assert!(listener.stop(Duration::from_secs(10)));
+    }
+
+    /// Waking the receiver without a request is what the end of its patience looks like to it.
+    #[test]
+    fn idleness_changes_nothing() {
+        let listener = start();
+        let server = || Arc::clone(&listener.shared.server.lock());
+        let first = server();
+        for _ in 0..2 {
+            first.unblock();
+            assert!(get(listener.local_addr(), "/healthz").ends_with("ok\n"));
+        }
+        assert!(Arc::ptr_eq(&first, &server()));
+    }
+
+    #[test]
+    fn an_acceptor_that_loses_requests_is_replaced() {
+        let listener = start();
+        let shared = &listener.shared;
+        // The receiver now looks where nothing arrives; what it sends itself goes to the old one.
+        let elsewhere = TcpListener::bind("127.0.0.1:0").unwrap();
+        let deaf = Arc::new(accept_from(&elsewhere).unwrap());
+        let old = std::mem::replace(&mut *shared.server.lock(), Arc::clone(&deaf));
+        old.unblock();
+        let replaced = (0..1000).any(|_| {
+            deaf.unblock();
+            thread::park_timeout(Duration::from_millis(10));
+            !Arc::ptr_eq(&deaf, &shared.server.lock())
+        });
+        assert!(replaced);
+        // The receiver may have been gone before it could be woken: then that is still there.
+        let next = || old.recv_timeout(Duration::from_secs(10)).unwrap();
+        let nudge = next().or_else(next).unwrap();
+        assert_eq!((nudge.method().as_str(), nudge.url()), ("HEAD", "/healthz"));
+    }
+
+    #[test]
+    fn dropped_it_ends_too() {
+        let listener = start();
+        let ended = listener.ended.clone();
+        drop(listener);
+        let ended = ended.recv_timeout(Duration::from_secs(10));
+        assert!(ended.is_err_and(|error| error.is_disconnected()));
+    }
+
+    #[test]
+    fn a_stop_tells_that_somebody_is_still_answering() {
+        struct Stuck(Sender<()>, Receiver<()>);
+        impl Source for Stuck {
+            fn is_ready(&self) -> bool {
+                true
+            }
+            fn snapshot(&self) -> Snapshot {
+                let _ = self.0.send(());
+                let _ = self.1.recv();
+                Snapshot::default()
+            }
+        }
+        let (entered, asked) = bounded(1);
+        let (leave, left) = bounded(0);
+        let source = Arc::new(Stuck(entered, left));
+        let address = "127.0.0.1:0".parse().unwrap();
+        let listener = OpsListener::start(address, source, Arc::new(SystemClock)).unwrap();
+        let _asking = send(
+            listener.local_addr(),
+            "GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n",
+        );
+        asked.recv_timeout(Duration::from_secs(10)).unwrap();
+        assert!(!listener.stop(Duration::from_millis(1)));
+        drop(leave);
     }
 
     #[test]

@@ -91,5 +91,11 @@ mod tests {
         assert!(process.resident_bytes.unwrap() > 100_000);
         assert!(process.open_files.unwrap() >= 3);
         assert!(process.threads.unwrap() >= 1);
+        let limits = std::fs::read_to_string("/proc/self/limits").unwrap();
+        let limit = limits
+            .lines()
+            .find_map(|line| line.strip_prefix("Max open files"));
+        let limit = limit.unwrap().split_ascii_whitespace().next().unwrap();
+        assert_eq!(process.file_limit, limit.parse().ok());
     }
 }

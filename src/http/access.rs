@@ -433,6 +433,7 @@ mod tests {
         let log = Arc::new(AccessLog::start(Stuck(stuck)).unwrap());
         let clock: Arc<dyn Clock> = Arc::new(ManualClock::new());
         let caller = Caller::direct([1, 2, 3, 4].into(), false);
+        assert_eq!(log.dropped(), 0);
         // What the writer has taken is not known, but it takes one buffer at the most.
         for _ in 0..QUEUE * 2 {
             Asked::new(Some(Arc::clone(&log)), &clock, &caller, None, "").answered(400, 0);

@@ -269,6 +269,7 @@ mod tests {
         assert_eq!(CookieKey::new(b"other").verify(value.as_bytes()), None);
         assert_eq!(CookieKey::random().unwrap().verify(value.as_bytes()), None);
         assert!(value.starts_with("0123456789abcdef0011223344556677"));
+        assert_eq!(format!("{key:?}"), "CookieKey(..)");
     }
 
     #[test]

@@ -150,14 +150,13 @@ mod tests {
         let site = site(SiteConfig::default(), BrokerConfig::default());
         for replies in ["", r#"{"a":1}"#, r#"{"a":1},{"b":"*/\u{2028}"}"#] {
             for (keep, http10) in [(true, false), (false, false), (true, true), (false, true)] {
-                for format in [
-                    plain(),
-                    Format {
-                        callback: Some("f".into()),
-                        ..plain()
-                    },
-                ] {
-                    let answer = answer(&site, replies);
+                let script = Format {
+                    callback: Some("f".into()),
+                    ..plain()
+                };
+                for (format, filtered) in [(plain(), false), (plain(), true), (script, false)] {
+                    let mut answer = answer(&site, replies);
+                    answer.filtered = filtered;
                     let mut slow = Vec::new();
                     let response = format.respond(&answer, &site);
                     response.write_head(DATE, keep, http10, &mut slow);
@@ -174,6 +173,7 @@ mod tests {
         let site = site(SiteConfig::default(), BrokerConfig::default());
         let answer = answer(&site, &format!(r#"{{"a":"{}"}}"#, "x".repeat(100_000)));
         let mut out = Vec::new();
+        assert!(plain().is_plain(&answer));
         plain().write(&answer, &site, DATE, true, true, &mut out);
         assert!(
             out.capacity() <= out.len() + 64,

@@ -124,7 +124,11 @@ mod tests {
         assert_eq!(list, [&b"keep-alive"[..], b"Upgrade", b"close"]);
         assert!(headers.list_has("Connection", "CLOSE"));
         assert!(!headers.list_has("Connection", "clos"));
+        let copy = headers.to_owned();
+        assert_eq!(copy.len(), lines.len());
+        assert_eq!(copy[4], ("X-Bytes".to_owned(), b"\xff".to_vec()));
     }
+
     #[test]
     fn tokens() {
         for text in ["a", "X-CSRF-Token", "*", "__Host-x", "0~"] {

@@ -392,6 +392,17 @@ mod tests {
     }
 
     #[test]
+    #[cfg(target_os = "linux")]
+    fn what_cannot_be_read_is_an_error() {
+        let dir = TempDir::new();
+        let file = File::open(dir.path()).unwrap();
+        let (offset, len) = (0, 10);
+        let mut body = Body::File { file, offset, len };
+        let error = body.read(&mut [0; 10]).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::IsADirectory);
+    }
+
+    #[test]
     fn a_file_that_shrank_is_an_error() {
         let dir = TempDir::new();
         let mut body = Body::File {

@@ -357,6 +357,24 @@ mod tests {
     }
 
     #[test]
+    fn who_is_sent_away_is_told_not_to_come_back() {
+        let end = |ended| {
+            let mut out = Vec::new();
+            Events::write_end(ended, &mut out);
+            String::from_utf8(out).unwrap()
+        };
+        let reason = Gone::Dismissed;
+        let told = end(Ended::Gone { reason });
+        let json = told.strip_prefix("data: ").unwrap();
+        assert!(json.ends_with("\n\n"), "{json:?}");
+        let replies: serde_json::Value = serde_json::from_str(json).unwrap();
+        assert_eq!(replies[0]["channel"], "/meta/connect");
+        assert_eq!(replies[0]["advice"]["reconnect"], "none");
+        let reason = Gone::Expired;
+        assert_eq!(end(Ended::Gone { reason }), "");
+    }
+
+    #[test]
     fn line_breaks_in_messages_begin_lines_of_data() {
         let channel = ChannelName::try_from("/a").unwrap();
         let message = |data| Arc::new(Publication::new(&channel, data, Publisher::Nobody));

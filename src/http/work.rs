@@ -309,4 +309,34 @@ mod tests {
         empty.status = 204;
         assert!(clean(empty).body.is_empty());
     }
+
+    #[test]
+    fn work_that_is_never_done_is_answered_too() {
+        let slot = Arc::new(Slot {
+            link: crate::http::testing::link(),
+            response: Mutex::new(None),
+        });
+        drop(Ticket(Some(Arc::clone(&slot))));
+        assert_eq!(slot.response.lock().take().unwrap().status, 500);
+    }
+
+    #[test]
+    fn a_hook_finds_header_lines_by_name() {
+        let line = |name: &str, value: &[u8]| (name.to_owned(), value.to_vec());
+        let request = HookedRequest {
+            method: "GET".to_owned(),
+            path: "/".to_owned(),
+            target: "/".to_owned(),
+            headers: vec![line("X-A", b"1"), line("x-a", b"2"), line("X-B", b"\xff")],
+            peer: Peer {
+                ip: [127, 0, 0, 1].into(),
+                transport: crate::transport::Transport::LongPolling,
+                browser: None,
+                secure: false,
+            },
+        };
+        assert_eq!(request.header("x-A"), Some("1"));
+        assert_eq!(request.header("x-b"), None);
+        assert_eq!(request.header("x"), None);
+    }
 }

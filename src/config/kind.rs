@@ -219,6 +219,12 @@ mod tests {
     }
 
     #[test]
+    fn what_is_no_number_has_no_limits() {
+        assert_eq!(Switch.limit("true"), None);
+        assert_eq!(Auto(Switch).limit("true"), None);
+    }
+
+    #[test]
     fn lists() {
         let list = |may_be_empty| List {
             each: Switch,

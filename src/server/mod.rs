@@ -180,3 +180,92 @@ impl crate::ops::Source for Parts {
 const LINK_GRACE: Duration = Duration::from_millis(500);
 /// The operations listener has nobody to wait for.
 const OPS_GRACE: Duration = Duration::from_millis(500);
+
+#[cfg(test)]
+mod tests {
+    use std::io::{self, Read, Write};
+    use std::net::{Ipv4Addr, TcpStream};
+    use std::sync::mpsc::{Sender, channel};
+
+    use super::*;
+    use crate::broker::{LocalError, Verdict};
+
+    fn start(builder: ServerBuilder) -> Server {
+        builder
+            .listen([(Ipv4Addr::LOCALHOST, 0).into()])
+            .start()
+            .unwrap()
+    }
+
+    #[test]
+    fn the_url_names_the_first_address() {
+        let server = start(Server::builder());
+        let address = server.local_addrs()[0];
+        assert_eq!(server.url(), format!("http://{address}/cometd"));
+    }
+
+    #[test]
+    fn a_server_has_what_its_builder_was_given() {
+        struct Lines(Sender<String>);
+        impl Write for Lines {
+            fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+                let text = String::from_utf8_lossy(bytes).into_owned();
+                self.0.send(text).map_err(io::Error::other)?;
+                Ok(bytes.len())
+            }
+            fn flush(&mut self) -> io::Result<()> {
+                Ok(())
+            }
+        }
+        let (lines, written) = channel();
+        let (setup, called) = channel();
+        let config = crate::Config {
+            anonymous_publish: true,
+            ..crate::Config::default()
+        };
+        let builder = Server::builder()
+            .config(config)
+            .setup(move |_| setup.send(()).unwrap())
+            .listener("/a", |_| Verdict::Veto)
+            .access_log(Lines(lines));
+        let server = start(builder);
+        assert_eq!(called.try_recv(), Ok(()));
+        let messages = r#"[{"channel":"/a","data":1}]"#;
+        let mut stream = TcpStream::connect(server.local_addrs()[0]).unwrap();
+        write!(
+            stream,
+            "POST /cometd HTTP/1.0\r\nContent-Length: {}\r\n\r\n{messages}",
+            messages.len()
+        )
+        .unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        assert!(answer.contains("404::message_deleted"), "{answer}");
+        let patience = Duration::from_secs(10);
+        let line = written.recv_timeout(patience).unwrap();
+        assert!(line.contains("\"path\":\"/cometd\""), "{line}");
+    }
+
+    #[test]
+    fn a_dropped_server_has_stopped() {
+        let server = start(Server::builder());
+        let client = server.local_client();
+        assert_eq!(client.publish("/a", &1), Ok(0));
+        drop(server);
+        assert_eq!(client.publish("/a", &1), Err(LocalError::Stopped));
+    }
+
+    #[test]
+    #[cfg(feature = "cli")]
+    fn connections_are_in_use() {
+        let server = start(Server::builder());
+        assert_eq!(server.in_use(), 0);
+        let connect = |_| TcpStream::connect(server.local_addrs()[0]).unwrap();
+        let _streams: Vec<TcpStream> = (0..3).map(connect).collect();
+        let counted = (0..1000).any(|_| {
+            std::thread::park_timeout(Duration::from_millis(10));
+            server.in_use() == 3
+        });
+        assert!(counted);
+    }
+}

@@ -123,6 +123,18 @@ fn info_tells_of_what_is_refused_only() {
 }
 
 #[test]
+#[cfg(target_os = "linux")]
+fn an_access_log_on_a_full_disk_is_told_once() {
+    let server = Server::start(&["--access-log=/dev/full"], None, "lines").unwrap();
+    for _ in 0..3 {
+        server.session().ask(&json!({"channel": "/meta/handshake"}));
+    }
+    let lines = server.last_words();
+    let told = |line: &&String| line.contains("[ERROR] the access log cannot be written: ");
+    assert_eq!(lines.iter().filter(told).count(), 1, "{lines:#?}");
+}
+
+#[test]
 fn the_log_file_begins_with_where_the_server_is() {
     let flags = ["--ops-listen=127.0.0.1:0", "--log-file={dir}/log"];
     let server = Server::start(&flags, None, "lines").unwrap();

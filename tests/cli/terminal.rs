@@ -2,6 +2,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{Read as _, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::process::Child;
 use std::sync::mpsc::{Receiver, channel};
 use std::thread;
@@ -32,6 +33,8 @@ impl Terminal {
         let far = OpenOptions::new()
             .read(true)
             .write(true)
+            // Else it becomes the terminal of a test run that leads a session, and hangs it up.
+            .custom_flags(i32::try_from(pty::OpenptFlags::NOCTTY.bits()).unwrap())
             .open(name.to_str().unwrap())
             .unwrap();
         let child = bayeux(arguments)

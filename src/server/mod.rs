@@ -219,9 +219,9 @@ mod tests {
         }
         let (lines, written) = channel();
         let (setup, called) = channel();
-        let config = crate::Config {
+        let config = crate::config::Config {
             anonymous_publish: true,
-            ..crate::Config::default()
+            ..crate::config::Config::default()
         };
         let builder = Server::builder()
             .config(config)

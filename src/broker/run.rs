@@ -311,6 +311,8 @@ impl<'b> Run<'b> {
     /// Too much work waits already: the current message fails.
     fn fail_current(&mut self) {
         let body = std::mem::take(&mut self.body);
+        // It was looked up for this message, and is not the caller of the next one.
+        self.caller = None;
         if let Some(message) = self.current.take() {
             self.core.counters.busy.one();
             let error = error::busy(message.channel.as_str());

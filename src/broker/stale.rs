@@ -6,7 +6,6 @@
 use std::collections::HashMap;
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -31,20 +30,13 @@ struct Row {
 }
 
 impl StaleConnects {
-    /// One more connect was refused; how long its answer has to wait. Where links do not name
-    /// connections, all of an address count as one.
-    pub(crate) fn wait(
-        &self,
-        link: &Link,
-        address: IpAddr,
-        client: Option<&ClientId>,
-        now: Instant,
-    ) -> Duration {
-        let key = if link.outlet.names_connections() {
+    /// One more connect was refused; how long its answer has to wait.
+    pub(crate) fn wait(&self, link: &Link, client: Option<&ClientId>, now: Instant) -> Duration {
+        let key = if let Some(peer) = link.outlet.peer_of_request() {
+            self.hasher.hash_one((peer, client))
+        } else {
             let outlet = Arc::as_ptr(&link.outlet).cast::<()>() as usize;
             self.hasher.hash_one((outlet, link.key, client))
-        } else {
-            self.hasher.hash_one((address, client))
         };
         let is_old = |row: &Row| now.saturating_duration_since(row.last) >= FORGOTTEN;
         let mut rows = self.rows.lock();
@@ -75,7 +67,7 @@ impl Run<'_> {
         let client = message.client_id.as_ref().and_then(|sent| sent.id());
         let (core, ip) = (&self.core, self.peer.ip);
         let now = core.clock.now();
-        let wait = core.stale.wait(&self.link, ip, client.as_ref(), now);
+        let wait = core.stale.wait(&self.link, client.as_ref(), now);
         if !wait.is_zero() {
             let seen = format_args!("{ip} goes on connecting with the id of no session");
             core.refusals.count(Reason::StaleSession, seen);
@@ -104,16 +96,19 @@ const MAX_ROWS: usize = 1 << 14;
 
 #[cfg(test)]
 mod tests {
+    use std::net::SocketAddr;
+
     use super::*;
     use crate::clock::{Clock, ManualClock};
     use crate::transport::Outlet;
 
-    struct Connections(bool);
+    #[derive(Default)]
+    struct Connections(Option<SocketAddr>);
 
     impl Outlet for Connections {
         fn wake(&self, _keys: &[u64]) {}
 
-        fn names_connections(&self) -> bool {
+        fn peer_of_request(&self) -> Option<SocketAddr> {
             self.0
         }
     }
@@ -129,10 +124,10 @@ mod tests {
     fn the_third_waits_a_second_and_each_further_one_longer() {
         let clock = ManualClock::new();
         let stale = StaleConnects::default();
-        let (outlet, ip) = (Arc::new(Connections(true)), IpAddr::from([127, 0, 0, 1]));
+        let outlet = Arc::<Connections>::default();
         let (a, b) = (ClientId::random(), ClientId::random());
         let seconds = |link: &Link, client: Option<&ClientId>| {
-            stale.wait(link, ip, client, clock.now()).as_secs()
+            stale.wait(link, client, clock.now()).as_secs()
         };
         let one = link(&outlet, 1);
         let waits: Vec<_> = (0..9).map(|_| seconds(&one, Some(&a))).collect();
@@ -146,24 +141,24 @@ mod tests {
     }
 
     #[test]
-    fn where_links_do_not_name_connections_the_address_counts() {
+    fn requests_with_outlets_of_their_own_are_known_by_their_peer() {
         let now = ManualClock::new().now();
         let stale = StaleConnects::default();
-        let outlet = Arc::new(Connections(false));
-        let a = ClientId::random();
-        let wait = |key, ip: [u8; 4]| stale.wait(&link(&outlet, key), ip.into(), Some(&a), now);
-        let waits = [1, 2, 3].map(|key| wait(key, [127, 0, 0, 1]).as_secs());
-        assert_eq!(waits, [0, 0, 1]);
-        assert_eq!(wait(4, [127, 0, 0, 2]), Duration::ZERO);
+        let wait = |port: u16| {
+            let outlet = Arc::new(Connections(Some(([127, 0, 0, 1], port).into())));
+            stale.wait(&link(&outlet, 0), None, now).as_secs()
+        };
+        assert_eq!([wait(1), wait(1), wait(1)], [0, 0, 1]);
+        assert_eq!(wait(2), 0, "another connection");
     }
 
     #[test]
     fn what_is_remembered_has_a_bound() {
         let now = ManualClock::new().now();
         let stale = StaleConnects::default();
-        let outlet = Arc::new(Connections(true));
+        let outlet = Arc::<Connections>::default();
         for key in 0..3 * MAX_ROWS as u64 {
-            stale.wait(&link(&outlet, key), [127, 0, 0, 1].into(), None, now);
+            stale.wait(&link(&outlet, key), None, now);
             assert!(stale.rows.lock().len() <= MAX_ROWS);
         }
     }

@@ -8,7 +8,7 @@
 //! never waits for a receiver's socket, and what was published in the meantime leaves in one write.
 
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 /// Where the connections of one connector thread are woken.
@@ -27,9 +27,10 @@ pub trait Outlet: Send + Sync + 'static {
         false
     }
 
-    /// Whether a key belongs to a connection for as long as that is open, and not to one request.
-    fn names_connections(&self) -> bool {
-        true
+    /// Where this is the outlet of one request only: the other end of its connection, by which the
+    /// requests of a connection are known. Elsewhere a key names a connection while it is open.
+    fn peer_of_request(&self) -> Option<SocketAddr> {
+        None
     }
 }
 

@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,12 +27,22 @@ enum Key {
 
 /// What the broker wakes for one request. Whose request it is turns out when it is parked; wakes
 /// before that are not needed, since parking is a wake.
-#[derive(Default)]
-pub(super) struct Waker(Mutex<Option<(Arc<Shard>, Key)>>);
+pub(super) struct Waker {
+    peer: SocketAddr,
+    place: Mutex<Option<(Arc<Shard>, Key)>>,
+}
+
+impl Waker {
+    /// For a request that came from there.
+    pub(super) fn new(peer: SocketAddr) -> Self {
+        let place = Mutex::default();
+        Self { peer, place }
+    }
+}
 
 impl Outlet for Waker {
     fn wake(&self, _keys: &[u64]) {
-        let parked = self.0.lock().clone();
+        let parked = self.place.lock().clone();
         if let Some((shard, key)) = parked {
             shard.state.lock().woken.push(key);
             shard.changed.notify_all();
@@ -39,8 +50,8 @@ impl Outlet for Waker {
     }
 
     /// There is one for each request: the library shows of a connection nothing but addresses.
-    fn names_connections(&self) -> bool {
-        false
+    fn peer_of_request(&self) -> Option<SocketAddr> {
+        Some(self.peer)
     }
 }
 
@@ -89,7 +100,7 @@ impl Parking {
         let by_request = || Key::Request(Arc::as_ptr(&waker) as usize);
         let key = work.client_id().map_or_else(by_request, Key::Client);
         let shard = self.shard(&key);
-        let before = waker.0.lock().replace((Arc::clone(shard), key));
+        let before = waker.place.lock().replace((Arc::clone(shard), key));
         let mut state = shard.state.lock();
         if state.stopping {
             // Dropped after the lock: dropping it tells its session.

@@ -1,13 +1,13 @@
 //! What a worker does with a request: read it, have it executed, answer it or park it.
 
 use std::io::{self, Write};
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::Ipv4Addr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use tiny_http::{HTTPVersion, Request};
 
-use super::parking::link;
+use super::parking::{Waker, link};
 use super::{Intake, Shared};
 use crate::http;
 use crate::http::{DateCache, Headers, Output, RequestHead};
@@ -38,9 +38,9 @@ fn serve(shared: &Shared, mut request: Request, date: &mut DateCache) {
         minor_version: u8::from(*request.http_version() > HTTPVersion(1, 0)),
         headers: Headers::new(&lines),
     };
-    let peer = request.remote_addr().map(|peer| peer.ip().to_canonical());
-    let peer = peer.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
-    let caller = &shared.site.caller(&head, peer, false);
+    let peer = request.remote_addr().copied();
+    let peer = peer.unwrap_or((Ipv4Addr::LOCALHOST, 0).into());
+    let caller = &shared.site.caller(&head, peer.ip().to_canonical(), false);
     let announced = request.body_length();
     let body = shared
         .site
@@ -58,7 +58,7 @@ fn serve(shared: &Shared, mut request: Request, date: &mut DateCache) {
         Err(Some(refusal)) => return shared.write(output, refusal.into(), date),
         Err(None) => return,
     };
-    let waker = Arc::default();
+    let waker = Arc::new(Waker::new(peer));
     let link = link(&waker);
     let request = http::Request { head, body, caller };
     let handled = shared.site.handle(&request, &link);

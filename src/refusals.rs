@@ -105,6 +105,8 @@ reasons! {
     MaxHeldPerIp = "max_held_per_ip", by "max_held_per_ip";
     /// Connects with the id of no session, again and again: their answers wait.
     StaleSession = "stale_session";
+    /// So many calls wait for a service, or for the policy, that no further one may.
+    Busy = "busy";
     /// The server is about to stop.
     Draining = "draining";
     /// No such file.

@@ -11,6 +11,7 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::Duration;
 
+use bayeux::Reason;
 use bayeux::broker::{
     AnswerStatus, BrokerConfig, Decision, Gone, LocalClient, LocalError, LocalSubscription,
     Overflow, Policy, Question, QueueLimits,
@@ -467,6 +468,13 @@ impl Simulation {
     /// All numbers agree.
     fn check(&self) {
         let (stats, model) = (self.world.broker.stats(), &self.model);
+        let refused: BTreeMap<_, _> = self
+            .world
+            .broker
+            .refusals()
+            .snapshot()
+            .into_iter()
+            .collect();
         let sessions = model.sessions.values();
         let queues = || {
             let remote = model.sessions.values().map(|session| &session.queue);
@@ -521,7 +529,7 @@ impl Simulation {
                 stats.dropped_with_session,
                 model.sums.dropped_with_session,
             ),
-            ("refused", stats.refused_sessions, model.sums.refused),
+            ("refused", refused[&Reason::MaxSessions], model.sums.refused),
             (
                 "disconnected",
                 stats.ended_disconnected,

@@ -72,10 +72,6 @@ pub(crate) struct Counters {
     pub(crate) handshakes: Counter,
     pub(crate) dropped_session: Counter,
     pub(crate) ended: [Counter; 5],
-    pub(crate) refused_sessions: Counter,
-    pub(crate) refused_holds: Counter,
-    pub(crate) refused_draining: Counter,
-    pub(crate) busy: Counter,
     /// Messages that failed, by code.
     pub(crate) failed: Failures,
 }

@@ -331,10 +331,6 @@ impl Broker {
             ended_expired: counters.ended[Gone::Expired as usize].get(),
             ended_overflowed: counters.ended[Gone::Overflowed as usize].get(),
             ended_stopped: counters.ended[Gone::Stopped as usize].get(),
-            refused_sessions: counters.refused_sessions.get(),
-            refused_holds: counters.refused_holds.get(),
-            refused_draining: counters.refused_draining.get(),
-            busy: counters.busy.get(),
             failed: counters.failed.snapshot(),
             dropped_events: core.observers.dropped.get(),
         }
@@ -396,14 +392,6 @@ pub struct BrokerStats {
     pub ended_overflowed: u64,
     /// Sessions that were there when the broker stopped.
     pub ended_stopped: u64,
-    /// Requests refused because there were too many sessions.
-    pub refused_sessions: u64,
-    /// Connects refused because too many of their address were held.
-    pub refused_holds: u64,
-    /// Requests refused while draining.
-    pub refused_draining: u64,
-    /// Messages that failed because user code had too much to do.
-    pub busy: u64,
     /// Events that observers were too slow for.
     pub dropped_events: u64,
     /// Messages from remote clients that failed: the code of the error, such as 402, and how many.

@@ -392,7 +392,6 @@ impl Run<'_> {
                 lifetime = slowly + core.config.max_interval;
             }
             Some(Full::Address) => {
-                core.counters.refused_holds.one();
                 let (to, error) = (echo(body, message), error::held_limit());
                 self.failures.refuse(Reason::MaxHeldPerIp, &to, &error);
                 self.fail_to(&to, &error, None);

@@ -164,7 +164,6 @@ impl<'b> Run<'b> {
     /// Refuses the whole request, before anything of it is executed, when there is no room.
     fn admit(&mut self) -> Option<Answer> {
         if self.core.is_draining() {
-            self.core.counters.refused_draining.one();
             return Some(self.refuse(Reason::Draining, &error::draining()));
         }
         let handshakes = self
@@ -176,7 +175,6 @@ impl<'b> Run<'b> {
         if places > 0 {
             self.reservation = self.core.registry.reserve(places);
             if self.reservation.is_none() {
-                self.core.counters.refused_sessions.one();
                 return Some(self.refuse(Reason::MaxSessions, &error::session_limit()));
             }
         }
@@ -314,9 +312,9 @@ impl<'b> Run<'b> {
         // It was looked up for this message, and is not the caller of the next one.
         self.caller = None;
         if let Some(message) = self.current.take() {
-            self.core.counters.busy.one();
-            let error = error::busy(message.channel.as_str());
-            self.fail_to(&echo(&body, &message), &error, None);
+            let (to, error) = (echo(&body, &message), error::busy(message.channel.as_str()));
+            self.failures.refuse(Reason::Busy, &to, &error);
+            self.fail_to(&to, &error, None);
             self.executed += 1;
         }
         self.body = body;

@@ -35,8 +35,6 @@ pub struct Snapshot {
     pub refused_total: Vec<(u16, u64)>,
     /// Messages that failed, by the code of their error.
     pub messages_failed_total: Vec<(u16, u64)>,
-    /// Messages that failed because of a limit or while draining, by reason.
-    pub unavailable_total: Vec<(&'static str, u64)>,
     /// Messages that wait for sessions, one for each receiver.
     pub queued_messages: u64,
     /// Bytes of these.
@@ -144,13 +142,6 @@ impl Snapshot {
 
     fn connection_families(&self) -> Vec<Family> {
         vec![
-            Family::by(
-                Counter,
-                "bayeux_unavailable_total",
-                "Messages that failed because of a limit or while draining.",
-                "reason",
-                self.unavailable_total.iter().copied(),
-            ),
             Family::by(
                 Counter,
                 "bayeux_refusals_total",
@@ -269,8 +260,7 @@ mod tests {
             dropped_total: vec![("overflow", 7)],
             refusals_total: vec![("origin", 25)],
             refused_total: vec![(413, 8)],
-            unavailable_total: vec![("draining", 24)],
-            messages_failed_total: vec![(402, 26)],
+            messages_failed_total: vec![(402, 24)],
             queued_messages: 9,
             queued_bytes: 10,
             connections: 11,
@@ -301,7 +291,7 @@ mod tests {
             .map(|number| number.parse().unwrap())
             .collect();
         sorted.sort_by(f64::total_cmp);
-        let mut expected: Vec<f64> = (1..=26).map(f64::from).collect();
+        let mut expected: Vec<f64> = (1..=25).map(f64::from).collect();
         expected[14] = 15.5;
         assert_eq!(sorted, expected);
         for family in &families {

@@ -93,12 +93,6 @@ impl ServerStats {
             messages_failed_total: broker.failed.to_vec(),
             refusals_total: named(&self.refusals),
             refused_total: self.refused_statuses,
-            unavailable_total: vec![
-                ("session_limit", broker.refused_sessions),
-                ("held_limit", broker.refused_holds),
-                ("draining", broker.refused_draining),
-                ("busy", broker.busy),
-            ],
             queued_messages: broker.queued_messages,
             queued_bytes: broker.queued_bytes,
             connections: self.connections,

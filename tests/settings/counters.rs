@@ -79,7 +79,6 @@ counters! {
         server.post(&json!([{"channel": "/meta/handshake"}]));
         Vec::new()
     }, [
-        r#"bayeux_unavailable_total{reason="session_limit"}"#,
         r#"bayeux_messages_failed_total{code="503"}"#,
         r#"bayeux_refusals_total{reason="max_sessions"}"#,
     ];
@@ -102,14 +101,9 @@ counters! {
     }, [r#"bayeux_refusals_total{reason="policy"}"#];
     too_many_held: ["--max-held-per-ip=1"], |server| {
         (0..2).map(|_| held(server)).collect()
-    }, [
-        r#"bayeux_unavailable_total{reason="held_limit"}"#,
-        r#"bayeux_refusals_total{reason="max_held_per_ip"}"#,
-    ];
-    draining: ["--shutdown-timeout=30s"], asked_while_draining, [
-        r#"bayeux_unavailable_total{reason="draining"}"#,
-        r#"bayeux_refusals_total{reason="draining"}"#,
-    ];
+    }, [r#"bayeux_refusals_total{reason="max_held_per_ip"}"#];
+    draining: ["--shutdown-timeout=30s"], asked_while_draining,
+        [r#"bayeux_refusals_total{reason="draining"}"#];
 
     refusals: [
         "--document-root={dir}/pages", "--max-header=1KiB", "--max-body=300", "--max-messages=2",
@@ -184,7 +178,7 @@ const ELSEWHERE: &[&str] = &[
     r#"bayeux_sessions_ended_total{reason="dismissed"}"#,
     r#"bayeux_messages_dropped_total{reason="slow_observer"}"#,
     r#"bayeux_messages_failed_total{code="500"}"#,
-    r#"bayeux_unavailable_total{reason="busy"}"#,
+    r#"bayeux_refusals_total{reason="busy"}"#,
     r#"bayeux_requests_refused_total{status="500"}"#,
     // `unreadable_files`
     r#"bayeux_refusals_total{reason="unreadable"}"#,
@@ -518,7 +512,7 @@ fn what_a_program_around_it_does() {
     until(r#"bayeux_messages_dropped_total{reason="slow_observer"}"#);
     let call = json!([{"channel": "/service/slow", "data": 1}]);
     let calls: Vec<Executed> = (0..10_010).map(|_| execute(&server, &call)).collect();
-    until(r#"bayeux_unavailable_total{reason="busy"}"#);
+    until(r#"bayeux_refusals_total{reason="busy"}"#);
     drop(closed);
     drop(calls);
 }

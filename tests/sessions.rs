@@ -3,6 +3,7 @@
 
 mod world;
 
+use std::sync::{Mutex, mpsc};
 use std::time::Duration;
 
 use bayeux::broker::{
@@ -331,6 +332,42 @@ fn local_clients_receive_and_publish() {
     assert_eq!(world.broker.stats().subscriptions, 1);
 }
 
+/// A call that finds too many others before it fails, and is forgotten with its caller.
+#[test]
+fn what_comes_behind_a_call_that_fails_is_not_of_its_caller() {
+    let mut world = world();
+    let (entered, enters) = mpsc::channel();
+    let (go, wait) = mpsc::channel::<()>();
+    let wait = Mutex::new(wait);
+    let slow = move |_: &ServiceCall<'_>| {
+        entered.send(()).ok();
+        // Until the test is over.
+        let _ = wait.lock().unwrap().recv();
+        Ok(Vec::<ServiceReply>::new())
+    };
+    let broker = world.broker.clone();
+    broker
+        .add_service("/service/slow", Access::Anyone, slow)
+        .unwrap();
+    let a = world.open();
+    world.subscribe(&a, &json!("/x"));
+    let call = json!([{"channel": "/service/slow", "data": 1}]);
+    assert!(world.send(&call).is_err());
+    enters.recv_timeout(seconds(20)).unwrap();
+    for _ in 0..10_000 {
+        assert!(world.send(&call).is_err(), "it waits");
+    }
+    let items = world.ask(&json!([
+        {"channel": "/service/slow", "clientId": a, "data": 1},
+        {"channel": "/x", "clientId": "0", "data": 2},
+    ]));
+    let errors: Vec<_> = items.iter().map(|item| item["error"].as_str()).collect();
+    let expected = ["503:/service/slow:busy", "402::session_unknown"];
+    assert_eq!(errors, expected.map(Some));
+    assert_eq!(world.broker.stats().busy, 1);
+    drop(go);
+}
+
 #[test]
 fn draining_answers_every_held_connect() {
     let mut world = world();
@@ -397,8 +434,8 @@ fn messages_bound_to_connects_leave_with_no_other_reply() {
 #[test]
 fn a_slow_service_delays_nobody_but_its_caller() {
     let mut world = world();
-    let (go, wait) = std::sync::mpsc::channel::<()>();
-    let wait = std::sync::Mutex::new(wait);
+    let (go, wait) = mpsc::channel::<()>();
+    let wait = Mutex::new(wait);
     let slow = move |_: &ServiceCall<'_>| {
         wait.lock().unwrap().recv().unwrap();
         Ok(Vec::new())

@@ -333,7 +333,9 @@ impl State {
         self.woken = false;
         match (current.finish, self.gone) {
             _ if self.may_ride() => Look::Messages,
-            (_, Some(gone)) if self.queue.len() == 0 => Look::Gone(gone),
+            (_, Some(gone)) if self.queue.len() == 0 || self.is_last(&current.link) => {
+                Look::Gone(gone)
+            }
             (Some(finish), _) => Look::Finished(finish),
             (None, _) => Look::Wait,
         }

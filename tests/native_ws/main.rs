@@ -235,6 +235,33 @@ fn the_held_connect_is_answered_before_the_disconnect() {
     assert_ne!(again, client.id, "the socket can be used again");
 }
 
+/// Its last message comes back to it, and is on its way when it says goodbye in the same write.
+#[test]
+fn the_held_connect_is_answered_before_the_disconnect_also_behind_a_message() {
+    let world = World::new();
+    let mut client = world.client("/a");
+    client.hold();
+    let bye = json!({"channel": "/meta/disconnect", "clientId": client.id, "id": "d"});
+    let frames = [client.message("/a", 1), bye].map(|message| {
+        let text = json!([message]).to_string();
+        frame(0x81, text.as_bytes())
+    });
+    client.socket.send_raw(&frames.concat());
+    assert_eq!(client.socket.item()["data"], 1);
+    assert_eq!(client.socket.item()["id"], "p");
+    let connect = client.socket.item();
+    assert_eq!(
+        (&connect["id"], &connect["successful"]),
+        (&json!("c"), &json!(true))
+    );
+    assert_eq!(connect["advice"]["reconnect"], "none");
+    assert_eq!(client.socket.item()["id"], "d");
+    client.socket.quiet();
+    let stats = world.server.broker().stats();
+    assert_eq!((stats.sessions, stats.queued_bytes), (0, 0));
+    assert_eq!(stats.dropped_with_session, 0);
+}
+
 #[test]
 fn a_client_that_is_sent_away_is_told() {
     let world = World::new();

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use super::State;
+use super::{Gone, State};
 use crate::protocol::Publication;
 use crate::transport::Link;
 
@@ -75,6 +75,15 @@ impl State {
         self.flight
             .as_ref()
             .is_some_and(|current| current.number == flight && current.cut)
+    }
+
+    /// Whether that connection is writing the last messages of a client that has said goodbye: the
+    /// word that it is over can go right behind them.
+    pub(super) fn is_last(&self, link: &Link) -> bool {
+        let flight = self.flight.as_ref();
+        self.gone == Some(Gone::Disconnected)
+            && flight.is_some_and(|flight| flight.link.same(link))
+            && self.queue.waiting().0 == 0
     }
 
     fn ends(&mut self, flight: u64) -> bool {

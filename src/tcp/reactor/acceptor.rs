@@ -74,13 +74,14 @@ struct Entrance {
     source: Source,
 }
 
-enum Round {
-    /// Nobody waits, or the round is over.
-    Done,
-    /// The limit is reached.
-    Full,
-    /// `accept` fails in a way that takes time to pass.
-    Failing,
+enum Attempt {
+    /// It accepted one, or failed for that one; more may wait.
+    More,
+    /// Nobody waits here.
+    Empty,
+    /// Nobody is to be accepted now, here or elsewhere: the limit is reached, `accept` fails in a
+    /// way that takes time to pass, or a stop was asked for.
+    Pause,
 }
 
 impl Acceptor {
@@ -122,12 +123,21 @@ impl Acceptor {
             }
             ready.clear();
             ready.extend(events.iter().map(|event| event.key));
-            // In turns: where one permit at a time becomes free, one crowd must not get them all.
-            ready.sort_unstable_by_key(|door| (*door <= self.last, *door));
-            for door in &ready {
-                match self.accept_some(*door) {
-                    Round::Done => {}
-                    Round::Full | Round::Failing => break,
+            self.accept_in_turns(&mut ready);
+        }
+    }
+
+    /// Accepts one of each listener after the other, from behind the one that had the last: where
+    /// one permit at a time becomes free, one crowd must not get them all.
+    fn accept_in_turns(&mut self, ready: &mut Vec<usize>) {
+        ready.sort_unstable_by_key(|door| (*door <= self.last, *door));
+        for _ in 0..ROUND {
+            let mut next = 0;
+            while let Some(door) = ready.get(next) {
+                match self.accept_one(*door) {
+                    Attempt::More => next += 1,
+                    Attempt::Empty => drop(ready.remove(next)),
+                    Attempt::Pause => return,
                 }
             }
         }
@@ -162,33 +172,26 @@ impl Acceptor {
         timeout
     }
 
-    fn accept_some(&mut self, door: usize) -> Round {
-        for _ in 0..ROUND {
-            if self.shared.is_stopping() {
-                return Round::Done;
+    fn accept_one(&mut self, door: usize) -> Attempt {
+        if self.shared.is_stopping() || !self.shared.admission.has_room() {
+            return Attempt::Pause;
+        }
+        let entrance = &self.doors[door];
+        match entrance.door.accept(entrance.source.socket()) {
+            Ok((socket, peer)) => {
+                self.last = door;
+                self.delay = DELAY_MIN;
+                self.shared.counters.accepted.add(1);
+                self.place(door, socket, peer);
             }
-            if !self.shared.admission.has_room() {
-                return Round::Full;
-            }
-            let entrance = &self.doors[door];
-            match entrance.door.accept(entrance.source.socket()) {
-                Ok((socket, peer)) => {
-                    self.last = door;
-                    self.delay = DELAY_MIN;
-                    self.shared.counters.accepted.add(1);
-                    self.place(door, socket, peer);
-                }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Round::Done,
-                Err(error) if concerns_one_connection(&error) => {
-                    self.shared.counters.errors.add(1);
-                }
-                Err(error) => {
-                    self.fail(door, &error);
-                    return Round::Failing;
-                }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Attempt::Empty,
+            Err(error) if concerns_one_connection(&error) => self.shared.counters.errors.add(1),
+            Err(error) => {
+                self.fail(door, &error);
+                return Attempt::Pause;
             }
         }
-        Round::Done
+        Attempt::More
     }
 
     fn fail(&mut self, door: usize, error: &io::Error) {

@@ -273,7 +273,7 @@ fn concerns_one_connection(error: &io::Error) -> bool {
     )
 }
 
-/// Connections accepted from one listener before the others are looked at.
+/// Connections accepted from each listener before the poller is asked again.
 const ROUND: usize = 64;
 const DELAY_MIN: Duration = Duration::from_millis(10);
 const DELAY_MAX: Duration = Duration::from_secs(1);

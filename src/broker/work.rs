@@ -267,17 +267,18 @@ mod tests {
 
     #[test]
     fn a_pool_survives_panics_and_finishes_what_it_has() {
-        let done = Arc::new(AtomicUsize::new(0));
+        let (done, ended) = crossbeam_channel::unbounded();
         let pool = Pool::start("test", 1, Some(8), |job: Job| job()).unwrap();
         for n in 0..4 {
-            let done = Arc::clone(&done);
+            let done = done.clone();
             let job = Box::new(move || {
                 assert_ne!(n, 1, "a job fails");
-                done.fetch_add(1, Ordering::Relaxed);
+                done.send(n).unwrap();
             });
             assert!(pool.submit(job).is_ok());
         }
-        drop(pool);
-        assert_eq!(done.load(Ordering::Relaxed), 3);
+        drop((pool, done));
+        // To its end also where the thread takes longer than a pool waits for it.
+        assert_eq!(ended.iter().collect::<Vec<_>>(), [0, 2, 3]);
     }
 }

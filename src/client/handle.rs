@@ -183,7 +183,7 @@ impl Handle {
 
     /// Waits until the callbacks have run for everything that has come so far, at most so long.
     /// What was received before the acknowledgement of a call has come when that call returns: so
-    /// a publisher's own copy.
+    /// a publisher's own copy, but for one that a poll took at that very moment.
     ///
     /// Says whether they have. In a callback it waits in vain: that one is not done.
     pub fn catch_up(&self, timeout: Duration) -> bool {

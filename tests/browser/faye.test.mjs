@@ -51,6 +51,10 @@ const publish = (page, channel, first) => page.evaluate(async ([channel, first, 
   }
 }, [channel, first, COUNT]);
 
+/** A message that went with an answer before the stream was open may be read behind the stream's. */
+const streaming = (page) => until("its stream is open", () => page.evaluate(() =>
+  window.client._dispatcher._transport?._socket?.readyState === EventSource.OPEN));
+
 const numbers = (count) => Array.from({length: count}, (_, n) => n);
 
 async function has(page, count) {
@@ -66,6 +70,7 @@ test("100 messages both ways, and again after a restart", async () => {
   const pages = [await listening("/faye/left"), await listening("/faye/right")];
   const [left, right] = pages;
   const exchange = async (first) => {
+    await Promise.all(pages.map(streaming));
     await Promise.all([publish(left, "/faye/right", first), publish(right, "/faye/left", first)]);
     await Promise.all(pages.map((page) => has(page, first + COUNT)));
   };

@@ -135,8 +135,21 @@ export class CometdClient {
   }
 
   async close() {
-    if (!this.#client.isDisconnected()) {
+    if (this.#client.isDisconnected()) {
+      return;
+    }
+    // On another connection the end of its connect may overtake this answer; the client then gives
+    // up all that is under way.
+    let sentAway = false;
+    this.#client.addListener("/meta/connect", (reply) => {
+      sentAway ||= reply.advice?.reconnect === "none";
+    });
+    try {
       await this.#answer((settle) => this.#client.disconnect(settle));
+    } catch (error) {
+      if (!sentAway) {
+        throw error;
+      }
     }
   }
 

@@ -51,7 +51,7 @@ const publish = (page, channel, first) => page.evaluate(async ([channel, first, 
   }
 }, [channel, first, COUNT]);
 
-/** A message that went with an answer before the stream was open may be read behind the stream's. */
+/** What went with an answer before the stream was open may be read behind what the stream has. */
 const streaming = (page) => until("its stream is open", () => page.evaluate(() =>
   window.client._dispatcher._transport?._socket?.readyState === EventSource.OPEN));
 

@@ -23,9 +23,9 @@
 //!  cli                    the program: arguments, signals, the log
 //!  server  demo           everything wired together; what the demo pages need
 //!  config  bridge         settings; linked processes as part of the server
-//!  ops  client            health and metrics; the Bayeux client
+//!  ops  client            handlers for health and metrics; the Bayeux client
 //!  connectors             native (HTTP/1.1 on tcp), tiny_http
-//!  http                   the endpoint and static files, without sockets
+//!  http                   sites: the endpoint, static files, handlers; without sockets
 //!  broker                 sessions, subscriptions, fan-out, services, policy
 //!  transport  extensions  the seam between broker and connectors; what rides in `ext`
 //!  protocol               channels, messages, replies; no threads, no clock

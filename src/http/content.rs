@@ -5,6 +5,8 @@ use std::sync::Arc;
 use super::config::SiteError;
 use super::request::{Request, Target};
 use super::response::Response;
+use super::work::failed;
+use crate::broker::guarded;
 use crate::transport::Peer;
 
 /// A request to a handler. It owns what it holds, since it is handled on another thread.
@@ -79,6 +81,16 @@ impl Mount {
         }
     }
 
+    /// The response, made on this thread.
+    pub(super) fn answer_here(&self, request: &ContentRequest) -> Response {
+        let made = guarded("a handler", || self.handler.handle(request));
+        let response = made.unwrap_or_else(failed);
+        match request.method.as_str() {
+            "HEAD" => response.without_body(),
+            _ => response,
+        }
+    }
+
     fn covers(&self, path: &str) -> bool {
         path == self.path || self.path.ends_with('/') && path.starts_with(&self.path)
     }
@@ -119,6 +131,11 @@ impl Mounts {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::broker::BrokerConfig;
+    use crate::clock::ManualClock;
+    use crate::http::SiteConfig;
+    use crate::http::site::Site;
+    use crate::http::testing::{ask, site, with_head};
 
     fn mounts(paths: &[&str]) -> Result<Mounts, SiteError> {
         let handler = |_: &ContentRequest| Response::new(204);
@@ -153,5 +170,50 @@ mod tests {
             assert_eq!(path, wrong[0]);
         }
         assert!(mounts(&["/a"]).unwrap().find("/b").is_none());
+    }
+
+    #[test]
+    fn an_internal_site_is_handlers_that_answer_at_once() {
+        let broker = site(SiteConfig::default(), BrokerConfig::default())
+            .broker()
+            .clone();
+        let name = |name: &'static str| move |_: &ContentRequest| Response::text(200, name);
+        let list = || {
+            let broken = |_: &ContentRequest| panic!("as it should");
+            vec![
+                Mount::new("/", 2, name("all")),
+                Mount::new("/api/", 0, name("api")),
+                Mount::new("/broken", 0, broken),
+            ]
+        };
+        let clock = Arc::new(ManualClock::new());
+        let site = Site::internal(list(), broker.clone(), clock).unwrap();
+        for (method, target, body, status, text) in [
+            ("GET", "/", "", 200, "all\n"),
+            ("POST", "/x?message=%5B%5D", "[]", 200, "all\n"),
+            ("POST", "/x", "[ ]", 413, "the request body is too large\n"),
+            ("GET", "/api/x", "", 200, "api\n"),
+            ("HEAD", "/api/", "", 200, ""),
+            ("GET", "/broken", "", 500, "internal server error\n"),
+            ("OPTIONS", "*", "", 404, "not found\n"),
+        ] {
+            let seen = ask(&site, method, target, &[], body);
+            assert_eq!((seen.status, &seen.body[..]), (status, text), "{target}");
+        }
+        // Neither sockets nor streams of events, nor cookies, nor a path of the endpoint.
+        let upgrade = [("Connection", "upgrade"), ("Upgrade", "websocket")];
+        assert_eq!(ask(&site, "GET", "/", &upgrade, "").status, 200);
+        with_head("GET", "/", &upgrade, |head| {
+            assert!(!site.takes_over(&head))
+        });
+        assert_eq!(site.mount(), "");
+        assert!(site.refused_statuses().contains(&(413, 1)));
+        let mut twice = list();
+        twice.extend(list());
+        let clock = Arc::new(ManualClock::new());
+        assert!(matches!(
+            Site::internal(twice, broker, clock),
+            Err(SiteError::Content(path)) if path == "/broken"
+        ));
     }
 }

@@ -10,7 +10,6 @@ use super::request::{RequestHead, Target};
 use super::response::Response;
 use super::script;
 use super::streaming::{Offers, wants_events, wants_socket};
-use crate::protocol::BatchLimits;
 
 /// Where the endpoint is and what it takes.
 #[derive(Debug)]
@@ -22,7 +21,6 @@ pub(super) struct Endpoint {
     callback_polling: CallbackPolling,
     offers: Offers,
     pub(super) max_body: usize,
-    pub(super) limits: BatchLimits,
 }
 
 /// What a request asks of the endpoint.
@@ -86,10 +84,6 @@ impl Endpoint {
             callback_polling: config.callback_polling,
             offers,
             max_body: config.max_body,
-            limits: BatchLimits {
-                messages: config.max_messages,
-                depth: config.max_depth,
-            },
         })
     }
 

@@ -1,5 +1,6 @@
-//! What every HTTP connector shares: requests and responses as values, the Bayeux endpoint, and
-//! static files.
+//! What every HTTP connector shares: requests and responses as values, and the [`Site`] that it
+//! serves on its listeners. The public site is the Bayeux endpoint, static files and the embedder's
+//! content handlers; an internal site is a table of handlers of our own, such as `ops` has one.
 //!
 //! In scope: routing, methods, who may ask (origins, cookies), bodies and what becomes of answers,
 //! files, content handlers, the access log. Out of scope: sockets, framing and time limits (the
@@ -29,6 +30,7 @@ mod proxies;
 mod refusal;
 mod request;
 mod response;
+mod route;
 mod script;
 mod site;
 mod streaming;

@@ -145,13 +145,10 @@ impl Site {
     ) -> Response {
         let mut response = self.tell(denied.refusal, head, caller);
         if denied.refusal.status() == 405 {
-            let covered = head
-                .target()
-                .is_some_and(|target| self.endpoint.covers(target.path));
-            let allow = if covered {
-                self.endpoint.allow()
-            } else {
-                FILE_ALLOW
+            let endpoint = self.public().map(|public| &public.endpoint);
+            let allow = match (endpoint, head.target()) {
+                (Some(endpoint), Some(target)) if endpoint.covers(target.path) => endpoint.allow(),
+                _ => FILE_ALLOW,
             };
             response = response.header("Allow", allow);
         }

@@ -48,9 +48,15 @@ impl Response {
 
     /// One line of plain text, which no cache keeps.
     pub fn text(status: u16, line: &str) -> Self {
-        let mut response = Self::new(status).header("Content-Type", "text/plain;charset=UTF-8");
-        response.headers.extend_from_slice(NO_STORE_NO_SNIFF);
+        let mut response = Self::uncached(status, "text/plain;charset=UTF-8");
         response.body = Body::Bytes(format!("{line}\n").into_bytes());
+        response
+    }
+
+    /// A response of that media type, without body yet, which no cache keeps.
+    pub fn uncached(status: u16, media_type: &str) -> Self {
+        let mut response = Self::new(status).header("Content-Type", media_type);
+        response.headers.extend_from_slice(NO_STORE_NO_SNIFF);
         response
     }
 

@@ -1,8 +1,13 @@
-//! A site: the Bayeux endpoint and static files on one listener, behind one door.
+//! A site: what a connector serves on its listeners, behind one door.
+//!
+//! The public site has the Bayeux endpoint, static files, and the embedder's content handlers. An
+//! internal site has handlers of this program only, such as health and metrics: it differs in
+//! nothing but what `route` finds, and that its handlers run where the request was read.
 
 use std::borrow::Cow;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use super::access::{AccessLog, Asked};
 use super::body_kind::BodyKind;
@@ -16,26 +21,27 @@ use super::form;
 use super::format::Format;
 use super::proxies::{Caller, TrustedProxies};
 use super::refusal::{Refusal, RefusalCounts, Refused, echoing, reason_of};
-use super::request::{Request, RequestHead, Target};
+use super::request::{Request, RequestHead};
 use super::response::Response;
+use super::route::{Public, Route};
 use super::streaming::{Events, Offers, Upgrade};
 use super::work::{Finished, Hook, Hooked, HookedRequest, Work};
 use crate::broker::{Broker, Call, Executed};
 use crate::clock::Clock;
-use crate::protocol::{self, BatchError};
+use crate::protocol::{self, BatchError, BatchLimits};
 use crate::refusals::Reason;
 use crate::transport::{Link, Peer, Transport};
 
-/// Everything that is served; shared by all connectors and threads, and never changed.
+/// Everything that is served on some listeners; shared by all threads, and never changed.
 pub struct Site {
     broker: Broker,
-    pub(super) endpoint: Endpoint,
-    files: StaticFiles,
-    cookies: Cookies,
     clock: Arc<dyn Clock>,
     statuses: RefusalCounts,
-    proxies: Option<TrustedProxies>,
+    /// What only the public site has; without it the site is an internal one.
+    public: Option<Public>,
     mounts: Mounts,
+    limits: BatchLimits,
+    proxies: Option<TrustedProxies>,
     hook: Option<Hook>,
     access: Option<Arc<AccessLog>>,
 }
@@ -79,29 +85,8 @@ impl Handled {
     }
 }
 
-/// Where a request goes.
-enum Route<'a> {
-    Bayeux(Ask<'a>),
-    Content(Target<'a>, &'a Mount),
-    File {
-        path: &'a str,
-        query: Option<&'a str>,
-    },
-    /// OPTIONS of the server as a whole.
-    Server,
-}
-
-impl<'a> Route<'a> {
-    fn verdict(&self) -> Verdict<'a> {
-        match self {
-            Self::Bayeux(ask) => ask.verdict(),
-            Self::Content(..) | Self::File { .. } | Self::Server => Verdict::Absent,
-        }
-    }
-}
-
 impl Site {
-    /// Sets up a site.
+    /// Sets up the public site.
     ///
     /// # Errors
     ///
@@ -122,18 +107,50 @@ impl Site {
             None => CookieKey::random().map_err(SiteError::Random)?,
         };
         let cookies = Cookies::new(key, config.cookie).map_err(SiteError::Cookie)?;
+        let site = Self::empty(broker, clock);
         Ok(Self {
+            limits: BatchLimits {
+                messages: config.max_messages,
+                depth: config.max_depth,
+            },
+            proxies: config.trusted_proxies,
+            public: Some(Public {
+                endpoint,
+                files,
+                cookies,
+            }),
+            ..site
+        })
+    }
+
+    /// Sets up an internal site: nothing but handlers, which run on the connector's own threads and
+    /// so must not wait for anything. What is refused is counted with the broker's.
+    ///
+    /// # Errors
+    /// If one of their paths is none, or is there twice.
+    pub fn internal(
+        handlers: Vec<Mount>,
+        broker: Broker,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, SiteError> {
+        Ok(Self {
+            mounts: Mounts::new(handlers, |_| false)?,
+            ..Self::empty(broker, clock)
+        })
+    }
+
+    fn empty(broker: Broker, clock: Arc<dyn Clock>) -> Self {
+        Self {
             broker,
-            endpoint,
-            files,
-            cookies,
             clock,
             statuses: RefusalCounts::default(),
-            proxies: config.trusted_proxies,
+            public: None,
             mounts: Mounts::default(),
+            limits: BatchLimits::default(),
+            proxies: None,
             hook: None,
             access: None,
-        })
+        }
     }
 
     /// Adds handlers for paths outside the endpoint.
@@ -141,9 +158,11 @@ impl Site {
     /// # Errors
     /// If one of their paths is none, is there twice, or is the endpoint's.
     pub fn with_content(mut self, list: Vec<Mount>) -> Result<Self, SiteError> {
-        let is_endpoint = |path: &str| match self.endpoint.is_root() {
-            true => path == "/",
-            false => self.endpoint.covers(path),
+        let endpoint = self.public().map(|public| &public.endpoint);
+        let is_endpoint = |path: &str| match endpoint {
+            Some(endpoint) if endpoint.is_root() => path == "/",
+            Some(endpoint) => endpoint.covers(path),
+            None => false,
         };
         self.mounts = Mounts::new(list, is_endpoint)?;
         Ok(self)
@@ -188,7 +207,7 @@ impl Site {
             return None;
         }
         let log = self.access.clone();
-        let asked = Asked::new(log, &self.clock, caller, head, self.endpoint.mount());
+        let asked = Asked::new(log, &self.clock, caller, head, self.mount());
         Some(Box::new(asked))
     }
 
@@ -197,9 +216,21 @@ impl Site {
         &self.broker
     }
 
-    /// The path of the endpoint.
+    /// The path of the endpoint; empty if there is none.
     pub fn mount(&self) -> &str {
-        self.endpoint.mount()
+        self.public().map_or("", |public| public.endpoint.mount())
+    }
+
+    pub(super) fn mounts(&self) -> &Mounts {
+        &self.mounts
+    }
+
+    pub(super) fn wall(&self) -> SystemTime {
+        self.clock.wall()
+    }
+
+    pub(super) fn public(&self) -> Option<&Public> {
+        self.public.as_ref()
     }
 
     /// Judges a request before its body is read: how many bytes the body may have, or the refusal
@@ -272,31 +303,42 @@ impl Site {
             return Handled::Done(self.deny(head, request.caller, &denied));
         }
         match route {
-            Route::Bayeux(Ask::Post { kind, verdict }) => self.post(request, kind, verdict, link),
-            Route::Bayeux(Ask::Script {
-                query,
-                callback,
-                verdict,
-            }) => self.script(request, query, callback, verdict, link),
-            Route::Bayeux(Ask::Options(verdict)) => {
-                Handled::Done(self.endpoint.options(head, verdict))
-            }
-            Route::Bayeux(Ask::Socket(_)) => Handled::Socket(Box::new(
-                self.upgrade(self.peer(request, Transport::WebSocket)),
-            )),
-            Route::Bayeux(Ask::Events { client, verdict }) => {
-                let peer = self.peer(request, Transport::EventSource);
-                self.events(client, &peer, verdict, link)
-            }
+            Route::Bayeux(public, ask) => self.bayeux(request, public, ask, link),
             Route::Content(target, mount) => {
                 let peer = self.peer(request, Transport::LongPolling);
                 let asked = ContentRequest::new(request, target, peer);
+                if self.public.is_none() {
+                    return Handled::Done(mount.answer_here(&asked));
+                }
                 let hooked = self.hook.as_ref().map(|hook| self.about(hook, request));
                 let handler = Arc::clone(&mount.handler);
                 Handled::Work(Work::content(&self.broker, link, handler, asked, hooked))
             }
-            Route::File { path, query } => Handled::Done(self.file(request, path, query)),
+            Route::File {
+                public,
+                path,
+                query,
+            } => Handled::Done(self.file(request, public, path, query)),
             Route::Server => Handled::Done(Response::new(204).header("Allow", SERVER_ALLOW)),
+        }
+    }
+
+    fn bayeux(&self, request: &Request<'_>, public: &Public, ask: Ask<'_>, link: &Link) -> Handled {
+        match ask {
+            Ask::Post { kind, verdict } => self.post(request, kind, verdict, link),
+            Ask::Script {
+                query,
+                callback,
+                verdict,
+            } => self.script(request, query, callback, verdict, link),
+            Ask::Options(verdict) => Handled::Done(public.endpoint.options(&request.head, verdict)),
+            Ask::Socket(_) => Handled::Socket(Box::new(
+                self.upgrade(self.peer(request, Transport::WebSocket)),
+            )),
+            Ask::Events { client, verdict } => {
+                let peer = self.peer(request, Transport::EventSource);
+                self.events(client, &peer, verdict, link)
+            }
         }
     }
 
@@ -305,7 +347,7 @@ impl Site {
     /// # Errors
     /// If it is no batch of messages, or too much of one.
     pub fn frame(&self, peer: Peer, text: &str, link: Link) -> Result<Executed, BatchError> {
-        let parsed = protocol::parse(text.as_bytes(), &self.endpoint.limits);
+        let parsed = protocol::parse(text.as_bytes(), &self.limits);
         let batch = parsed.inspect_err(|error| {
             let seen = format_args!("a message on a WebSocket of {}: {error}", peer.ip);
             self.broker.refusals().count(reason_of(error), seen);
@@ -321,7 +363,8 @@ impl Site {
     /// Whether the request asks for what takes its connection over, so that whatever is owed on
     /// that connection must have been sent before.
     pub fn takes_over(&self, head: &RequestHead<'_>) -> bool {
-        head.method == "GET" && self.endpoint.takes_over(head)
+        let public = self.public();
+        head.method == "GET" && public.is_some_and(|public| public.endpoint.takes_over(head))
     }
 
     /// How often each status of a refusal was sent.
@@ -331,71 +374,12 @@ impl Site {
 
     /// What sets and reads cookies, unless they are not used.
     pub(super) fn cookies(&self) -> Option<&Cookies> {
-        self.endpoint.uses_cookies().then_some(&self.cookies)
+        let public = self.public()?;
+        public.endpoint.uses_cookies().then_some(&public.cookies)
     }
 
     pub(super) fn count(&self, status: u16) {
         self.statuses.count(status);
-    }
-
-    fn route<'a>(&'a self, head: &RequestHead<'a>) -> Result<Route<'a>, Denied<'a>> {
-        let denied = |refusal| Denied {
-            refusal,
-            verdict: Verdict::Absent,
-        };
-        let target = head.target().ok_or(denied(Refusal::Target))?;
-        let file = Route::File {
-            path: target.path,
-            query: target.query,
-        };
-        if self.endpoint.is_file(head.method, target.path) {
-            return Ok(file);
-        }
-        let content = self.mounts.find(target.path);
-        // Paths below the root are the endpoint's only as far as nobody else has them.
-        let content_first = self.endpoint.is_root() && content.is_some();
-        if !content_first && self.endpoint.takes(head, &target) {
-            let asked = self.endpoint.admit(head, target.path, target.query);
-            return asked.map(Route::Bayeux);
-        }
-        if let Some(mount) = content {
-            return Ok(Route::Content(target, mount));
-        }
-        match (head.method, target.path) {
-            ("OPTIONS", "*") => Ok(Route::Server),
-            (_, "*") => Err(denied(Refusal::Target)),
-            ("GET" | "HEAD", _) => Ok(file),
-            (_, path) if self.files.has(path) => Err(denied(Refusal::Method)),
-            _ => Err(denied(Refusal::Path)),
-        }
-    }
-
-    fn max_body(&self, route: &Route<'_>) -> usize {
-        match route {
-            Route::Bayeux(Ask::Post { .. }) => self.endpoint.max_body,
-            Route::Content(_, mount) => mount.max_body,
-            Route::Bayeux(_) | Route::File { .. } | Route::Server => 0,
-        }
-    }
-
-    fn file(&self, request: &Request<'_>, path: &str, query: Option<&str>) -> Response {
-        let head = &request.head;
-        let refuse = |refusal: Refusal| {
-            // Browsers look for the map by themselves; it is nobody's mistake.
-            if refusal == Refusal::NotFound && self.endpoint.is_file(head.method, path) {
-                return Response::text(404, refusal.text());
-            }
-            let lost = refusal == Refusal::NotFound && self.endpoint.is_meant(head, query);
-            let refusal = if lost { Refusal::Path } else { refusal };
-            self.tell(refusal, head, request.caller)
-        };
-        let now = self.clock.wall();
-        let response = self.files.respond(head, path, query, now, &refuse);
-        if head.is_head() {
-            response.without_body()
-        } else {
-            response
-        }
     }
 
     fn post(
@@ -439,7 +423,7 @@ impl Site {
         link: &Link,
     ) -> Handled {
         let parsed = text(body).and_then(|body| {
-            let batch = protocol::parse(body.as_bytes(), &self.endpoint.limits)?;
+            let batch = protocol::parse(body.as_bytes(), &self.limits)?;
             Ok((body, batch))
         });
         let (body, batch) = match parsed {

@@ -246,7 +246,7 @@ fn hooked_response(mut response: Response, hooked: Option<Hooked>) -> Response {
     }
 }
 
-fn failed() -> Response {
+pub(super) fn failed() -> Response {
     Response::text(500, "internal server error")
 }
 

@@ -1,9 +1,9 @@
 //! Seeing inside a running server.
 //!
 //! In scope: [`Snapshot`], the numbers as plain data; [`Family`] and the text format of Prometheus;
-//! what the system says about the process; the listener for `/healthz`, `/readyz` and `/metrics`.
+//! what the system says about the process; the handler for `/healthz`, `/readyz` and `/metrics`.
 //! Out of scope: collecting the numbers (`server` fills a [`Snapshot`] through a [`Source`]), and
-//! deciding where to listen (`config`).
+//! listening (the internal site, which a connector serves).
 //!
 //! ```
 //! use bayeux::ops::{Snapshot, exposition};
@@ -13,13 +13,11 @@
 //! ```
 
 mod exposition;
-mod listener;
+mod handler;
 mod process;
-mod routes;
 mod snapshot;
-mod unread;
 
 pub use exposition::{Family, FamilyKind, Sample, exposition};
-pub use listener::{OpsListener, Source};
+pub use handler::{Source, handler};
 pub use process::{Process, process};
 pub use snapshot::Snapshot;

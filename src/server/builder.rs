@@ -7,12 +7,12 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use super::client_script::client_script;
-use super::connector::Connector;
+use super::connector::{Connector, Settings};
 use super::error::StartError;
 use super::link_tls::LinkTls;
 use super::linked::Linked;
 use super::tls::Tls;
-use super::{Parts, Server, linked, pages};
+use super::{Parts, Server, internal, linked, pages};
 use crate::broker::{
     Access, Broker, BrokerConfig, Delivery, Event, EventKind, Passage, Policy, Question,
     QueueLimits, Service, Verdict,
@@ -25,7 +25,6 @@ use crate::http::{
     self, AccessLog, ContentHandler, HookedRequest, Mount, Response, Site, SiteConfig,
     TrustedProxies,
 };
-use crate::ops::OpsListener;
 use crate::protocol::InvalidChannel;
 use crate::tcp::Network;
 #[cfg(feature = "tls")]
@@ -232,7 +231,8 @@ impl ServerBuilder {
             site = site.with_access_log(log);
         }
         let site = Arc::new(site);
-        let connector = Connector::start(config, &tls, &site, &clock)?;
+        let settings = Settings::public(config, &tls);
+        let connector = Connector::start(settings, &config.listen, &site, &clock)?;
         let addresses = connector.local_addrs();
         let parts = Arc::new(Parts {
             broker,
@@ -245,7 +245,7 @@ impl ServerBuilder {
         let broker = parts.broker.clone();
         let mut server = Server {
             parts,
-            ops: None,
+            internal: None,
             linked: None,
             _demo: demo,
             addresses,
@@ -254,7 +254,7 @@ impl ServerBuilder {
             link_tls,
         };
         if let Some(address) = &config.ops_listen {
-            server.ops = Some(start_ops(address, &server.parts)?);
+            server.internal = Some(internal::start(address, &server.parts)?);
         }
         // Last, so that nobody is let in before there is something to take part in.
         if let (Some(node), Some(address)) = (node, &config.link) {
@@ -293,17 +293,6 @@ fn trusted_proxies(networks: &[Network]) -> Option<TrustedProxies> {
     let networks = networks.to_vec();
     let trusted = move |ip| networks.iter().any(|network| network.contains(ip));
     Some(TrustedProxies::new(trusted))
-}
-
-fn start_ops(address: &ListenAddress, parts: &Arc<Parts>) -> Result<OpsListener, StartError> {
-    let source = Arc::clone(parts) as Arc<dyn crate::ops::Source>;
-    let started = address
-        .resolve()
-        .and_then(|resolved| OpsListener::start(resolved, source, Arc::clone(&parts.clock)));
-    started.map_err(|source| StartError::Listen {
-        address: address.to_string(),
-        source,
-    })
 }
 
 fn broker_config(config: &Config) -> BrokerConfig {

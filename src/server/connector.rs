@@ -31,20 +31,49 @@ pub(super) struct ConnectorStats {
     pub(super) bytes_out: u64,
 }
 
+/// Which connector is to serve a site, and how.
+pub(super) enum Settings {
+    Native(NativeConfig),
+    TinyHttp(TinyHttpConfig),
+}
+
+impl Settings {
+    /// For the public site.
+    pub(super) fn public(config: &Config, tls: &Tls) -> Self {
+        match config.connector {
+            config::Connector::Native => Self::Native(native_config(config, tls)),
+            config::Connector::TinyHttp => Self::TinyHttp(TinyHttpConfig {
+                workers: config.workers,
+                write_timeout: config.write_timeout,
+                ..TinyHttpConfig::default()
+            }),
+        }
+    }
+
+    /// For the internal site: one thread, which nothing of the public site keeps busy.
+    pub(super) fn internal() -> Self {
+        Self::Native(NativeConfig {
+            name: "bayeux-internal",
+            io_threads: 1,
+            max_connections: Some(256),
+            max_input_total: 16 << 20,
+            ..NativeConfig::default()
+        })
+    }
+}
+
 impl Connector {
+    /// Serves a site at these addresses.
     pub(super) fn start(
-        config: &Config,
-        tls: &Tls,
+        settings: Settings,
+        addresses: &[ListenAddress],
         site: &Arc<Site>,
         clock: &Arc<dyn Clock>,
     ) -> Result<Self, StartError> {
-        let bound = config
-            .listen
-            .iter()
-            .map(bind)
-            .collect::<Result<Vec<_>, _>>()?;
-        let started = match config.connector {
-            config::Connector::Native => {
+        let bound = addresses.iter().map(bind);
+        let bound = bound.collect::<Result<Vec<_>, _>>()?;
+        let started = match settings {
+            Settings::Native(native) => {
                 let options = ListenOptions::default();
                 let listeners = bound
                     .into_iter()
@@ -53,16 +82,11 @@ impl Connector {
                 listeners
                     .and_then(|listeners| {
                         let (site, clock) = (Arc::clone(site), Arc::clone(clock));
-                        native::start(native_config(config, tls), listeners, site, clock)
+                        native::start(native, listeners, site, clock)
                     })
                     .map(Self::Native)
             }
-            config::Connector::TinyHttp => {
-                let tiny = TinyHttpConfig {
-                    workers: config.workers,
-                    write_timeout: config.write_timeout,
-                    ..TinyHttpConfig::default()
-                };
+            Settings::TinyHttp(tiny) => {
                 TinyHttp::start(&tiny, bound, site, clock).map(Self::TinyHttp)
             }
         };
@@ -140,6 +164,7 @@ fn listen(address: &SocketAddr) -> std::io::Result<TcpListener> {
 #[cfg_attr(not(feature = "tls"), allow(unused_variables))]
 fn native_config(config: &Config, tls: &Tls) -> NativeConfig {
     NativeConfig {
+        name: "bayeux",
         io_threads: config.io_threads,
         max_connections: Some(config.max_connections),
         max_connections_per_ip: config

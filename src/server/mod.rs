@@ -1,4 +1,4 @@
-//! A whole server: broker, site, connector, operations listener and demo, wired together.
+//! A whole server: broker, sites, their connectors and the demo, wired together.
 //!
 //! In scope: starting the parts in order, stopping them in reverse, one snapshot of all numbers.
 //! Out of scope: what each part does; signals and arguments (`cli`).
@@ -7,6 +7,7 @@ mod builder;
 mod client_script;
 mod connector;
 mod error;
+mod internal;
 mod link_tls;
 mod linked;
 mod pages;
@@ -30,12 +31,12 @@ use crate::clock::Clock;
 use crate::demo::Demo;
 use crate::http::Site;
 use crate::link::Node;
-use crate::ops::{OpsListener, Snapshot};
+use crate::ops::Snapshot;
 
 /// A running server. Dropping it stops it at once; [`shutdown`](Self::shutdown) lets it finish.
 pub struct Server {
     parts: Arc<Parts>,
-    ops: Option<OpsListener>,
+    internal: Option<Connector>,
     linked: Option<Linked>,
     _demo: Option<Demo>,
     addresses: Vec<SocketAddr>,
@@ -45,7 +46,7 @@ pub struct Server {
     link_tls: LinkTls,
 }
 
-/// What the operations listener looks at too.
+/// What the handlers of the internal site look at too.
 struct Parts {
     broker: Broker,
     site: Arc<Site>,
@@ -94,9 +95,9 @@ impl Server {
         Ok(())
     }
 
-    /// The address of the operations listener, if there is one.
+    /// The address of the internal site, with health and metrics, if there is one.
     pub fn ops_addr(&self) -> Option<SocketAddr> {
-        self.ops.as_ref().map(OpsListener::local_addr)
+        self.internal.as_ref()?.local_addrs().first().copied()
     }
 
     /// The address at which other processes link, if they may.
@@ -153,9 +154,9 @@ impl Server {
         }
         let left = deadline.saturating_sub(self.parts.clock.now() - begun);
         self.parts.broker.stop(left);
-        if let Some(ops) = self.ops.take() {
+        if let Some(internal) = self.internal.take() {
             let left = deadline.saturating_sub(self.parts.clock.now() - begun);
-            ops.stop(left.min(OPS_GRACE));
+            internal.stop(left.min(INTERNAL_GRACE));
         }
     }
 }
@@ -178,8 +179,8 @@ impl crate::ops::Source for Parts {
 
 /// What was accepted from linked processes is handled by now, or never will be.
 const LINK_GRACE: Duration = Duration::from_millis(500);
-/// The operations listener has nobody to wait for.
-const OPS_GRACE: Duration = Duration::from_millis(500);
+/// The internal site has nobody to wait for.
+const INTERNAL_GRACE: Duration = Duration::from_millis(500);
 
 #[cfg(test)]
 mod tests {

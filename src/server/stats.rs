@@ -102,7 +102,7 @@ impl ServerStats {
             uptime,
             more: vec![Family::single(
                 FamilyKind::Counter,
-                "access_log_dropped_total",
+                "bayeux_access_log_dropped_total",
                 "Lines of the access log that its writer was too slow for.",
                 self.access_log_dropped,
             )],

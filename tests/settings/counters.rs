@@ -183,7 +183,7 @@ const ELSEWHERE: &[&str] = &[
     // `unreadable_files`
     r#"bayeux_refusals_total{reason="unreadable"}"#,
     // `a_writer_that_hangs`
-    "access_log_dropped_total",
+    "bayeux_access_log_dropped_total",
 ];
 
 #[test]
@@ -415,7 +415,7 @@ fn a_writer_that_hangs() {
     let server = writer.unwrap();
     let many = post("", &json!([])).repeat(100);
     let mut connection = server.connection();
-    let dropped = || server.number("access_log_dropped_total") > 0.0;
+    let dropped = || server.number("bayeux_access_log_dropped_total") > 0.0;
     while !dropped() {
         connection.send(&many);
         for _ in 0..100 {

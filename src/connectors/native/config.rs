@@ -13,6 +13,8 @@ const LONGEST: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 /// How the native connector runs. Make one with [`NativeConfig::default`] and change what differs.
 #[derive(Clone, Debug)]
 pub struct NativeConfig {
+    /// What its threads' names begin with. Default `bayeux`.
+    pub name: &'static str,
     /// I/O threads, each with its own connections. Default: one per core.
     pub io_threads: usize,
     /// Connections at a time; further ones wait in the backlog. Default `None`: no limit.
@@ -85,6 +87,7 @@ impl NativeConfig {
 impl Default for NativeConfig {
     fn default() -> Self {
         Self {
+            name: "bayeux",
             io_threads: std::thread::available_parallelism().map_or(1, usize::from),
             max_connections: None,
             max_connections_per_ip: None,

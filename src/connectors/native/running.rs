@@ -80,7 +80,7 @@ fn reactor_config(
         })
     };
     reactor::Config {
-        name: "bayeux".into(),
+        name: config.name.into(),
         threads: config.io_threads,
         max_connections: config.max_connections,
         max_per_address: config.max_connections_per_ip,

@@ -27,10 +27,10 @@ fn main() {
         let body = batch.collect::<serde_json::Value>().to_string();
         let limits = BatchLimits::default();
         let parsed = parse(body.as_bytes(), &limits).expect("a batch");
-        let messages: Vec<&Message> = parsed.messages.iter().filter_map(message).collect();
+        let messages: Vec<Message<'_>> = parsed.iter().filter_map(message).collect();
         assert_eq!(messages.len(), 100);
         for message in &messages {
-            let publication = encode(&body, message);
+            let publication = encode(*message);
             assert_eq!(publication.data(), data.to_string());
         }
         let (rounds, calls) = (size(101, 3), size(50, 2));
@@ -42,7 +42,7 @@ fn main() {
         let encoding = (0..rounds).map(|_| {
             time(calls, || {
                 for message in &messages {
-                    black_box(encode(&body, message));
+                    black_box(encode(*message));
                 }
             }) / 100.0
         });
@@ -52,16 +52,16 @@ fn main() {
     }
 }
 
-fn message(parsed: &Parsed) -> Option<&Message> {
+fn message(parsed: Parsed<'_>) -> Option<Message<'_>> {
     match parsed {
         Parsed::Message(message) => Some(message),
         Parsed::Rejected(_) => None,
     }
 }
 
-fn encode(body: &str, message: &Message) -> Publication {
-    let Target::Broadcast(channel) = &message.channel else {
+fn encode(message: Message<'_>) -> Publication {
+    let Target::Broadcast(channel) = message.target() else {
         panic!("a broadcast channel")
     };
-    Publication::from_message(body, message, channel, Publisher::Nobody, None)
+    Publication::from_message(message, channel, Publisher::Nobody, None)
 }

@@ -3,7 +3,6 @@
 
 mod world;
 
-use std::borrow::Cow;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
@@ -125,7 +124,6 @@ fn send(broker: &Broker, client: &str, outlet: &Arc<dyn Outlet>, key: u64) -> Ex
             browser: None,
             secure: false,
         },
-        body: Cow::Owned(body),
         batch,
         link: Link {
             outlet: Arc::clone(outlet),
@@ -167,4 +165,47 @@ fn a_client_that_comes_back_while_the_ticker_is_at_work_is_not_ended() {
     assert!(exchange.poll().is_none());
     assert_eq!(world.broker.stats().ended_expired, 0);
     assert_eq!(*ended.lock().unwrap(), []);
+}
+
+/// Ends a session from within a wake.
+struct Ending {
+    broker: Broker,
+    client: Mutex<Option<ClientId>>,
+}
+
+impl Outlet for Ending {
+    fn wake(&self, _keys: &[u64]) {
+        if let Some(client) = self.client.lock().unwrap().take() {
+            assert!(self.broker.disconnect(client));
+        }
+    }
+}
+
+/// What the reply to a connect says and the messages that go with it agree, also where the session
+/// ends while its request is executed.
+#[test]
+fn a_connect_that_carries_the_end_says_so() {
+    for alone in [true, false] {
+        let mut world = World::new(BrokerConfig::default());
+        let (client, other) = (world.open(), world.open());
+        let watched = if alone { &other } else { &client };
+        for client in [watched, &other] {
+            world.subscribe(client, &json!("/x"));
+        }
+        let outlet = Arc::new(Ending {
+            broker: world.broker.clone(),
+            client: Mutex::new(ClientId::parse(&client)),
+        });
+        let held = send(&world.broker, &other, &(outlet as _), 1);
+        assert!(matches!(held, Executed::Later(_)));
+        let publish = json!({"channel": "/x", "clientId": client, "data": 1});
+        let response = world.response(&json!([publish, connect(&client)]));
+        let items = response.written();
+        let channels: Vec<_> = items.iter().map(|item| &item["channel"]).collect();
+        let expected = ["/x", "/meta/disconnect", "/x", "/meta/connect"];
+        assert_eq!(channels, expected[usize::from(alone)..], "{items:?}");
+        let reply = items.last().unwrap();
+        assert_eq!(reply["advice"], json!({"reconnect": "none"}), "{items:?}");
+        assert_eq!(world.broker.stats().sessions, 1, "nobody waits for it");
+    }
 }

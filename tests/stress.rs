@@ -4,7 +4,6 @@
 
 mod world;
 
-use std::borrow::Cow;
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -74,7 +73,6 @@ impl Sender {
                 browser: None,
                 secure: false,
             },
-            body: Cow::Owned(body),
             batch,
             link: Link {
                 outlet: Arc::clone(&self.bell) as Arc<dyn Outlet>,

@@ -1,7 +1,6 @@
 //! What the benches share: clients without sockets, and times taken in a noisy place.
 #![allow(dead_code, unreachable_pub)]
 
-use std::borrow::Cow;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -49,7 +48,6 @@ pub fn send(broker: &Broker, outlet: &Arc<dyn Outlet>, key: u64, messages: &Valu
             browser: None,
             secure: false,
         },
-        body: Cow::Owned(body),
         batch,
         link: Link {
             outlet: Arc::clone(outlet),

@@ -4,8 +4,8 @@ use std::mem;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::connect::HeldConnect;
 use super::core::Core;
-use super::hold::HeldConnect;
 use super::session::Session;
 use super::stream::Attachment;
 use super::work::Slot;
@@ -128,10 +128,10 @@ pub struct Flight {
 }
 
 impl Flight {
-    pub(crate) fn new(core: Arc<Core>, session: Arc<Session>, messages: Option<u64>) -> Self {
+    pub(crate) fn new(core: &Arc<Core>, session: &Arc<Session>, messages: Option<u64>) -> Self {
         Self {
-            core,
-            session,
+            core: Arc::clone(core),
+            session: Arc::clone(session),
             messages,
             unread: None,
         }
@@ -338,7 +338,7 @@ impl Exchange {
     /// The client whose connect is being held; `None` for everything else.
     pub fn client_id(&self) -> Option<ClientId> {
         match &self.0 {
-            Pending::Held(connect) => connect.session.remote_id().copied(),
+            Pending::Held(connect) => connect.client_id(),
             Pending::Working(_) | Pending::Waiting(_) | Pending::Done => None,
         }
     }

@@ -12,12 +12,10 @@ use super::listeners::Listeners;
 use super::load::Load;
 use super::local::{LocalError, check_fit};
 use super::mailbox::Locals;
-use super::meta::Unknown;
 use super::policy::{Action, Judge, Policy};
 use super::public_id::PublicIds;
 use super::queue::{Outcome, QueueLimits};
 use super::registry::Registry;
-use super::run::Run;
 use super::service::Services;
 use super::session::{Gone, Identity, Session};
 use super::stale::StaleConnects;
@@ -25,7 +23,7 @@ use super::stripes::Stripes;
 use super::table::Table;
 use super::ticker::Ticker;
 use super::wakes::Wakes;
-use super::work::{Job, Pool};
+use super::work::Pool;
 use crate::clock::Clock;
 use crate::counters::Counter;
 use crate::protocol::{
@@ -58,9 +56,9 @@ pub(crate) struct Core {
     /// The last message to a client that is sent away.
     pub(crate) farewell: Arc<Publication>,
     /// Policy and listeners.
-    pub(crate) judges: Pool<Box<Run<'static>>>,
+    pub(crate) policy_pool: Pool,
     /// Services, local callbacks and observers.
-    pub(crate) servants: Arc<Pool<Job>>,
+    pub(crate) callback_pool: Arc<Pool>,
     pub(crate) draining: AtomicBool,
     pub(crate) stopped: AtomicBool,
 }
@@ -122,6 +120,12 @@ impl Sender {
     }
 }
 
+/// A client id that finds no session.
+pub(crate) struct Unknown {
+    /// The session exists, but the cookie is not the one of its handshake.
+    pub(crate) wrong_cookie: bool,
+}
+
 impl Core {
     /// Whether user code must see a message to there before it is executed.
     pub(crate) fn judging(&self, target: &Target) -> bool {
@@ -176,8 +180,10 @@ impl Core {
     ) -> usize {
         self.counters.mine().published.one();
         self.observers
-            .tell(&self.servants, EventKind::Published, || Event::Published {
-                publication: Arc::clone(item),
+            .tell(&self.callback_pool, EventKind::Published, || {
+                Event::Published {
+                    publication: Arc::clone(item),
+                }
             });
         let receivers = self.table.receivers(item.channel());
         let silent = if self.config.broadcast_to_publisher {
@@ -297,7 +303,7 @@ impl Core {
             Shown(publication.channel().as_str())
         );
         self.observers
-            .tell(&self.servants, EventKind::Pushed, || Event::Pushed {
+            .tell(&self.callback_pool, EventKind::Pushed, || Event::Pushed {
                 client,
                 publication,
             });

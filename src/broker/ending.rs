@@ -4,13 +4,12 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use super::connect::RESPONSE_BYTES;
 use super::core::{Core, client_of};
 use super::events::{Event, EventKind};
-use super::hold::RESPONSE_BYTES;
-use super::run::{Run, echo};
-use super::session::{Finish, Gone, Remains, Session, State};
+use super::session::{Gone, Remains, Session, State};
 use super::wakes::Wakes;
-use crate::protocol::{Advice, ChannelName, Message, Publication, Target, error};
+use crate::protocol::{ChannelName, Publication};
 
 impl Core {
     /// Ends a session at the word of its client or of the server's program, once. What waits for
@@ -110,13 +109,13 @@ impl Core {
         for (pattern, _) in subscriptions.drain() {
             self.table.remove(&pattern, session.number());
             self.observers
-                .tell(&self.servants, EventKind::Unsubscribed, || {
+                .tell(&self.callback_pool, EventKind::Unsubscribed, || {
                     Event::Unsubscribed { client, pattern }
                 });
         }
         drop(subscriptions);
         self.observers
-            .tell(&self.servants, EventKind::Disconnected, || {
+            .tell(&self.callback_pool, EventKind::Disconnected, || {
                 Event::Disconnected {
                     client,
                     reason: gone,
@@ -178,35 +177,11 @@ impl Core {
             }
             let mut wakes = Wakes::default();
             for session in chunk {
-                if let Some(link) = session.lock().finish_hold(Finish::Draining) {
+                if let Some(link) = session.lock().finish_hold() {
                     wakes.add(&link);
                 }
             }
             wakes.send();
-        }
-    }
-}
-
-impl Run<'_> {
-    /// Looks the session of a connect up before user code judges it: if it ends meanwhile, its
-    /// client is to hear that.
-    pub(super) fn look_up(&mut self, message: &Message) {
-        if message.channel == Target::Connect {
-            self.caller = self.session_of(message).ok();
-        }
-    }
-
-    /// Answers a connect whose session has ended since it came.
-    pub(super) fn connect_too_late(&mut self, body: &str, message: &Message, gone: Gone) {
-        match gone {
-            Gone::Disconnected | Gone::Dismissed => {
-                let reply = echo(body, message).success(&mut self.replies);
-                reply.advice(&Advice::none()).finish();
-            }
-            Gone::Expired | Gone::Overflowed | Gone::Stopped => {
-                let advice = Advice::handshake(0);
-                self.fail(body, message, &error::session_unknown(), Some(&advice));
-            }
         }
     }
 }

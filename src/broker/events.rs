@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use parking_lot::RwLock;
 
 use super::session::Gone;
-use super::work::{Inbox, Job, Pool, guarded};
+use super::work::{Inbox, Pool, guarded};
 use crate::counters::Counter;
 use crate::protocol::{ClientId, LocalId, Pattern, Publication, Shown};
 use crate::transport::Peer;
@@ -148,14 +148,11 @@ type Callback = Box<dyn Fn(&Event) + Send + Sync>;
 struct Observer {
     /// The bits of the kinds that it is told of.
     kinds: u8,
-    callback: Callback,
-    inbox: Inbox<Event>,
+    inbox: Arc<Inbox<Event>>,
 }
 
 /// Events that wait for one observer at the most; further ones are counted and dropped.
 const INBOX: usize = 10_000;
-/// Events an observer gets before others may use the thread.
-const TURN: usize = 64;
 
 #[derive(Default)]
 pub(crate) struct Observers {
@@ -171,8 +168,9 @@ impl Observers {
         let kinds = kinds.into_iter().fold(0, |bits, kind| bits | kind.bit());
         let observer = Arc::new(Observer {
             kinds,
-            callback,
-            inbox: Inbox::new(INBOX),
+            inbox: Inbox::new(INBOX, move |event| {
+                guarded("an observer", || callback(&event));
+            }),
         });
         let mut list = self.list.write();
         *list = list.iter().cloned().chain([observer]).collect();
@@ -183,23 +181,18 @@ impl Observers {
     pub(crate) fn have_room(&self, events: usize) -> bool {
         let list = Arc::clone(&self.list.read());
         let mut inboxes = list.iter().map(|observer| &observer.inbox);
-        inboxes.all(|inbox| inbox.busy().0 + events <= INBOX)
+        inboxes.all(|inbox| inbox.len_and_running().0 + events <= INBOX)
     }
 
     /// Whether all have been told everything.
     pub(crate) fn are_idle(&self) -> bool {
         let list = Arc::clone(&self.list.read());
         let mut inboxes = list.iter().map(|observer| &observer.inbox);
-        inboxes.all(|inbox| inbox.busy() == (0, false))
+        inboxes.all(|inbox| inbox.is_idle())
     }
 
     /// Tells those who asked for this kind of events, if anybody did. Never blocks.
-    pub(crate) fn tell(
-        &self,
-        pool: &Arc<Pool<Job>>,
-        kind: EventKind,
-        event: impl FnOnce() -> Event,
-    ) {
+    pub(crate) fn tell(&self, pool: &Arc<Pool>, kind: EventKind, event: impl FnOnce() -> Event) {
         if self.wanted.load(Ordering::Acquire) & kind.bit() == 0 {
             return;
         }
@@ -207,31 +200,13 @@ impl Observers {
         let event = event();
         debug_assert_eq!(event.kind(), kind);
         for observer in list.iter().filter(|each| each.kinds & kind.bit() != 0) {
-            match observer.inbox.push(event.clone()) {
-                Ok(true) => run(pool, Arc::clone(observer)),
-                Ok(false) => {}
-                Err(_) => self.dropped.one(),
+            if observer
+                .inbox
+                .send(pool, event.clone(), |event| event)
+                .is_err()
+            {
+                self.dropped.one();
             }
         }
     }
-}
-
-fn run(pool: &Arc<Pool<Job>>, observer: Arc<Observer>) {
-    let again = Arc::downgrade(pool);
-    let job = Box::new(move || {
-        loop {
-            for _ in 0..TURN {
-                let Some(event) = observer.inbox.next() else {
-                    return;
-                };
-                guarded("an observer", || (observer.callback)(&event));
-            }
-            // When the pool is being dropped, nobody else does the rest.
-            if let Some(pool) = again.upgrade() {
-                return run(&pool, observer);
-            }
-        }
-    });
-    // The pool for inboxes has no bound, and refuses only when it is being dropped.
-    drop(pool.submit(job));
 }

@@ -21,7 +21,7 @@ use super::policy::{Judge, Policy, Question, Verdict};
 use super::public_id::PublicIds;
 use super::queue::Overflow;
 use super::registry::Registry;
-use super::run::{Call, Run, execute, judge};
+use super::request::{Call, execute};
 use super::service::{Access, Cover, Service};
 use super::session::Gone;
 use super::stale::StaleConnects;
@@ -29,7 +29,7 @@ use super::stream::{Attachment, NoStream};
 use super::table::Table;
 use super::ticker::{Ticker, TickerThread, tick};
 use super::wakes::Wakes;
-use super::work::{Job, Pool};
+use super::work::Pool;
 use crate::clock::Clock;
 use crate::protocol::{
     ChannelKind, ChannelName, ERROR_CODES, Fit, InvalidChannel, Pattern, Publication, Publisher,
@@ -69,13 +69,8 @@ impl Broker {
         policy: Option<Box<dyn Policy>>,
     ) -> std::io::Result<Self> {
         let config = config.bounded();
-        let judges = Pool::start(
-            "judge",
-            config.workers,
-            Some(JUDGE_QUEUE),
-            |run: Box<Run<'static>>| judge(*run),
-        )?;
-        let servants = Pool::start("servant", config.workers, None, |job: Job| job())?;
+        let policy_pool = Pool::start("policy", config.workers, POLICY_QUEUE)?;
+        let callback_pool = Pool::start("callback", config.workers, 0)?;
         let mut local_queue = config.queue;
         if local_queue.overflow == Overflow::Disconnect {
             local_queue.overflow = Overflow::DropOldest;
@@ -102,8 +97,8 @@ impl Broker {
             senders,
             farewell: farewell(),
             services: Arc::default(),
-            judges,
-            servants: Arc::new(servants),
+            policy_pool,
+            callback_pool: Arc::new(callback_pool),
             draining: AtomicBool::new(false),
             stopped: AtomicBool::new(false),
             config,
@@ -134,7 +129,7 @@ impl Broker {
 
     /// Executes a request or frame: its messages in their order, each with its reply. Never
     /// blocks; user code runs elsewhere, and then the answer comes later.
-    pub fn execute(&self, call: Call<'_>) -> Executed {
+    pub fn execute(&self, call: Call) -> Executed {
         execute(&self.core, call)
     }
 
@@ -240,8 +235,8 @@ impl Broker {
     }
 
     /// Runs user code on a worker thread. When the broker is being dropped it is dropped instead.
-    pub(crate) fn run(&self, job: Job) {
-        drop(self.core.servants.submit(job));
+    pub(crate) fn run(&self, job: impl FnOnce() + Send + 'static) {
+        self.core.callback_pool.run(job);
     }
 
     /// Opens a client in this process.
@@ -400,4 +395,4 @@ pub struct BrokerStats {
 }
 
 /// Requests that wait for the policy at the most; there is one per connection.
-const JUDGE_QUEUE: usize = 16_384;
+const POLICY_QUEUE: usize = 16_384;

@@ -90,9 +90,8 @@ impl LocalClient {
         core.locals.add(number, &shared);
         let client = client_of(&session);
         core.observers
-            .tell(&core.servants, EventKind::Connected, || Event::Connected {
-                client,
-                peer: None,
+            .tell(&core.callback_pool, EventKind::Connected, || {
+                Event::Connected { client, peer: None }
             });
         // Whoever stops the broker just now may not have seen it.
         if core.check_running().is_err() {

@@ -239,8 +239,7 @@ impl Shared {
         let (Some(core), Some(me)) = (self.core.upgrade(), self.me.upgrade()) else {
             return;
         };
-        // The pool for inboxes has no bound, and refuses only when it is being dropped.
-        drop(core.servants.submit(Box::new(move || me.serve())));
+        core.callback_pool.run(move || me.serve());
     }
 
     /// Calls the callbacks of what has arrived; at most a turn, then others may use the thread.

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::flags::Flags;
-use crate::protocol::{Advice, ClientId, Field, Pattern, Target};
+use crate::protocol::{Advice, ClientId, Message, Pattern, Target};
 use crate::transport::Peer;
 
 /// Decides about every message of remote clients.
@@ -150,10 +150,7 @@ impl fmt::Debug for Question<'_> {
 
 /// Fields of a message that Bayeux does not define.
 #[derive(Clone, Copy)]
-pub struct Extra<'a> {
-    pub(super) body: &'a str,
-    pub(super) fields: &'a [Field],
-}
+pub struct Extra<'a>(pub(super) Message<'a>);
 
 impl<'a> Extra<'a> {
     /// The value of the first field of that name, raw JSON.
@@ -164,11 +161,8 @@ impl<'a> Extra<'a> {
 
     /// Names and values (raw JSON), in the order they came.
     pub fn iter(&self) -> impl Iterator<Item = (String, &'a str)> + use<'a> {
-        let Self { body, fields } = *self;
-        fields.iter().filter_map(move |field| {
-            let name = serde_json::from_str(field.key.of(body)).ok()?;
-            Some((name, field.value.of(body)))
-        })
+        let fields = self.0.extra();
+        fields.filter_map(|(key, value)| Some((serde_json::from_str(key).ok()?, value)))
     }
 }
 

@@ -4,40 +4,43 @@ use std::sync::Arc;
 
 use super::flags::Flags;
 use super::policy::{Action, Verdict};
-use super::run::{Run, Step, echo};
+use super::request::{Run, Step, Wait};
 use super::service::{Access, ServiceCall, ServiceEntry, ServiceError, ServiceReply};
 use super::session::Session;
 use super::work::guarded;
-use crate::protocol::{ChannelName, Message, Publication, Publisher, error, json};
+use crate::protocol::{ChannelName, Message, Publication, Publisher, Target, error, json};
 
-impl Run<'_> {
-    pub(super) fn publish(&mut self, body: &str, message: &Message, channel: &ChannelName) {
-        let anonymous = self.core.config.anonymous_publish && message.client_id.is_none();
+impl Run {
+    pub(super) fn publish(&mut self, message: Message<'_>, channel: &ChannelName) {
+        let anonymous = self.core.config.anonymous_publish && message.client_id().is_none();
         let session = match self.find(message) {
             Ok(session) => Some(session),
             Err(_) if anonymous => None,
-            Err(_) => return self.fail_unknown(body, message),
+            Err(_) => return self.fail_unknown(message),
         };
-        if message.data.is_none() {
+        if message.data().is_none() {
             let error = error::missing_parameter("data");
-            return self.fail(body, message, &error, None);
+            return self.fail(message, &error, None);
         }
         let sender = session.as_deref();
-        if !self.allowed(body, message, Action::Publish, sender, channel) {
+        if !self.allowed(message, Action::Publish, sender, channel) {
             return;
         }
         let id = sender.and_then(Session::remote_id);
         let publisher = id.map_or(Publisher::Nobody, |id| Publisher::Remote(*id));
         let shown = sender.and_then(|session| self.core.public_id(session));
         let shown = shown.as_deref();
-        let publication = Publication::from_message(body, message, channel, publisher, shown);
+        let publication = Publication::from_message(message, channel, publisher, shown);
         let sender = self.sender(session.as_ref());
         self.core
             .fan_out(&Arc::new(publication), sender, &mut self.wakes);
-        echo(body, message).success(&mut self.replies).finish();
+        message
+            .reply_to()
+            .success(&mut self.answer.replies)
+            .finish();
     }
 
-    pub(super) fn service(&mut self, body: &str, message: &Message, channel: &ChannelName) -> Step {
+    pub(super) fn service(&mut self, message: Message<'_>, channel: &ChannelName) -> Step {
         let entry = self.core.services.get(channel);
         let open = entry
             .as_ref()
@@ -46,42 +49,41 @@ impl Run<'_> {
             Ok(session) => Some(session),
             Err(_) if open => None,
             Err(_) => {
-                self.fail_unknown(body, message);
-                return Step::Replied;
+                self.fail_unknown(message);
+                return Step::Done;
             }
         };
         let Some(entry) = entry else {
             let error = error::unknown_service(channel.as_str());
-            self.fail(body, message, &error, None);
-            return Step::Replied;
+            self.fail(message, &error, None);
+            return Step::Done;
         };
-        if self.allowed(body, message, Action::Call, session.as_deref(), channel) {
+        if self.allowed(message, Action::Call, session.as_deref(), channel) {
             self.caller = session;
-            Step::Serve(entry)
+            Step::Await(Wait::Service(entry))
         } else {
-            Step::Replied
+            Step::Done
         }
     }
 
     /// Asks the policy and the listeners; replies if they refuse.
     fn allowed(
         &mut self,
-        body: &str,
-        message: &Message,
+        message: Message<'_>,
         action: Action,
         session: Option<&Session>,
         channel: &ChannelName,
     ) -> bool {
-        if let Err(denied) = self.permitted(body, message, action, session, &[]) {
-            self.fail_denied(body, message, session, error::publish_denied, &denied);
+        if let Err(denied) = self.permitted(message, action, session, &[]) {
+            self.fail_denied(message, session, error::publish_denied, &denied);
             return false;
         }
         if self.core.listeners.any() {
             let nobody = Flags::default();
             let flags = session.map_or(&nobody, |session| &session.flags);
-            let question = self.question(body, message, action, session, flags);
+            let question = self.question(message, action, session, flags);
             if self.core.listeners.judge(channel, &question) == Verdict::Veto {
-                self.fail(body, message, &error::message_deleted(), None);
+                self.fail(message, &error::message_deleted(), None);
                 return false;
             }
         }
@@ -89,15 +91,15 @@ impl Run<'_> {
     }
 
     /// Calls the handler; its messages go into the response before the reply.
-    pub(super) fn call_service(&mut self, body: &str, message: &Message, entry: &ServiceEntry) {
-        let crate::protocol::Target::Service(channel) = &message.channel else {
+    pub(super) fn call_service(&mut self, message: Message<'_>, entry: &ServiceEntry) {
+        let Target::Service(channel) = message.target() else {
             unreachable!("only messages to services wait for one");
         };
         let caller = self.caller.take();
         // It may have ended while the call waited.
         let caller = caller.filter(|session| session.lock().gone().is_none());
         if caller.is_none() && entry.access == Access::Sessions {
-            return self.fail_unknown(body, message);
+            return self.fail_unknown(message);
         }
         let nobody = Flags::default();
         let call = ServiceCall {
@@ -107,9 +109,9 @@ impl Run<'_> {
                 .as_ref()
                 .and_then(|session| session.remote_id().copied()),
             peer: &self.peer,
-            data: message.data.map_or("null", |span| span.of(body)),
-            ext: message.ext.map(|span| span.of(body)),
-            id: message.id.map(|span| span.of(body)),
+            data: message.data().unwrap_or("null"),
+            ext: message.ext(),
+            id: message.id(),
         };
         let called = guarded(format_args!("service {channel}"), || {
             let replies = entry.handler.call(&call)?;
@@ -119,25 +121,28 @@ impl Run<'_> {
         match called {
             Some(Ok(replies)) => {
                 for reply in replies {
-                    self.write_service_reply(body, message, &reply);
+                    self.write_service_reply(message, &reply);
                 }
-                echo(body, message).success(&mut self.replies).finish();
+                message
+                    .reply_to()
+                    .success(&mut self.answer.replies)
+                    .finish();
             }
             failed => {
                 if let Some(Err(error)) = failed {
                     log::warn!("service {channel} failed: {error}");
                 }
                 let error = error::service_failed(channel.as_str());
-                self.fail(body, message, &error, None);
+                self.fail(message, &error, None);
             }
         }
     }
 
-    fn write_service_reply(&mut self, body: &str, message: &Message, reply: &ServiceReply) {
-        let id = message.id.map(|span| span.of(body));
-        let fields = reply.complete(message.channel_raw.of(body), id);
-        self.cuts.push(self.replies.len());
-        json::write_object(&mut self.replies, fields);
-        self.cuts.push(self.replies.len());
+    fn write_service_reply(&mut self, message: Message<'_>, reply: &ServiceReply) {
+        let id = message.id();
+        let fields = reply.complete(message.channel_raw(), id);
+        self.answer.cuts.push(self.answer.replies.len());
+        json::write_object(&mut self.answer.replies, fields);
+        self.answer.cuts.push(self.answer.replies.len());
     }
 }

@@ -8,8 +8,7 @@ use parking_lot::RwLock;
 use serde::Serialize;
 
 use super::flags::Flags;
-use super::run::Run;
-use super::work::Inbox;
+use super::work::{Inbox, Job};
 use crate::protocol::{ChannelKind, ChannelName, ClientId, json};
 use crate::transport::Peer;
 
@@ -173,7 +172,8 @@ const INBOX: usize = 10_000;
 pub(crate) struct ServiceEntry {
     pub(crate) handler: Box<dyn Service>,
     pub(crate) access: Access,
-    pub(crate) inbox: Inbox<Run<'static>>,
+    /// Calls are executed one after the other.
+    pub(crate) inbox: Arc<Inbox<Job>>,
 }
 
 impl ServiceEntry {
@@ -181,7 +181,7 @@ impl ServiceEntry {
         Arc::new(Self {
             handler,
             access,
-            inbox: Inbox::new(INBOX),
+            inbox: Inbox::new(INBOX, |call: Job| call()),
         })
     }
 }

@@ -216,25 +216,17 @@ struct Hold {
     number: u64,
     link: Link,
     until: Instant,
-    finish: Option<Finish>,
+    /// It is to be answered, messages or not.
+    ends: bool,
     _place: Place,
-}
-
-/// Why a held connect is answered, if not for a message.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Finish {
-    TimedOut,
-    Draining,
 }
 
 /// What a held connect finds when its connection looks.
 pub(crate) enum Look {
     /// Nothing yet.
     Wait,
-    /// There are messages.
-    Messages,
-    /// It ends without any reason to write messages first.
-    Finished(Finish),
+    /// It is to be answered: there are messages, or its time is over.
+    Due,
     /// A newer connect took its place.
     Superseded,
     /// The session is gone.
@@ -305,7 +297,7 @@ impl State {
             number: self.numbers,
             link: link.clone(),
             until,
-            finish: None,
+            ends: false,
             _place: place,
         });
         self.hang_bell();
@@ -331,13 +323,11 @@ impl State {
             return Look::Superseded;
         };
         self.woken = false;
-        match (current.finish, self.gone) {
-            _ if self.may_ride() => Look::Messages,
-            (_, Some(gone)) if self.queue.len() == 0 || self.is_last(&current.link) => {
-                Look::Gone(gone)
-            }
-            (Some(finish), _) => Look::Finished(finish),
-            (None, _) => Look::Wait,
+        match self.gone {
+            _ if self.may_ride() => Look::Due,
+            Some(gone) if self.queue.len() == 0 || self.is_last(&current.link) => Look::Gone(gone),
+            _ if current.ends => Look::Due,
+            _ => Look::Wait,
         }
     }
 
@@ -426,9 +416,9 @@ impl State {
     }
 
     /// Ends the hold in good order, at the latest now.
-    pub(crate) fn finish_hold(&mut self, finish: Finish) -> Option<Link> {
+    pub(crate) fn finish_hold(&mut self) -> Option<Link> {
         let hold = self.hold.as_mut()?;
-        hold.finish = Some(finish);
+        hold.ends = true;
         self.stirred = true;
         Some(hold.link.clone())
     }
@@ -438,7 +428,7 @@ impl State {
         let held = self
             .hold
             .as_ref()
-            .filter(|hold| hold.finish.is_none())
+            .filter(|hold| !hold.ends)
             .map(|hold| hold.until);
         held.or(self.expires)
     }
@@ -455,8 +445,8 @@ impl State {
             return Ticked::Expired;
         }
         match (&mut self.hold, self.expires) {
-            (Some(hold), _) if hold.finish.is_none() && hold.until <= now => {
-                hold.finish = Some(Finish::TimedOut);
+            (Some(hold), _) if !hold.ends && hold.until <= now => {
+                hold.ends = true;
                 self.stirred = true;
                 Ticked::Wake(hold.link.clone())
             }

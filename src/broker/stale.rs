@@ -11,8 +11,8 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
-use super::run::Run;
-use crate::protocol::{ClientId, Message};
+use super::request::Run;
+use crate::protocol::{ClientId, Message, SentId};
 use crate::refusals::Reason;
 use crate::transport::Link;
 
@@ -61,10 +61,10 @@ impl StaleConnects {
     }
 }
 
-impl Run<'_> {
+impl Run {
     /// A connect of a session that there is not is refused.
-    pub(super) fn may_have_to_wait(&mut self, message: &Message) {
-        let client = message.client_id.as_ref().and_then(|sent| sent.id());
+    pub(super) fn may_have_to_wait(&mut self, message: Message<'_>) {
+        let client = message.client_id().and_then(SentId::id);
         let (core, ip) = (&self.core, self.peer.ip);
         let now = core.clock.now();
         let wait = core.stale.wait(&self.link, client.as_ref(), now);

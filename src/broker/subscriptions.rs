@@ -7,7 +7,6 @@ use std::sync::Arc;
 
 use super::core::{Core, client_of};
 use super::events::{Event, EventKind};
-use super::meta::DENIED;
 use super::session::Session;
 use crate::protocol::{ErrorText, Message, Pattern, Shown, error, parse_subscriptions};
 
@@ -45,7 +44,7 @@ impl Core {
             let client = client_of(session);
             let pattern = pattern.clone();
             self.observers
-                .tell(&self.servants, EventKind::Subscribed, || {
+                .tell(&self.callback_pool, EventKind::Subscribed, || {
                     Event::Subscribed { client, pattern }
                 });
         }
@@ -68,7 +67,7 @@ impl Core {
                 let client = client_of(session);
                 let pattern = pattern.clone();
                 self.observers
-                    .tell(&self.servants, EventKind::Unsubscribed, || {
+                    .tell(&self.callback_pool, EventKind::Unsubscribed, || {
                         Event::Unsubscribed { client, pattern }
                     });
             }
@@ -91,11 +90,11 @@ fn tell(session: &Session, what: &str, patterns: &[Pattern]) {
 }
 
 /// The patterns of a (un)subscribe, all checked before any is applied.
-pub(super) fn subscriptions(body: &str, message: &Message) -> Result<Vec<Pattern>, ErrorText> {
-    let Some(raw) = message.subscription else {
+pub(super) fn subscriptions(message: Message<'_>) -> Result<Vec<Pattern>, ErrorText> {
+    let Some(raw) = message.subscription() else {
         return Err(error::subscription_missing());
     };
-    let patterns = parse_subscriptions(raw.of(body)).map_err(|error| error.text())?;
+    let patterns = parse_subscriptions(raw).map_err(|error| error.text())?;
     if patterns.iter().any(|pattern| is_below(pattern, "/meta")) {
         return Err(error::subscribe_denied(DENIED));
     }
@@ -107,3 +106,5 @@ fn is_below(pattern: &Pattern, channel: &str) -> bool {
     let rest = pattern.as_str().strip_prefix(channel);
     rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
+
+pub(super) const DENIED: &str = "denied_by_security_policy";

@@ -52,10 +52,10 @@ impl Extensions {
         self.timesync && channel == timesync::PING
     }
 
-    /// Reads a message of that request body. `None`: it does not concern any extension.
-    pub fn hear(&self, body: &str, message: &Message, arrived: Moment) -> Option<Heard> {
-        let ext = message.ext?.of(body);
-        let plain = matches!(message.channel, Target::Service(_) | Target::Broadcast(_));
+    /// Reads a message. `None`: it does not concern any extension.
+    pub fn hear(&self, message: Message<'_>, arrived: Moment) -> Option<Heard> {
+        let ext = message.ext()?;
+        let plain = matches!(message.target(), Target::Service(_) | Target::Broadcast(_));
         if plain || !self.timesync {
             return None;
         }

@@ -352,12 +352,7 @@ impl Site {
             let seen = format_args!("a message on a WebSocket of {}: {error}", peer.ip);
             self.broker.refusals().count(reason_of(error), seen);
         })?;
-        Ok(self.broker.execute(Call {
-            peer,
-            body: Cow::Borrowed(text),
-            batch,
-            link,
-        }))
+        Ok(self.broker.execute(Call { peer, batch, link }))
     }
 
     /// Whether the request asks for what takes its connection over, so that whatever is owed on
@@ -422,12 +417,8 @@ impl Site {
         verdict: Verdict<'_>,
         link: &Link,
     ) -> Handled {
-        let parsed = text(body).and_then(|body| {
-            let batch = protocol::parse(body.as_bytes(), &self.limits)?;
-            Ok((body, batch))
-        });
-        let (body, batch) = match parsed {
-            Ok(parsed) => parsed,
+        let batch = match protocol::parse(body, &self.limits) {
+            Ok(batch) => batch,
             Err(error) => {
                 let refused = Refused {
                     reason: reason_of(&error),
@@ -451,7 +442,6 @@ impl Site {
         };
         let executed = self.broker.execute(Call {
             peer,
-            body,
             batch,
             link: link.clone(),
         });
@@ -466,17 +456,6 @@ impl Site {
             browser: cookies.and_then(|cookies| cookies.browser(&request.head.headers)),
             secure: request.caller.secure,
         }
-    }
-}
-
-fn text(body: Cow<'_, [u8]>) -> Result<Cow<'_, str>, BatchError> {
-    match body {
-        Cow::Borrowed(bytes) => std::str::from_utf8(bytes)
-            .map(Cow::Borrowed)
-            .map_err(|_| BatchError::NotUtf8),
-        Cow::Owned(bytes) => String::from_utf8(bytes)
-            .map(Cow::Owned)
-            .map_err(|_| BatchError::NotUtf8),
     }
 }
 

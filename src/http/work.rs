@@ -231,7 +231,7 @@ fn start(
         response: Mutex::new(None),
     });
     let mut ticket = Ticket(Some(Arc::clone(&slot)));
-    broker.run(Box::new(move || ticket.put(clean(make()))));
+    broker.run(move || ticket.put(clean(make())));
     slot
 }
 

@@ -4,14 +4,15 @@
 //! refused before anything of it is executed. What is wrong with one message is that message's
 //! matter alone.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use serde::de::{self, DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
 use super::depth;
-use super::fields::Fields;
+use super::fields::Collected;
 use super::json::EachField;
-use super::message::Parsed;
+use super::message::{Entry, Parsed};
 
 const BYTE_ORDER_MARK: &str = "\u{feff}";
 
@@ -33,13 +34,35 @@ impl Default for BatchLimits {
     }
 }
 
-/// The messages of a body, in order.
+/// The messages of a body, in order, with the text that they are parts of.
 #[derive(Clone, Debug, Default)]
 pub struct Batch {
-    /// The messages.
-    pub messages: Vec<Parsed>,
-    /// Bytes of the byte order mark before the JSON: 0 or 3. Spans count from the body's start.
-    pub bom: usize,
+    text: String,
+    entries: Vec<Entry>,
+}
+
+impl Batch {
+    /// How many messages there are.
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// The message at that place.
+    pub fn get(&self, at: usize) -> Option<Parsed<'_>> {
+        let entry = self.entries.get(at)?;
+        Some(Parsed::new(&self.text, entry))
+    }
+
+    /// All messages.
+    pub fn iter(&self) -> impl Iterator<Item = Parsed<'_>> {
+        let entries = self.entries.iter();
+        entries.map(|entry| Parsed::new(&self.text, entry))
+    }
 }
 
 /// The whole body is refused. `Display` is one line of plain text.
@@ -66,36 +89,46 @@ pub enum BatchError {
 /// Reads a request body: an array of message objects, or one.
 ///
 /// `data`, `ext` and fields of others are checked to be JSON and left where they are.
-pub fn parse(body: &[u8], limits: &BatchLimits) -> Result<Batch, BatchError> {
-    let body = std::str::from_utf8(body).map_err(|_| BatchError::NotUtf8)?;
-    if u32::try_from(body.len()).is_err() {
+pub fn parse<'b>(
+    body: impl Into<Cow<'b, [u8]>>,
+    limits: &BatchLimits,
+) -> Result<Batch, BatchError> {
+    let text = match body.into() {
+        Cow::Borrowed(bytes) => std::str::from_utf8(bytes).ok().map(Cow::Borrowed),
+        Cow::Owned(bytes) => String::from_utf8(bytes).ok().map(Cow::Owned),
+    };
+    let text = text.ok_or(BatchError::NotUtf8)?;
+    let entries = entries(&text, limits)?;
+    Ok(Batch {
+        // Spans count from the start of the text, wherever that is. What is refused is not copied.
+        text: text.into_owned(),
+        entries,
+    })
+}
+
+fn entries(text: &str, limits: &BatchLimits) -> Result<Vec<Entry>, BatchError> {
+    if u32::try_from(text.len()).is_err() {
         return Err(BatchError::NotJson("4 GiB or more".to_owned()));
     }
-    if depth::exceeds(body.as_bytes(), limits.depth) {
+    if depth::exceeds(text.as_bytes(), limits.depth) {
         return Err(BatchError::TooDeep { max: limits.depth });
     }
-    let json = body.strip_prefix(BYTE_ORDER_MARK).unwrap_or(body);
+    let json = text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(text);
     let mut refusal = None;
     let root = Root {
-        body,
+        text,
         max: limits.messages,
         refusal: &mut refusal,
     };
     let mut deserializer = serde_json::Deserializer::from_str(json);
     let read = root.deserialize(&mut deserializer);
-    match read.and_then(|messages| deserializer.end().map(|()| messages)) {
-        Ok(messages) => match refusal {
-            Some(refusal) => Err(refusal),
-            None => Ok(Batch {
-                messages,
-                bom: body.len() - json.len(),
-            }),
-        },
-        Err(error) => match refusal {
-            // Reading was broken off.
-            Some(refusal @ BatchError::TooManyMessages { .. }) => Err(refusal),
-            _ => Err(BatchError::NotJson(error.to_string())),
-        },
+    let read = read.and_then(|entries| deserializer.end().map(|()| entries));
+    match (read, refusal) {
+        // Reading was broken off.
+        (Err(_), Some(refusal @ BatchError::TooManyMessages { .. })) => Err(refusal),
+        (Err(error), _) => Err(BatchError::NotJson(error.to_string())),
+        (Ok(_), Some(refusal)) => Err(refusal),
+        (Ok(entries), None) => Ok(entries),
     }
 }
 
@@ -119,45 +152,45 @@ macro_rules! scalars {
 /// The value that the body is. What is JSON, but refused, is noted beside it: the error that serde
 /// carries through is text only.
 struct Root<'b, 'r> {
-    body: &'b str,
+    text: &'b str,
     max: usize,
     refusal: &'r mut Option<BatchError>,
 }
 
 impl<'b> DeserializeSeed<'b> for Root<'b, '_> {
-    type Value = Vec<Parsed>;
+    type Value = Vec<Entry>;
 
-    fn deserialize<D: Deserializer<'b>>(self, deserializer: D) -> Result<Vec<Parsed>, D::Error> {
+    fn deserialize<D: Deserializer<'b>>(self, deserializer: D) -> Result<Vec<Entry>, D::Error> {
         deserializer.deserialize_any(self)
     }
 }
 
 impl<'b> Visitor<'b> for Root<'b, '_> {
-    type Value = Vec<Parsed>;
+    type Value = Vec<Entry>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("messages")
     }
 
-    fn visit_map<A: MapAccess<'b>>(self, map: A) -> Result<Vec<Parsed>, A::Error> {
-        Ok(vec![read_message(self.body, map)?])
+    fn visit_map<A: MapAccess<'b>>(self, map: A) -> Result<Vec<Entry>, A::Error> {
+        Ok(vec![read_message(self.text, map)?])
     }
 
-    fn visit_seq<A: SeqAccess<'b>>(self, mut seq: A) -> Result<Vec<Parsed>, A::Error> {
-        let mut messages = Vec::new();
+    fn visit_seq<A: SeqAccess<'b>>(self, mut seq: A) -> Result<Vec<Entry>, A::Error> {
+        let mut entries = Vec::new();
         let mut count = 0;
-        while let Some(element) = seq.next_element_seed(Element { body: self.body })? {
+        while let Some(element) = seq.next_element_seed(Element { text: self.text })? {
             count += 1;
             if count > self.max {
                 *self.refusal = Some(BatchError::TooManyMessages { max: self.max });
                 return Err(de::Error::custom("too many"));
             }
             match element {
-                Some(message) => messages.push(message),
+                Some(entry) => entries.push(entry),
                 None => *self.refusal = Some(BatchError::NotMessages),
             }
         }
-        Ok(messages)
+        Ok(entries)
     }
 
     scalars!(self => {
@@ -168,11 +201,11 @@ impl<'b> Visitor<'b> for Root<'b, '_> {
 
 /// An element of the batch; `None` when it is no object.
 struct Element<'b> {
-    body: &'b str,
+    text: &'b str,
 }
 
 impl<'b> DeserializeSeed<'b> for Element<'b> {
-    type Value = Option<Parsed>;
+    type Value = Option<Entry>;
 
     fn deserialize<D: Deserializer<'b>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
         deserializer.deserialize_any(self)
@@ -180,14 +213,14 @@ impl<'b> DeserializeSeed<'b> for Element<'b> {
 }
 
 impl<'b> Visitor<'b> for Element<'b> {
-    type Value = Option<Parsed>;
+    type Value = Option<Entry>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a message")
     }
 
     fn visit_map<A: MapAccess<'b>>(self, map: A) -> Result<Self::Value, A::Error> {
-        read_message(self.body, map).map(Some)
+        read_message(self.text, map).map(Some)
     }
 
     fn visit_seq<A: SeqAccess<'b>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
@@ -198,8 +231,8 @@ impl<'b> Visitor<'b> for Element<'b> {
     scalars!(self => Ok(None));
 }
 
-fn read_message<'b, A: MapAccess<'b>>(body: &'b str, map: A) -> Result<Parsed, A::Error> {
-    let mut fields = Fields::new(body);
+fn read_message<'b, A: MapAccess<'b>>(text: &'b str, map: A) -> Result<Entry, A::Error> {
+    let mut fields = Collected::new(text);
     EachField(|key, value| fields.add(key, value)).visit_map(map)?;
     Ok(fields.finish())
 }
@@ -243,7 +276,11 @@ mod tests {
         ];
         for (body, count) in table {
             let batch = parse(body.as_bytes(), &LIMITS).unwrap();
-            assert_eq!((batch.messages.len(), batch.bom), (count, 0), "{body}");
+            assert_eq!(batch.len(), count, "{body}");
+            assert_eq!(
+                (batch.iter().count(), batch.is_empty()),
+                (count, count == 0)
+            );
         }
     }
 
@@ -335,11 +372,12 @@ mod tests {
         }
         let body = "\u{feff}[{\"channel\":\"/a\",\"data\":\"\u{20ac}\"}]";
         let batch = parse(body.as_bytes(), &LIMITS).unwrap();
-        assert_eq!(batch.bom, 3);
-        let [Parsed::Message(message)] = &batch.messages[..] else {
-            panic!("{batch:?}")
-        };
-        assert_eq!(message.data.unwrap().of(body), "\"\u{20ac}\"");
+        for batch in [parse(body.as_bytes().to_vec(), &LIMITS).unwrap(), batch] {
+            let Some(Parsed::Message(message)) = batch.get(0) else {
+                panic!("{batch:?}")
+            };
+            assert_eq!(message.data(), Some("\"\u{20ac}\""));
+        }
     }
 
     #[test]

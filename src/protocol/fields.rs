@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use super::client_id::SentId;
 use super::error::{self, ErrorText};
 use super::json;
-use super::message::{Field, Message, Parsed, Rejected, Span, Target};
+use super::message::{Echoed, Entry, Fields, Span, Target};
 use super::values::{advice_request, is_valid_id};
 
 /// The fields that Bayeux defines for requests. They are checked in this order.
@@ -62,15 +62,15 @@ pub(in crate::protocol) fn is_reserved(key: &str) -> bool {
 }
 
 /// Collects the fields of one object; what it holds borrows from the body.
-pub(super) struct Fields<'b> {
+pub(super) struct Collected<'b> {
     body: &'b str,
     /// The first value of each known field, `null` included.
     values: [Option<&'b str>; KNOWN.len()],
     duplicate: Option<&'static str>,
-    extra: Vec<Field>,
+    extra: Vec<(Span, Span)>,
 }
 
-impl<'b> Fields<'b> {
+impl<'b> Collected<'b> {
     pub(super) fn new(body: &'b str) -> Self {
         Self {
             body,
@@ -94,22 +94,22 @@ impl<'b> Fields<'b> {
                 }
             }
             Meaning::Ignored => {}
-            Meaning::Extra => self.extra.push(Field {
-                key: Span::locate(self.body, key),
-                value: Span::locate(self.body, value),
-            }),
+            Meaning::Extra => {
+                let span = |part| Span::locate(self.body, part);
+                self.extra.push((span(key), span(value)));
+            }
         }
     }
 
-    pub(super) fn finish(mut self) -> Parsed {
-        match self.message() {
-            Ok(message) => Parsed::Message(message),
-            Err(error) => Parsed::Rejected(self.rejected(error)),
+    pub(super) fn finish(mut self) -> Entry {
+        match self.fields() {
+            Ok(fields) => Entry::Message(fields),
+            Err(error) => Entry::Rejected(self.echoed(error)),
         }
     }
 
     /// The checks, in the order of their precedence.
-    fn message(&mut self) -> Result<Message, ErrorText> {
+    fn fields(&mut self) -> Result<Fields, ErrorText> {
         self.check_types()?;
         let supported = self.supported()?;
         if let Some(name) = self.duplicate {
@@ -118,15 +118,15 @@ impl<'b> Fields<'b> {
         let raw = self
             .value(Known::Channel)
             .ok_or_else(error::channel_missing)?;
-        let channel = json::decode(raw)
+        let target = json::decode(raw)
             .and_then(|channel| Target::of(&channel))
             .ok_or_else(error::channel_invalid)?;
         if self.value(Known::Id).is_some_and(|id| !is_valid_id(id)) {
             return Err(error::message_id_invalid());
         }
-        Ok(Message {
-            channel,
-            channel_raw: Span::locate(self.body, raw),
+        Ok(Fields {
+            target,
+            channel: Span::locate(self.body, raw),
             id: self.span(Known::Id),
             client_id: self.client_id(),
             // Of all fields, this one can be null.
@@ -179,9 +179,9 @@ impl<'b> Fields<'b> {
     }
 
     /// What the reply to a message that cannot be executed echoes.
-    fn rejected(&self, error: ErrorText) -> Rejected {
+    fn echoed(&self, error: ErrorText) -> Echoed {
         let span = |raw| Span::locate(self.body, raw);
-        Rejected {
+        Echoed {
             channel: self
                 .value(Known::Channel)
                 .filter(|raw| raw.starts_with('"'))
@@ -217,21 +217,23 @@ impl<'b> Fields<'b> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::protocol::{BatchLimits, parse};
+    use crate::protocol::{Batch, BatchLimits, Message, Parsed, Rejected, parse};
 
-    fn message(body: &str) -> Message {
-        let batch = parse(body.as_bytes(), &BatchLimits::default()).unwrap();
-        match batch.messages.into_iter().next() {
+    fn batch(body: &str) -> Batch {
+        parse(body.as_bytes(), &BatchLimits::default()).unwrap()
+    }
+
+    fn message(batch: &Batch) -> Message<'_> {
+        match batch.get(0) {
             Some(Parsed::Message(message)) => message,
-            other => panic!("{body}: {other:?}"),
+            other => panic!("{other:?}"),
         }
     }
 
-    fn rejected(body: &str) -> Rejected {
-        let batch = parse(body.as_bytes(), &BatchLimits::default()).unwrap();
-        match batch.messages.into_iter().next() {
+    fn rejected(batch: &Batch) -> Rejected<'_> {
+        match batch.get(0) {
             Some(Parsed::Rejected(rejected)) => rejected,
-            other => panic!("{body}: {other:?}"),
+            other => panic!("{other:?}"),
         }
     }
 
@@ -249,25 +251,22 @@ mod tests {
             r#""ext":{"e":null},"advice":{"timeout":5},"connectionType":"websocket","#,
             r#""supportedConnectionTypes":["a","b"],"subscription":["/c"],"sender":"s"}]"#
         );
-        let m = message(body);
-        let Target::Broadcast(channel) = &m.channel else {
-            panic!("{:?}", m.channel)
+        let batch = batch(body);
+        let m = message(&batch);
+        let Target::Broadcast(channel) = m.target() else {
+            panic!("{:?}", m.target())
         };
         assert_eq!(channel.as_str(), "/a/b");
-        assert_eq!(m.channel_raw.of(body), r#""\/a\u002fb""#);
-        assert_eq!(m.id.unwrap().of(body), "7");
-        assert_eq!(m.client_id.as_deref(), Some("c"));
-        assert_eq!(m.data.unwrap().of(body), "[1, 2]");
-        assert_eq!(m.ext.unwrap().of(body), r#"{"e":null}"#);
-        assert_eq!(m.advice.unwrap().timeout, Some(5));
-        assert_eq!(m.connection_type.as_deref(), Some("websocket"));
-        assert_eq!(m.supported.unwrap(), ["a".into(), "b".into()]);
-        assert_eq!(m.subscription.unwrap().of(body), r#"["/c"]"#);
-        let extra: Vec<_> = m
-            .extra
-            .iter()
-            .map(|f| (f.key.of(body), f.value.of(body)))
-            .collect();
+        assert_eq!(m.channel_raw(), r#""\/a\u002fb""#);
+        assert_eq!(m.id().unwrap(), "7");
+        assert_eq!(m.client_id().map(|id| &**id), Some("c"));
+        assert_eq!(m.data().unwrap(), "[1, 2]");
+        assert_eq!(m.ext().unwrap(), r#"{"e":null}"#);
+        assert_eq!(m.advice().unwrap().timeout, Some(5));
+        assert_eq!(m.connection_type(), Some("websocket"));
+        assert_eq!(m.supported().unwrap(), ["a".into(), "b".into()]);
+        assert_eq!(m.subscription().unwrap(), r#"["/c"]"#);
+        let extra: Vec<_> = m.extra().collect();
         assert_eq!(extra, [("\"x\"", "{\"y\":1}")]);
     }
 
@@ -277,16 +276,15 @@ mod tests {
             r#"{"channel":"/a","id":null,"clientId":null,"ext":null,"advice":null,"version":null,"#,
             r#""connectionType":null,"supportedConnectionTypes":null,"subscription":null}"#
         );
-        let m = message(body);
-        assert!(m.id.is_none() && m.client_id.is_none() && m.ext.is_none() && m.advice.is_none());
-        assert!(m.connection_type.is_none() && m.supported.is_none() && m.subscription.is_none());
-        assert!(m.data.is_none() && m.extra.is_empty());
+        let empty = batch(body);
+        let m = message(&empty);
+        assert!(m.id().is_none() && m.client_id().is_none() && m.ext().is_none());
+        assert!(m.advice().is_none() && m.connection_type().is_none() && m.supported().is_none());
+        assert!(m.subscription().is_none() && m.data().is_none() && m.extra().len() == 0);
         let body = r#"{"channel":"/a","data":null}"#;
-        assert_eq!(message(body).data.unwrap().of(body), "null");
-        assert_eq!(
-            message(r#"{"channel":"/a","supportedConnectionTypes":[]}"#).supported,
-            Some(vec![])
-        );
+        assert_eq!(message(&batch(body)).data(), Some("null"));
+        let body = r#"{"channel":"/a","supportedConnectionTypes":[]}"#;
+        assert_eq!(message(&batch(body)).supported(), Some(&[][..]));
     }
 
     #[test]
@@ -354,7 +352,7 @@ mod tests {
             (r#"{"channel":"/a","id":1.0}"#, "405::message_id_invalid"),
         ];
         for (body, error) in table {
-            assert_eq!(rejected(body).error.as_str(), error, "{body}");
+            assert_eq!(rejected(&batch(body)).error().as_str(), error, "{body}");
         }
     }
 
@@ -372,8 +370,12 @@ mod tests {
             r#""advice":{"timeout":"x","interval":-1,"timeout":null}"#,
         ];
         for field in fields {
-            let m = message(&format!(r#"{{"channel":"/a",{field}}}"#));
-            assert!(m.advice.is_none_or(|advice| advice == Default::default()));
+            let batch = batch(&format!(r#"{{"channel":"/a",{field}}}"#));
+            assert!(
+                message(&batch)
+                    .advice()
+                    .is_none_or(|advice| advice == Default::default())
+            );
         }
     }
 
@@ -383,18 +385,21 @@ mod tests {
             r#"[{"channel":"/a","data":1},{"channel":"/b","id":"7","clientId":"c","#,
             r#""subscription":[1],"ext":5},{"channel":"/c","data":2}]"#
         );
-        let batch = parse(body.as_bytes(), &BatchLimits::default()).unwrap();
-        let [Parsed::Message(_), Parsed::Rejected(r), Parsed::Message(_)] = &batch.messages[..]
-        else {
-            panic!("{batch:?}")
-        };
-        assert_eq!(r.channel.unwrap().of(body), "\"/b\"");
-        assert_eq!(r.id.unwrap().of(body), "\"7\"");
-        assert_eq!(r.client_id.as_deref(), Some("c"));
-        assert_eq!(r.subscription.unwrap().of(body), "[1]");
+        let three = batch(body);
+        let kinds: Vec<bool> = three
+            .iter()
+            .map(|parsed| matches!(parsed, Parsed::Message(_)))
+            .collect();
+        assert_eq!(kinds, [true, false, true]);
+        let reply_to = three.get(1).unwrap().reply_to();
+        assert_eq!(reply_to.channel_raw, "\"/b\"");
+        assert_eq!(reply_to.id, Some("\"7\""));
+        assert_eq!(reply_to.client_id, Some("c"));
+        assert_eq!(reply_to.subscription, Some("[1]"));
 
-        let r = rejected(r#"{"channel":5,"id":{},"clientId":[],"subscription":null}"#);
-        assert!(r.channel.is_none() && r.id.is_none());
-        assert!(r.client_id.is_none() && r.subscription.is_none());
+        let wrong = batch(r#"{"channel":5,"id":{},"clientId":[],"subscription":null}"#);
+        let reply_to = rejected(&wrong).reply_to();
+        assert!(reply_to.channel_raw.is_empty() && reply_to.id.is_none());
+        assert!(reply_to.client_id.is_none() && reply_to.subscription.is_none());
     }
 }

@@ -1,32 +1,29 @@
-//! One message of a request, as values and as places in the request's body.
+//! One message of a batch: in the batch it is values and places in the batch's text, outside a
+//! view of both.
 
 use super::channel::{ChannelKind, ChannelName};
 use super::client_id::SentId;
 use super::error::ErrorText;
+use super::reply::ReplyTo;
 
-/// A place in a request body. Cheaper than a borrow: it can move to another thread with the body.
+/// A place in a batch's text. Cheaper than a borrow: it moves to another thread with the batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Span {
-    /// First byte.
-    pub start: u32,
-    /// One past the last byte.
-    pub end: u32,
+pub(super) struct Span {
+    start: u32,
+    end: u32,
 }
 
 impl Span {
-    /// The text at this place.
-    ///
-    /// # Panics
-    /// If it is not the body (or a copy of it) that the span was made from.
-    pub fn of(self, body: &str) -> &str {
-        &body[self.start as usize..self.end as usize]
+    /// The part of the text at this place.
+    pub(super) fn of(self, text: &str) -> &str {
+        &text[self.start as usize..self.end as usize]
     }
 
-    /// Where in the body a part of it is. The part must be a slice of the body, and the body
+    /// Where in the text a part of it is. The part must be a slice of the text, and the text
     /// shorter than 4 GiB.
-    pub(super) fn locate(body: &str, part: &str) -> Self {
-        let start = part.as_ptr() as usize - body.as_ptr() as usize;
-        debug_assert!(start + part.len() <= body.len());
+    pub(super) fn locate(text: &str, part: &str) -> Self {
+        let start = part.as_ptr() as usize - text.as_ptr() as usize;
+        debug_assert!(start + part.len() <= text.len());
         let short = |at: usize| u32::try_from(at).expect("because longer bodies are not parsed");
         Self {
             start: short(start),
@@ -35,28 +32,90 @@ impl Span {
     }
 }
 
-/// A message of a batch.
+/// A message of a batch, as it lies in the batch.
 #[derive(Clone, Debug)]
-pub enum Parsed {
-    /// Fit to be executed.
-    Message(Message),
-    /// To be answered with an error.
-    Rejected(Rejected),
+pub(super) enum Entry {
+    Message(Fields),
+    Rejected(Echoed),
 }
 
-/// A message that cannot be executed, with what its reply echoes.
+/// The fields of a well-formed message.
 #[derive(Clone, Debug)]
-pub struct Rejected {
-    /// The channel as raw JSON string, if it was a string.
-    pub channel: Option<Span>,
-    /// The id as raw JSON, if it was a valid one.
-    pub id: Option<Span>,
-    /// The subscription as raw JSON, of any type.
-    pub subscription: Option<Span>,
-    /// The client id, if it was a string.
-    pub client_id: Option<SentId>,
-    /// What is wrong.
-    pub error: ErrorText,
+pub(super) struct Fields {
+    pub(super) target: Target,
+    pub(super) channel: Span,
+    pub(super) id: Option<Span>,
+    pub(super) client_id: Option<SentId>,
+    pub(super) data: Option<Span>,
+    pub(super) ext: Option<Span>,
+    pub(super) advice: Option<AdviceRequest>,
+    pub(super) connection_type: Option<Box<str>>,
+    pub(super) supported: Option<Vec<Box<str>>>,
+    pub(super) subscription: Option<Span>,
+    /// Keys and values.
+    pub(super) extra: Vec<(Span, Span)>,
+}
+
+/// What is wrong with a message, and what its reply echoes.
+#[derive(Clone, Debug)]
+pub(super) struct Echoed {
+    pub(super) channel: Option<Span>,
+    pub(super) id: Option<Span>,
+    pub(super) subscription: Option<Span>,
+    pub(super) client_id: Option<SentId>,
+    pub(super) error: ErrorText,
+}
+
+/// A message of a batch.
+#[derive(Clone, Copy, Debug)]
+pub enum Parsed<'b> {
+    /// Fit to be executed.
+    Message(Message<'b>),
+    /// To be answered with an error.
+    Rejected(Rejected<'b>),
+}
+
+impl<'b> Parsed<'b> {
+    pub(super) fn new(text: &'b str, entry: &'b Entry) -> Self {
+        match entry {
+            Entry::Message(fields) => Self::Message(Message { text, fields }),
+            Entry::Rejected(echoed) => Self::Rejected(Rejected { text, echoed }),
+        }
+    }
+
+    /// What the reply echoes.
+    pub fn reply_to(self) -> ReplyTo<'b> {
+        match self {
+            Self::Message(message) => message.reply_to(),
+            Self::Rejected(rejected) => rejected.reply_to(),
+        }
+    }
+}
+
+/// A message that cannot be executed.
+#[derive(Clone, Copy, Debug)]
+pub struct Rejected<'b> {
+    text: &'b str,
+    echoed: &'b Echoed,
+}
+
+impl<'b> Rejected<'b> {
+    /// What is wrong with it.
+    pub fn error(self) -> &'b ErrorText {
+        &self.echoed.error
+    }
+
+    /// What there is to echo: a channel that is a string, a valid id, a client id that is a string,
+    /// a subscription of any type.
+    pub fn reply_to(self) -> ReplyTo<'b> {
+        let Self { text, echoed } = self;
+        ReplyTo {
+            channel_raw: echoed.channel.map_or("", |span| span.of(text)),
+            id: echoed.id.map(|span| span.of(text)),
+            client_id: echoed.client_id.as_deref(),
+            subscription: echoed.subscription.map(|span| span.of(text)),
+        }
+    }
 }
 
 /// Where a message goes.
@@ -114,31 +173,89 @@ impl Target {
     }
 }
 
-/// A well-formed message.
-#[derive(Clone, Debug)]
-pub struct Message {
+/// A well-formed message. What is raw JSON is part of the batch's text.
+#[derive(Clone, Copy, Debug)]
+pub struct Message<'b> {
+    text: &'b str,
+    fields: &'b Fields,
+}
+
+impl<'b> Message<'b> {
     /// Where it goes.
-    pub channel: Target,
-    /// The channel as raw JSON string, to echo.
-    pub channel_raw: Span,
+    pub fn target(self) -> &'b Target {
+        &self.fields.target
+    }
+
+    /// The channel as raw JSON string, as the client spelt it.
+    pub fn channel_raw(self) -> &'b str {
+        self.fields.channel.of(self.text)
+    }
+
     /// The id as raw JSON: a string of 1 to 128 bytes, or an integer of at most 128 digits.
-    pub id: Option<Span>,
+    pub fn id(self) -> Option<&'b str> {
+        self.raw(self.fields.id)
+    }
+
     /// The session it claims to come from.
-    pub client_id: Option<SentId>,
+    pub fn client_id(self) -> Option<&'b SentId> {
+        self.fields.client_id.as_ref()
+    }
+
     /// `data` as raw JSON. `null` is a value.
-    pub data: Option<Span>,
+    pub fn data(self) -> Option<&'b str> {
+        self.raw(self.fields.data)
+    }
+
     /// `ext` as raw JSON, an object.
-    pub ext: Option<Span>,
+    pub fn ext(self) -> Option<&'b str> {
+        self.raw(self.fields.ext)
+    }
+
     /// The `advice` of a connect or handshake.
-    pub advice: Option<AdviceRequest>,
+    pub fn advice(self) -> Option<AdviceRequest> {
+        self.fields.advice
+    }
+
     /// `connectionType`
-    pub connection_type: Option<Box<str>>,
+    pub fn connection_type(self) -> Option<&'b str> {
+        self.fields.connection_type.as_deref()
+    }
+
     /// `supportedConnectionTypes`
-    pub supported: Option<Vec<Box<str>>>,
+    pub fn supported(self) -> Option<&'b [Box<str>]> {
+        self.fields.supported.as_deref()
+    }
+
     /// `subscription` as raw JSON of any type but null.
-    pub subscription: Option<Span>,
-    /// Fields that Bayeux does not define (`sender` excepted), in order.
-    pub extra: Vec<Field>,
+    pub fn subscription(self) -> Option<&'b str> {
+        self.raw(self.fields.subscription)
+    }
+
+    /// Fields that Bayeux does not define (`sender` excepted), in order: raw JSON keys (with
+    /// quotes) and raw JSON values.
+    pub fn extra(self) -> impl ExactSizeIterator<Item = (&'b str, &'b str)> + use<'b> {
+        let text = self.text;
+        let fields = self.fields.extra.iter();
+        fields.map(move |(key, value)| (key.of(text), value.of(text)))
+    }
+
+    /// What the reply echoes.
+    pub fn reply_to(self) -> ReplyTo<'b> {
+        let target = self.target();
+        let subscribing = matches!(target, Target::Subscribe | Target::Unsubscribe);
+        let sent = self.fields.client_id.as_deref();
+        ReplyTo {
+            channel_raw: self.channel_raw(),
+            id: self.id(),
+            // A handshake's reply has the new one.
+            client_id: sent.filter(|_| *target != Target::Handshake),
+            subscription: self.subscription().filter(|_| subscribing),
+        }
+    }
+
+    fn raw(self, span: Option<Span>) -> Option<&'b str> {
+        span.map(|span| span.of(self.text))
+    }
 }
 
 /// What a client wishes for.
@@ -148,15 +265,6 @@ pub struct AdviceRequest {
     pub timeout: Option<u64>,
     /// Milliseconds.
     pub interval: Option<u64>,
-}
-
-/// A field that Bayeux does not define.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Field {
-    /// The key as raw JSON string.
-    pub key: Span,
-    /// The value as raw JSON.
-    pub value: Span,
 }
 
 #[cfg(test)]
@@ -209,6 +317,6 @@ mod tests {
     /// A batch of a thousand messages should not take megabytes.
     #[test]
     fn messages_stay_small() {
-        assert!(size_of::<Parsed>() <= 256, "{}", size_of::<Parsed>());
+        assert!(size_of::<Entry>() <= 256, "{}", size_of::<Entry>());
     }
 }

@@ -10,26 +10,25 @@
 //! From the bytes of a request to the bytes of its response:
 //!
 //! ```
-//! use bayeux::protocol::{self, BatchLimits, Parsed, Publication, Publisher, ReplyTo, Target};
+//! use bayeux::protocol::{self, BatchLimits, Parsed, Publication, Publisher, Target};
 //!
 //! let body = br#"[{"channel":"/demo","data":{"text":"hi"},"id":"1"},{"channel":7,"id":"2"}]"#;
-//! let batch = protocol::parse(body, &BatchLimits::default())?;
-//! let body = std::str::from_utf8(body)?;
+//! let batch = protocol::parse(&body[..], &BatchLimits::default())?;
 //!
 //! let mut delivered = Vec::new();
 //! let mut replies = Vec::new();
-//! for parsed in &batch.messages {
+//! for parsed in batch.iter() {
 //!     match parsed {
 //!         Parsed::Message(message) => {
-//!             if let Target::Broadcast(channel) = &message.channel {
+//!             if let Target::Broadcast(channel) = message.target() {
 //!                 let by = Publisher::Nobody;
-//!                 delivered.push(Publication::from_message(body, message, channel, by, None));
+//!                 delivered.push(Publication::from_message(message, channel, by, None));
 //!             }
-//!             ReplyTo::message(body, message).success(&mut replies).finish();
+//!             message.reply_to().success(&mut replies).finish();
 //!         }
 //!         Parsed::Rejected(rejected) => {
-//!             let reply = ReplyTo::rejected(body, rejected);
-//!             reply.failure(&mut replies, &rejected.error, None).finish();
+//!             let reply = rejected.reply_to();
+//!             reply.failure(&mut replies, rejected.error(), None).finish();
 //!         }
 //!     }
 //! }
@@ -67,7 +66,7 @@ pub use channel::{ChannelKind, ChannelName, InvalidChannel, Pattern, Tail, expan
 pub use client_id::{ClientId, LocalId, SentId};
 pub(crate) use client_id::{Shown, ShownId};
 pub use error::{ERROR_CODES, ErrorText};
-pub use message::{AdviceRequest, Field, Message, Parsed, Rejected, Span, Target};
+pub use message::{AdviceRequest, Message, Parsed, Rejected, Target};
 pub(crate) use publication::{Draft, Fit};
 pub use publication::{Publication, Publisher};
 pub use reply::{Reply, ReplyTo, add_ext};

@@ -8,8 +8,8 @@ use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 
 use super::{
-    BatchError, BatchLimits, Message, Parsed, Publication, Publisher, Rejected, ReplyTo, Span,
-    Target, json, parse, parse_subscriptions,
+    BatchError, BatchLimits, Message, Parsed, Publication, Publisher, Rejected, Target, json,
+    parse, parse_subscriptions,
 };
 
 const LIMITS: BatchLimits = BatchLimits {
@@ -139,12 +139,11 @@ fn check(body: &[u8]) -> bool {
     match parse(body, &LIMITS) {
         Ok(batch) => {
             assert!(is_json, "accepted, but no JSON: {shown}");
-            assert!(batch.messages.len() <= LIMITS.messages, "{shown}");
-            let body = text.unwrap();
-            for parsed in &batch.messages {
+            assert!(batch.len() <= LIMITS.messages, "{shown}");
+            for parsed in batch.iter() {
                 match parsed {
-                    Parsed::Message(message) => check_message(body, message),
-                    Parsed::Rejected(rejected) => check_rejected(body, rejected),
+                    Parsed::Message(message) => check_message(&shown, message),
+                    Parsed::Rejected(rejected) => check_rejected(&shown, rejected),
                 }
             }
             true
@@ -167,23 +166,28 @@ fn check(body: &[u8]) -> bool {
     }
 }
 
-fn check_message(body: &str, message: &Message) {
-    let channel = json::decode(is_json(body, message.channel_raw)).unwrap();
-    assert_eq!(Target::of(&channel).as_ref(), Some(&message.channel));
-    let values = [message.id, message.data, message.ext, message.subscription];
-    for span in values.into_iter().flatten() {
-        is_json(body, span);
+fn check_message(body: &str, message: Message<'_>) {
+    let channel = json::decode(is_json(body, message.channel_raw())).unwrap();
+    assert_eq!(Target::of(&channel).as_ref(), Some(message.target()));
+    let values = [
+        message.id(),
+        message.data(),
+        message.ext(),
+        message.subscription(),
+    ];
+    for raw in values.into_iter().flatten() {
+        is_json(body, raw);
     }
-    if let Some(span) = message.subscription {
-        let _ = parse_subscriptions(span.of(body));
+    if let Some(raw) = message.subscription() {
+        let _ = parse_subscriptions(raw);
     }
     let mut reply = Vec::new();
-    ReplyTo::message(body, message).success(&mut reply).finish();
+    message.reply_to().success(&mut reply).finish();
     serde_json::from_slice::<&RawValue>(&reply).unwrap();
-    let (Target::Broadcast(name) | Target::Service(name)) = &message.channel else {
+    let (Target::Broadcast(name) | Target::Service(name)) = message.target() else {
         return;
     };
-    let delivered = Publication::from_message(body, message, name, Publisher::Nobody, Some("s"));
+    let delivered = Publication::from_message(message, name, Publisher::Nobody, Some("s"));
     let delivered = std::str::from_utf8(delivered.json()).unwrap();
     serde_json::from_str::<&RawValue>(delivered).unwrap();
     let mut senders = Vec::new();
@@ -197,20 +201,18 @@ fn check_message(body: &str, message: &Message) {
     assert_eq!(senders, ["\"s\""], "{body}");
 }
 
-fn check_rejected(body: &str, rejected: &Rejected) {
-    let values = [rejected.channel, rejected.id, rejected.subscription];
-    for span in values.into_iter().flatten() {
-        is_json(body, span);
+fn check_rejected(body: &str, rejected: Rejected<'_>) {
+    let to = rejected.reply_to();
+    let channel = Some(to.channel_raw).filter(|raw| !raw.is_empty());
+    for raw in [channel, to.id, to.subscription].into_iter().flatten() {
+        is_json(body, raw);
     }
     let mut reply = Vec::new();
-    ReplyTo::rejected(body, rejected)
-        .failure(&mut reply, &rejected.error, None)
-        .finish();
+    to.failure(&mut reply, rejected.error(), None).finish();
     serde_json::from_slice::<&RawValue>(&reply).unwrap();
 }
 
-fn is_json(body: &str, span: Span) -> &str {
-    let raw = span.of(body);
+fn is_json<'a>(body: &str, raw: &'a str) -> &'a str {
     serde_json::from_str::<&RawValue>(raw).expect(raw);
     assert_eq!(raw, raw.trim(), "{body}");
     raw

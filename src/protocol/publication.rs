@@ -77,16 +77,12 @@ impl<'a> Draft<'a> {
 
     /// What of a client's message is delivered: `data`, `ext`, and the fields that Bayeux does not
     /// define.
-    pub(crate) fn from_message(body: &'a str, message: &Message, channel: &'a ChannelName) -> Self {
-        let extra = message
-            .extra
-            .iter()
-            .map(|f| (f.key.of(body), f.value.of(body)));
+    pub(crate) fn from_message(message: Message<'a>, channel: &'a ChannelName) -> Self {
         Self {
-            data: message.data.map(|span| span.of(body)),
-            ext: message.ext.map(|span| span.of(body)),
-            extra: extra.collect(),
-            id: message.id.map(|span| span.of(body)),
+            data: message.data(),
+            ext: message.ext(),
+            extra: message.extra().collect(),
+            id: message.id(),
             ..Self::new(channel)
         }
     }
@@ -193,8 +189,7 @@ fn frame_header(payload: usize) -> ([u8; 10], usize) {
 impl Publication {
     /// What of a client's message is delivered; `sender` is the publisher's public id, if shown.
     pub fn from_message(
-        body: &str,
-        message: &Message,
+        message: Message<'_>,
         channel: &ChannelName,
         publisher: Publisher,
         sender: Option<&str>,
@@ -202,7 +197,7 @@ impl Publication {
         Draft {
             sender,
             publisher,
-            ..Draft::from_message(body, message, channel)
+            ..Draft::from_message(message, channel)
         }
         .build()
     }
@@ -322,13 +317,13 @@ mod tests {
     /// The publication of a client's message.
     pub(super) fn published(body: &str, sender: Option<&str>) -> Publication {
         let batch = parse(body.as_bytes(), &BatchLimits::default()).unwrap();
-        let [Parsed::Message(message)] = &batch.messages[..] else {
+        let Some(Parsed::Message(message)) = batch.get(0) else {
             panic!("{body}")
         };
-        let (Target::Broadcast(channel) | Target::Service(channel)) = &message.channel else {
+        let (Target::Broadcast(channel) | Target::Service(channel)) = message.target() else {
             panic!("{body}")
         };
-        Publication::from_message(body, message, channel, Publisher::Nobody, sender)
+        Publication::from_message(message, channel, Publisher::Nobody, sender)
     }
 
     #[test]

@@ -3,7 +3,6 @@
 use super::advice::Advice;
 use super::error::ErrorText;
 use super::json;
-use super::message::{Message, Rejected, Target};
 
 /// What a reply echoes of its message.
 #[derive(Clone, Copy, Debug)]
@@ -18,29 +17,7 @@ pub struct ReplyTo<'a> {
     pub subscription: Option<&'a str>,
 }
 
-impl<'a> ReplyTo<'a> {
-    /// Echoes channel, id, client id and subscription of a message.
-    pub fn message(body: &'a str, message: &'a Message) -> Self {
-        // The client id of a handshake's reply is the new one.
-        let sent = message.client_id.as_deref();
-        Self {
-            channel_raw: message.channel_raw.of(body),
-            id: message.id.map(|span| span.of(body)),
-            client_id: sent.filter(|_| message.channel != Target::Handshake),
-            subscription: message.subscription.map(|span| span.of(body)),
-        }
-    }
-
-    /// Echoes what there is to echo.
-    pub fn rejected(body: &'a str, rejected: &'a Rejected) -> Self {
-        Self {
-            channel_raw: rejected.channel.map_or("", |span| span.of(body)),
-            id: rejected.id.map(|span| span.of(body)),
-            client_id: rejected.client_id.as_deref(),
-            subscription: rejected.subscription.map(|span| span.of(body)),
-        }
-    }
-
+impl ReplyTo<'_> {
     /// Begins a reply with `successful: true`. A comma is written first where `out` ends in an
     /// object, so that replies can be appended one after the other.
     pub fn success<'o>(&self, out: &'o mut Vec<u8>) -> Reply<'o> {
@@ -273,11 +250,12 @@ mod tests {
         ];
         for (body, expected) in table {
             let batch = parse(body.as_bytes(), &BatchLimits::default()).unwrap();
-            let reply = written(|out| match &batch.messages[0] {
-                Parsed::Message(message) => ReplyTo::message(body, message).success(out).finish(),
+            let parsed = batch.get(0).unwrap();
+            let reply = written(|out| match parsed {
+                Parsed::Message(message) => message.reply_to().success(out).finish(),
                 Parsed::Rejected(rejected) => {
-                    let to = ReplyTo::rejected(body, rejected);
-                    to.failure(out, &rejected.error, None).finish();
+                    let to = parsed.reply_to();
+                    to.failure(out, rejected.error(), None).finish();
                 }
             });
             assert_eq!(reply, expected, "{body}");

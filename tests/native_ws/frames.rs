@@ -86,6 +86,53 @@ fn what_a_newer_socket_takes_over() {
     assert_eq!(data, [0, 1, 2]);
 }
 
+/// The reply to a connect is written last, and still stands where its message stood.
+#[test]
+fn replies_stay_in_the_order_of_their_messages() {
+    let two = |_: &ServiceCall<'_>| -> Result<Vec<ServiceReply>, ServiceError> {
+        Ok((0..2)
+            .map(|n| ServiceReply::raw_data(&n.to_string()))
+            .collect())
+    };
+    let world = World::built(
+        |_| {},
+        |builder| builder.service("/service/two", Access::Sessions, two),
+    );
+    let mut client = world.client("/b");
+    let connect = client.connect(0);
+    let service = client.message("/service/two", ());
+    let publish = client.message("/c", 1);
+    for (batch, expected) in [
+        (
+            [&connect, &service, &publish],
+            "/meta/connect /service/two=0 /service/two=1 /service/two /c",
+        ),
+        (
+            [&service, &connect, &service],
+            concat!(
+                "/service/two=0 /service/two=1 /service/two /meta/connect ",
+                "/service/two=0 /service/two=1 /service/two"
+            ),
+        ),
+        (
+            [&publish, &service, &connect],
+            "/c /service/two=0 /service/two=1 /service/two /meta/connect",
+        ),
+    ] {
+        client.socket.send_text(&json!(batch).to_string());
+        let count = expected.split(' ').count();
+        let items = (0..count).map(|_| {
+            let item = client.socket.item();
+            let channel = item["channel"].as_str().unwrap().to_owned();
+            match item.get("data") {
+                Some(data) => format!("{channel}={data}"),
+                None => channel,
+            }
+        });
+        assert_eq!(items.collect::<Vec<_>>().join(" "), expected);
+    }
+}
+
 #[test]
 fn what_a_service_answers() {
     let three = |_: &ServiceCall<'_>| -> Result<Vec<ServiceReply>, ServiceError> {

@@ -1,7 +1,6 @@
 //! Frames that user code is at work on, when the answer comes at once or brings a session, and
 //! frames behind them.
 
-use std::borrow::Cow;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
@@ -38,7 +37,6 @@ fn waits(world: &World, message: &Value) -> bool {
             browser: None,
             secure: false,
         },
-        body: Cow::Owned(body),
         batch,
         link: Link {
             outlet: Arc::new(Deaf),

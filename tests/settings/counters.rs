@@ -441,7 +441,6 @@ fn execute(server: &Embedded, messages: &Value) -> Executed {
             browser: None,
             secure: false,
         },
-        body: body.into(),
         batch,
         link: Link {
             outlet: Arc::new(Nobody),

@@ -10,43 +10,9 @@ use std::rc::Rc;
 
 use bayeux::broker::{BrokerConfig, Gone, Overflow, QueueLimits};
 use bayeux::transport::{BrowserId, Transport};
-pub use replies::{Expected, Request, Sums};
+pub use replies::{Expected, Request, Sent, Sums};
 use replies::{failure, farewell, matches, name_of, patterns, success};
 use serde_json::{Value, json};
-
-/// A message on its way to receivers.
-pub struct Sent {
-    pub channel: String,
-    /// Who published, as the index of a client, and the how manieth of its messages it is.
-    pub publisher: u64,
-    pub number: u64,
-    pub json: Value,
-}
-
-impl Sent {
-    pub fn new(channel: &str, data: &Value) -> Rc<Self> {
-        Rc::new(Self {
-            channel: channel.to_owned(),
-            publisher: data[0].as_u64().expect("who published"),
-            number: data[1].as_u64().expect("the how manieth"),
-            json: json!({"channel": channel, "data": data}),
-        })
-    }
-
-    /// The last message to whoever is sent away.
-    fn farewell() -> Rc<Self> {
-        Rc::new(Self {
-            channel: "/meta/disconnect".to_owned(),
-            publisher: u64::MAX,
-            number: 1,
-            json: json!({"channel": "/meta/disconnect", "successful": true}),
-        })
-    }
-
-    fn size(&self) -> usize {
-        self.json.to_string().len()
-    }
-}
 
 #[derive(Default)]
 pub struct Queue {
@@ -169,6 +135,13 @@ pub struct Waiting {
     end: Option<Gone>,
 }
 
+/// A connect that is not held.
+struct DueConnect {
+    advise: bool,
+    /// It would be, but for the limit per browser.
+    full: bool,
+}
+
 /// A client in the server.
 #[derive(Default)]
 pub struct Local {
@@ -185,6 +158,8 @@ pub struct Model {
     pub waiting: BTreeMap<u64, Waiting>,
     pub locals: BTreeMap<usize, Local>,
     pub sums: Sums,
+    /// Sessions that ended while the last request was executed.
+    ended: BTreeMap<String, Gone>,
 }
 
 impl Model {
@@ -196,6 +171,7 @@ impl Model {
             waiting: BTreeMap::new(),
             locals: BTreeMap::new(),
             sums: Sums::default(),
+            ended: BTreeMap::new(),
         }
     }
 
@@ -219,6 +195,8 @@ impl Model {
         let mut rider: Option<String> = None;
         let mut rider_connects = false;
         let mut last = Vec::new();
+        let mut due = Vec::new();
+        self.ended.clear();
         for (n, message) in request.messages.iter().enumerate() {
             let client = message["clientId"].as_str().unwrap_or_default();
             let known = message["channel"] != "/meta/handshake" && self.find(message);
@@ -234,15 +212,15 @@ impl Model {
                     reply
                 }
                 "/meta/connect" if known => {
-                    let rides = rider.as_deref() == Some(client);
-                    let Some(reply) = self.connect(request, message, rides) else {
+                    let Some(connect) = self.connect(request, message) else {
                         return Expected {
                             held: true,
                             ..Expected::default()
                         };
                     };
                     rider_connects |= rider.as_deref() == Some(client);
-                    reply
+                    due.push((replies.len(), client, message, connect));
+                    Value::Null
                 }
                 "/meta/subscribe" if known => self.subscribe(message),
                 "/meta/unsubscribe" if known => self.unsubscribe(message),
@@ -258,14 +236,22 @@ impl Model {
                 replies.push(reply);
             }
         }
+        let mut messages = Vec::new();
+        for (at, client, message, connect) in due {
+            let rides = rider.as_deref() == Some(client);
+            replies[at] = self.connect_reply(message, &connect, rides);
+            if rides {
+                messages.append(&mut self.take_off(client, request.key));
+            }
+            self.let_go(client);
+        }
         let bound = self.config.meta_connect_deliver_only
             || request.transport == Transport::CallbackPolling;
-        let messages = match rider {
-            Some(rider) if rider_connects || (!bound && !self.is_parting(&rider)) => {
-                self.take_off(&rider, request.key)
+        if let Some(rider) = rider.filter(|_| !rider_connects && !bound) {
+            if !self.is_parting(&rider) {
+                messages = self.take_off(&rider, request.key);
             }
-            _ => Vec::new(),
-        };
+        }
         let in_flight = messages.len();
         let items = first.into_iter().chain(last).chain(messages);
         Expected {
@@ -314,8 +300,8 @@ impl Model {
         self.sums.handshakes += 1;
     }
 
-    /// The reply, or none if the connect is held.
-    fn connect(&mut self, request: &Request<'_>, message: &Value, rides: bool) -> Option<Value> {
+    /// What its reply needs, or none if the connect is held.
+    fn connect(&mut self, request: &Request<'_>, message: &Value) -> Option<DueConnect> {
         let client = message["clientId"].as_str().expect("it was found");
         let others = self.sessions.iter().filter(|(id, _)| *id != client);
         let held = others.filter_map(|(_, session)| session.hold.as_ref());
@@ -324,8 +310,7 @@ impl Model {
         let full = request.browser.is_some() && limit.is_some_and(|limit| held >= limit);
         let asked = message["advice"]["timeout"].as_u64();
         let timeout = asked.unwrap_or(u64::MAX).min(millis(self.config.timeout));
-        let advice = self.advice(message["advice"]["interval"].as_u64());
-        let (now, slow) = (self.now, self.lifetime(Some(SLOW)));
+        let now = self.now;
         let lifetime = self.lifetime(message["advice"]["interval"].as_u64());
         let session = self.sessions.get_mut(client).expect("it was found");
         session.hold = None;
@@ -336,13 +321,7 @@ impl Model {
         let wanted = request.messages.len() == 1 && session.connected && timeout > 0;
         if wanted && !session.ready() && !session.has_nothing_left() {
             if full {
-                let advice = json!({"multiple-clients": true, "reconnect": "retry",
-                    "interval": SLOW});
-                session.advised = advice.clone();
-                (session.expires, session.lifetime) = (Some(now + slow), slow);
-                let mut reply = success(message);
-                reply["advice"] = advice;
-                return Some(reply);
+                return Some(DueConnect { advise, full });
             }
             session.expires = None;
             session.hold = Some(Hold {
@@ -362,17 +341,33 @@ impl Model {
         }
         session.connected = true;
         (session.expires, session.lifetime) = (Some(now + lifetime), lifetime);
+        Some(DueConnect {
+            advise,
+            full: false,
+        })
+    }
+
+    /// The reply to a connect that is not held, when all messages of its request are executed.
+    fn connect_reply(&mut self, message: &Value, connect: &DueConnect, rides: bool) -> Value {
+        let client = message["clientId"].as_str().expect("it was found");
+        let advice = self.advice(message["advice"]["interval"].as_u64());
+        let (now, slow) = (self.now, self.lifetime(Some(SLOW)));
+        let Some(session) = self.sessions.get_mut(client) else {
+            return farewell(message, self.ended[client]);
+        };
         let mut reply = success(message);
-        if session.tells_all(rides) {
+        if connect.full {
+            let advice = json!({"multiple-clients": true, "reconnect": "retry", "interval": SLOW});
+            session.advised = advice.clone();
+            (session.expires, session.lifetime) = (Some(now + slow), slow);
+            reply["advice"] = advice;
+        } else if session.tells_all(rides) {
             reply["advice"] = json!({"reconnect": "none"});
-            self.let_go(client);
-            return Some(reply);
-        }
-        if advise || session.advised != advice {
+        } else if connect.advise || session.advised != advice {
             session.advised = advice.clone();
             reply["advice"] = advice;
         }
-        Some(reply)
+        reply
     }
 
     fn subscribe(&mut self, message: &Value) -> Value {
@@ -653,6 +648,7 @@ impl Model {
 
     pub fn end(&mut self, client: &str, gone: Gone) {
         let session = self.sessions.remove(client).expect("it is there");
+        self.ended.insert(client.to_owned(), gone);
         let waiting = session.queue.waiting.len() as u64;
         if session.parting.is_none() {
             *self.sums.ended.entry(name_of(gone)).or_default() += 1;

@@ -1,11 +1,46 @@
 //! What goes into the model, what comes out, and what the replies are made of.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
 
 use bayeux::broker::Gone;
 use bayeux::protocol::{ChannelName, Pattern};
 use bayeux::transport::{BrowserId, Transport};
 use serde_json::{Value, json};
+
+/// A message on its way to receivers.
+pub struct Sent {
+    pub channel: String,
+    /// Who published, as the index of a client, and the how manieth of its messages it is.
+    pub publisher: u64,
+    pub number: u64,
+    pub json: Value,
+}
+
+impl Sent {
+    pub fn new(channel: &str, data: &Value) -> Rc<Self> {
+        Rc::new(Self {
+            channel: channel.to_owned(),
+            publisher: data[0].as_u64().expect("who published"),
+            number: data[1].as_u64().expect("the how manieth"),
+            json: json!({"channel": channel, "data": data}),
+        })
+    }
+
+    /// The last message to whoever is sent away.
+    pub(super) fn farewell() -> Rc<Self> {
+        Rc::new(Self {
+            channel: "/meta/disconnect".to_owned(),
+            publisher: u64::MAX,
+            number: 1,
+            json: json!({"channel": "/meta/disconnect", "successful": true}),
+        })
+    }
+
+    pub(super) fn size(&self) -> usize {
+        self.json.to_string().len()
+    }
+}
 
 /// What the broker counts.
 #[derive(Default)]

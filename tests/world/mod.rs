@@ -7,7 +7,6 @@
 pub mod rng;
 pub mod sockets;
 
-use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -155,12 +154,7 @@ impl World {
             outlet: Arc::clone(&self.outlet) as Arc<dyn Outlet>,
             key,
         };
-        match self.broker.execute(Call {
-            peer,
-            body: Cow::Borrowed(body),
-            batch,
-            link,
-        }) {
+        match self.broker.execute(Call { peer, batch, link }) {
             Executed::Now(answer) => Ok(Response::new(answer)),
             Executed::Later(exchange) => {
                 self.pending.insert(key, exchange);

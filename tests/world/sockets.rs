@@ -76,7 +76,6 @@ impl Socket {
         let batch = parse(body.as_bytes(), &BatchLimits::default()).expect("a batch");
         let executed = world.broker.execute(Call {
             peer: self.peer,
-            body: body.as_str().into(),
             batch,
             link: self.link.clone(),
         });

@@ -2,7 +2,7 @@
 
 use super::flags::Flags;
 use super::policy::{Action, Decision, Extra, Principal, Question};
-use super::run::Run;
+use super::request::Run;
 use super::session::Session;
 use super::work::guarded;
 use crate::protocol::{Advice, Message, Pattern};
@@ -13,19 +13,18 @@ pub(super) struct Denied {
     pub(super) advice: Option<Advice>,
 }
 
-impl Run<'_> {
+impl Run {
     /// Asks the policy. Only on a thread that may run user code, or when there is no policy.
     pub(super) fn permitted(
         &self,
-        body: &str,
-        message: &Message,
+        message: Message<'_>,
         action: Action,
         session: Option<&Session>,
         subscriptions: &[Pattern],
     ) -> Result<(), Denied> {
         let nobody = Flags::default();
         let flags = session.map_or(&nobody, |session| &session.flags);
-        self.judged_with(flags, body, message, action, session, subscriptions)
+        self.judged_with(flags, message, action, session, subscriptions)
     }
 
     /// Asks the policy, with these flags for it to look at and to change. With them is kept what an
@@ -34,8 +33,7 @@ impl Run<'_> {
     pub(super) fn judged_with(
         &self,
         flags: &Flags,
-        body: &str,
-        message: &Message,
+        message: Message<'_>,
         action: Action,
         session: Option<&Session>,
         subscriptions: &[Pattern],
@@ -44,7 +42,7 @@ impl Run<'_> {
             self.remember(flags);
             return Ok(());
         };
-        let mut question = self.question(body, message, action, session, flags);
+        let mut question = self.question(message, action, session, flags);
         question.subscriptions = subscriptions;
         match guarded("the policy", || policy.judge(&question)) {
             Some(Decision::Allow) => {
@@ -61,8 +59,7 @@ impl Run<'_> {
 
     pub(super) fn question<'q>(
         &'q self,
-        body: &'q str,
-        message: &'q Message,
+        message: Message<'q>,
         action: Action,
         session: Option<&Session>,
         flags: &'q Flags,
@@ -72,17 +69,22 @@ impl Run<'_> {
             action,
             principal: id.map_or(Principal::Anonymous, |id| Principal::Session(*id)),
             peer: &self.peer,
-            channel: message.channel.as_str(),
+            channel: message.target().as_str(),
             subscriptions: &[],
-            data: message.data.map(|span| span.of(body)),
-            ext: message.ext.map(|span| span.of(body)),
-            id: message.id.map(|span| span.of(body)),
-            connection_type: message.connection_type.as_deref(),
-            extra: Extra {
-                body,
-                fields: &message.extra,
-            },
+            data: message.data(),
+            ext: message.ext(),
+            id: message.id(),
+            connection_type: message.connection_type(),
+            extra: Extra(message),
             flags,
+        }
+    }
+
+    /// Keeps with the client what the current message, which is allowed, tells extensions of it.
+    pub(super) fn remember(&self, flags: &Flags) {
+        let told = self.heard.as_ref().and_then(|heard| heard.reckoning());
+        if let Some(reckoning) = told {
+            flags.set(reckoning);
         }
     }
 }

@@ -1,0 +1,403 @@
+//! One request or frame on its way through the broker: its messages in order, its replies, and
+//! where it has to wait for user code.
+//!
+//! A request begins on the I/O thread that read it. When a message needs user code, the rest of the
+//! request moves to a worker thread, and its result comes back through a [`Slot`].
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::answer::{Answer, AnswerStatus, Exchange, Executed, Flight};
+use super::connect::{DueConnect, HeldConnect, ride};
+use super::core::{Core, Sender};
+use super::failures::Lines;
+use super::registry::Reservation;
+use super::service::ServiceEntry;
+use super::session::Session;
+use super::wakes::Wakes;
+use super::work::{Job, Slot, Ticket};
+use crate::extensions::{Heard, Moment};
+use crate::protocol::{Batch, ErrorText, Message, Parsed, Shown, ShownId, Target, add_ext, error};
+use crate::refusals::Reason;
+use crate::transport::{Link, Peer, Transport};
+
+/// A request or frame to be executed.
+pub struct Call {
+    /// Who sent it.
+    pub peer: Peer,
+    /// Its messages.
+    pub batch: Batch,
+    /// The connection that will be woken if the answer comes later.
+    pub link: Link,
+}
+
+/// Which thread a request is on.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Thread {
+    /// An I/O thread: no user code here.
+    Io,
+    /// One of the pool of policy and listeners.
+    Policy,
+    /// One of the pool of services.
+    Service,
+}
+
+/// What a message waits for.
+pub(super) enum Wait {
+    /// The policy and the listeners.
+    Policy,
+    /// Its service.
+    Service(Arc<ServiceEntry>),
+}
+
+/// What became of one message.
+pub(super) enum Step {
+    /// It is answered, or will be with the request.
+    Done,
+    Await(Wait),
+}
+
+/// The messages of a request, and how far they are executed.
+pub(crate) struct Request {
+    batch: Batch,
+    /// The next message.
+    at: usize,
+    /// That message has been taken up, and waits.
+    begun: bool,
+    run: Run,
+    ticket: Option<Ticket>,
+}
+
+/// What the messages of a request share: who sent them, and what becomes of them.
+pub(crate) struct Run {
+    pub(super) core: Arc<Core>,
+    pub(super) peer: Peer,
+    pub(super) link: Link,
+    /// The request has one message only.
+    pub(super) alone: bool,
+    /// When the request came, if there are extensions that want to know.
+    arrived: Option<Moment>,
+    pub(super) reservation: Option<Reservation>,
+    /// The current message is the first.
+    first: bool,
+    /// The session that the current message comes from, where that was looked up before user code
+    /// got it: for a call of a service, or a connect, whose session may end meanwhile.
+    pub(super) caller: Option<Arc<Session>>,
+    /// What extensions keep of the current message.
+    pub(super) heard: Option<Box<Heard>>,
+    /// Members for the `ext` of the reply to the current message.
+    pub(super) ext: Vec<u8>,
+    /// What is to be sent, so far.
+    pub(super) answer: Answer,
+    /// Connects whose replies are written last, with the messages that go with them.
+    pub(super) due: Vec<DueConnect>,
+    /// The connect that the answer waits for.
+    pub(super) held: Option<HeldConnect>,
+    /// The session whose messages the response carries: the first one that is known.
+    pub(super) receiver: Option<Arc<Session>>,
+    pub(super) wakes: Wakes,
+    pub(super) failures: Lines,
+    /// How long the answer has to wait.
+    pub(super) wait: Duration,
+}
+
+/// Executes a request, as far as this thread may.
+pub(crate) fn execute(core: &Arc<Core>, call: Call) -> Executed {
+    let mut request = Request::new(core, call);
+    if let Some(refusal) = request.admit() {
+        return Executed::Now(refusal);
+    }
+    match request.advance(Thread::Io) {
+        None => request.run.finish(),
+        Some(wait) => {
+            let (slot, ticket) = Slot::new(request.run.link.clone());
+            request.ticket = Some(ticket);
+            request.dispatch(wait);
+            Executed::Later(Exchange::working(slot))
+        }
+    }
+}
+
+impl Request {
+    fn new(core: &Arc<Core>, call: Call) -> Self {
+        let Call { peer, batch, link } = call;
+        core.counters.mine().received.add(batch.len() as u64);
+        let run = Run {
+            core: Arc::clone(core),
+            peer,
+            link,
+            alone: batch.len() == 1,
+            arrived: arrival(core, &batch),
+            reservation: None,
+            first: true,
+            caller: None,
+            heard: None,
+            ext: Vec::new(),
+            answer: Answer::new(Vec::with_capacity(128)),
+            due: Vec::new(),
+            held: None,
+            receiver: None,
+            wakes: Wakes::default(),
+            failures: Lines::default(),
+            wait: Duration::ZERO,
+        };
+        Self {
+            batch,
+            at: 0,
+            begun: false,
+            run,
+            ticket: None,
+        }
+    }
+
+    /// Refuses the whole request, before anything of it is executed, when there is no room.
+    fn admit(&mut self) -> Option<Answer> {
+        let core = &self.run.core;
+        if core.is_draining() {
+            return Some(self.refuse(Reason::Draining, &error::draining()));
+        }
+        let handshakes = self.batch.iter().filter(is_handshake).count();
+        if handshakes > 0 {
+            self.run.reservation = core.registry.reserve(handshakes);
+            if self.run.reservation.is_none() {
+                return Some(self.refuse(Reason::MaxSessions, &error::session_limit()));
+            }
+        }
+        None
+    }
+
+    /// An answer in which every message fails.
+    fn refuse(&mut self, reason: Reason, error: &ErrorText) -> Answer {
+        let run = &mut self.run;
+        let seen = format_args!("a request from {}", run.peer.ip);
+        run.core.refusals.count(reason, seen);
+        for parsed in self.batch.iter() {
+            run.fail_to(&parsed.reply_to(), error, None);
+        }
+        run.failures.write();
+        let mut answer = std::mem::replace(&mut run.answer, Answer::new(Vec::new()));
+        answer.status = AnswerStatus::Unavailable;
+        answer.close = run.core.is_draining();
+        answer
+    }
+
+    /// Executes messages until the end, or until one has to wait for what must not run here.
+    fn advance(&mut self, thread: Thread) -> Option<Wait> {
+        let run = &mut self.run;
+        while let Some(parsed) = self.batch.get(self.at) {
+            run.first = self.at == 0;
+            match parsed {
+                Parsed::Message(message) => {
+                    if !std::mem::replace(&mut self.begun, true) {
+                        run.begin(message);
+                    }
+                    let target = message.target();
+                    if thread != Thread::Policy && run.core.judging(target) {
+                        run.look_up(message);
+                        return Some(Wait::Policy);
+                    }
+                    if let Step::Await(wait) = run.step(message) {
+                        return Some(wait);
+                    }
+                    run.extend_reply(target);
+                }
+                Parsed::Rejected(rejected) => {
+                    run.fail_to(&rejected.reply_to(), rejected.error(), None);
+                }
+            }
+            (self.at, self.begun) = (self.at + 1, false);
+        }
+        None
+    }
+
+    fn next(&mut self) {
+        self.at += 1;
+        self.begun = false;
+    }
+
+    /// Moves the request to where its message can go on.
+    fn dispatch(self, wait: Wait) {
+        let (mut request, mut wait) = (self, wait);
+        loop {
+            // User code may take long; nobody but the caller is to wait for it.
+            request.run.wakes.send();
+            let core = Arc::clone(&request.run.core);
+            request = match wait {
+                Wait::Policy => match core.policy_pool.submit(request, Self::resume) {
+                    Ok(()) => return,
+                    Err(mut refused) => {
+                        refused.fail_rest();
+                        return refused.complete();
+                    }
+                },
+                Wait::Service(entry) => {
+                    let inbox = Arc::clone(&entry.inbox);
+                    let call = |request: Self| Box::new(move || request.call(&entry)) as Job;
+                    match inbox.send(&core.callback_pool, request, call) {
+                        Ok(()) => return,
+                        Err(refused) => refused,
+                    }
+                }
+            };
+            request.fail_current();
+            match request.advance(Thread::Io) {
+                Some(next) => wait = next,
+                None => return request.complete(),
+            }
+        }
+    }
+
+    /// Goes on where the policy may be asked.
+    fn resume(mut self) {
+        match self.advance(Thread::Policy) {
+            Some(wait) => self.dispatch(wait),
+            None => self.complete(),
+        }
+    }
+
+    /// Calls the service that the message waits for, and goes on.
+    fn call(mut self, entry: &ServiceEntry) {
+        if let Some(Parsed::Message(message)) = self.batch.get(self.at) {
+            self.run.call_service(message, entry);
+        }
+        self.next();
+        match self.advance(Thread::Service) {
+            Some(wait) => self.dispatch(wait),
+            None => self.complete(),
+        }
+    }
+
+    fn complete(self) {
+        let ticket = self.ticket.expect("a request on a worker has one");
+        ticket.complete(self.run.finish());
+    }
+
+    /// Too much work waits already: the current message fails.
+    fn fail_current(&mut self) {
+        if let Some(Parsed::Message(message)) = self.batch.get(self.at) {
+            let error = error::busy(message.target().as_str());
+            let to = message.reply_to();
+            self.run.failures.refuse(Reason::Busy, &to, &error);
+            self.run.fail_to(&to, &error, None);
+        }
+        // They were looked up for this message, and are not of the next one.
+        (self.run.caller, self.run.heard) = (None, None);
+        self.next();
+    }
+
+    fn fail_rest(&mut self) {
+        while let Some(parsed) = self.batch.get(self.at) {
+            if let Parsed::Rejected(rejected) = parsed {
+                let to = rejected.reply_to();
+                self.run.fail_to(&to, rejected.error(), None);
+                self.next();
+            } else {
+                self.fail_current();
+            }
+        }
+    }
+}
+
+impl Run {
+    /// A message is taken up: extensions may read it.
+    fn begin(&mut self, message: Message<'_>) {
+        let from = message.client_id().map(|id| &**id);
+        let channel = message.target().as_str();
+        log::trace!("received: {} from {}", Shown(channel), ShownId(from));
+        self.heard = self.arrived.and_then(|arrived| {
+            let heard = self.core.config.extensions.hear(message, arrived);
+            heard.map(Box::new)
+        });
+    }
+
+    /// Looks the session of a connect up before user code judges it: if it ends meanwhile, its
+    /// client is to hear that.
+    fn look_up(&mut self, message: Message<'_>) {
+        if *message.target() == Target::Connect {
+            self.caller = self.session_of(message).ok();
+        }
+    }
+
+    /// Where the reply of a handshake goes: of one that comes first, before the messages that are
+    /// delivered.
+    pub(super) fn handshake_out(&mut self) -> &mut Vec<u8> {
+        if self.first {
+            &mut self.answer.handshake
+        } else {
+            &mut self.answer.replies
+        }
+    }
+
+    /// Adds what extensions say to the reply that was written last.
+    fn extend_reply(&mut self, target: &Target) {
+        let mut members = std::mem::take(&mut self.ext);
+        if let Some(heard) = self.heard.take() {
+            heard.write(self.core.clock.now(), &mut members);
+        }
+        if members.is_empty() {
+            return;
+        }
+        match target {
+            Target::Handshake => add_ext(self.handshake_out(), &members),
+            _ => add_ext(&mut self.answer.replies, &members),
+        }
+    }
+
+    /// Wakes whoever got something, and completes the answer.
+    fn finish(mut self) -> Executed {
+        self.wakes.send();
+        if let Some(connect) = self.held {
+            self.failures.write_all(&self.core.refusals, self.peer.ip);
+            return Executed::Later(Exchange::held(connect));
+        }
+        let answer = &mut self.answer;
+        answer.close = self.core.is_draining();
+        // An answer that waits would keep its messages waiting.
+        let carries = answer.status == AnswerStatus::Ok && self.wait.is_zero();
+        let receiver = self.receiver.as_ref();
+        let mut connected = false;
+        let replies = answer.replies.len();
+        for connect in std::mem::take(&mut self.due) {
+            let is_receiver = receiver.is_some_and(|session| connect.is_of(session));
+            connected |= is_receiver;
+            let grown = answer.replies.len() - replies;
+            let carries = carries && is_receiver;
+            connect.answer(grown, carries, answer, &mut self.failures);
+        }
+        self.failures.write_all(&self.core.refusals, self.peer.ip);
+        if let Some(session) = receiver {
+            answer.filtered = session.filtered;
+            let bound = session.deliver_only || self.peer.transport == Transport::CallbackPolling;
+            if !connected {
+                ride(&self.core, session, &self.link, carries && !bound, answer);
+            } else if answer.flight.is_none() {
+                answer.flight = Some(Flight::new(&self.core, session, None));
+            }
+        }
+        if self.wait.is_zero() {
+            Executed::Now(self.answer)
+        } else {
+            let waiting = Exchange::waiting(&self.core, self.answer, &self.link, self.wait);
+            Executed::Later(waiting)
+        }
+    }
+
+    /// Who publishes, for the fan-out.
+    pub(super) fn sender(&self, publisher: Option<&Arc<Session>>) -> Sender {
+        Sender::new(publisher, self.receiver.as_ref())
+    }
+}
+
+fn is_handshake(parsed: &Parsed<'_>) -> bool {
+    matches!(parsed, Parsed::Message(message) if *message.target() == Target::Handshake)
+}
+
+/// When the request came, if an extension may want to know.
+fn arrival(core: &Core, batch: &Batch) -> Option<Moment> {
+    let has_ext = |parsed| matches!(parsed, Parsed::Message(message) if message.ext().is_some());
+    let wanted = core.config.extensions.any() && batch.iter().any(has_ext);
+    wanted.then(|| Moment {
+        instant: core.clock.now(),
+        wall: core.clock.wall(),
+    })
+}

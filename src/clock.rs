@@ -9,6 +9,11 @@ use std::time::{Duration, Instant, SystemTime};
 /// settings, such as [`Duration::MAX`], count as this.
 pub const FOREVER: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
 
+/// So long after a moment; what is longer than [`FOREVER`] is that.
+pub fn later(moment: Instant, by: Duration) -> Instant {
+    moment + by.min(FOREVER)
+}
+
 /// Where the time comes from.
 pub trait Clock: Send + Sync + 'static {
     /// Monotonic time, for deadlines and durations.

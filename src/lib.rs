@@ -33,7 +33,7 @@
 //!  link                   messaging between processes, over tcp; stands alone with it
 //!  tcp                    stands alone: a general TCP server and client component
 //!  refusals               why something is refused: counted, and told in the log
-//!  clock  counters        at the bottom, for everyone
+//!  clock  counters  util  at the bottom, for everyone
 //! ```
 //!
 //! A request becomes bytes, then a request, then messages, then effects: JSON ends in [`protocol`],
@@ -60,6 +60,7 @@ pub mod refusals;
 pub mod server;
 pub mod tcp;
 pub mod transport;
+mod util;
 
 pub use broker::{
     Access, Broker, Decision, Delivery, Event, EventKind, Flags, LocalClient, LocalError,

@@ -8,7 +8,7 @@ use super::connect::HeldConnect;
 use super::core::Core;
 use super::session::Session;
 use super::stream::Attachment;
-use super::work::Slot;
+use super::work::RunResult;
 use crate::protocol::{ClientId, Publication};
 use crate::transport::{BrowserId, Link};
 
@@ -258,7 +258,7 @@ impl Drop for Unread {
 pub struct Exchange(Pending);
 
 enum Pending {
-    Working(Arc<Slot>),
+    Working(RunResult),
     Held(HeldConnect),
     Waiting(Box<WaitingAnswer>),
     Done,
@@ -272,8 +272,8 @@ struct WaitingAnswer {
 }
 
 impl Exchange {
-    pub(crate) fn working(slot: Arc<Slot>) -> Self {
-        Self(Pending::Working(slot))
+    pub(crate) fn working(result: RunResult) -> Self {
+        Self(Pending::Working(result))
     }
 
     pub(crate) fn held(connect: HeldConnect) -> Self {
@@ -296,7 +296,7 @@ impl Exchange {
     pub fn poll(&mut self) -> Option<Answer> {
         loop {
             match &mut self.0 {
-                Pending::Working(slot) => match slot.take()? {
+                Pending::Working(result) => match result.take()? {
                     Executed::Now(answer) => {
                         self.0 = Pending::Done;
                         return Some(answer);

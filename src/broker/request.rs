@@ -2,7 +2,7 @@
 //! where it has to wait for user code.
 //!
 //! A request begins on the I/O thread that read it. When a message needs user code, the rest of the
-//! request moves to a worker thread, and its result comes back through a [`Slot`].
+//! request moves to a worker thread, and its result comes back through a completion.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,11 +15,12 @@ use super::registry::Reservation;
 use super::service::ServiceEntry;
 use super::session::Session;
 use super::wakes::Wakes;
-use super::work::{Job, Slot, Ticket};
+use super::work::{Job, run_result};
 use crate::extensions::{Heard, Moment};
 use crate::protocol::{Batch, ErrorText, Message, Parsed, Shown, ShownId, Target, add_ext, error};
 use crate::refusals::Reason;
 use crate::transport::{Link, Peer, Transport};
+use crate::util::Promise;
 
 /// A request or frame to be executed.
 pub struct Call {
@@ -65,7 +66,7 @@ pub(crate) struct Request {
     /// That message has been taken up, and waits.
     begun: bool,
     run: Run,
-    ticket: Option<Ticket>,
+    promise: Option<Promise<Executed, Link>>,
 }
 
 /// What the messages of a request share: who sent them, and what becomes of them.
@@ -110,10 +111,10 @@ pub(crate) fn execute(core: &Arc<Core>, call: Call) -> Executed {
     match request.advance(Thread::Io) {
         None => request.run.finish(),
         Some(wait) => {
-            let (slot, ticket) = Slot::new(request.run.link.clone());
-            request.ticket = Some(ticket);
+            let (result, promise) = run_result(request.run.link.clone());
+            request.promise = Some(promise);
             request.dispatch(wait);
-            Executed::Later(Exchange::working(slot))
+            Executed::Later(Exchange::working(result))
         }
     }
 }
@@ -146,7 +147,7 @@ impl Request {
             at: 0,
             begun: false,
             run,
-            ticket: None,
+            promise: None,
         }
     }
 
@@ -268,8 +269,8 @@ impl Request {
     }
 
     fn complete(self) {
-        let ticket = self.ticket.expect("a request on a worker has one");
-        ticket.complete(self.run.finish());
+        let promise = self.promise.expect("a request on a worker has one");
+        promise.complete(self.run.finish());
     }
 
     /// Too much work waits already: the current message fails.

@@ -16,6 +16,7 @@ use parking_lot::{Condvar, Mutex};
 
 use super::answer::{Answer, AnswerStatus, Executed};
 use crate::transport::Link;
+use crate::util::{Completion, Promise};
 
 /// Work that needs no more than a thread.
 pub(crate) type Job = Box<dyn FnOnce() + Send>;
@@ -214,51 +215,17 @@ impl<T: Send + 'static> Inbox<T> {
 /// What an inbox has done before others may use the thread.
 const TURN: usize = 16;
 
-/// Where the result of work is put, and who is told.
-pub(crate) struct Slot {
-    link: Link,
-    result: Mutex<Option<Executed>>,
-}
+/// Where the result of a run is put that goes on elsewhere. If the run fails, or the broker is
+/// being dropped, the connection gets an empty answer instead of waiting for ever.
+pub(crate) type RunResult = Completion<Executed, Link>;
 
-/// The duty to put a result into a slot. If it is dropped before (the run failed, or the broker is
-/// being dropped), the connection gets an empty answer instead of waiting for ever.
-pub(crate) struct Ticket(Option<Arc<Slot>>);
-
-impl Ticket {
-    pub(crate) fn complete(mut self, result: Executed) {
-        if let Some(slot) = self.0.take() {
-            slot.complete(result);
-        }
-    }
-}
-
-impl Drop for Ticket {
-    fn drop(&mut self) {
-        if let Some(slot) = self.0.take() {
-            let mut answer = Answer::new(Vec::new());
-            answer.status = AnswerStatus::Unavailable;
-            slot.complete(Executed::Now(answer));
-        }
-    }
-}
-
-impl Slot {
-    pub(crate) fn new(link: Link) -> (Arc<Self>, Ticket) {
-        let slot = Arc::new(Self {
-            link,
-            result: Mutex::new(None),
-        });
-        (Arc::clone(&slot), Ticket(Some(slot)))
-    }
-
-    fn complete(&self, result: Executed) {
-        *self.result.lock() = Some(result);
-        self.link.outlet.wake(&[self.link.key]);
-    }
-
-    pub(crate) fn take(&self) -> Option<Executed> {
-        self.result.lock().take()
-    }
+/// A place for the result, and the duty to put it there.
+pub(crate) fn run_result(link: Link) -> (RunResult, Promise<Executed, Link>) {
+    Completion::new(link, || {
+        let mut answer = Answer::new(Vec::new());
+        answer.status = AnswerStatus::Unavailable;
+        Executed::Now(answer)
+    })
 }
 
 #[cfg(test)]
@@ -276,16 +243,16 @@ mod tests {
     }
 
     #[test]
-    fn a_lost_ticket_answers_too() {
+    fn a_lost_run_is_answered_too() {
         let bell = Arc::new(Bell::default());
         let link = Link {
             outlet: Arc::clone(&bell) as _,
             key: 1,
         };
-        let (slot, ticket) = Slot::new(link);
-        assert!(slot.take().is_none());
-        drop(ticket);
-        let Some(Executed::Now(answer)) = slot.take() else {
+        let (result, promise) = run_result(link);
+        assert!(result.take().is_none());
+        drop(promise);
+        let Some(Executed::Now(answer)) = result.take() else {
             panic!("an answer")
         };
         assert_eq!(answer.status, AnswerStatus::Unavailable);

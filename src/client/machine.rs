@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use super::backoff::{Backoff, later};
 use super::carrier::Request;
 use super::dispatch::{Dispatch, Listener};
 use super::error::{Error, Failure};
@@ -19,6 +18,8 @@ use super::session::{Change, Session, State, Turn};
 use super::slot::Slot;
 use super::transport::{Choice, Via};
 use super::wire::Encoder;
+use crate::clock::later;
+use crate::util::Retries;
 
 /// The two sequences of requests. Each has at most one under way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,7 +60,7 @@ pub(crate) struct Machine {
 
 impl Machine {
     pub(crate) fn new(options: Options, ways: Vec<Via>, ids: Ids, now: Instant, seed: u64) -> Self {
-        let backoff = |seed| Backoff::new(options.backoff_first, options.backoff_longest, seed);
+        let backoff = |seed| Retries::new(options.backoff_first, options.backoff_longest, seed);
         let session = Session::new(now, backoff(seed));
         Self {
             outbox: Outbox::new(backoff(!seed)),

@@ -40,7 +40,6 @@
 //! Proxies and redirects: the client talks to the URL it was given.
 
 mod advice;
-mod backoff;
 mod builder;
 mod carrier;
 mod carriers;

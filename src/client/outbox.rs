@@ -8,12 +8,13 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::backoff::{Backoff, later};
 use super::error::{Error, Failure, Rejection};
 use super::message::Message;
 use super::op::{Kind, Op};
 use super::options::Options;
 use super::slot::{Outcome, Slot};
+use crate::clock::later;
+use crate::util::Retries;
 
 /// What the owner of the outbox must know.
 #[derive(Debug, PartialEq)]
@@ -44,12 +45,12 @@ pub(crate) struct Outbox {
     /// Calls that the server has taken, by id.
     awaiting: HashMap<u64, Op>,
     not_before: Option<Instant>,
-    backoff: Backoff,
+    backoff: Retries,
     reports: Vec<Report>,
 }
 
 impl Outbox {
-    pub(crate) fn new(backoff: Backoff) -> Self {
+    pub(crate) fn new(backoff: Retries) -> Self {
         Self {
             queue: VecDeque::new(),
             queued_bytes: 0,

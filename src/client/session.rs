@@ -7,10 +7,11 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use super::advice::Advice;
-use super::backoff::{Backoff, later};
 use super::error::{Error, Failure, Rejection};
 use super::message::Message;
+use crate::clock::later;
 use crate::protocol::Reconnect;
+use crate::util::Retries;
 
 /// Where the client stands with its server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,7 +68,7 @@ pub(crate) struct Session {
     state: State,
     client_id: Option<Box<str>>,
     advice: Advice,
-    backoff: Backoff,
+    backoff: Retries,
     due: Instant,
     /// What is under way.
     turn: Option<Turn>,
@@ -81,7 +82,7 @@ pub(crate) struct Session {
 }
 
 impl Session {
-    pub(crate) fn new(now: Instant, backoff: Backoff) -> Self {
+    pub(crate) fn new(now: Instant, backoff: Retries) -> Self {
         Self {
             state: State::Handshaking,
             client_id: None,

@@ -2,8 +2,6 @@
 
 use std::sync::Arc;
 
-use parking_lot::Mutex;
-
 use super::content::{ContentHandler, ContentRequest};
 use super::format::Format;
 use super::headers::is_token;
@@ -12,6 +10,7 @@ use super::site::Site;
 use crate::broker::{Answer, Broker, Exchange, Flight, guarded};
 use crate::protocol::ClientId;
 use crate::transport::{Link, Peer};
+use crate::util::Completion;
 
 /// What a response hook is told about the request.
 #[derive(Clone, Debug)]
@@ -60,7 +59,7 @@ enum Stage {
     /// The broker will say, and then the hook is asked, if there is one.
     Broker(Box<Pending>),
     /// A worker has it.
-    Worker(Arc<Slot>, Option<Flight>, bool),
+    Worker(Completion<Response, Link>, Option<Flight>, bool),
 }
 
 struct Pending {
@@ -131,7 +130,9 @@ impl Work {
         let response = format.respond(&answer, site);
         let mut work = Self::hook(site.broker(), link, response, hooked);
         work.stage = match work.stage {
-            Stage::Worker(slot, ..) => Stage::Worker(slot, answer.flight.take(), answer.close),
+            Stage::Worker(response, ..) => {
+                Stage::Worker(response, answer.flight.take(), answer.close)
+            }
             other => other,
         };
         work
@@ -179,10 +180,10 @@ impl Work {
             let made = (answer, pending.format.clone());
             *self = Self::answer(site, &self.link, made, hooked);
         }
-        let Stage::Worker(slot, flight, close) = &mut self.stage else {
+        let Stage::Worker(response, flight, close) = &mut self.stage else {
             return None;
         };
-        let mut response = slot.response.lock().take()?;
+        let mut response = response.take()?;
         if response.status != self.counted {
             site.count(response.status);
         }
@@ -197,42 +198,14 @@ impl Work {
     }
 }
 
-/// Where a worker puts the response.
-struct Slot {
-    link: Link,
-    response: Mutex<Option<Response>>,
-}
-
-/// The duty to put a response into a slot. Dropped before, the work was never done.
-struct Ticket(Option<Arc<Slot>>);
-
-impl Ticket {
-    fn put(&mut self, response: Response) {
-        if let Some(slot) = self.0.take() {
-            *slot.response.lock() = Some(response);
-            slot.link.outlet.wake(&[slot.link.key]);
-        }
-    }
-}
-
-impl Drop for Ticket {
-    fn drop(&mut self) {
-        self.put(failed());
-    }
-}
-
 fn start(
     broker: &Broker,
     link: &Link,
     make: impl FnOnce() -> Response + Send + 'static,
-) -> Arc<Slot> {
-    let slot = Arc::new(Slot {
-        link: link.clone(),
-        response: Mutex::new(None),
-    });
-    let mut ticket = Ticket(Some(Arc::clone(&slot)));
-    broker.run(move || ticket.put(clean(make())));
-    slot
+) -> Completion<Response, Link> {
+    let (completion, promise) = Completion::new(link.clone(), failed);
+    broker.run(move || promise.complete(clean(make())));
+    completion
 }
 
 /// A panic of the hook leaves nothing of the response: half changed it could say anything.
@@ -312,12 +285,9 @@ mod tests {
 
     #[test]
     fn work_that_is_never_done_is_answered_too() {
-        let slot = Arc::new(Slot {
-            link: crate::http::testing::link(),
-            response: Mutex::new(None),
-        });
-        drop(Ticket(Some(Arc::clone(&slot))));
-        assert_eq!(slot.response.lock().take().unwrap().status, 500);
+        let (response, promise) = Completion::new(crate::http::testing::link(), failed);
+        drop(promise);
+        assert_eq!(response.take().unwrap().status, 500);
     }
 
     #[test]

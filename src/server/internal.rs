@@ -50,10 +50,10 @@ mod tests {
     use parking_lot::Mutex;
 
     use super::*;
-    use crate::Server;
     use crate::config::Config;
     use crate::connectors::tiny_http::TinyHttpConfig;
     use crate::http::{ContentRequest, Mount, Response};
+    use crate::server::Server;
 
     const PATIENCE: Duration = Duration::from_secs(20);
 

@@ -11,6 +11,8 @@ use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
+use crate::util::Notify;
+
 /// Where the connections of one connector thread are woken.
 ///
 /// Wakes are hints: an implementation must cope with keys of connections that are gone and with
@@ -49,6 +51,12 @@ impl Link {
     /// Whether both name the same connection.
     pub fn same(&self, other: &Self) -> bool {
         self.key == other.key && Arc::ptr_eq(&self.outlet, &other.outlet)
+    }
+}
+
+impl Notify for Link {
+    fn notify(&self) {
+        self.outlet.wake(&[self.key]);
     }
 }
 

@@ -2,7 +2,7 @@
 
 /// Modules from the bottom to the top; those of one row do not see each other.
 const LAYERS: [&[&str]; 10] = [
-    &["clock", "counters"],
+    &["clock", "counters", "util"],
     &["refusals"],
     &["protocol", "tcp"],
     &["transport", "extensions"],

@@ -14,7 +14,7 @@ struct World {
 
 impl World {
     fn new() -> Self {
-        let backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(60), 1);
+        let backoff = Retries::new(Duration::from_secs(1), Duration::from_secs(60), 1);
         Self {
             outbox: Outbox::new(backoff),
             clock: ManualClock::new(),
@@ -399,7 +399,7 @@ fn closing_fails_everything() {
 #[test]
 fn a_pause_without_end_is_not_none() {
     let mut world = World::new();
-    world.outbox.backoff = Backoff::new(Duration::MAX, Duration::MAX, 1);
+    world.outbox.backoff = Retries::new(Duration::MAX, Duration::MAX, 1);
     world.push(Kind::Publish, "/a");
     world.taken();
     world.finish(Err(Failure::Connect("refused".into())));

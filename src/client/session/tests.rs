@@ -13,7 +13,7 @@ const TYPES: [&str; 1] = ["long-polling"];
 impl World {
     fn new() -> Self {
         let clock = ManualClock::new();
-        let backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(60), 1);
+        let backoff = Retries::new(Duration::from_secs(1), Duration::from_secs(60), 1);
         Self {
             session: Session::new(clock.now(), backoff),
             clock,
@@ -402,7 +402,7 @@ fn an_ext_of_any_kind_is_no_danger() {
 #[test]
 fn a_pause_without_end_is_not_none() {
     let mut world = World::new();
-    world.session.backoff = Backoff::new(Duration::MAX, Duration::MAX, 1);
+    world.session.backoff = Retries::new(Duration::MAX, Duration::MAX, 1);
     world.turn();
     world.fail();
     let wait = world.session.due().unwrap() - world.clock.now();

@@ -8,10 +8,9 @@
 //! - An answer that has to wait gives the messages it carries back to their session, whose held
 //!   connect brings them, earlier than this answer could and in the right order.
 
-use std::collections::VecDeque;
-
 use crate::broker::{Answer, Exchange, Flight};
 use crate::http::{Asked, Finished, Format, Response, Site, Work};
+use crate::util::OneOrMany;
 
 /// Most requests of one connection that are executed and not answered yet.
 const MAX_OWED: usize = 8;
@@ -84,27 +83,27 @@ enum Owed {
 /// The answers that one connection owes. Without memory of its own while it owes at most one.
 #[derive(Default)]
 pub(super) struct Answers {
-    first: Option<Entry>,
-    behind: VecDeque<Entry>,
+    owed: OneOrMany<Entry>,
+    /// Of those that wait behind another.
     bytes: usize,
 }
 
 impl Answers {
     pub(super) fn is_empty(&self) -> bool {
-        self.first.is_none()
+        self.owed.is_empty()
     }
 
     /// Whether one more request may be executed.
     pub(super) fn has_room(&self) -> bool {
-        let Some(last) = self.behind.back().or(self.first.as_ref()) else {
+        let Some(last) = self.owed.last() else {
             return true;
         };
-        !last.is_working() && self.behind.len() + 1 < MAX_OWED && self.bytes < MAX_OWED_BYTES
+        !last.is_working() && self.owed.len() < MAX_OWED && self.bytes < MAX_OWED_BYTES
     }
 
     /// Whether one of the answers is a held connect's, or has to wait.
     pub(super) fn has_parked(&self) -> bool {
-        self.entries().any(|entry| match &entry.owed {
+        self.owed.iter().any(|entry| match &entry.owed {
             Owed::Later(exchange, _) => exchange.is_parked(),
             Owed::Work(work) => work.is_parked(),
             Owed::Now(..) | Owed::Done(_) => false,
@@ -139,35 +138,29 @@ impl Answers {
     }
 
     fn push(&mut self, entry: Entry) {
-        if self.first.is_none() {
-            self.first = Some(entry);
-            return;
+        if !self.owed.is_empty() {
+            self.bytes += entry.len();
         }
-        self.bytes += entry.len();
-        self.behind.push_back(entry);
+        self.owed.push(entry);
     }
 
     /// Takes the answer that is due, if it is there.
     pub(super) fn next(&mut self, site: &Site) -> Option<Due> {
         let mut answered = None;
         let mut finished = None;
-        match &mut self.first.as_mut()?.owed {
+        match &mut self.owed.get_mut(0)?.owed {
             Owed::Later(exchange, _) => answered = Some(exchange.poll()?),
             Owed::Work(work) => finished = Some(work.poll(site)?),
             Owed::Now(..) | Owed::Done(_) => {}
         }
-        let Entry { owed, rare } = self.first.take()?;
+        let Entry { owed, rare } = self.owed.remove(0)?;
         let content = match owed {
             Owed::Later(_, format) => Content::Answer(answered?, format),
             Owed::Work(_) => Content::Finished(finished?),
             Owed::Now(answer, format) => Content::Answer(*answer, format),
             Owed::Done(response) => Content::Response(response),
         };
-        self.first = self.behind.pop_front();
-        self.bytes -= self.first.as_ref().map_or(0, Entry::len);
-        if self.behind.is_empty() && self.behind.capacity() > 0 {
-            self.behind = VecDeque::new();
-        }
+        self.bytes -= self.owed.first().map_or(0, Entry::len);
         let (http10, asked) = rare.map_or((false, None), |rare| (rare.http10, rare.asked));
         Some(Due {
             content,
@@ -179,7 +172,7 @@ impl Answers {
     /// Sees whether work that waits behind another answer is done, so that the connection can go
     /// on. Held connects are left alone: their messages are safer in the session's queue.
     pub(super) fn collect(&mut self) {
-        for entry in &mut self.behind {
+        for entry in self.owed.iter_mut().skip(1) {
             let Owed::Later(exchange, format) = &mut entry.owed else {
                 continue;
             };
@@ -196,10 +189,6 @@ impl Answers {
     /// Drops everything: the peer has gone.
     pub(super) fn clear(&mut self) {
         *self = Self::default();
-    }
-
-    fn entries(&self) -> impl Iterator<Item = &Entry> {
-        self.first.iter().chain(&self.behind)
     }
 }
 

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use crossbeam_utils::CachePadded;
+
 use super::config::NativeConfig;
 use crate::clock::Clock;
 use crate::counters::{Counter, Gauge};
@@ -38,19 +40,7 @@ impl Shared {
 }
 
 /// What one thread counts at every request, in a cache line that no other thread writes to.
-#[derive(Debug, Default)]
-#[repr(align(64))]
-pub(super) struct ThreadCounter(Counter);
-
-impl ThreadCounter {
-    pub(super) fn one(&self) {
-        self.0.one();
-    }
-
-    pub(super) fn get(&self) -> u64 {
-        self.0.get()
-    }
-}
+pub(super) type ThreadCounter = CachePadded<Counter>;
 
 /// Bytes of unfinished requests over all connections, and their bound.
 pub(super) struct InputTotal {

@@ -11,7 +11,7 @@ use std::time::Duration;
 use parking_lot::{Condvar, Mutex};
 
 use super::Shared;
-use crate::clock::{Clock, FOREVER};
+use crate::clock::{Clock, later};
 use crate::http::{DateCache, Output, Work};
 use crate::protocol::ClientId;
 use crate::transport::{Link, Outlet};
@@ -136,7 +136,7 @@ impl Parking {
 
     /// Gives what is parked so long to be answered, then gives it up.
     pub(super) fn stop(&self, grace: Duration, clock: &dyn Clock) {
-        let end = clock.now() + grace.min(FOREVER);
+        let end = later(clock.now(), grace);
         for shard in &self.0 {
             let left = end.saturating_duration_since(clock.now());
             let mut state = shard.state.lock();

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::inbound::FIRST_WINDOW;
 use super::timers::Timer;
 use super::{Router, StreamKey};
-use crate::clock::FOREVER;
+use crate::clock::later;
 use crate::link::wire::{self, Ack, Body, Frame, Payload, Routed};
 use crate::link::{Event, NodeId};
 
@@ -242,7 +242,7 @@ impl Router {
                 .set(timer, self.now + self.limits.forget_after / 2);
         } else if reachable {
             let wait = self.limits.probe_after * (1 << stream.probes.min(3));
-            let at = self.now + wait.min(FOREVER);
+            let at = later(self.now, wait);
             if anew {
                 self.timers.set(timer, at);
             } else {

@@ -12,7 +12,6 @@
 //!   shutdown, or Retry::Never: ended, from every state
 //! ```
 
-mod backoff;
 mod service;
 mod slot;
 
@@ -26,7 +25,7 @@ use crate::tcp::handler::{Connection, ConnectionId, Handler, Inbox, PostError, S
 use crate::tcp::reactor::{CloseReason, Config, ConnectOptions, Reactor, Stats, Stopped};
 use crate::tcp::{Address, InvalidAddress};
 
-pub use backoff::Backoff;
+pub use crate::util::Backoff;
 use service::{ClientService, Commands};
 use slot::{Slot, Target};
 

@@ -14,7 +14,6 @@
 //! # Out of scope
 //! - Frames: `websocket`. What they mean: `http` and below.
 
-mod few;
 mod service;
 mod state;
 mod writer;

@@ -3,19 +3,19 @@
 use std::borrow::Cow;
 use std::time::{Duration, Instant};
 
-use super::few::Few;
 use crate::broker::{Attachment, Ended, Exchange, Flight, Gone};
 use crate::connectors::native::unread::UnreadOutput;
 use crate::connectors::native::websocket::Decoder;
 use crate::tcp::reactor::Io;
 use crate::transport::Peer;
+use crate::util::OneOrMany;
 
 /// One WebSocket.
 pub(in crate::connectors::native) struct Socket {
     pub(super) peer: Box<Peer>,
     pub(super) decoder: Decoder,
     /// Sessions whose messages go here.
-    pub(super) sessions: Few<Attachment>,
+    pub(super) sessions: OneOrMany<Attachment>,
     /// Frames that are not answered yet: connects that are held, and at most one that user code is
     /// at work on.
     pub(super) pending: Vec<Exchange>,
@@ -80,7 +80,7 @@ impl Socket {
         Self {
             peer: Box::new(peer),
             decoder: Decoder::default(),
-            sessions: Few::new(),
+            sessions: OneOrMany::default(),
             pending: Vec::new(),
             answers: false,
             working: false,

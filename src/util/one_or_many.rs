@@ -1,0 +1,142 @@
+//! A list that nearly always has at most one item, which lies in it and not behind a pointer.
+
+use std::collections::VecDeque;
+
+/// Items in the order of their arrival. Without memory of its own while there is at most one.
+#[derive(Debug)]
+pub(crate) struct OneOrMany<T> {
+    first: Option<T>,
+    /// Missing while there is no second; empty while there is no first.
+    #[expect(
+        clippy::box_collection,
+        reason = "a list without a second item is to be small"
+    )]
+    more: Option<Box<VecDeque<T>>>,
+}
+
+impl<T> Default for OneOrMany<T> {
+    fn default() -> Self {
+        Self {
+            first: None,
+            more: None,
+        }
+    }
+}
+
+impl<T> OneOrMany<T> {
+    pub(crate) fn len(&self) -> usize {
+        usize::from(self.first.is_some()) + self.more.as_ref().map_or(0, |more| more.len())
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.first.is_none()
+    }
+
+    pub(crate) fn push(&mut self, item: T) {
+        if self.first.is_none() {
+            self.first = Some(item);
+        } else {
+            self.more.get_or_insert_default().push_back(item);
+        }
+    }
+
+    pub(crate) fn first(&self) -> Option<&T> {
+        self.first.as_ref()
+    }
+
+    pub(crate) fn last(&self) -> Option<&T> {
+        let last = self.more.as_ref().and_then(|more| more.back());
+        last.or(self.first.as_ref())
+    }
+
+    pub(crate) fn get_mut(&mut self, at: usize) -> Option<&mut T> {
+        match at.checked_sub(1) {
+            None => self.first.as_mut(),
+            Some(at) => self.more.as_mut()?.get_mut(at),
+        }
+    }
+
+    /// Takes the item out. Those behind it move up.
+    pub(crate) fn remove(&mut self, at: usize) -> Option<T> {
+        let Some(more) = &mut self.more else {
+            return self.first.take_if(|_| at == 0);
+        };
+        let removed = match at.checked_sub(1) {
+            None => std::mem::replace(&mut self.first, more.pop_front()),
+            Some(at) => more.remove(at),
+        };
+        if more.is_empty() {
+            self.more = None;
+        }
+        removed
+    }
+
+    /// Puts the first so many items at the end.
+    pub(crate) fn rotate(&mut self, count: usize) {
+        let Some(more) = &mut self.more else {
+            return;
+        };
+        if let Some(first) = self.first.take() {
+            more.push_front(first);
+        }
+        let count = count % more.len();
+        more.rotate_left(count);
+        self.first = more.pop_front();
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &T> {
+        self.first
+            .iter()
+            .chain(self.more.iter().flat_map(|more| more.iter()))
+    }
+
+    pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = &mut T> {
+        let more = self.more.iter_mut().flat_map(|more| more.iter_mut());
+        self.first.iter_mut().chain(more)
+    }
+
+    pub(crate) fn clear(&mut self) {
+        *self = Self::default();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn all(list: &OneOrMany<i32>) -> Vec<i32> {
+        list.iter().copied().collect()
+    }
+
+    #[test]
+    fn it_is_a_list() {
+        let mut few = OneOrMany::default();
+        assert!(few.is_empty() && few.remove(0).is_none() && few.last().is_none());
+        few.push(0);
+        few.rotate(1);
+        assert_eq!(
+            (few.remove(1), few.first(), few.last()),
+            (None, Some(&0), Some(&0))
+        );
+        assert!(few.more.is_none());
+        (1..5).for_each(|n| few.push(n));
+        assert_eq!((few.len(), few.remove(7), few.last()), (5, None, Some(&4)));
+        assert_eq!(few.get_mut(0), Some(&mut 0));
+        few.rotate(2);
+        assert_eq!(all(&few), [2, 3, 4, 0, 1]);
+        few.rotate(9);
+        few.rotate(0);
+        assert_eq!(all(&few), [1, 2, 3, 4, 0]);
+        few.rotate(1);
+        assert_eq!(
+            (few.remove(0), few.remove(1), few.remove(2)),
+            (Some(2), Some(4), Some(1))
+        );
+        few.iter_mut().for_each(|n| *n += 1);
+        assert_eq!(all(&few), [4, 1]);
+        assert_eq!(few.get_mut(2), None);
+        assert_eq!((few.remove(0), few.more.is_none()), (Some(4), true));
+        few.clear();
+        assert_eq!(few.len(), 0);
+    }
+}

@@ -54,7 +54,7 @@ pub mod demo;
 pub mod extensions;
 pub mod http;
 pub mod link;
-pub mod ops;
+mod ops;
 pub mod protocol;
 pub mod refusals;
 pub mod server;

@@ -123,6 +123,12 @@ reasons! {
     Unavailable = "unavailable";
 }
 
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
 /// Counts what is refused, by reason, and tells the log.
 pub struct Refusals {
     clock: Arc<dyn Clock>,

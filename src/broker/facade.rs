@@ -25,6 +25,7 @@ use super::request::{Call, execute};
 use super::service::{Access, Cover, Service};
 use super::session::Gone;
 use super::stale::StaleConnects;
+use super::stats::BrokerStats;
 use super::stream::{Attachment, NoStream};
 use super::table::Table;
 use super::ticker::{Ticker, TickerThread, tick};
@@ -32,7 +33,7 @@ use super::wakes::Wakes;
 use super::work::Pool;
 use crate::clock::Clock;
 use crate::protocol::{
-    ChannelKind, ChannelName, ERROR_CODES, Fit, InvalidChannel, Pattern, Publication, Publisher,
+    ChannelKind, ChannelName, Fit, InvalidChannel, Pattern, Publication, Publisher,
 };
 use crate::refusals::Refusals;
 use crate::transport::{Link, Peer};
@@ -347,51 +348,6 @@ impl WeakBroker {
             _ticker: None,
         })
     }
-}
-
-/// A snapshot of the broker. What is not said to be a present number is a sum since the start.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct BrokerStats {
-    /// Sessions of remote clients at present.
-    pub sessions: u64,
-    /// Connects held at present.
-    pub held: u64,
-    /// Subscriptions at present.
-    pub subscriptions: u64,
-    /// Messages waiting in queues at present, and being written.
-    pub queued_messages: u64,
-    /// Bytes waiting in queues at present, and being written.
-    pub queued_bytes: u64,
-    /// Messages received from remote clients, of any kind.
-    pub received: u64,
-    /// Messages published on broadcast channels.
-    pub published: u64,
-    /// Messages queued for receivers.
-    pub queued: u64,
-    /// Successful handshakes.
-    pub handshakes: u64,
-    /// Messages dropped to make room for newer ones.
-    pub dropped_oldest: u64,
-    /// Messages dropped because the receiver's queue was full.
-    pub dropped_newest: u64,
-    /// Messages that were waiting for a session that ended.
-    pub dropped_with_session: u64,
-    /// Sessions that ended with a disconnect.
-    pub ended_disconnected: u64,
-    /// Sessions ended by the server's program.
-    pub ended_dismissed: u64,
-    /// Sessions that did not come back in time.
-    pub ended_expired: u64,
-    /// Sessions whose queue was full.
-    pub ended_overflowed: u64,
-    /// Sessions that were there when the broker stopped.
-    pub ended_stopped: u64,
-    /// Events that observers were too slow for.
-    pub dropped_events: u64,
-    /// Messages from remote clients that failed: the code of the error, such as 402, and how many.
-    /// Always all codes, in rising order.
-    pub failed: [(u16, u64); ERROR_CODES.len()],
 }
 
 /// Requests that wait for the policy at the most; there is one per connection.

@@ -4,22 +4,22 @@ use std::sync::Arc;
 
 use super::exposition::exposition;
 use super::process::process;
-use super::snapshot::Snapshot;
+use crate::counters::Family;
 use crate::http::{Body, ContentRequest, Mount, Response};
 
 /// Who knows the numbers.
-pub trait Source: Send + Sync + 'static {
+pub(crate) trait Source: Send + Sync + 'static {
     /// Whether new clients are welcome: not while draining.
     fn is_ready(&self) -> bool;
 
     /// The numbers now. Called for each request of `/metrics`, from any thread; what the system
     /// says about the process is added by the caller.
-    fn snapshot(&self) -> Snapshot;
+    fn families(&self) -> Vec<Family>;
 }
 
 /// Health and metrics, for [`Site::internal`](crate::http::Site::internal): `/healthz`, `/readyz`
 /// and `/metrics`, and 404 for all else that no other handler has.
-pub fn handler(source: Arc<dyn Source>) -> Mount {
+pub(crate) fn handler(source: Arc<dyn Source>) -> Mount {
     Mount::new("/", MAX_BODY, move |request: &ContentRequest| {
         answer(&request.method, &request.path, &*source)
     })
@@ -38,10 +38,10 @@ fn answer(method: &str, path: &str, source: &dyn Source) -> Response {
         "/readyz" if source.is_ready() => Response::text(200, "ready"),
         "/readyz" => Response::text(503, "draining"),
         "/metrics" => {
-            let mut snapshot = source.snapshot();
-            snapshot.process = process();
+            let mut families = source.families();
+            families.extend(process());
             Response {
-                body: Body::Bytes(exposition(&snapshot.families()).into_bytes()),
+                body: Body::Bytes(exposition(&families).into_bytes()),
                 ..Response::uncached(200, "text/plain; version=0.0.4; charset=utf-8")
             }
         }
@@ -52,6 +52,7 @@ fn answer(method: &str, path: &str, source: &dyn Source) -> Response {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::counters::Kind;
 
     struct Server {
         ready: bool,
@@ -62,11 +63,8 @@ mod tests {
             self.ready
         }
 
-        fn snapshot(&self) -> Snapshot {
-            Snapshot {
-                sessions: 5,
-                ..Snapshot::default()
-            }
+        fn families(&self) -> Vec<Family> {
+            vec![Family::new(Kind::Gauge, "bayeux_sessions", "Sessions.").number(5.0)]
         }
     }
 

@@ -1,22 +1,11 @@
 //! What the system says about this process.
 
-/// Figures of the running process; those that the system does not tell are absent.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Process {
-    /// CPU time used so far, all threads, user and system; seconds.
-    pub cpu_seconds: Option<f64>,
-    /// Memory of the process that is in RAM; bytes.
-    pub resident_bytes: Option<u64>,
-    /// Open files, sockets included.
-    pub open_files: Option<u64>,
-    /// Most files that may be open.
-    pub file_limit: Option<u64>,
-    /// Threads.
-    pub threads: Option<u64>,
-}
+use crate::counters::Family;
+use crate::counters::Kind::{self, Counter, Gauge};
 
-/// Asks the system: `/proc` on Linux; elsewhere only the file limit is known.
-pub fn process() -> Process {
+/// Figures of the running process, from `/proc` on Linux; elsewhere only the file limit is known.
+/// What the system does not tell is absent.
+pub(super) fn process() -> Vec<Family> {
     let read = |name: &str| std::fs::read_to_string(format!("/proc/self/{name}")).ok();
     let (stat, status) = if cfg!(target_os = "linux") {
         (read("stat"), read("status"))
@@ -24,13 +13,45 @@ pub fn process() -> Process {
         (None, None)
     };
     let status = status.as_deref().unwrap_or_default();
-    Process {
-        cpu_seconds: stat.as_deref().and_then(cpu_seconds),
-        resident_bytes: field(status, "VmRSS:").map(|kibibytes| kibibytes * 1024),
-        open_files: open_files(),
-        file_limit: file_limit(),
-        threads: field(status, "Threads:"),
-    }
+    let number = |value: Option<u64>| value.map(|value| value as f64);
+    let family = |kind: Kind, name, help, value: Option<f64>| {
+        value.map(|value| Family::new(kind, name, help).number(value))
+    };
+    let cpu = stat.as_deref().and_then(cpu_seconds);
+    let resident = field(status, "VmRSS:").map(|kibibytes| kibibytes * 1024);
+    let families = [
+        family(
+            Counter,
+            "process_cpu_seconds_total",
+            "CPU time of the process.",
+            cpu,
+        ),
+        family(
+            Gauge,
+            "process_resident_memory_bytes",
+            "Memory of the process in RAM.",
+            number(resident),
+        ),
+        family(
+            Gauge,
+            "process_open_fds",
+            "Open files, sockets included.",
+            number(open_files()),
+        ),
+        family(
+            Gauge,
+            "process_max_fds",
+            "Most files that may be open.",
+            number(file_limit()),
+        ),
+        family(
+            Gauge,
+            "process_threads",
+            "Threads of the process.",
+            number(field(status, "Threads:")),
+        ),
+    ];
+    families.into_iter().flatten().collect()
 }
 
 /// User and system time from `stat`.
@@ -86,16 +107,20 @@ mod tests {
     #[test]
     #[cfg(target_os = "linux")]
     fn this_process() {
-        let process = process();
-        assert!(process.cpu_seconds.is_some());
-        assert!(process.resident_bytes.unwrap() > 100_000);
-        assert!(process.open_files.unwrap() >= 3);
-        assert!(process.threads.unwrap() >= 1);
+        let families = process();
+        let number = |name: &str| {
+            let found = families.iter().find(|family| family.name == name);
+            found.map(|family| family.samples[0].1)
+        };
+        assert!(number("process_cpu_seconds_total").is_some());
+        assert!(number("process_resident_memory_bytes").unwrap() > 100_000.0);
+        assert!(number("process_open_fds").unwrap() >= 3.0);
+        assert!(number("process_threads").unwrap() >= 1.0);
         let limits = std::fs::read_to_string("/proc/self/limits").unwrap();
         let limit = limits
             .lines()
             .find_map(|line| line.strip_prefix("Max open files"));
         let limit = limit.unwrap().split_ascii_whitespace().next().unwrap();
-        assert_eq!(process.file_limit, limit.parse().ok());
+        assert_eq!(number("process_max_fds"), limit.parse().ok());
     }
 }

@@ -28,10 +28,10 @@ pub use self::stats::ServerStats;
 use self::tls::Tls;
 use crate::broker::{Broker, LocalClient};
 use crate::clock::Clock;
+use crate::counters::Family;
 use crate::demo::Demo;
 use crate::http::Site;
 use crate::link::Node;
-use crate::ops::Snapshot;
 
 /// A running server. Dropping it stops it at once; [`shutdown`](Self::shutdown) lets it finish.
 pub struct Server {
@@ -172,8 +172,8 @@ impl crate::ops::Source for Parts {
         !self.draining.load(Ordering::Relaxed)
     }
 
-    fn snapshot(&self) -> Snapshot {
-        self.stats().into_snapshot(self.clock.now() - self.started)
+    fn families(&self) -> Vec<Family> {
+        self.stats().published(self.clock.now() - self.started)
     }
 }
 

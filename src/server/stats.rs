@@ -5,31 +5,35 @@ use std::time::Duration;
 use super::Parts;
 use super::connector::Connector;
 use crate::broker::BrokerStats;
-use crate::ops::{Family, FamilyKind, Snapshot};
+use crate::counters::{Family, Kind, stats};
 use crate::refusals::Reason;
 
-/// What a server does and has done.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct ServerStats {
-    /// Sessions, messages, queues.
-    pub broker: BrokerStats,
-    /// Open connections; not known of the connector `tiny-http`.
-    pub connections: u64,
-    /// Connections ever accepted; not known of the connector `tiny-http`.
-    pub accepted: u64,
-    /// Requests read.
-    pub requests: u64,
-    /// Bytes read; not known of the connector `tiny-http`.
-    pub bytes_in: u64,
-    /// Bytes written; not known of the connector `tiny-http`.
-    pub bytes_out: u64,
-    /// What was refused, by reason.
-    pub refusals: Vec<(Reason, u64)>,
-    /// How often each status of a refusal was sent.
-    pub refused_statuses: Vec<(u16, u64)>,
-    /// Lines of the access log that were dropped because its writer did not keep up.
-    pub access_log_dropped: u64,
+stats! {
+    /// What a server does and has done.
+    #[derive(Clone, Debug, Default, PartialEq, Eq)]
+    #[non_exhaustive]
+    pub struct ServerStats {
+        /// Sessions, messages, queues.
+        pub broker: BrokerStats,
+        /// Requests read.
+        pub requests: u64,
+    }
+    published {
+        /// What was refused; the log says more, once a minute for each reason.
+        Counter "bayeux_refusals_total" ["reason"] refusals: Vec<(Reason, u64)>;
+        /// Requests refused with an HTTP status other than 200.
+        Counter "bayeux_requests_refused_total" ["status"] refused_statuses: Vec<(u16, u64)>;
+        /// Open connections; not known of the connector `tiny-http`.
+        Gauge "bayeux_connections" = connections;
+        /// Connections accepted since the start; not known of the connector `tiny-http`.
+        Counter "bayeux_connections_total" = accepted;
+        /// Bytes read from connections; not known of the connector `tiny-http`.
+        Counter "bayeux_bytes_in_total" = bytes_in;
+        /// Bytes written to connections; not known of the connector `tiny-http`.
+        Counter "bayeux_bytes_out_total" = bytes_out;
+        /// Lines of the access log that its writer was too slow for.
+        Counter "bayeux_access_log_dropped_total" = access_log_dropped;
+    }
 }
 
 impl Parts {
@@ -68,53 +72,101 @@ impl super::Server {
 }
 
 impl ServerStats {
-    pub(super) fn into_snapshot(self, uptime: Duration) -> Snapshot {
-        let broker = self.broker;
-        Snapshot {
-            sessions: broker.sessions,
-            sessions_total: broker.handshakes,
-            sessions_ended_total: vec![
-                ("disconnected", broker.ended_disconnected),
-                ("dismissed", broker.ended_dismissed),
-                ("expired", broker.ended_expired),
-                ("overflowed", broker.ended_overflowed),
-            ],
-            held_connects: broker.held,
-            subscriptions: broker.subscriptions,
-            messages_in_total: broker.received,
-            messages_published_total: broker.published,
-            messages_out_total: broker.queued,
-            dropped_total: vec![
-                ("oldest", broker.dropped_oldest),
-                ("newest", broker.dropped_newest),
-                ("session_ended", broker.dropped_with_session),
-                ("slow_observer", broker.dropped_events),
-            ],
-            messages_failed_total: broker.failed.to_vec(),
-            refusals_total: named(&self.refusals),
-            refused_total: self.refused_statuses,
-            queued_messages: broker.queued_messages,
-            queued_bytes: broker.queued_bytes,
-            connections: self.connections,
-            connections_total: self.accepted,
-            bytes_in_total: self.bytes_in,
-            bytes_out_total: self.bytes_out,
-            uptime,
-            more: vec![Family::single(
-                FamilyKind::Counter,
-                "bayeux_access_log_dropped_total",
-                "Lines of the access log that its writer was too slow for.",
-                self.access_log_dropped,
-            )],
-            ..Snapshot::default()
-        }
+    /// All that is published of a server that runs so long.
+    pub(super) fn published(&self, uptime: Duration) -> Vec<Family> {
+        let mut families = self.broker.families();
+        families.extend(self.families());
+        let help = "Time since the start of the server.";
+        let uptime =
+            Family::new(Kind::Gauge, "bayeux_uptime_seconds", help).number(uptime.as_secs_f64());
+        let help = "Always 1; the label tells the version.";
+        let build = Family::new(Kind::Gauge, "bayeux_build_info", help)
+            .by("version", [(env!("CARGO_PKG_VERSION"), 1)]);
+        families.extend([uptime, build]);
+        families
     }
 }
 
-/// Under their public names.
-fn named(refusals: &[(Reason, u64)]) -> Vec<(&'static str, u64)> {
-    refusals
-        .iter()
-        .map(|(reason, count)| (reason.name(), *count))
-        .collect()
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn every_number_is_published_under_a_name_of_its_own() {
+        let mut broker = BrokerStats::default();
+        broker.sessions = 1;
+        broker.handshakes = 2;
+        broker.ended_disconnected = 22;
+        broker.ended_dismissed = 26;
+        broker.ended_expired = 27;
+        broker.ended_overflowed = 28;
+        broker.held = 3;
+        broker.subscriptions = 4;
+        broker.received = 5;
+        broker.published = 23;
+        broker.queued = 6;
+        broker.dropped_oldest = 7;
+        broker.dropped_newest = 29;
+        broker.dropped_with_session = 30;
+        broker.dropped_events = 31;
+        broker.failed[0].1 = 24;
+        broker.queued_messages = 9;
+        broker.queued_bytes = 10;
+        let stats = ServerStats {
+            broker,
+            requests: 0,
+            refusals: vec![(Reason::Origin, 25)],
+            refused_statuses: vec![(413, 8)],
+            connections: 11,
+            accepted: 12,
+            bytes_in: 13,
+            bytes_out: 14,
+            access_log_dropped: 21,
+        };
+        let families = stats.published(Duration::from_millis(15_500));
+        let names: BTreeSet<_> = families.iter().map(|family| family.name).collect();
+        assert_eq!(names.len(), families.len());
+        let told = families
+            .iter()
+            .filter(|family| family.name != "bayeux_build_info");
+        let numbers = told
+            .flat_map(|family| &family.samples)
+            .map(|sample| sample.1);
+        let mut numbers: Vec<f64> = numbers.filter(|number| *number != 0.0).collect();
+        numbers.sort_by(f64::total_cmp);
+        let mut expected: Vec<f64> = (1..=14).chain(21..=31).map(f64::from).collect();
+        expected.insert(14, 15.5);
+        assert_eq!(numbers, expected);
+        for family in &families {
+            let counts = family.kind == Kind::Counter;
+            assert_eq!(family.name.ends_with("_total"), counts, "{}", family.name);
+            assert!(!family.help.starts_with(' ') && family.help.ends_with('.'));
+        }
+    }
+
+    #[test]
+    fn labels_say_what_is_counted() {
+        let mut stats = ServerStats::default();
+        stats.refusals = vec![(Reason::Origin, 1)];
+        stats.broker.dropped_newest = 2;
+        let families = stats.published(Duration::ZERO);
+        let numbers = |name: &str| {
+            let found = families.iter().find(|family| family.name == name).unwrap();
+            let labelled = |(label, number): &(Option<(&'static str, String)>, f64)| {
+                let (name, value) = label.clone().unwrap();
+                (name, value, *number)
+            };
+            found.samples.iter().map(labelled).collect::<Vec<_>>()
+        };
+        let origin = ("reason", "origin".to_owned(), 1.0);
+        assert_eq!(numbers("bayeux_refusals_total"), [origin]);
+        let newest = ("reason", "newest".to_owned(), 2.0);
+        assert!(numbers("bayeux_messages_dropped_total").contains(&newest));
+        let version = ("version", env!("CARGO_PKG_VERSION").to_owned(), 1.0);
+        assert_eq!(numbers("bayeux_build_info"), [version]);
+        // What never happened has no number.
+        assert!(numbers("bayeux_requests_refused_total").is_empty());
+    }
 }

@@ -1,0 +1,58 @@
+//! What the broker publishes of its numbers.
+
+use crate::counters::stats;
+use crate::protocol::ERROR_CODES;
+
+stats! {
+    /// A snapshot of the broker. What is not said to be a present number is a sum since the start.
+    #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+    #[non_exhaustive]
+    pub struct BrokerStats {
+        /// Sessions that were there when the broker stopped.
+        pub ended_stopped: u64,
+    }
+    published {
+        /// Sessions of remote clients at present.
+        Gauge "bayeux_sessions" = sessions;
+        /// Sessions made since the start.
+        Counter "bayeux_sessions_total" = handshakes;
+        /// Sessions that ended.
+        Counter "bayeux_sessions_ended_total" by "reason" {
+            /// Sessions that ended with a disconnect.
+            ended_disconnected = "disconnected",
+            /// Sessions ended by the server's program.
+            ended_dismissed = "dismissed",
+            /// Sessions that did not come back in time.
+            ended_expired = "expired",
+            /// Sessions whose queue was full.
+            ended_overflowed = "overflowed",
+        };
+        /// Connects that wait for something to say, at present.
+        Gauge "bayeux_held_connects" = held;
+        /// Subscriptions of all sessions and local clients at present.
+        Gauge "bayeux_subscriptions" = subscriptions;
+        /// Messages from clients, of every kind.
+        Counter "bayeux_messages_in_total" = received;
+        /// Messages that were published on broadcast channels.
+        Counter "bayeux_messages_published_total" = published;
+        /// Messages queued for clients, one for each receiver.
+        Counter "bayeux_messages_out_total" = queued;
+        /// Messages that never reached a receiver.
+        Counter "bayeux_messages_dropped_total" by "reason" {
+            /// Messages dropped to make room for newer ones.
+            dropped_oldest = "oldest",
+            /// Messages dropped because the receiver's queue was full.
+            dropped_newest = "newest",
+            /// Messages that were waiting for a session that ended.
+            dropped_with_session = "session_ended",
+            /// Events that observers were too slow for.
+            dropped_events = "slow_observer",
+        };
+        /// Messages that failed, by the code of their error, such as 402; always all, rising.
+        Counter "bayeux_messages_failed_total" ["code"] failed: [(u16, u64); ERROR_CODES.len()];
+        /// Messages that wait for sessions at present, one for each receiver, or are being written.
+        Gauge "bayeux_queued_messages" = queued_messages;
+        /// Bytes of the messages that wait for sessions at present, or are being written.
+        Gauge "bayeux_queued_bytes" = queued_bytes;
+    }
+}

@@ -5,8 +5,8 @@ use std::fmt;
 use std::time::Duration;
 
 use super::knobs::{Config, KNOBS};
-use super::words::{CallbackPolling, Connector};
-use crate::http::{AllowedOrigin, CookieConfig};
+use super::words::Connector;
+use crate::http::{AllowedOrigin, CallbackPolling, CookieConfig};
 use crate::transport::Transport;
 
 /// A setting that cannot be obeyed.

@@ -12,8 +12,9 @@ use super::machine;
 use super::number::{Count, Size, Time};
 use super::table::{Knob, knobs};
 use super::text::{ALIAS, COOKIE, DIR, DOMAIN, FILE, HEADER, INDEX, NODE, Origin, PATH};
-use super::words::{CallbackPolling, Connector, EndingTypes, Overflow, TypeTimes, Word};
-use crate::http::{AllowedOrigin, SameSite};
+use super::words::{Connector, EndingTypes, TypeTimes, Word};
+use crate::broker::Overflow;
+use crate::http::{AllowedOrigin, CallbackPolling, SameSite};
 use crate::tcp::Network;
 use crate::transport::Transport;
 

@@ -109,8 +109,8 @@ fn without_effect(config: &Config, settings: &[Setting]) -> Vec<String> {
         .filter(|setting| setting.knob.native_only && setting.origin != Origin::Default)
         .map(|Setting { knob, origin, .. }| {
             format!(
-                "{origin}: {} has no effect with the connector {}",
-                knob.key, config.connector
+                "{origin}: {} has no effect with the connector tiny-http",
+                knob.key
             )
         })
         .collect()

@@ -50,4 +50,4 @@ pub use machine::raise_file_limit;
 pub use number::duration;
 pub use origin::{Entry, Origin, Problem};
 pub use table::Knob;
-pub use words::{CallbackPolling, Connector, Overflow};
+pub use words::Connector;

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use super::kind::{Form, Kind};
 use crate::http::{self, AllowedOrigin, InvalidOrigin};
+use crate::link;
 
 /// A file or folder.
 pub(super) struct File {
@@ -113,7 +114,7 @@ fn endpoint_path(text: &str) -> Result<String, String> {
         return Ok(text.to_owned());
     }
     let path = text.trim_end_matches('/');
-    let Some(names) = path.strip_prefix('/') else {
+    if !path.starts_with('/') {
         let better = match path {
             "" => "/cometd".to_owned(),
             _ => format!("/{path}"),
@@ -123,47 +124,29 @@ fn endpoint_path(text: &str) -> Result<String, String> {
             Err(_) => ", such as `/cometd`".to_owned(),
         };
         return Err(format!("`{text}` is no path of an endpoint{hint}"));
-    };
-    let plain = |c: char| c.is_ascii_alphanumeric() || "-._~!$&'()+:@".contains(c);
-    for segment in names.split('/') {
-        if segment.is_empty() || segment == "." || segment == ".." {
-            return Err(format!("`{text}` has an empty or a dot segment"));
-        }
-        if let Some(c) = segment.chars().find(|&c| !plain(c)) {
-            return Err(format!(
-                "`{text}` contains `{}`, which is not for paths",
-                c.escape_debug()
-            ));
-        }
     }
+    http::check_path(path).map_err(|wrong| format!("`{text}` {wrong}"))?;
     Ok(path.to_owned())
 }
 
 /// An alias of a linked process, or `NODE/ALIAS`.
 fn alias(text: &str) -> Result<String, String> {
-    let (node, alias) = text.split_once('/').unwrap_or(("any", text));
-    if is_name(node) && is_name(alias) {
-        return Ok(text.to_owned());
+    match link::split_address(text) {
+        Ok(_) => Ok(text.to_owned()),
+        Err(_) => Err(format!(
+            "`{text}` is no alias: up to 128 bytes, no spaces, no `_` first; or NODE/ALIAS"
+        )),
     }
-    Err(format!(
-        "`{text}` is no alias: up to 128 bytes, no spaces, no `_` first; or NODE/ALIAS"
-    ))
 }
 
 /// The name of a node among linked processes.
 fn node_name(text: &str) -> Result<String, String> {
-    if is_name(text) {
-        return Ok(text.to_owned());
+    match link::check_name(text) {
+        Ok(()) => Ok(text.to_owned()),
+        Err(_) => Err(format!(
+            "`{text}` is no name of a node: up to 128 bytes, no spaces or slashes, no `_` first"
+        )),
     }
-    Err(format!(
-        "`{text}` is no name of a node: up to 128 bytes, no spaces or slashes, no `_` first"
-    ))
-}
-
-/// As the nodes check it.
-fn is_name(text: &str) -> bool {
-    let wrong = |c: char| c == '/' || c.is_whitespace() || c.is_control();
-    !text.is_empty() && text.len() <= 128 && !text.starts_with('_') && !text.contains(wrong)
 }
 
 /// The name of a header, or `*`.
@@ -176,10 +159,10 @@ fn header_name(text: &str) -> Result<String, String> {
 
 /// The name of an index file.
 fn index_name(text: &str) -> Result<String, String> {
-    if text.contains(['/', '\\']) || text.starts_with('.') {
-        return Err(format!("`{text}` is no plain file name"));
+    if http::is_servable(text) {
+        return Ok(text.to_owned());
     }
-    Ok(text.to_owned())
+    Err(format!("`{text}` is no plain file name"))
 }
 
 #[cfg(test)]

@@ -1,7 +1,6 @@
 //! Settings that are one of a few words, and the map of media types.
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::time::Duration;
 
 use log::LevelFilter;
@@ -9,60 +8,22 @@ use log::LevelFilter;
 use super::kind::{Form, Kind, elements};
 use super::number::Time;
 use super::suggest::nearest;
-use crate::http::SameSite;
+use crate::broker::Overflow;
+use crate::http::{self, CallbackPolling, SameSite};
 use crate::transport::Transport;
 
-/// Defines an enum with the word for each variant.
-macro_rules! words {
-    ($(#[$about:meta])* $name:ident { $($(#[$each:meta])* $variant:ident = $word:literal,)+ }) => {
-        $(#[$about])*
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-        pub enum $name { $($(#[$each])* $variant,)+ }
-
-        impl Named for $name {
-            const WORDS: &'static [(&'static str, Self)] = &[$(($word, Self::$variant),)+];
-        }
-
-        impl fmt::Display for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(match self { $(Self::$variant => $word,)+ })
-            }
-        }
-    };
+/// Which connector serves the public addresses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Connector {
+    /// A fixed number of threads with a poller each: any number of connections.
+    Native,
+    /// The small, portable one on the `tiny_http` crate; for trusted networks only.
+    TinyHttp,
 }
 
-words! {
-    /// Which connector serves the public addresses.
-    Connector {
-        /// A fixed number of threads with a poller each: any number of connections.
-        Native = "native",
-        /// The small, portable one on the `tiny_http` crate; for trusted networks only.
-        TinyHttp = "tiny-http",
-    }
-}
-
-words! {
-    /// What happens when a session's queue is full.
-    Overflow {
-        /// The oldest queued message is dropped.
-        DropOldest = "drop-oldest",
-        /// The message that does not fit is dropped.
-        DropNewest = "drop-newest",
-        /// The session is removed; its client comes back and resubscribes.
-        Disconnect = "disconnect",
-    }
-}
-
-words! {
-    /// Who may use callback-polling, which CORS does not guard.
-    CallbackPolling {
-        /// Requests that show that they come from the own or an allowed origin.
-        Guarded = "guarded",
-        /// Everybody.
-        Open = "open",
-        /// Nobody; the transport is not offered.
-        Off = "off",
-    }
+impl Named for Connector {
+    const WORDS: &'static [(&'static str, Self)] =
+        &[("native", Self::Native), ("tiny-http", Self::TinyHttp)];
 }
 
 /// A type whose values have words.
@@ -79,6 +40,22 @@ impl Named for LevelFilter {
         ("info", Self::Info),
         ("debug", Self::Debug),
         ("trace", Self::Trace),
+    ];
+}
+
+impl Named for Overflow {
+    const WORDS: &'static [(&'static str, Self)] = &[
+        ("drop-oldest", Self::DropOldest),
+        ("drop-newest", Self::DropNewest),
+        ("disconnect", Self::Disconnect),
+    ];
+}
+
+impl Named for CallbackPolling {
+    const WORDS: &'static [(&'static str, Self)] = &[
+        ("guarded", Self::Guarded),
+        ("open", Self::Open),
+        ("off", Self::Off),
     ];
 }
 
@@ -209,13 +186,9 @@ impl Kind for EndingTypes {
     }
 }
 
+/// Of one type, without parameters.
 fn is_media_type(name: &str) -> bool {
-    let token = |part: &str| {
-        let plain = |c: char| c.is_ascii_alphanumeric() || "!#$&^_.+-".contains(c);
-        !part.is_empty() && part.chars().all(plain)
-    };
-    name.split_once('/')
-        .is_some_and(|(kind, sub)| token(kind) && token(sub))
+    http::is_media_type(name) && !name.contains(['*', ';', ' '])
 }
 
 #[cfg(test)]
@@ -248,9 +221,11 @@ mod tests {
             Word::<CallbackPolling>::KIND.parse("off"),
             Ok(CallbackPolling::Off)
         );
-        for (word, value) in Overflow::WORDS {
-            assert_eq!(value.to_string(), *word);
-        }
+        let words = Overflow::WORDS.iter().map(|(word, _)| *word);
+        assert_eq!(
+            words.collect::<Vec<_>>(),
+            ["drop-oldest", "drop-newest", "disconnect"]
+        );
     }
 
     #[test]

@@ -72,7 +72,7 @@ impl Endpoint {
     pub(super) fn new(config: &SiteConfig, mut offers: Offers) -> Result<Self, SiteError> {
         offers.scripts &= config.callback_polling != CallbackPolling::Off;
         let mount = config.mount.strip_suffix('/').unwrap_or(&config.mount);
-        if !is_plain_path(mount) {
+        if check_path(mount).is_err() {
             return Err(SiteError::Mount(config.mount.clone()));
         }
         let headers =
@@ -233,15 +233,23 @@ fn has_message(query: &str) -> bool {
     form::has(query.as_bytes(), "message")
 }
 
-/// Empty, or slashes each with a name behind it that needs no escapes.
-fn is_plain_path(path: &str) -> bool {
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=:@".contains(&byte);
-    let named =
-        |name: &str| !name.is_empty() && name != "." && name != ".." && name.bytes().all(plain);
-    path.is_empty()
-        || path
-            .strip_prefix('/')
-            .is_some_and(|rest| rest.split('/').all(named))
+/// Checks the path of an endpoint: empty, or slashes each with a name behind it that needs no
+/// escapes. The error says what it has or contains that is wrong.
+pub(crate) fn check_path(path: &str) -> Result<(), String> {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-._~!$&'()*+,;=:@".contains(c);
+    if let Some(c) = path.chars().find(|&c| c != '/' && !plain(c)) {
+        return Err(format!(
+            "contains `{}`, which is not for paths",
+            c.escape_debug()
+        ));
+    }
+    let named = |name: &str| !name.is_empty() && name != "." && name != "..";
+    match path.strip_prefix('/') {
+        Some(rest) if rest.split('/').all(named) => Ok(()),
+        None if path.is_empty() => Ok(()),
+        None => Err("does not begin with a slash".to_owned()),
+        Some(_) => Err("has an empty or a dot segment".to_owned()),
+    }
 }
 
 #[cfg(test)]

@@ -81,6 +81,7 @@ pub use hello::Peer;
 pub use key::{Key, Keys, MIN_KEY};
 pub use message::{Handler, Message, Methods, Reply, Sender};
 pub use names::{InvalidName, LinkId, MAX_NAME, NodeId};
+pub(crate) use names::{check as check_name, split as split_address};
 pub use node::{Absent, Alias, Call, Export, Full, Handle, Node, Observing, Outgoing, PostOptions};
 pub use stats::Stats;
 #[cfg(feature = "tls")]

@@ -18,7 +18,7 @@ use crate::broker::{
     QueueLimits, Service, Verdict,
 };
 use crate::clock::{Clock, SystemClock};
-use crate::config::{self, CallbackPolling, Config, ListenAddress};
+use crate::config::{Config, ListenAddress};
 use crate::demo::{self, Demo, OwnPrivateChannel};
 use crate::extensions::Extensions;
 use crate::http::{
@@ -309,11 +309,7 @@ fn broker_config(config: &Config) -> BrokerConfig {
         queue: QueueLimits {
             messages: config.max_queue_messages,
             bytes: config.max_queue_bytes,
-            overflow: match config.overflow {
-                config::Overflow::DropOldest => crate::broker::Overflow::DropOldest,
-                config::Overflow::DropNewest => crate::broker::Overflow::DropNewest,
-                config::Overflow::Disconnect => crate::broker::Overflow::Disconnect,
-            },
+            overflow: config.overflow,
         },
         max_queued_total: config.max_queued_total,
         max_sessions: config.max_sessions,
@@ -362,11 +358,7 @@ fn site_config(config: &Config) -> SiteConfig {
         allowed_origins: config.allowed_origin.clone(),
         allowed_headers: config.allowed_headers.clone(),
         cookie: config.cookie(),
-        callback_polling: match config.callback_polling {
-            CallbackPolling::Guarded => http::CallbackPolling::Guarded,
-            CallbackPolling::Open => http::CallbackPolling::Open,
-            CallbackPolling::Off => http::CallbackPolling::Off,
-        },
+        callback_polling: config.callback_polling,
         max_body: config.max_body,
         max_messages: config.max_messages,
         max_depth: config.max_depth,

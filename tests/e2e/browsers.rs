@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use bayeux::config::CallbackPolling;
+use bayeux::http::CallbackPolling;
 use bayeux::http::{AllowedOrigin, SameSite};
 use serde_json::{Value, json};
 

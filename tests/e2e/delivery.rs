@@ -1,6 +1,6 @@
 //! From publisher to receivers: order, queues, limits.
 
-use bayeux::config::Overflow;
+use bayeux::broker::Overflow;
 use serde_json::{Value, json};
 
 use super::harness::{Client, On, World, data_of};
@@ -83,7 +83,7 @@ pub(crate) fn a_full_queue(on: On) {
         a.subscribe(&json!("/x"));
         publish_all(&mut b, "/x", 0..7);
         let answer = a.poll();
-        assert_eq!(data_of(&answer), kept, "{overflow}");
+        assert_eq!(data_of(&answer), kept, "{overflow:?}");
         let broker = world.server.stats().broker;
         if overflow == Overflow::Disconnect {
             assert_eq!(answer[0]["error"], "402::session_unknown");
@@ -93,7 +93,7 @@ pub(crate) fn a_full_queue(on: On) {
             assert_eq!(
                 broker.dropped_oldest + broker.dropped_newest,
                 2,
-                "{overflow}"
+                "{overflow:?}"
             );
         }
     }

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use bayeux::config::Overflow;
+use bayeux::broker::Overflow;
 use serde_json::json;
 
 use super::client::{Client, Frame, World, frame};

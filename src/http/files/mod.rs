@@ -19,4 +19,6 @@ mod range;
 mod serve;
 
 pub use expiry::Expiry;
+pub(crate) use media::is_media_type;
+pub(crate) use path::is_servable;
 pub(super) use serve::StaticFiles;

@@ -32,28 +32,44 @@ impl Services {
         let (Some(channel), Some(broker)) = (channel_of(alias), self.broker.upgrade()) else {
             return;
         };
-        let mut covers = self.covers.lock();
-        let Some(by_alias) = covers.as_mut() else {
-            return;
-        };
-        // Others may share it.
-        let is_there = self.node.wait_for(alias, Duration::ZERO);
-        if !is_there {
-            let cover = by_alias.remove(alias);
-            drop(covers);
-            drop(cover);
-        } else if !by_alias.contains_key(alias) {
+        loop {
+            // Others may share it.
+            let is_there = self.node.wait_for(alias, Duration::ZERO);
+            self.cover(&broker, &channel, alias, is_there);
+            // Others may have done the same at once, with another answer.
+            if self.node.wait_for(alias, Duration::ZERO) == is_there {
+                return;
+            }
+        }
+    }
+
+    /// Covers the service, or no longer. What is made or dropped for it is so with no lock held.
+    fn cover(&self, broker: &Broker, channel: &str, alias: &str, wanted: bool) {
+        let mut cover = None;
+        if wanted {
             let service = LinkedService {
                 node: self.node.clone(),
                 alias: alias.to_owned(),
             };
-            match broker.cover_service(&channel, Access::Sessions, service) {
-                Ok(cover) => drop(by_alias.insert(alias.into(), cover)),
-                Err(_) => {
-                    log::warn!("{alias} cannot handle {channel}: this is no name of a channel");
-                }
+            cover = broker
+                .cover_service(channel, Access::Sessions, service)
+                .ok();
+            if cover.is_none() {
+                log::warn!("{alias} cannot handle {channel}: this is no name of a channel");
+                return;
             }
         }
+        let mut covers = self.covers.lock();
+        let Some(by_alias) = covers.as_mut() else {
+            return;
+        };
+        let needless = match cover.take() {
+            Some(cover) if by_alias.contains_key(alias) => Some(cover),
+            Some(cover) => by_alias.insert(alias.into(), cover),
+            None => by_alias.remove(alias),
+        };
+        drop(covers);
+        drop(needless);
     }
 
     /// Gives all their places back, for good.

@@ -144,12 +144,12 @@ impl Flight {
 
     /// The kernel took the last byte.
     pub fn delivered(mut self) {
-        self.land();
+        self.commit();
     }
 
     /// The kernel took the last byte, and the client has yet to receive much of them.
     pub fn unread(mut self) -> Unread {
-        self.land();
+        self.commit();
         let unread = self.unread.take();
         unread.unwrap_or_else(|| Unread::new(&self.core, &self.session))
     }
@@ -179,15 +179,15 @@ impl Flight {
             .is_some_and(|number| self.session.lock().is_cut(number))
     }
 
-    fn land(&mut self) {
+    fn commit(&mut self) {
         let Some(number) = self.messages.take() else {
             return;
         };
         let mut state = self.session.lock();
-        let freed = state.landed(number);
+        let freed = state.commit_flight(number);
         let (link, over) = (state.next_wake().cloned(), state.is_over());
         drop(state);
-        self.core.load.left(freed);
+        self.core.budget.left(freed);
         if over {
             self.core.let_go(&self.session);
         }
@@ -203,7 +203,7 @@ impl Drop for Flight {
             return;
         };
         let mut state = self.session.lock();
-        state.lost(number);
+        state.abort_flight(number);
         let (link, over) = (state.next_wake().cloned(), state.is_over());
         drop(state);
         if over {

@@ -83,8 +83,8 @@ impl Connect {
         let budget = if carries { RESPONSE_BYTES } else { 0 };
         let tells_all = state.tells_all(budget);
         let served = matches!(outcome, Outcome::Served | Outcome::Full(_));
-        if served && carries && state.may_ride() {
-            let flight = state.take_off(&self.link, budget, &mut answer.messages);
+        if served && carries && state.may_carry() {
+            let flight = state.begin_flight(&self.link, budget, &mut answer.messages);
             answer.flight = Some(Flight::new(core, &self.session, Some(flight)));
         }
         let mut lifetime = config.lifetime(self.interval_ms);
@@ -395,7 +395,7 @@ impl Run {
     /// one more. They spare the connections of HTTP clients; a socket or a stream has its one
     /// connection anyway.
     fn place(&self, state: &State) -> Result<Place, Option<Full>> {
-        let has_messages = state.may_ride() || state.has_nothing_left();
+        let has_messages = state.may_carry() || state.has_nothing_left();
         // A connect that finds messages lines up behind others that wait for their turn: until it
         // comes more may have arrived.
         if has_messages && !self.link.outlet.is_behind() {
@@ -417,7 +417,7 @@ impl Run {
 
 /// Lets a session's messages go with a response that has no reply to a connect of it. Else wakes
 /// whoever may take them.
-pub(super) fn ride(
+pub(super) fn piggyback(
     core: &Arc<Core>,
     session: &Arc<Session>,
     link: &Link,
@@ -426,8 +426,8 @@ pub(super) fn ride(
 ) {
     let mut state = session.lock();
     // What a session leaves behind goes with the word of its end, which is for connects to say.
-    let flight = (carries && !state.is_parting() && state.may_ride())
-        .then(|| state.take_off(link, RESPONSE_BYTES, &mut answer.messages));
+    let flight = (carries && !state.is_parting() && state.may_carry())
+        .then(|| state.begin_flight(link, RESPONSE_BYTES, &mut answer.messages));
     let wake = state.next_wake().cloned();
     drop(state);
     answer.flight = Some(Flight::new(core, session, flight));

@@ -31,7 +31,7 @@ impl Core {
         if by_itself && !state.is_held() && !state.is_streaming() {
             let bytes = state.take_rest(RESPONSE_BYTES, &mut last);
             drop(state);
-            self.load.left(bytes);
+            self.budget.left(bytes);
             return self.end(session, gone).then_some(last);
         }
         let notice = (!by_itself).then_some(&self.farewell);
@@ -40,7 +40,7 @@ impl Core {
         self.ticker.schedule(session, &mut state);
         let waiting = state.next_wake().cloned();
         drop(state);
-        self.load
+        self.budget
             .change(notice.map_or(0, |notice| notice.json().len()), 0);
         if let Some(id) = session.remote_id().filter(|_| by_itself) {
             self.registry.remove(id);
@@ -85,7 +85,7 @@ impl Core {
             self.registry.remove(id);
             self.counters.dropped_session.add(messages as u64);
         }
-        self.load.left(bytes);
+        self.budget.left(bytes);
         if news {
             self.forget(session, gone, messages);
         } else if messages > 0 {
@@ -108,18 +108,17 @@ impl Core {
         let mut subscriptions = session.subscriptions.lock();
         for (pattern, _) in subscriptions.drain() {
             self.table.remove(&pattern, session.number());
-            self.observers
-                .tell(&self.callback_pool, EventKind::Unsubscribed, || {
-                    Event::Unsubscribed { client, pattern }
+            self.hooks
+                .tell(EventKind::Unsubscribed, || Event::Unsubscribed {
+                    client,
+                    pattern,
                 });
         }
         drop(subscriptions);
-        self.observers
-            .tell(&self.callback_pool, EventKind::Disconnected, || {
-                Event::Disconnected {
-                    client,
-                    reason: gone,
-                }
+        self.hooks
+            .tell(EventKind::Disconnected, || Event::Disconnected {
+                client,
+                reason: gone,
             });
     }
 
@@ -145,10 +144,10 @@ impl Core {
         for session in sessions {
             // Its own end, and that of each subscription.
             let events = 1 + session.subscriptions.lock().len();
-            wait_until(&|| self.observers.have_room(events));
+            wait_until(&|| self.hooks.observers.have_room(events));
             self.end(&session, Gone::Stopped);
         }
-        wait_until(&|| self.observers.are_idle());
+        wait_until(&|| self.hooks.observers.are_idle());
     }
 
     /// Answers every held connect in good order, spread over the time so that the clients do not

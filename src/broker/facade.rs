@@ -7,17 +7,18 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::answer::Executed;
+use super::budget::QueueBudget;
 use super::config::BrokerConfig;
-use super::core::{Core, Counters, Sender};
+use super::core::{Core, Counters};
+use super::deliver::Source;
 use super::ending::farewell;
-use super::events::{Event, EventKind, Observers};
-use super::filter::{Delivery, Filters, Passage};
+use super::events::{Event, EventKind};
+use super::filter::{Delivery, Passage};
 use super::held::HeldCounts;
-use super::listeners::Listeners;
-use super::load::Load;
+use super::hooks::Hooks;
 use super::local::{LocalClient, LocalError, broadcast, check_fit, to_json};
 use super::mailbox::Locals;
-use super::policy::{Judge, Policy, Question, Verdict};
+use super::policy::{Policy, Question, Verdict};
 use super::public_id::PublicIds;
 use super::queue::Overflow;
 use super::registry::Registry;
@@ -30,7 +31,6 @@ use super::stream::{Attachment, NoStream};
 use super::table::Table;
 use super::ticker::{Ticker, TickerThread, tick};
 use super::wakes::Wakes;
-use super::work::Pool;
 use crate::clock::Clock;
 use crate::protocol::{
     ChannelKind, ChannelName, Fit, InvalidChannel, Pattern, Publication, Publisher,
@@ -70,8 +70,7 @@ impl Broker {
         policy: Option<Box<dyn Policy>>,
     ) -> std::io::Result<Self> {
         let config = config.bounded();
-        let policy_pool = Pool::start("policy", config.workers, POLICY_QUEUE)?;
-        let callback_pool = Pool::start("callback", config.workers, 0)?;
+        let hooks = Hooks::start(config.workers, policy)?;
         let mut local_queue = config.queue;
         if local_queue.overflow == Overflow::Disconnect {
             local_queue.overflow = Overflow::DropOldest;
@@ -85,21 +84,15 @@ impl Broker {
             table: Table::default(),
             held: Arc::new(HeldCounts::default()),
             ticker: Ticker::new(clock.now()),
-            load: Load::new(config.max_queued_total),
+            budget: QueueBudget::new(config.max_queued_total),
             locals: Locals::default(),
             local_queue,
             counters: Counters::default(),
             refusals: Refusals::new(Arc::clone(&clock)),
             stale: StaleConnects::default(),
-            policy: policy.map(Judge::new),
-            listeners: Listeners::default(),
-            observers: Observers::default(),
-            filters: Filters::default(),
+            hooks,
             senders,
             farewell: farewell(),
-            services: Arc::default(),
-            policy_pool,
-            callback_pool: Arc::new(callback_pool),
             draining: AtomicBool::new(false),
             stopped: AtomicBool::new(false),
             config,
@@ -162,14 +155,20 @@ impl Broker {
         if name.kind() != ChannelKind::Service {
             return Err(InvalidChannel);
         }
-        self.core.services.set(name, Box::new(service), access);
+        self.core
+            .hooks
+            .services
+            .set(name, Box::new(service), access);
         Ok(())
     }
 
     /// Sets the service of all channels below `/service/` that have none of their own; without it
     /// they are unknown. It has no name, so nobody can ask for it by one.
     pub fn set_fallback_service(&self, access: Access, service: impl Service) {
-        self.core.services.set_fallback(Box::new(service), access);
+        self.core
+            .hooks
+            .services
+            .set_fallback(Box::new(service), access);
     }
 
     /// As [`add_service`](Self::add_service) until what is returned is dropped. A service that the
@@ -184,12 +183,16 @@ impl Broker {
         if name.kind() != ChannelKind::Service {
             return Err(InvalidChannel);
         }
-        Ok(self.core.services.cover(name, Box::new(service), access))
+        Ok(self
+            .core
+            .hooks
+            .services
+            .cover(name, Box::new(service), access))
     }
 
     /// Removes a service; calls that it has begun go on. Whether there was one.
     pub fn remove_service(&self, channel: &str) -> bool {
-        ChannelName::try_from(channel).is_ok_and(|name| self.core.services.remove(&name))
+        ChannelName::try_from(channel).is_ok_and(|name| self.core.hooks.services.remove(&name))
     }
 
     /// Adds a listener that sees what clients publish on matching channels, and what they send to
@@ -203,7 +206,7 @@ impl Broker {
         listener: impl Fn(&Question<'_>) -> Verdict + Send + Sync + 'static,
     ) -> Result<(), InvalidChannel> {
         let pattern = Pattern::try_from(pattern)?;
-        self.core.listeners.add(pattern, Box::new(listener));
+        self.core.hooks.listeners.add(pattern, Box::new(listener));
         Ok(())
     }
 
@@ -215,7 +218,7 @@ impl Broker {
         &self,
         filter: impl Fn(&Delivery<'_>) -> Passage + Send + Sync + 'static,
     ) {
-        self.core.filters.set(Arc::new(filter));
+        self.core.hooks.filters.set(Arc::new(filter));
     }
 
     /// Tells the observer what happens, in order, on a worker thread. It cannot hold up anything:
@@ -232,12 +235,12 @@ impl Broker {
         kinds: impl IntoIterator<Item = EventKind>,
         observer: impl Fn(&Event) + Send + Sync + 'static,
     ) {
-        self.core.observers.add(kinds, Box::new(observer));
+        self.core.hooks.observers.add(kinds, Box::new(observer));
     }
 
     /// Runs user code on a worker thread. When the broker is being dropped it is dropped instead.
     pub(crate) fn run(&self, job: impl FnOnce() + Send + 'static) {
-        self.core.callback_pool.run(job);
+        self.core.hooks.callback_pool.run(job);
     }
 
     /// Opens a client in this process.
@@ -269,7 +272,7 @@ impl Broker {
         check_fit(publication, Fit::Everybody)?;
         self.core.check_running()?;
         let mut wakes = Wakes::default();
-        let reached = self.core.fan_out(publication, Sender::nobody(), &mut wakes);
+        let reached = self.core.fan_out(publication, Source::nobody(), &mut wakes);
         wakes.send();
         Ok(reached)
     }
@@ -291,7 +294,7 @@ impl Broker {
     /// Sessions, and bytes in queues. Cheap, however many there are.
     #[cfg(feature = "cli")]
     pub(crate) fn volume(&self) -> (usize, usize) {
-        (self.core.registry.len(), self.core.load.bytes())
+        (self.core.registry.len(), self.core.budget.bytes())
     }
 
     /// Why what came from clients was refused, and how often, by everybody who refuses it: the
@@ -314,7 +317,7 @@ impl Broker {
             held: core.held.total(),
             subscriptions: core.table.len() as u64,
             queued_messages,
-            queued_bytes: core.load.bytes() as u64,
+            queued_bytes: core.budget.bytes() as u64,
             received: counters.sum(|busy| &busy.received),
             published: counters.sum(|busy| &busy.published),
             queued: counters.sum(|busy| &busy.queued),
@@ -328,7 +331,7 @@ impl Broker {
             ended_overflowed: counters.ended[Gone::Overflowed as usize].get(),
             ended_stopped: counters.ended[Gone::Stopped as usize].get(),
             failed: counters.failed.snapshot(),
-            dropped_events: core.observers.dropped.get(),
+            dropped_events: core.hooks.observers.dropped.get(),
         }
     }
 }
@@ -349,6 +352,3 @@ impl WeakBroker {
         })
     }
 }
-
-/// Requests that wait for the policy at the most; there is one per connection.
-const POLICY_QUEUE: usize = 16_384;

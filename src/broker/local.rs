@@ -89,10 +89,10 @@ impl LocalClient {
         session.lock().attach(&link, Kind::Local, true);
         core.locals.add(number, &shared);
         let client = client_of(&session);
-        core.observers
-            .tell(&core.callback_pool, EventKind::Connected, || {
-                Event::Connected { client, peer: None }
-            });
+        core.hooks.tell(EventKind::Connected, || Event::Connected {
+            client,
+            peer: None,
+        });
         // Whoever stops the broker just now may not have seen it.
         if core.check_running().is_err() {
             core.end(&session, Gone::Stopped);
@@ -149,7 +149,7 @@ impl LocalClient {
     /// and not at all when the client has [`ended`](Self::ended).
     pub fn recv_timeout(&self, timeout: Duration) -> Option<Arc<Publication>> {
         let message = self.shared.wait(timeout)?;
-        self.core.load.left(message.json().len());
+        self.core.budget.left(message.json().len());
         Some(message)
     }
 
@@ -220,7 +220,7 @@ impl Drop for LocalClient {
         self.core.end(&self.session, Gone::Disconnected);
         self.core.locals.remove(self.session.number());
         let (_, bytes) = self.shared.clear();
-        self.core.load.left(bytes);
+        self.core.budget.left(bytes);
     }
 }
 

@@ -130,7 +130,7 @@ impl Outlet for Shared {
         }
         while let Some(message) = self.take() {
             match mailbox.way(message.channel()) {
-                Goes::Nowhere => core.load.left(message.json().len()),
+                Goes::Nowhere => core.budget.left(message.json().len()),
                 Goes::Queue | Goes::Callback(_) => {
                     self.keep(&core, &mut mailbox.inbox, &message);
                 }
@@ -239,7 +239,7 @@ impl Shared {
         let (Some(core), Some(me)) = (self.core.upgrade(), self.me.upgrade()) else {
             return;
         };
-        core.callback_pool.run(move || me.serve());
+        core.hooks.callback_pool.run(move || me.serve());
     }
 
     /// Calls the callbacks of what has arrived; at most a turn, then others may use the thread.
@@ -295,12 +295,12 @@ impl Shared {
                 return true;
             }
             Goes::Nowhere => {
-                core.load.left(message.json().len());
+                core.budget.left(message.json().len());
                 return true;
             }
         };
         drop(mailbox);
-        core.load.left(message.json().len());
+        core.budget.left(message.json().len());
         drop(core);
         // By value: its subscription may have ended, and dropping it runs user code as well.
         guarded("a local client", move || {
@@ -317,12 +317,12 @@ impl Shared {
             .mine()
             .dropped_oldest
             .add(pushed.dropped as u64);
-        core.load.left(pushed.dropped_bytes);
+        core.budget.left(pushed.dropped_bytes);
         if pushed.outcome == Outcome::Queued {
             self.arrived.notify_one();
         } else {
             core.counters.mine().dropped_newest.one();
-            core.load.left(message.json().len());
+            core.budget.left(message.json().len());
         }
     }
 }

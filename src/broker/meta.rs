@@ -185,10 +185,8 @@ impl Run {
         let (client, peer) = (client_of(&session), Some(self.peer));
         let (ip, transport) = (self.peer.ip, self.peer.transport.name());
         log::debug!("session {client}: begins, from {ip} by {transport}");
-        core.observers
-            .tell(&core.callback_pool, EventKind::Connected, || {
-                Event::Connected { client, peer }
-            });
+        core.hooks
+            .tell(EventKind::Connected, || Event::Connected { client, peer });
         session
     }
 

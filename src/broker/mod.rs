@@ -4,10 +4,33 @@
 //! clients, services, policy, listeners, time.
 //! Out of scope: bytes on sockets, HTTP, JSON text beyond raw values.
 //!
+//! # The way of a message
+//! A connector calls [`Broker::execute`] with a batch (`request`). Where user code must see a
+//! message first, the rest of the request moves to a thread of the policy's pool. `meta`, `connect`
+//! and `publish` execute it, after `permission`. What is published goes to everyone whom the
+//! `table` names, through the `filter` into the queue of each `session` (`deliver`), and the
+//! connection that takes that session's messages is woken (`wakes`). It comes back on a thread of
+//! its own and takes what waits: as a socket or a stream of events (`stream`), or with the reply to
+//! a connect (`connect`). The messages stay at the head of the `queue` until the kernel has taken
+//! them (`answer`), and wait again if the connection breaks before.
+//!
+//! # Files
+//! | | |
+//! |---|---|
+//! | `facade` `admin` `local` `mailbox` | what embedders call; clients in this process |
+//! | `request` | the messages of a request in order, and where it waits |
+//! | `meta` `connect` `publish` `subscriptions` | executing each kind of message |
+//! | `hooks` `permission` `policy` `listeners` `filter` `service` `events` `flags` | user code |
+//! | `work` | the threads that run it |
+//! | `deliver` `table` `trie` | who gets a publication |
+//! | `session` `queue` `registry` `public_id` | one client; all of them |
+//! | `stream` `answer` `wakes` | receivers and answers, from the side of their connections |
+//! | `held` `budget` `stale` `failures` `stats` | bounds, and what is refused and counted |
+//! | `ticker` `ending` | time, and how sessions end |
+//!
 //! # Threads
 //! - [`Broker::execute`] runs on the connector's thread and never blocks or runs user code there.
-//! - Policy and message listeners run in one pool of workers, services, callbacks of local clients
-//!   and observers in another, so that neither waits for the other.
+//! - User code runs in two pools of workers, see `hooks`.
 //! - The ticker ends holds and sessions when their time has come.
 //!
 //! # Locks
@@ -20,11 +43,13 @@
 //! Never the table and a session's state together, never two sessions. What a locked step brings
 //! about for others is collected as `wakes::Wakes` and done when no lock is held.
 
+mod admin;
 mod answer;
-mod behalf;
+mod budget;
 mod config;
 mod connect;
 mod core;
+mod deliver;
 mod ending;
 mod events;
 mod facade;
@@ -32,9 +57,9 @@ mod failures;
 mod filter;
 mod flags;
 mod held;
+mod hooks;
 mod info;
 mod listeners;
-mod load;
 mod local;
 mod mailbox;
 mod meta;

@@ -38,7 +38,7 @@ impl Run {
         session: Option<&Session>,
         subscriptions: &[Pattern],
     ) -> Result<(), Denied> {
-        let Some(policy) = self.core.policy_for(action) else {
+        let Some(policy) = self.core.hooks.policy_for(action) else {
             self.remember(flags);
             return Ok(());
         };

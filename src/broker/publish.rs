@@ -31,9 +31,9 @@ impl Run {
         let shown = sender.and_then(|session| self.core.public_id(session));
         let shown = shown.as_deref();
         let publication = Publication::from_message(message, channel, publisher, shown);
-        let sender = self.sender(session.as_ref());
+        let source = self.source(session.as_ref());
         self.core
-            .fan_out(&Arc::new(publication), sender, &mut self.wakes);
+            .fan_out(&Arc::new(publication), source, &mut self.wakes);
         message
             .reply_to()
             .success(&mut self.answer.replies)
@@ -41,7 +41,7 @@ impl Run {
     }
 
     pub(super) fn service(&mut self, message: Message<'_>, channel: &ChannelName) -> Step {
-        let entry = self.core.services.get(channel);
+        let entry = self.core.hooks.services.get(channel);
         let open = entry
             .as_ref()
             .is_some_and(|entry| entry.access == Access::Anyone);
@@ -78,11 +78,11 @@ impl Run {
             self.fail_denied(message, session, error::publish_denied, &denied);
             return false;
         }
-        if self.core.listeners.any() {
+        if self.core.hooks.listeners.any() {
             let nobody = Flags::default();
             let flags = session.map_or(&nobody, |session| &session.flags);
             let question = self.question(message, action, session, flags);
-            if self.core.listeners.judge(channel, &question) == Verdict::Veto {
+            if self.core.hooks.listeners.judge(channel, &question) == Verdict::Veto {
                 self.fail(message, &error::message_deleted(), None);
                 return false;
             }

@@ -241,7 +241,7 @@ impl Queue {
 
     /// Marks messages from the head as in flight and copies their handles to `out`: as many as fit
     /// into `budget` bytes, but at least one. Only when nothing is in flight.
-    pub(crate) fn take_off(&mut self, budget: usize, out: &mut Vec<Arc<Publication>>) {
+    pub(crate) fn begin(&mut self, budget: usize, out: &mut Vec<Arc<Publication>>) {
         assert_eq!(self.in_flight, 0, "one flight at a time");
         let mut size = 0;
         for item in self.items.iter() {
@@ -256,7 +256,7 @@ impl Queue {
     }
 
     /// The flight arrived: its messages leave. Returns how many bytes they had.
-    pub(crate) fn landed(&mut self) -> usize {
+    pub(crate) fn commit(&mut self) -> usize {
         let (messages, bytes) = self.in_flight();
         self.items.skip(messages);
         self.in_flight = 0;
@@ -266,7 +266,7 @@ impl Queue {
     }
 
     /// The flight was lost: its messages wait again.
-    pub(crate) fn returned(&mut self) {
+    pub(crate) fn abort(&mut self) {
         self.in_flight = 0;
     }
 
@@ -373,21 +373,21 @@ mod tests {
         let limits = limits(10, 1000, Overflow::Disconnect);
         fill(&mut queue, &limits);
         let mut out = Vec::new();
-        queue.take_off(112, &mut out);
+        queue.begin(112, &mut out);
         assert_eq!(
             (out.len(), queue.waiting(), queue.bytes()),
             (2, (1, 70), 180)
         );
-        queue.returned();
+        queue.abort();
         assert_eq!(queue.waiting(), (3, 180));
         out.clear();
-        queue.take_off(111, &mut out);
+        queue.begin(111, &mut out);
         assert_eq!(out.len(), 1, "the comma counts");
-        assert_eq!(queue.landed(), 50);
+        assert_eq!(queue.commit(), 50);
         out.clear();
-        queue.take_off(10, &mut out);
+        queue.begin(10, &mut out);
         assert_eq!(out.len(), 1, "one always fits");
-        assert_eq!((queue.landed(), queue.landed()), (60, 0));
+        assert_eq!((queue.commit(), queue.commit()), (60, 0));
         assert_eq!((sizes(&queue), queue.bytes()), (vec![70], 70));
     }
 
@@ -425,7 +425,7 @@ mod tests {
             fill(&mut queue, &limits);
             if in_flight > 0 {
                 let budget = if in_flight == 1 { 1 } else { 1000 };
-                queue.take_off(budget, &mut Vec::new());
+                queue.begin(budget, &mut Vec::new());
             }
             let pushed = queue.push(&message(size), &limits, || true);
             let case = format!("{in_flight} {overflow:?} {size}");
@@ -449,14 +449,14 @@ mod tests {
             let mut queue = Queue::default();
             let limits = limits(3, 200, overflow);
             fill(&mut queue, &limits);
-            queue.take_off(1000, &mut Vec::new());
+            queue.begin(1000, &mut Vec::new());
             for size in [50, 60, 90] {
                 let pushed = queue.push(&message(size), &limits, || false);
                 assert_eq!(pushed, Pushed::alone(Outcome::Queued), "{overflow:?}");
             }
             let pushed = queue.push(&message(50), &limits, || false);
             assert_ne!(pushed, Pushed::alone(Outcome::Queued), "{overflow:?}");
-            assert_eq!(queue.landed(), 180, "{overflow:?}");
+            assert_eq!(queue.commit(), 180, "{overflow:?}");
             assert!(queue.len() <= 3, "{overflow:?}: the limits hold without it");
         }
     }
@@ -466,7 +466,7 @@ mod tests {
         let mut queue = Queue::default();
         let limits = limits(10, 1000, Overflow::Disconnect);
         fill(&mut queue, &limits);
-        queue.take_off(1, &mut Vec::new());
+        queue.begin(1, &mut Vec::new());
         assert_eq!(queue.clear_waiting(), (2, 130));
         assert_eq!((queue.len(), queue.bytes()), (1, 50));
         queue.push(&message(60), &limits, || true);

@@ -8,8 +8,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::answer::{Answer, AnswerStatus, Exchange, Executed, Flight};
-use super::connect::{DueConnect, HeldConnect, ride};
-use super::core::{Core, Sender};
+use super::connect::{DueConnect, HeldConnect, piggyback};
+use super::core::Core;
+use super::deliver::Source;
 use super::failures::Lines;
 use super::registry::Reservation;
 use super::service::ServiceEntry;
@@ -193,7 +194,7 @@ impl Request {
                         run.begin(message);
                     }
                     let target = message.target();
-                    if thread != Thread::Policy && run.core.judging(target) {
+                    if thread != Thread::Policy && run.core.hooks.come_before(target) {
                         run.look_up(message);
                         return Some(Wait::Policy);
                     }
@@ -224,7 +225,7 @@ impl Request {
             request.run.wakes.send();
             let core = Arc::clone(&request.run.core);
             request = match wait {
-                Wait::Policy => match core.policy_pool.submit(request, Self::resume) {
+                Wait::Policy => match core.hooks.policy_pool.submit(request, Self::resume) {
                     Ok(()) => return,
                     Err(mut refused) => {
                         refused.fail_rest();
@@ -234,7 +235,7 @@ impl Request {
                 Wait::Service(entry) => {
                     let inbox = Arc::clone(&entry.inbox);
                     let call = |request: Self| Box::new(move || request.call(&entry)) as Job;
-                    match inbox.send(&core.callback_pool, request, call) {
+                    match inbox.send(&core.hooks.callback_pool, request, call) {
                         Ok(()) => return,
                         Err(refused) => refused,
                     }
@@ -370,7 +371,7 @@ impl Run {
             answer.filtered = session.filtered;
             let bound = session.deliver_only || self.peer.transport == Transport::CallbackPolling;
             if !connected {
-                ride(&self.core, session, &self.link, carries && !bound, answer);
+                piggyback(&self.core, session, &self.link, carries && !bound, answer);
             } else if answer.flight.is_none() {
                 answer.flight = Some(Flight::new(&self.core, session, None));
             }
@@ -384,8 +385,8 @@ impl Run {
     }
 
     /// Who publishes, for the fan-out.
-    pub(super) fn sender(&self, publisher: Option<&Arc<Session>>) -> Sender {
-        Sender::new(publisher, self.receiver.as_ref())
+    pub(super) fn source(&self, publisher: Option<&Arc<Session>>) -> Source {
+        Source::new(publisher, self.receiver.as_ref())
     }
 }
 

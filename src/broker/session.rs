@@ -158,7 +158,7 @@ pub(crate) struct State {
     /// Somebody was woken and has not come yet.
     woken: bool,
     /// Something has happened to a held connect since the receiver last looked.
-    stirred: bool,
+    hold_changed: bool,
     /// Whether a connect has ever been answered or held.
     connected: bool,
     /// It is gone for everybody, but what waits and the word of its end are still to go out.
@@ -170,7 +170,7 @@ pub(crate) struct State {
     gone: Option<Gone>,
     queue: Queue,
     /// Whom to wake when there are messages: the receiver if it takes them, else the held connect.
-    bell: Option<Link>,
+    wake_target: Option<Link>,
     // So far what a delivery needs: a cache line with the lock before it.
     hold: Option<Hold>,
     /// The last number that a connect, a flight or a receiver was given, to be told from others.
@@ -269,16 +269,16 @@ impl State {
         if self.woken || !(self.ready() || self.has_nothing_left()) {
             return None;
         }
-        let link = self.bell.as_ref()?;
+        let link = self.wake_target.as_ref()?;
         self.woken = true;
         Some(link)
     }
 
     /// To be called whenever the held connect or the receiver has changed.
-    fn hang_bell(&mut self) {
+    fn update_wake_target(&mut self) {
         let held = self.hold.as_ref().map(|hold| &hold.link);
         let stream = self.stream.as_ref().filter(|stream| stream.delivers);
-        self.bell = stream.map(|stream| &stream.link).or(held).cloned();
+        self.wake_target = stream.map(|stream| &stream.link).or(held).cloned();
     }
 
     /// Whether messages wait that may be taken now.
@@ -300,7 +300,7 @@ impl State {
             ends: false,
             _place: place,
         });
-        self.hang_bell();
+        self.update_wake_target();
         self.numbers
     }
 
@@ -309,8 +309,8 @@ impl State {
         self.numbers += 1;
         self.woken = false;
         let older = self.hold.take()?;
-        self.hang_bell();
-        self.stirred = true;
+        self.update_wake_target();
+        self.hold_changed = true;
         Some(older.link)
     }
 
@@ -324,7 +324,7 @@ impl State {
         };
         self.woken = false;
         match self.gone {
-            _ if self.may_ride() => Look::Due,
+            _ if self.may_carry() => Look::Due,
             Some(gone) if self.queue.len() == 0 || self.is_last(&current.link) => Look::Gone(gone),
             _ if current.ends => Look::Due,
             _ => Look::Wait,
@@ -339,7 +339,7 @@ impl State {
             .is_some_and(|current| current.number == hold);
         if mine {
             self.hold = None;
-            self.hang_bell();
+            self.update_wake_target();
             self.woken = false;
         }
         mine
@@ -394,7 +394,7 @@ impl State {
     }
 
     /// Whether waiting messages may leave with a response.
-    pub(crate) fn may_ride(&self) -> bool {
+    pub(crate) fn may_carry(&self) -> bool {
         self.ready() && !self.is_streaming()
     }
 
@@ -419,7 +419,7 @@ impl State {
     pub(crate) fn finish_hold(&mut self) -> Option<Link> {
         let hold = self.hold.as_mut()?;
         hold.ends = true;
-        self.stirred = true;
+        self.hold_changed = true;
         Some(hold.link.clone())
     }
 
@@ -447,7 +447,7 @@ impl State {
         match (&mut self.hold, self.expires) {
             (Some(hold), _) if !hold.ends && hold.until <= now => {
                 hold.ends = true;
-                self.stirred = true;
+                self.hold_changed = true;
                 Ticked::Wake(hold.link.clone())
             }
             (None, Some(expires)) if expires <= now => {

@@ -97,7 +97,7 @@ impl Attachment {
         if let Some(ended) = state.ended(self.number) {
             return Err(ended);
         }
-        let answers = state.stirred();
+        let answers = state.take_hold_changed();
         let collected = state.collect(budget, out);
         let messages = collected.is_some();
         self.flight = collected.and_then(NonZeroU64::new).or(self.flight);
@@ -142,11 +142,11 @@ impl Attachment {
     pub fn delivered(&mut self) -> Option<Unread> {
         let flight = self.flight.take()?;
         let mut state = self.session.lock();
-        let freed = state.landed(flight.get());
+        let freed = state.commit_flight(flight.get());
         let more = state.next_wake().cloned();
         let over = state.is_over();
         drop(state);
-        self.core.load.left(freed);
+        self.core.budget.left(freed);
         if over {
             self.core.let_go(&self.session);
         }
@@ -163,7 +163,7 @@ impl Drop for Attachment {
         let now = self.core.clock.now();
         let mut state = self.session.lock();
         if let Some(flight) = self.flight {
-            state.lost(flight.get());
+            state.abort_flight(flight.get());
         }
         if self.stalled {
             state.end_reading(now);

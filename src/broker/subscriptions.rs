@@ -43,9 +43,10 @@ impl Core {
             self.table.insert(pattern, session);
             let client = client_of(session);
             let pattern = pattern.clone();
-            self.observers
-                .tell(&self.callback_pool, EventKind::Subscribed, || {
-                    Event::Subscribed { client, pattern }
+            self.hooks
+                .tell(EventKind::Subscribed, || Event::Subscribed {
+                    client,
+                    pattern,
                 });
         }
         drop(subscriptions);
@@ -66,9 +67,10 @@ impl Core {
                 self.table.remove(pattern, session.number());
                 let client = client_of(session);
                 let pattern = pattern.clone();
-                self.observers
-                    .tell(&self.callback_pool, EventKind::Unsubscribed, || {
-                        Event::Unsubscribed { client, pattern }
+                self.hooks
+                    .tell(EventKind::Unsubscribed, || Event::Unsubscribed {
+                        client,
+                        pattern,
                     });
             }
         }

@@ -49,11 +49,11 @@ mod tests {
 
     use parking_lot::Mutex;
 
+    use super::super::Server;
     use super::*;
     use crate::config::Config;
     use crate::connectors::tiny_http::TinyHttpConfig;
     use crate::http::{ContentRequest, Mount, Response};
-    use crate::server::Server;
 
     const PATIENCE: Duration = Duration::from_secs(20);
 

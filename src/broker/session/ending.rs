@@ -31,7 +31,7 @@ impl State {
         self.flight = None;
         let held = self.hold.take().map(|hold| hold.link);
         let stream = self.stream.take().map(|stream| stream.link);
-        self.bell = None;
+        self.wake_target = None;
         let lost = match self.local {
             true => (0, 0),
             false => self.queue.clear(),

@@ -17,15 +17,16 @@ pub(super) struct InFlight {
 }
 
 impl State {
-    /// Takes messages to be written by that connection. They stay in the queue until they land.
-    pub(crate) fn take_off(
+    /// Takes messages to be written by that connection. They stay in the queue until the flight is
+    /// committed.
+    pub(crate) fn begin_flight(
         &mut self,
         link: &Link,
         budget: usize,
         out: &mut Vec<Arc<Publication>>,
     ) -> u64 {
         debug_assert!(self.ready());
-        self.queue.take_off(budget, out);
+        self.queue.begin(budget, out);
         self.numbers += 1;
         self.flight = Some(InFlight {
             number: self.numbers,
@@ -37,18 +38,18 @@ impl State {
     }
 
     /// The kernel has the messages of that flight. Returns the bytes that left the queue.
-    pub(crate) fn landed(&mut self, flight: u64) -> usize {
+    pub(crate) fn commit_flight(&mut self, flight: u64) -> usize {
         if self.ends(flight) {
-            self.queue.landed()
+            self.queue.commit()
         } else {
             0
         }
     }
 
     /// The connection broke; the messages wait again.
-    pub(crate) fn lost(&mut self, flight: u64) {
+    pub(crate) fn abort_flight(&mut self, flight: u64) {
         if self.ends(flight) {
-            self.queue.returned();
+            self.queue.abort();
             self.told = false;
         }
     }

@@ -24,7 +24,7 @@ impl State {
             kind,
             delivers,
         });
-        self.hang_bell();
+        self.update_wake_target();
         if self.is_kept_alive() {
             self.expires = None;
         }
@@ -35,7 +35,7 @@ impl State {
     pub(crate) fn take_back(&mut self) -> Option<Link> {
         self.woken = false;
         let older = self.stream.take()?;
-        self.hang_bell();
+        self.update_wake_target();
         Some(older.link)
     }
 
@@ -43,7 +43,7 @@ impl State {
     /// present.
     pub(crate) fn detach(&mut self, number: u64) -> Option<Kind> {
         let mine = self.stream.take_if(|stream| stream.number == number)?;
-        self.hang_bell();
+        self.update_wake_target();
         self.woken = false;
         Some(mine.kind)
     }
@@ -70,8 +70,8 @@ impl State {
     }
 
     /// Whether anything may have happened to a held connect since the receiver last asked.
-    pub(crate) fn stirred(&mut self) -> bool {
-        std::mem::take(&mut self.stirred) || !self.is_streaming()
+    pub(crate) fn take_hold_changed(&mut self) -> bool {
+        std::mem::take(&mut self.hold_changed) || !self.is_streaming()
     }
 
     /// Takes messages for the receiver, if there are any for it.
@@ -86,7 +86,7 @@ impl State {
             return None;
         }
         let link = stream.link.clone();
-        Some(self.take_off(&link, budget, out))
+        Some(self.begin_flight(&link, budget, out))
     }
 
     /// Whether there is a stream of events.

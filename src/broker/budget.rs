@@ -1,9 +1,7 @@
 //! The bound on all queues together.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
-
-use parking_lot::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 
 use super::core::Core;
 use super::mailbox::Shared;
@@ -15,13 +13,13 @@ use super::stripes::Stripes;
 ///
 /// Each thread books into a stripe of its own, and adds all of them up only when it has let in so
 /// much that the sum may have come near the bound. So the bound is kept to one sixteenth.
-pub(crate) struct Load {
+pub(crate) struct QueueBudget {
     stripes: Stripes<Stripe>,
     bound: usize,
     /// What one stripe may let in between two looks at the sum.
     unseen: i64,
-    /// Held by the thread that makes room.
-    relief: Mutex<()>,
+    /// A thread is making room.
+    evicting: AtomicBool,
 }
 
 #[derive(Default)]
@@ -33,14 +31,14 @@ struct Stripe {
     unseen: AtomicI64,
 }
 
-impl Load {
+impl QueueBudget {
     pub(crate) fn new(bound: usize) -> Self {
         let stripes = Stripes::default();
         Self {
             unseen: as_i64(bound / ROOM / stripes.count()),
             stripes,
             bound,
-            relief: Mutex::default(),
+            evicting: AtomicBool::new(false),
         }
     }
 
@@ -80,7 +78,7 @@ fn as_i64(bytes: usize) -> i64 {
 }
 
 /// A queue that may have to go.
-enum Victim {
+enum Evicted {
     Session(Arc<Session>),
     Local(Arc<Shared>),
 }
@@ -88,42 +86,47 @@ enum Victim {
 impl Core {
     /// All queues together are too large: the largest lose first, until there is some room again.
     /// To look for them costs as much as there are sessions, so it is not done for each message.
-    pub(crate) fn relieve(self: &Arc<Self>) {
-        let Some(_alone) = self.load.relief.try_lock() else {
+    pub(crate) fn evict(self: &Arc<Self>) {
+        if self.budget.evicting.swap(true, Ordering::Acquire) {
             return;
-        };
-        let bound = self.load.bound;
+        }
+        self.evict_largest();
+        self.budget.evicting.store(false, Ordering::Release);
+    }
+
+    fn evict_largest(self: &Arc<Self>) {
+        let bound = self.budget.bound;
         let goal = bound - bound / ROOM;
         let mut queues = Vec::new();
         self.registry.for_each(|session| {
             let bytes = session.lock().waiting_bytes();
-            queues.push((bytes, Victim::Session(Arc::clone(session))));
+            queues.push((bytes, Evicted::Session(Arc::clone(session))));
         });
         self.locals.for_each(|local| {
             let (_, bytes) = local.queued();
-            queues.push((bytes, Victim::Local(Arc::clone(local))));
+            queues.push((bytes, Evicted::Local(Arc::clone(local))));
         });
         queues.retain(|(bytes, _)| *bytes > 0);
         queues.sort_unstable_by_key(|(bytes, _)| std::cmp::Reverse(*bytes));
-        for (_, victim) in queues {
-            if self.load.bytes() <= goal {
+        for (_, queue) in queues {
+            if self.budget.bytes() <= goal {
                 return;
             }
-            self.give_up(&victim);
+            self.evict_one(&queue);
         }
     }
 
-    fn give_up(self: &Arc<Self>, victim: &Victim) {
-        let (messages, bytes) = match victim {
-            Victim::Session(session) if self.config.queue.overflow == Overflow::Disconnect => {
+    fn evict_one(self: &Arc<Self>, queue: &Evicted) {
+        let (messages, bytes) = match queue {
+            Evicted::Session(session) if self.config.queue.overflow == Overflow::Disconnect => {
                 self.end(session, Gone::Overflowed);
                 return;
             }
-            Victim::Session(session) => session.lock().clear_waiting(),
-            Victim::Local(local) => local.clear(),
+            Evicted::Session(session) => session.lock().clear_waiting(),
+            Evicted::Local(local) => local.clear(),
         };
         self.counters.mine().dropped_oldest.add(messages as u64);
-        self.load.left(bytes);
+        self.budget.left(bytes);
     }
 }
 

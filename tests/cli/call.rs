@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::harness::{Running, output, text};
+use crate::common::program::{Running, output, text};
 
 #[test]
 fn the_answer_is_a_line_on_standard_output() {

@@ -3,7 +3,7 @@
 use std::io::{Read, Write};
 use std::net::TcpStream;
 
-use super::harness::{PATIENCE, Running, address, text, wait_for_number};
+use crate::common::program::{PATIENCE, Running, address, text, wait_for_number};
 
 /// Sends a request and reads to the end of the answer.
 fn ask(address: &str, head: &str, body: &str) -> String {

@@ -4,7 +4,7 @@ use std::io::Write as _;
 use std::process::{ChildStdin, Stdio};
 use std::sync::mpsc::Receiver;
 
-use crate::harness::{PATIENCE, Running, output, text};
+use crate::common::program::{PATIENCE, Running, output, text};
 
 struct Shell {
     process: Running,

@@ -10,7 +10,7 @@ use std::time::Instant;
 
 use rustix::pty;
 
-use crate::harness::{PATIENCE, Running, bayeux, output};
+use crate::common::program::{PATIENCE, Running, bayeux, output};
 
 /// The person's side of the terminal.
 struct Terminal {

@@ -5,9 +5,9 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use super::http::Connection;
 use super::program::Program;
 use super::scale::{alone, few, handshake, lenient, metric, post, tell, until};
+use crate::common::http::Connection;
 
 const THREADS: usize = 8;
 /// From the first connection until the last has got its answer.

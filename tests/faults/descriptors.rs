@@ -3,9 +3,9 @@
 use std::time::{Duration, Instant};
 
 use super::good::Good;
-use super::http::Connection;
 use super::program::Program;
 use super::scale::{alone, handshake, lenient, metric, session, span, tell, tell_latencies, until};
+use crate::common::http::Connection;
 
 const FILES: u32 = 256;
 /// More than there are descriptors.

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::http::Connection;
 use super::program::Program;
 use super::scale::{lenient, metric, post, session, until};
+use crate::common::http::Connection;
 
 const POLLS: usize = 60;
 

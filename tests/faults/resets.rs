@@ -12,7 +12,7 @@ use super::program::Program;
 use super::scale::{
     alone, few, handshake, is_full, lenient, metric, post, span, tell, tell_latencies, until,
 };
-use super::websocket::{UPGRADE, frame};
+use crate::common::websocket::{UPGRADE, frame};
 
 const THREADS: usize = 8;
 /// Clients at a time.

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use super::good::Latencies;
-use super::http::{Connection, request_bytes};
 use super::program::Program;
+use crate::common::http::{Connection, request_bytes};
 
 /// Whether the tests run at their full size and print figures.
 pub(crate) fn is_full() -> bool {

@@ -9,9 +9,9 @@ use bayeux::{Access, Decision, Question, Server, ServiceCall};
 use serde_json::json;
 
 use super::good::{Good, Latencies};
-use super::http::Connection;
 use super::priority::stand_back;
 use super::scale::{alone, few, is_full, post, session, span, tell, tell_latencies};
+use crate::common::http::Connection;
 
 /// How long each call takes.
 const SERVICE: Duration = Duration::from_secs(1);

@@ -10,10 +10,10 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
 use super::good::Good;
-use super::http::Connection;
 use super::program::Program;
 use super::scale::{alone, few, lenient, metric, post, session, span, tell, tell_latencies, until};
-use super::websocket::{Frame, Socket, parse};
+use crate::common::http::Connection;
+use crate::common::websocket::{Frame, Socket, parse};
 
 /// A session over WebSocket that another process reads: it copies the frames to a pipe.
 pub(crate) struct Reader {

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use super::program::Program;
 use super::scale::{alone, few, lenient, metric, post, tell, until};
 use super::stopped::{Publisher, Reader};
-use super::websocket::{Frame, Socket, frame};
+use crate::common::websocket::{Frame, Socket, frame};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 /// The time that the server is given.

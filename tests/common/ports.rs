@@ -1,0 +1,16 @@
+//! Ports that a server comes back to.
+
+use std::net::{SocketAddr, TcpListener};
+use std::sync::atomic::{AtomicU16, Ordering};
+
+/// An address that neither an outgoing connection nor another test is given while nobody listens
+/// there: below the range from which systems take such ports, and another one at each call.
+pub(crate) fn lasting_address() -> SocketAddr {
+    static TAKEN: AtomicU16 = AtomicU16::new(0);
+    // Another process of tests may run.
+    let first = 12_000 + (std::process::id() % 1000) as u16 * 20;
+    let next = || first + TAKEN.fetch_add(1, Ordering::Relaxed);
+    let mut addresses = std::iter::repeat_with(|| SocketAddr::from(([127, 0, 0, 1], next())));
+    let is_free = |address: &SocketAddr| TcpListener::bind(address).is_ok();
+    addresses.find(is_free).expect("endless")
+}

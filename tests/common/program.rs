@@ -1,0 +1,237 @@
+//! Runs the program and talks to it.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::path::PathBuf;
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::mpsc::{Receiver, channel};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// Longer than anything takes that works.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+
+/// The program with arguments, without the settings of the environment that runs the tests.
+pub(crate) fn bayeux(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_bayeux"));
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with("BAYEUX_") {
+            command.env_remove(name);
+        }
+    }
+    command.args(arguments).stdin(Stdio::null());
+    command
+}
+
+pub(crate) fn output(arguments: &[&str]) -> Output {
+    bayeux(arguments).output().unwrap()
+}
+
+pub(crate) fn text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).unwrap()
+}
+
+/// A configuration file that is gone after the test.
+pub(crate) struct File(PathBuf);
+
+impl File {
+    pub(crate) fn new(name: &str, content: &str) -> Self {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let name = format!("bayeux-cli-{}-{number}-{name}.toml", std::process::id());
+        let path = std::env::temp_dir().join(name);
+        std::fs::write(&path, content).unwrap();
+        Self(path)
+    }
+
+    pub(crate) fn path(&self) -> &str {
+        self.0.to_str().unwrap()
+    }
+}
+
+impl Drop for File {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+/// A running program; killed if the test ends before it does.
+pub(crate) struct Running {
+    pub(crate) child: Child,
+    pub(crate) lines: Receiver<String>,
+}
+
+impl Running {
+    pub(crate) fn start(arguments: &[&str]) -> Self {
+        Self::with_input(arguments, Stdio::null())
+    }
+
+    pub(crate) fn with_input(arguments: &[&str], input: Stdio) -> Self {
+        let mut child = bayeux(arguments)
+            .stdin(input)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let lines = lines_of(child.stderr.take().unwrap());
+        Self { child, lines }
+    }
+
+    /// The lines on standard output.
+    pub(crate) fn output(&mut self) -> Receiver<String> {
+        lines_of(self.child.stdout.take().unwrap())
+    }
+
+    /// The next line on standard error that begins so, without that beginning.
+    pub(crate) fn line(&self, beginning: &str) -> String {
+        self.next_line(beginning, |line| {
+            Some(line.strip_prefix(beginning)?.to_owned())
+        })
+    }
+
+    /// The next line on standard error with this in it.
+    pub(crate) fn line_with(&self, part: &str) -> String {
+        self.next_line(part, |line| line.contains(part).then(|| line.to_owned()))
+    }
+
+    fn next_line(&self, wanted: &str, take: impl Fn(&str) -> Option<String>) -> String {
+        let mut seen = Vec::new();
+        loop {
+            let line = self.lines.recv_timeout(PATIENCE);
+            let line = line.unwrap_or_else(|_| panic!("no line {wanted:?} in {seen:?}"));
+            if let Some(taken) = take(&line) {
+                return taken;
+            }
+            seen.push(line);
+        }
+    }
+
+    pub(crate) fn signal(&self, name: &str) {
+        let pid = self.child.id().to_string();
+        assert!(
+            Command::new("kill")
+                .args(["-s", name, &pid])
+                .status()
+                .unwrap()
+                .success()
+        );
+    }
+
+    pub(crate) fn wait(&mut self) -> ExitStatus {
+        let start = Instant::now();
+        while start.elapsed() < PATIENCE {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return status;
+            }
+            thread::sleep(Duration::from_millis(5));
+        }
+        panic!("still running");
+    }
+}
+
+/// What is written to a pipe, line by line; read always, so that the writer never waits.
+pub(crate) fn lines_of(pipe: impl Read + Send + 'static) -> Receiver<String> {
+    let (send, lines) = channel();
+    thread::spawn(move || {
+        for line in BufReader::new(pipe).lines().map_while(Result::ok) {
+            let _ = send.send(line);
+        }
+    });
+    lines
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A connection that speaks as much HTTP as the tests need.
+pub(crate) struct Http(TcpStream);
+
+impl Http {
+    pub(crate) fn connect(url: &str) -> Self {
+        let (address, _) = url
+            .strip_prefix("http://")
+            .unwrap()
+            .split_once('/')
+            .unwrap();
+        let stream = TcpStream::connect(address).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        Self(stream)
+    }
+
+    pub(crate) fn send(&mut self, method: &str, url: &str, body: &str) {
+        let path = url.splitn(4, '/').nth(3).unwrap();
+        let request = format!(
+            "{method} /{path} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n\
+             Content-Length: {}\r\n\r\n{body}",
+            body.len()
+        );
+        self.0.write_all(request.as_bytes()).unwrap();
+    }
+
+    /// Head and body of the next answer.
+    pub(crate) fn receive(&mut self) -> (String, String) {
+        let mut bytes = Vec::new();
+        let mut byte = [0];
+        while !bytes.ends_with(b"\r\n\r\n") {
+            self.0.read_exact(&mut byte).unwrap();
+            bytes.push(byte[0]);
+        }
+        let head = text(&bytes);
+        let length = head
+            .split("Content-Length: ")
+            .nth(1)
+            .unwrap()
+            .lines()
+            .next()
+            .unwrap();
+        let mut body = vec![0; length.parse().unwrap()];
+        self.0.read_exact(&mut body).unwrap();
+        (head, text(&body))
+    }
+
+    pub(crate) fn ask(&mut self, method: &str, url: &str, body: &str) -> (String, String) {
+        self.send(method, url, body);
+        self.receive()
+    }
+
+    /// A session whose connect is held by the server.
+    pub(crate) fn hold(url: &str) -> Self {
+        let mut http = Self::connect(url);
+        let (_, answer) = http.ask("POST", url, r#"[{"channel":"/meta/handshake"}]"#);
+        let id = answer
+            .split(r#""clientId":""#)
+            .nth(1)
+            .unwrap()
+            .split('"')
+            .next()
+            .unwrap();
+        let connect = format!(
+            r#"[{{"channel":"/meta/connect","clientId":"{id}","connectionType":"long-polling"}}]"#
+        );
+        http.ask("POST", url, &connect);
+        http.send("POST", url, &connect);
+        http
+    }
+}
+
+/// Waits until a line is among the metrics.
+pub(crate) fn wait_for_number(metrics: &str, line: &str) {
+    let start = Instant::now();
+    loop {
+        let (_, numbers) = Http::connect(metrics).ask("GET", metrics, "");
+        if numbers.lines().any(|number| number == line) {
+            return;
+        }
+        assert!(start.elapsed() < PATIENCE, "{line}\n{numbers}");
+    }
+}
+
+/// `HOST:PORT` of a URL.
+pub(crate) fn address(url: &str) -> &str {
+    url.split('/').nth(2).unwrap()
+}

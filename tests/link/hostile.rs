@@ -1,0 +1,237 @@
+//! Peers that lie, flood, stutter and say nothing: refused or cut, and nobody else is affected.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::sync::mpsc::{Receiver, channel};
+use std::time::{Duration, Instant};
+
+use crate::support::{
+    CHANGE, LONG, PING, PROOF, REFUSE, Raw, SECRET, STATE, config, eventually, linked,
+};
+use bayeux::link::{Event, LinkEnd, Message, Methods, Node};
+use serde_json::json;
+
+/// A hub, a well-behaved node that exports `echo`, another that calls it, and how links fail.
+struct Scene {
+    hub: Node,
+    address: String,
+    _good: Node,
+    other: Node,
+    failures: Receiver<LinkEnd>,
+}
+
+fn scene(hello_timeout: Duration) -> Scene {
+    let mut config = config("hub");
+    config.limits.hello_timeout = hello_timeout;
+    config.limits.link_buffer = 1 << 20;
+    let hub = Node::start(config).unwrap();
+    let address = hub.listen("127.0.0.1:0").unwrap()[0].to_string();
+    let (seen, failures) = channel();
+    hub.observe(move |event| match event {
+        Event::LinkFailed { reason, .. } | Event::LinkDown { reason, .. } => {
+            // The test may be over.
+            let _ = seen.send(reason.clone());
+        }
+        _ => {}
+    });
+    let good = linked("good", &address);
+    let echo = |message: &Message| message.args::<serde_json::Value>();
+    good.export("echo", Methods::new().on("echo", echo))
+        .unwrap()
+        .keep();
+    let other = linked("other", &address);
+    assert!(other.wait_for("echo", LONG));
+    Scene {
+        hub,
+        address,
+        _good: good,
+        other,
+        failures,
+    }
+}
+
+impl Scene {
+    fn failure(&self) -> LinkEnd {
+        self.failures.recv_timeout(LONG).unwrap()
+    }
+
+    /// The others have noticed nothing.
+    fn is_fine(&self) {
+        for n in 0..20 {
+            assert_eq!(self.other.call("echo", "echo", &n, LONG), Ok(n));
+        }
+        assert_eq!(self.hub.stats().nodes, 2);
+    }
+}
+
+#[test]
+fn nonsense_instead_of_a_hello() {
+    let scene = scene(LONG);
+    for bytes in [
+        b"GET / HTTP/1.1\r\n\r\n".as_slice(),
+        b"\xff\xff\xff\xff",
+        b"\x00\x00\x00\x00",
+        b"\x00\x00\x00\x01\x01",
+        b"\x00\x00\x00\x02\x01{",
+        b"\x00\x00\x00\x05\x04\x12\x31\x32\x33",
+    ] {
+        let mut raw = Raw::connect(&scene.address);
+        raw.stream.write_all(bytes).unwrap();
+        assert!(raw.until_bye().is_some(), "{bytes:?}");
+        assert!(matches!(scene.failure(), LinkEnd::Protocol(_)), "{bytes:?}");
+    }
+    scene.is_fine();
+}
+
+#[test]
+fn a_wrong_key_and_a_recorded_proof() {
+    let scene = scene(LONG);
+    let mut raw = Raw::connect(&scene.address);
+    let proof = raw.greet("evil", b"not the secret of the tests");
+    raw.send(&proof).unwrap();
+    assert_eq!(raw.until_bye().unwrap(), "wrong key or name");
+    assert_eq!(scene.failure(), LinkEnd::Denied);
+    // One that is let in, recorded and played again.
+    let mut good = Raw::connect(&scene.address);
+    let proof = good.greet("evil", SECRET);
+    good.send(&proof).unwrap();
+    assert_eq!(good.receive().unwrap()[0], PROOF);
+    drop(good);
+    assert!(matches!(scene.failure(), LinkEnd::Connection(_)));
+    let mut again = Raw::connect(&scene.address);
+    again.receive().unwrap();
+    let hello = again.hello("evil");
+    again.send(&hello).unwrap();
+    again.send(&proof).unwrap();
+    assert_eq!(again.until_bye().unwrap(), "wrong key or name");
+    assert_eq!(scene.failure(), LinkEnd::Denied);
+    scene.is_fine();
+}
+
+#[test]
+fn no_hello_and_half_a_hello() {
+    let scene = scene(Duration::from_millis(200));
+    let begun = Instant::now();
+    let mut silent = TcpStream::connect(&scene.address).unwrap();
+    let mut stutters = TcpStream::connect(&scene.address).unwrap();
+    stutters.write_all(b"\x00\x00\x00\x20\x01{").unwrap();
+    let mut greets = Raw::connect(&scene.address);
+    greets.greet("evil", SECRET);
+    for _ in 0..3 {
+        assert_eq!(scene.failure(), LinkEnd::NoHello);
+    }
+    assert!(begun.elapsed() >= Duration::from_millis(200));
+    for stream in [&mut silent, &mut stutters] {
+        stream.set_read_timeout(Some(LONG)).unwrap();
+        stream.read_to_end(&mut Vec::new()).unwrap();
+    }
+    scene.is_fine();
+}
+
+#[test]
+fn frames_cut_and_changed_at_every_byte() {
+    let scene = scene(LONG);
+    let raw = Raw::connect(&scene.address);
+    let state = json!({"origin": raw.id, "seq": 5, "hops": 8, "name": "evil", "peers": [],
+        "aliases": {}});
+    drop(raw);
+    assert!(matches!(scene.failure(), LinkEnd::Connection(_)));
+    let mut data = vec![7, 9];
+    data.extend_from_slice(&[0xee; 32]);
+    data.extend_from_slice(b"\0\0\0\x01\x04echo\0\0\0\0\0\0\0\x01\x01\x00\x04echonull");
+    let mut frame = vec![3];
+    frame.extend_from_slice(state.to_string().as_bytes());
+    for whole in [data, frame] {
+        for at in (0..whole.len()).step_by(7) {
+            let mut raw = Raw::linked(&scene.address, "evil", &json!({}));
+            raw.send(&whole[..at]).unwrap();
+            let mut changed = whole.clone();
+            changed[at] ^= 0x55;
+            // The first may have cost the link.
+            let _ = raw.send(&changed);
+            drop(raw);
+            scene.failure();
+        }
+    }
+    scene.is_fine();
+}
+
+#[test]
+fn announcing_the_alias_of_another() {
+    let scene = scene(LONG);
+    let mut raw = Raw::linked(
+        &scene.address,
+        "evil",
+        &json!({"echo": false, "own": false}),
+    );
+    let refused = std::iter::repeat_with(|| raw.receive().unwrap()).find(|f| f[0] == REFUSE);
+    assert!(String::from_utf8_lossy(&refused.unwrap()).contains("\"echo\""));
+    assert!(scene.other.wait_for("own", LONG));
+    // In the name of the owner.
+    let owner = scene
+        .other
+        .aliases()
+        .into_iter()
+        .find(|a| &*a.alias == "echo")
+        .unwrap()
+        .owner;
+    let drop_it = json!({"origin": owner, "seq": 99, "hops": 8, "drop": ["echo"]});
+    raw.send_json(CHANGE, &drop_it).unwrap();
+    for _ in 0..20 {
+        assert_eq!(scene.other.call("echo", "echo", &1, LONG), Ok(1));
+    }
+    // In the name of the hub.
+    let hub = json!({"origin": scene.hub.id(), "seq": 999, "hops": 8, "drop": ["echo"]});
+    raw.send_json(CHANGE, &hub).unwrap();
+    assert!(raw.until_bye().unwrap().starts_with("protocol: "));
+    assert!(matches!(scene.failure(), LinkEnd::Protocol(_)));
+    eventually("it is gone", || scene.other.aliases().len() == 1);
+    scene.is_fine();
+}
+
+#[test]
+fn in_the_place_of_another_node() {
+    let scene = scene(LONG);
+    // Under its name, after another was proved.
+    let mut raw = Raw::linked(&scene.address, "evil", &json!({}));
+    let state = json!({"origin": raw.id, "seq": 9, "hops": 8, "name": "good",
+        "peers": [scene.hub.id()], "aliases": {}});
+    raw.send_json(STATE, &state).unwrap();
+    let said = raw.until_bye().unwrap();
+    assert_eq!(said, "protocol: another name than in the hello");
+    assert!(matches!(scene.failure(), LinkEnd::Protocol(_)));
+    // With its id.
+    let nodes = scene.hub.nodes();
+    let good = nodes.iter().find(|(_, name)| &**name == "good").unwrap();
+    let mut raw = Raw::connect(&scene.address);
+    raw.id = good.0.to_string();
+    let proof = raw.greet("evil", SECRET);
+    raw.send(&proof).unwrap();
+    assert_eq!(raw.until_bye().unwrap(), "wrong key or name");
+    assert_eq!(scene.failure(), LinkEnd::Denied);
+    scene.is_fine();
+}
+
+#[test]
+fn a_flood_that_reads_nothing() {
+    let scene = scene(LONG);
+    let mut raw = Raw::linked(&scene.address, "evil", &json!({}));
+    let mut frame = vec![0, 0, 0, 9, PING];
+    frame.extend_from_slice(&[0; 8]);
+    let flood = frame.repeat(10_000);
+    raw.stream
+        .set_write_timeout(Some(Duration::from_millis(500)))
+        .unwrap();
+    let begun = Instant::now();
+    let mut slowest = Duration::ZERO;
+    while raw.stream.write_all(&flood).is_ok() && begun.elapsed() < LONG {
+        let call = Instant::now();
+        assert_eq!(scene.other.call("echo", "echo", &1, LONG), Ok(1));
+        slowest = slowest.max(call.elapsed());
+    }
+    assert!(begun.elapsed() < LONG, "it was stopped");
+    assert!(slowest < LONG / 3, "others went on: {slowest:?}");
+    drop(raw);
+    scene.failure();
+    scene.is_fine();
+}

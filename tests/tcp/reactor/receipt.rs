@@ -1,0 +1,110 @@
+//! What the peer has acknowledged: the write deadline goes by it, and a service can wait for it.
+//!
+//! The clock is set forward by hand, so that a machine that is busy makes no peer look slow.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::support::probe::{Seen, World};
+use bayeux::clock::ManualClock;
+use bayeux::tcp::reactor::CloseReason;
+
+const TIMEOUT: Duration = Duration::from_millis(100);
+
+/// A reactor whose time is set by hand.
+fn world() -> (World, Arc<ManualClock>) {
+    let clock = Arc::new(ManualClock::new());
+    let time = Arc::clone(&clock);
+    let world = World::new(|config| {
+        config.write_timeout = Some(TIMEOUT);
+        config.close_timeout = TIMEOUT;
+        config.linger = TIMEOUT;
+        config.write_buffer = 32 << 20;
+        config.clock = time;
+    });
+    (world, clock)
+}
+
+/// Lets time pass, and the I/O thread see it: it wakes up no later than its next deadline.
+fn pass(clock: &ManualClock, time: Duration) {
+    // Acknowledgements may take a moment.
+    std::thread::sleep(TIMEOUT);
+    clock.advance(time);
+    std::thread::sleep(TIMEOUT * 2);
+}
+
+/// Reads so much, in small pieces.
+fn read(client: &mut TcpStream, mut bytes: usize) {
+    let mut piece = [0; 1024];
+    while bytes > 0 {
+        let most = piece.len().min(bytes);
+        bytes -= client.read(&mut piece[..most]).unwrap();
+    }
+}
+
+#[test]
+fn who_reads_slowly_is_not_cut_although_the_kernel_takes_nothing() {
+    let (world, clock) = world();
+    let mut client = world.connect_narrow();
+    client.write_all(b"send 10000000\n").unwrap();
+    world.opened();
+    let taken = |world: &World| world.reactor.stats().bytes_out;
+    world.wait_for("the kernel to be full", |reactor| {
+        let before = reactor.stats().bytes_out;
+        std::thread::sleep(TIMEOUT);
+        before > 0 && before == reactor.stats().bytes_out
+    });
+    let before = taken(&world);
+    for _ in 0..6 {
+        read(&mut client, 8_000);
+        pass(&clock, TIMEOUT * 8 / 10);
+    }
+    assert_eq!(taken(&world), before, "the kernel's buffer is large");
+    assert!(world.seen.try_recv().is_err(), "not cut");
+    pass(&clock, TIMEOUT * 2);
+    assert_eq!(world.next(), Seen::Closed(CloseReason::WriteTimeout));
+}
+
+#[test]
+fn a_service_is_told_when_the_peer_has_all_or_stops_reading() {
+    let (world, clock) = world();
+    for stops in [false, true] {
+        let mut client = world.connect_narrow();
+        client.write_all(b"echo little\nwatch\n").unwrap();
+        world.opened();
+        assert_eq!(world.next(), Seen::Watched(false), "not worth a look");
+        client.write_all(b"send 100000\nwatch\n").unwrap();
+        assert_eq!(world.next(), Seen::Watched(true));
+        for _ in 0..4 {
+            read(&mut client, 8_000);
+            pass(&clock, TIMEOUT * 8 / 10);
+        }
+        assert!(world.seen.try_recv().is_err(), "on its way");
+        if !stops {
+            read(&mut client, 100_007 - 32_000);
+        }
+        pass(&clock, TIMEOUT * 20);
+        pass(&clock, TIMEOUT * 20);
+        assert_eq!(world.next(), Seen::Received { all: !stops });
+        drop(client);
+        while !matches!(world.next(), Seen::Closed(_)) {}
+    }
+}
+
+#[test]
+fn a_connection_stays_while_the_peer_reads_the_last_of_it() {
+    let (world, clock) = world();
+    let mut client = world.connect_narrow();
+    client.write_all(b"send 100000\nclose\n").unwrap();
+    world.opened();
+    for _ in 0..4 {
+        read(&mut client, 12_000);
+        pass(&clock, TIMEOUT * 11 / 10);
+    }
+    assert!(world.seen.try_recv().is_err(), "it still reads");
+    pass(&clock, TIMEOUT * 2);
+    assert_eq!(world.next(), Seen::Closed(CloseReason::Closed));
+    read(&mut client, 100_004 - 48_000);
+}

@@ -36,6 +36,8 @@ struct Leaf {
 fn leaf(n: usize, nodes: usize, address: &str) -> Leaf {
     let mut config = config(&format!("leaf{n}"));
     config.workers = 1;
+    // However long a slow machine takes to tell all of all again.
+    config.limits.outbox_time = 10 * LONG;
     let node = Node::start(config).unwrap();
     let got = Arc::new(Mutex::new(vec![Vec::new(); nodes]));
     let (inbox, undelivered) = (Arc::clone(&got), Arc::new(Mutex::new(0)));

@@ -37,7 +37,10 @@ fn resets_in_the_middle_of_everything_leave_nothing_behind() {
         });
         resident.push(program.resident());
     }
-    assert_eq!(metric(&program, "queued_messages"), 0.0);
+    // The others go on: now and then one of theirs is queued.
+    until("nothing is queued", lenient(Duration::from_secs(6)), || {
+        metric(&program, "queued_messages") == 0.0
+    });
     assert_eq!(good.stop(), Vec::<String>::new());
     for (resets, latencies) in &rounds {
         tell(&format!("\n== resets: {resets} connections"));

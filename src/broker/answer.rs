@@ -183,34 +183,18 @@ impl Flight {
         let Some(number) = self.messages.take() else {
             return;
         };
-        let mut state = self.session.lock();
-        let freed = state.commit_flight(number);
-        let (link, over) = (state.next_wake().cloned(), state.is_over());
-        drop(state);
+        let freed = self
+            .core
+            .change(&self.session, |state| state.commit_flight(number));
         self.core.budget.left(freed);
-        if over {
-            self.core.let_go(&self.session);
-        }
-        if let Some(link) = link {
-            link.outlet.wake(&[link.key]);
-        }
     }
 }
 
 impl Drop for Flight {
     fn drop(&mut self) {
-        let Some(number) = self.messages else {
-            return;
-        };
-        let mut state = self.session.lock();
-        state.abort_flight(number);
-        let (link, over) = (state.next_wake().cloned(), state.is_over());
-        drop(state);
-        if over {
-            self.core.let_go(&self.session);
-        }
-        if let Some(link) = link {
-            link.outlet.wake(&[link.key]);
+        if let Some(number) = self.messages {
+            self.core
+                .change(&self.session, |state| state.abort_flight(number));
         }
     }
 }

@@ -259,18 +259,13 @@ impl Drop for HeldConnect {
             return;
         }
         let Connect { core, session, .. } = &self.connect;
-        let now = core.clock.now();
-        let mut state = session.lock();
-        if state.release(self.number) {
-            let lives = core.config.lifetime(self.connect.interval_ms);
-            state.lives_for(lives, now);
-            core.ticker.schedule(session, &mut state);
-        }
-        let over = state.is_over();
-        drop(state);
-        if over {
-            core.let_go(session);
-        }
+        core.change(session, |state| {
+            if state.release(self.number) {
+                let lifetime = core.config.lifetime(self.connect.interval_ms);
+                state.lives_for(lifetime, core.clock.now());
+                core.ticker.schedule(session, state);
+            }
+        });
     }
 }
 
@@ -424,16 +419,12 @@ pub(super) fn piggyback(
     carries: bool,
     answer: &mut Answer,
 ) {
-    let mut state = session.lock();
-    // What a session leaves behind goes with the word of its end, which is for connects to say.
-    let flight = (carries && !state.is_parting() && state.may_carry())
-        .then(|| state.begin_flight(link, RESPONSE_BYTES, &mut answer.messages));
-    let wake = state.next_wake().cloned();
-    drop(state);
+    let flight = core.change(session, |state| {
+        // What a session leaves behind goes with the word of its end, which is for connects to say.
+        let may = carries && !state.is_parting() && state.may_carry();
+        may.then(|| state.begin_flight(link, RESPONSE_BYTES, &mut answer.messages))
+    });
     answer.flight = Some(Flight::new(core, session, flight));
-    if let Some(link) = wake {
-        link.outlet.wake(&[link.key]);
-    }
 }
 
 /// Whether a connect is of a client that has a stream of events, and wants no answer but that.

@@ -14,7 +14,7 @@ use super::mailbox::Locals;
 use super::public_id::PublicIds;
 use super::queue::QueueLimits;
 use super::registry::Registry;
-use super::session::{Identity, Session};
+use super::session::{Identity, Session, State};
 use super::stale::StaleConnects;
 use super::stripes::Stripes;
 use super::table::Table;
@@ -122,6 +122,26 @@ impl Core {
             return Err(Unknown { wrong_cookie: true });
         }
         Ok(session)
+    }
+
+    /// Changes a session, and does what that brings about once it is not locked any more: lets go
+    /// of one that is over, and wakes whoever has something to take now.
+    pub(crate) fn change<T>(
+        self: &Arc<Self>,
+        session: &Arc<Session>,
+        change: impl FnOnce(&mut State) -> T,
+    ) -> T {
+        let mut state = session.lock();
+        let changed = change(&mut state);
+        let (wake, over) = (state.next_wake().cloned(), state.is_over());
+        drop(state);
+        if over {
+            self.let_go(session);
+        }
+        if let Some(link) = wake {
+            link.outlet.wake(&[link.key]);
+        }
+        changed
     }
 
     /// The session of a client, remote or local.

@@ -141,18 +141,10 @@ impl Attachment {
     /// long as the value returned.
     pub fn delivered(&mut self) -> Option<Unread> {
         let flight = self.flight.take()?;
-        let mut state = self.session.lock();
-        let freed = state.commit_flight(flight.get());
-        let more = state.next_wake().cloned();
-        let over = state.is_over();
-        drop(state);
+        let freed = self
+            .core
+            .change(&self.session, |state| state.commit_flight(flight.get()));
         self.core.budget.left(freed);
-        if over {
-            self.core.let_go(&self.session);
-        }
-        if let Some(link) = more {
-            link.outlet.wake(&[link.key]);
-        }
         let stalled = std::mem::take(&mut self.stalled);
         stalled.then(|| Unread::begun(&self.core, &self.session))
     }
@@ -161,27 +153,18 @@ impl Attachment {
 impl Drop for Attachment {
     fn drop(&mut self) {
         let now = self.core.clock.now();
-        let mut state = self.session.lock();
-        if let Some(flight) = self.flight {
-            state.abort_flight(flight.get());
-        }
-        if self.stalled {
-            state.end_reading(now);
-            self.core.ticker.schedule(&self.session, &mut state);
-        }
-        if let Some(kind) = state.detach(self.number) {
-            state.extend_to(self.core.grace(kind, now));
-            self.core.ticker.schedule(&self.session, &mut state);
-        }
-        let waiting = state.next_wake().cloned();
-        let over = state.is_over();
-        drop(state);
-        if over {
-            self.core.let_go(&self.session);
-        }
-        if let Some(link) = waiting {
-            link.outlet.wake(&[link.key]);
-        }
+        self.core.change(&self.session, |state| {
+            if let Some(flight) = self.flight {
+                state.abort_flight(flight.get());
+            }
+            if self.stalled {
+                state.end_reading(now);
+            }
+            if let Some(kind) = state.detach(self.number) {
+                state.extend_to(self.core.grace(kind, now));
+            }
+            self.core.ticker.schedule(&self.session, state);
+        });
     }
 }
 

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 use bayeux::broker::Action;
 use bayeux::{
-    Access, Decision, Question, ServerBuilder, ServiceCall, ServiceError, ServiceReply, Verdict,
+    Access, AuthRequest, Decision, ServerBuilder, ServiceCall, ServiceError, ServiceReply, Verdict,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::Number;
@@ -22,7 +22,7 @@ fn add(server: ServerBuilder) -> ServerBuilder {
         .service("/service/math", Access::Sessions, math)
         .service("/service/panic", Access::Sessions, fail)
         .policy(judge)
-        .listener("/veto/**", |_: &Question<'_>| Verdict::Veto)
+        .listener("/veto/**", |_: &AuthRequest<'_>| Verdict::Veto)
 }
 
 fn echo(call: &ServiceCall<'_>) -> Result<Vec<ServiceReply>, ServiceError> {
@@ -69,27 +69,27 @@ struct Wish {
     deny: bool,
 }
 
-fn judge(question: &Question<'_>) -> Decision {
+fn judge(request: &AuthRequest<'_>) -> Decision {
     let below = |channel: &str, root: &str| {
         let rest = channel.strip_prefix(root);
         rest.is_some_and(|rest| rest.starts_with('/'))
     };
-    match question.action {
+    match request.action {
         Action::Handshake => {
-            let wish = question.ext.and_then(|ext| serde_json::from_str(ext).ok());
+            let wish = request.ext.and_then(|ext| serde_json::from_str(ext).ok());
             match wish {
                 Some(Wish { deny: true }) => Decision::deny(""),
                 _ => Decision::Allow,
             }
         }
         Action::Subscribe => {
-            let mut patterns = question.subscriptions.iter();
+            let mut patterns = request.subscriptions.iter();
             match patterns.any(|pattern| below(pattern.as_str(), "/private")) {
                 true => Decision::deny("private"),
                 false => Decision::Allow,
             }
         }
-        Action::Publish if below(question.channel, "/readonly") => Decision::deny("read_only"),
+        Action::Publish if below(request.channel, "/readonly") => Decision::deny("read_only"),
         _ => Decision::Allow,
     }
 }

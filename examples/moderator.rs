@@ -9,7 +9,7 @@ use std::process::ExitCode;
 
 use bayeux::broker::Principal;
 use bayeux::protocol::{Publication, Publisher};
-use bayeux::{Broker, Question, ServerBuilder, Verdict};
+use bayeux::{AuthRequest, Broker, ServerBuilder, Verdict};
 
 fn main() -> ExitCode {
     bayeux::cli::serve(|server: ServerBuilder| server.setup(moderate))
@@ -18,9 +18,9 @@ fn main() -> ExitCode {
 fn moderate(broker: &Broker) {
     // A listener belongs to the broker, and must not keep it.
     let weak = broker.downgrade();
-    let judge = move |question: &Question<'_>| {
-        let is_spam = question.data == Some("\"spam\"");
-        let (true, Principal::Session(client)) = (is_spam, question.principal) else {
+    let judge = move |request: &AuthRequest<'_>| {
+        let is_spam = request.data == Some("\"spam\"");
+        let (true, Principal::Session(client)) = (is_spam, request.principal) else {
             return Verdict::Pass;
         };
         if let Some(broker) = weak.upgrade() {

@@ -6,7 +6,7 @@
 //! the environment variable `PASSWORD`, or a random one that is printed.
 
 use bayeux::broker::Action;
-use bayeux::{Access, Decision, Question, Server, ServiceCall, ServiceReply};
+use bayeux::{Access, AuthRequest, Decision, Server, ServiceCall, ServiceReply};
 use hmac::{Hmac, Mac};
 use serde::Deserialize;
 use sha2::Sha256;
@@ -29,7 +29,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             made
         }
     };
-    let policy = move |question: &Question<'_>| judge(question, &password);
+    let policy = move |request: &AuthRequest<'_>| judge(request, &password);
     let who = |call: &ServiceCall<'_>| {
         let user = call.flags.get::<User>();
         Ok(vec![ServiceReply::data(&user.map(|user| user.0.clone()))?])
@@ -45,11 +45,11 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 
 /// Nothing of a client exists before this allows its handshake, and everything later comes from a
 /// session that it has allowed.
-pub(crate) fn judge(question: &Question<'_>, password: &str) -> Decision {
-    if question.action != Action::Handshake {
+pub(crate) fn judge(request: &AuthRequest<'_>, password: &str) -> Decision {
+    if request.action != Action::Handshake {
         return Decision::Allow;
     }
-    let given = question.ext.and_then(|ext| serde_json::from_str(ext).ok());
+    let given = request.ext.and_then(|ext| serde_json::from_str(ext).ok());
     let Some(Credentials {
         username,
         password: given,
@@ -59,7 +59,7 @@ pub(crate) fn judge(question: &Question<'_>, password: &str) -> Decision {
     };
     // Both are compared, so that the time tells nothing about which was wrong.
     if same(&username, "admin") & same(&given, password) {
-        question.flags.set(User(username));
+        request.flags.set(User(username));
         Decision::Allow
     } else {
         Decision::deny("Invalid username or password")

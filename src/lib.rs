@@ -63,9 +63,9 @@ pub mod transport;
 mod util;
 
 pub use broker::{
-    Access, Broker, Decision, Delivery, Event, EventKind, Flags, LocalClient, LocalError,
-    LocalSubscription, Passage, Policy, Question, Service, ServiceCall, ServiceError, ServiceReply,
-    Verdict,
+    Access, AuthRequest, Broker, Decision, Delivery, DeliveryDecision, Event, EventKind, Flags,
+    LocalClient, LocalError, LocalSubscription, Policy, Service, ServiceCall, ServiceError,
+    ServiceReply, Verdict,
 };
 pub use config::Config;
 pub use refusals::Reason;

@@ -7,7 +7,7 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 
 use super::remote::Judgement;
-use crate::broker::{Action, Decision, Policy, Principal, Question};
+use crate::broker::{Action, AuthRequest, Decision, Policy, Principal};
 use crate::link::Handle;
 
 /// Asks the process that exports an alias about every message. What cannot be answered, because
@@ -59,29 +59,29 @@ struct Asking<'a> {
 }
 
 impl Policy for LinkedPolicy {
-    fn judge(&self, question: &Question<'_>) -> Decision {
+    fn authorize(&self, request: &AuthRequest<'_>) -> Decision {
         let before = self.before.as_ref();
-        let before = before.filter(|policy| policy.judges(question.action));
-        let before = before.map(|policy| policy.judge(question));
+        let before = before.filter(|policy| policy.authorizes(request.action));
+        let before = before.map(|policy| policy.authorize(request));
         if let Some(denied @ Decision::Deny { .. }) = before {
             return denied;
         }
         let asking = Asking {
-            action: action(question.action),
-            client: match &question.principal {
+            action: action(request.action),
+            client: match &request.principal {
                 Principal::Session(id) => Some(id.to_string()),
                 Principal::Anonymous => None,
             },
-            ip: question.peer.ip.to_string(),
-            channel: question.channel,
-            subscriptions: question
+            ip: request.peer.ip.to_string(),
+            channel: request.channel,
+            subscriptions: request
                 .subscriptions
                 .iter()
                 .map(ToString::to_string)
                 .collect(),
-            data: raw(question.data),
-            ext: raw(question.ext),
-            id: raw(question.id),
+            data: raw(request.data),
+            ext: raw(request.ext),
+            id: raw(request.id),
         };
         match self.node.call(&self.alias, "judge", &asking, self.timeout) {
             Ok(Judgement { allow: true, .. }) => Decision::Allow,

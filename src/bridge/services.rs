@@ -6,7 +6,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 
 use super::service::{LinkedService, channel_of};
-use crate::broker::{Access, Broker, Cover, WeakBroker};
+use crate::broker::{Access, Broker, ServiceOverride, WeakBroker};
 use crate::link::Handle;
 
 /// Puts a linked process in the place of the service of its name, for as long as there is one.
@@ -14,7 +14,7 @@ pub(super) struct Services {
     node: Handle,
     broker: WeakBroker,
     /// By alias. `None` when the bridge has gone.
-    covers: Mutex<Option<HashMap<Box<str>, Cover>>>,
+    covers: Mutex<Option<HashMap<Box<str>, ServiceOverride>>>,
 }
 
 impl Services {
@@ -52,7 +52,7 @@ impl Services {
                 alias: alias.to_owned(),
             };
             cover = broker
-                .cover_service(channel, Access::Sessions, service)
+                .override_service(channel, Access::Sessions, service)
                 .ok();
             if cover.is_none() {
                 log::warn!("{alias} cannot handle {channel}: this is no name of a channel");

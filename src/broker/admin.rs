@@ -11,7 +11,7 @@ use super::flags::Flags;
 use super::local::{LocalError, broadcast, to_json};
 use super::service::ServiceReply;
 use super::session::{Gone, Session};
-use crate::extensions::timesync::Reckoning;
+use crate::extensions::timesync::ClockEstimate;
 use crate::protocol::{ChannelKind, ChannelName, Pattern, Publication};
 
 impl Broker {
@@ -121,8 +121,8 @@ impl Broker {
 
     /// What the client last told of its lag and its clock, with the extension timesync in CometD's
     /// form; `None` if it is not there or has not said. Hooks find it among the client's flags.
-    pub fn reckoning(&self, client: impl Into<Client>) -> Option<Reckoning> {
-        let told = self.with_flags(client, |flags| flags.get::<Reckoning>());
+    pub fn clock_estimate(&self, client: impl Into<Client>) -> Option<ClockEstimate> {
+        let told = self.with_flags(client, |flags| flags.get::<ClockEstimate>());
         told.flatten().map(|told| *told)
     }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 
 use super::core::Core;
-use super::mailbox::Shared;
+use super::mailbox::LocalInbox;
 use super::queue::Overflow;
 use super::session::{Gone, Session};
 use super::stripes::Stripes;
@@ -80,7 +80,7 @@ fn as_i64(bytes: usize) -> i64 {
 /// A queue that may have to go.
 enum Evicted {
     Session(Arc<Session>),
-    Local(Arc<Shared>),
+    Local(Arc<LocalInbox>),
 }
 
 impl Core {

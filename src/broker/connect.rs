@@ -279,7 +279,7 @@ impl Run {
                 return self.fail(message, &error::session_unknown(), Some(&advice));
             }
         };
-        let allowed = self.permitted(message, Action::Connect, Some(&session), &[]);
+        let allowed = self.authorized(message, Action::Connect, Some(&session), &[]);
         if let Err(denied) = allowed {
             return self.fail_denied(message, Some(&session), error::connect_denied, &denied);
         }

@@ -13,17 +13,17 @@ use super::core::{Core, Counters};
 use super::deliver::Source;
 use super::ending::farewell;
 use super::events::{Event, EventKind};
-use super::filter::{Delivery, Passage};
+use super::filter::{Delivery, DeliveryDecision};
 use super::held::HeldCounts;
 use super::hooks::Hooks;
 use super::local::{LocalClient, LocalError, broadcast, check_fit, to_json};
 use super::mailbox::Locals;
-use super::policy::{Policy, Question, Verdict};
+use super::policy::{AuthRequest, Policy, Verdict};
 use super::public_id::PublicIds;
 use super::queue::Overflow;
 use super::registry::Registry;
 use super::request::{Call, execute};
-use super::service::{Access, Cover, Service};
+use super::service::{Access, Service, ServiceOverride};
 use super::session::Gone;
 use super::stale::StaleConnects;
 use super::stats::BrokerStats;
@@ -173,12 +173,12 @@ impl Broker {
 
     /// As [`add_service`](Self::add_service) until what is returned is dropped. A service that the
     /// channel has otherwise waits so long.
-    pub(crate) fn cover_service(
+    pub(crate) fn override_service(
         &self,
         channel: &str,
         access: Access,
         service: impl Service,
-    ) -> Result<Cover, InvalidChannel> {
+    ) -> Result<ServiceOverride, InvalidChannel> {
         let name = ChannelName::try_from(channel)?;
         if name.kind() != ChannelKind::Service {
             return Err(InvalidChannel);
@@ -203,7 +203,7 @@ impl Broker {
     pub fn add_listener(
         &self,
         pattern: &str,
-        listener: impl Fn(&Question<'_>) -> Verdict + Send + Sync + 'static,
+        listener: impl Fn(&AuthRequest<'_>) -> Verdict + Send + Sync + 'static,
     ) -> Result<(), InvalidChannel> {
         let pattern = Pattern::try_from(pattern)?;
         self.core.hooks.listeners.add(pattern, Box::new(listener));
@@ -216,7 +216,7 @@ impl Broker {
     /// panic drops the copy. To be set before the first client is there.
     pub fn set_delivery_filter(
         &self,
-        filter: impl Fn(&Delivery<'_>) -> Passage + Send + Sync + 'static,
+        filter: impl Fn(&Delivery<'_>) -> DeliveryDecision + Send + Sync + 'static,
     ) {
         self.core.hooks.filters.set(Arc::new(filter));
     }

@@ -28,7 +28,7 @@ pub struct Delivery<'a> {
 
 /// What becomes of a delivery.
 #[derive(Clone, Debug)]
-pub enum Passage {
+pub enum DeliveryDecision {
     /// The receiver gets the message.
     Pass,
     /// This receiver gets nothing; it is not told, nor is the publisher.
@@ -38,7 +38,7 @@ pub enum Passage {
     Replace(Arc<Publication>),
 }
 
-pub(crate) type Filter = dyn Fn(&Delivery<'_>) -> Passage + Send + Sync;
+pub(crate) type Filter = dyn Fn(&Delivery<'_>) -> DeliveryDecision + Send + Sync;
 
 /// The filter, if there is one.
 #[derive(Default)]
@@ -88,13 +88,13 @@ pub(crate) fn apply(
         publication,
     };
     match guarded("the delivery filter", || filter(&delivery)) {
-        Some(Passage::Pass) => Some(Arc::clone(publication)),
-        Some(Passage::Replace(other)) if may_replace(&other, publication) => Some(other),
-        Some(Passage::Replace(other)) => {
+        Some(DeliveryDecision::Pass) => Some(Arc::clone(publication)),
+        Some(DeliveryDecision::Replace(other)) if may_replace(&other, publication) => Some(other),
+        Some(DeliveryDecision::Replace(other)) => {
             let channel = other.channel();
             log::error!("the delivery filter made a message on {channel} that nobody may get");
             None
         }
-        Some(Passage::Drop) | None => None,
+        Some(DeliveryDecision::Drop) | None => None,
     }
 }

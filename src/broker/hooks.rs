@@ -9,13 +9,13 @@ use std::sync::Arc;
 use super::events::{Event, EventKind, Observers};
 use super::filter::Filters;
 use super::listeners::Listeners;
-use super::policy::{Action, Judge, Policy};
+use super::policy::{Action, Policy, PolicyHook};
 use super::service::Services;
 use super::work::Pool;
 use crate::protocol::Target;
 
 pub(crate) struct Hooks {
-    policy: Option<Judge>,
+    policy: Option<PolicyHook>,
     pub(crate) listeners: Listeners,
     pub(crate) observers: Observers,
     pub(crate) filters: Filters,
@@ -28,7 +28,7 @@ impl Hooks {
     /// Starts so many threads in each pool.
     pub(crate) fn start(workers: usize, policy: Option<Box<dyn Policy>>) -> std::io::Result<Self> {
         Ok(Self {
-            policy: policy.map(Judge::new),
+            policy: policy.map(PolicyHook::new),
             listeners: Listeners::default(),
             observers: Observers::default(),
             filters: Filters::default(),

@@ -5,11 +5,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::RwLock;
 
-use super::policy::{Question, Verdict};
+use super::policy::{AuthRequest, Verdict};
 use super::work::guarded;
 use crate::protocol::{ChannelName, Pattern};
 
-type Listener = Box<dyn Fn(&Question<'_>) -> Verdict + Send + Sync>;
+type Listener = Box<dyn Fn(&AuthRequest<'_>) -> Verdict + Send + Sync>;
 
 type List = Arc<[Arc<(Pattern, Listener)>]>;
 
@@ -35,12 +35,12 @@ impl Listeners {
     }
 
     /// Asks every listener of the channel until one vetoes. A panic is a veto.
-    pub(crate) fn judge(&self, channel: &ChannelName, question: &Question<'_>) -> Verdict {
+    pub(crate) fn judge(&self, channel: &ChannelName, request: &AuthRequest<'_>) -> Verdict {
         let list = Arc::clone(&self.list.read());
         let vetoed = list
             .iter()
             .filter(|entry| entry.0.matches(channel))
-            .any(|entry| guarded("a listener", || (entry.1)(question)) != Some(Verdict::Pass));
+            .any(|entry| guarded("a listener", || (entry.1)(request)) != Some(Verdict::Pass));
         if vetoed { Verdict::Veto } else { Verdict::Pass }
     }
 }

@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::core::{Core, client_of};
 use super::events::{Client, Event, EventKind};
-use super::mailbox::{Goes, Shared};
+use super::mailbox::{Destination, LocalInbox};
 use super::session::{Gone, Identity, Session, SessionSettings};
 use super::stream::Kind;
 use crate::protocol::{ChannelKind, ChannelName, Fit, LocalId, Pattern, Publication, Publisher};
@@ -24,7 +24,7 @@ use crate::transport::Link;
 pub struct LocalClient {
     core: Arc<Core>,
     session: Arc<Session>,
-    shared: Arc<Shared>,
+    shared: Arc<LocalInbox>,
 }
 
 /// What went wrong with a call of a local client.
@@ -67,7 +67,7 @@ impl std::error::Error for LocalError {}
 pub struct LocalSubscription {
     core: Arc<Core>,
     session: Arc<Session>,
-    shared: Arc<Shared>,
+    shared: Arc<LocalInbox>,
     token: u64,
     kept: bool,
 }
@@ -81,7 +81,7 @@ impl LocalClient {
         };
         let identity = Identity::Local(LocalId(number));
         let session = Arc::new(Session::new(number, identity, &settings));
-        let shared = Shared::new(core, &session);
+        let shared = LocalInbox::new(core, &session);
         let link = Link {
             outlet: Arc::clone(&shared) as _,
             key: number,
@@ -119,18 +119,18 @@ impl LocalClient {
         pattern: &str,
         callback: impl FnMut(&Arc<Publication>) + Send + 'static,
     ) -> Result<LocalSubscription, LocalError> {
-        self.record(pattern, Goes::callback(callback))
+        self.record(pattern, Destination::callback(callback))
     }
 
     /// Subscribes for [`recv_timeout`](Self::recv_timeout).
     pub fn subscribe_queue(&self, pattern: &str) -> Result<LocalSubscription, LocalError> {
-        self.record(pattern, Goes::Queue)
+        self.record(pattern, Destination::Queue)
     }
 
     /// Subscribes without receiving: the subscription is recorded, counted and told to observers
     /// like any other, and what arrives for it alone is dropped.
     pub fn subscribe_silently(&self, pattern: &str) -> Result<LocalSubscription, LocalError> {
-        self.record(pattern, Goes::Nowhere)
+        self.record(pattern, Destination::Nowhere)
     }
 
     /// Calls the function when the client is sent away or the server has stopped, behind the
@@ -177,7 +177,7 @@ impl LocalClient {
         self.core.push(client.into(), publication)
     }
 
-    fn record(&self, pattern: &str, goes: Goes) -> Result<LocalSubscription, LocalError> {
+    fn record(&self, pattern: &str, goes: Destination) -> Result<LocalSubscription, LocalError> {
         let invalid = || LocalError::InvalidChannel(pattern.to_owned());
         let pattern = Pattern::try_from(pattern).map_err(|_| invalid())?;
         if pattern.kind() != ChannelKind::Broadcast {

@@ -1,6 +1,6 @@
 //! What has arrived for a client in this process, on its way to callbacks or to whoever waits.
 //!
-//! The client's session gets messages like any other and wakes [`Shared`], its outlet.
+//! The client's session gets messages like any other and wakes [`LocalInbox`], its outlet.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -23,12 +23,12 @@ struct Entry {
     /// Of a subscription; never used again.
     token: u64,
     pattern: Pattern,
-    goes: Goes,
+    goes: Destination,
 }
 
 /// Where the messages of a subscription go.
 #[derive(Clone)]
-pub(crate) enum Goes {
+pub(crate) enum Destination {
     /// To a function.
     Callback(Arc<Mutex<Callback>>),
     /// To `recv_timeout`.
@@ -37,7 +37,7 @@ pub(crate) enum Goes {
     Nowhere,
 }
 
-impl Goes {
+impl Destination {
     pub(crate) fn callback(callback: impl FnMut(&Arc<Publication>) + Send + 'static) -> Self {
         Self::Callback(Arc::new(Mutex::new(Box::new(callback))))
     }
@@ -46,16 +46,16 @@ impl Goes {
 impl Mailbox {
     /// Where a message goes: to the most specific subscription that wants it, or, if it was pushed
     /// past all subscriptions, to `recv_timeout`.
-    fn way(&self, channel: &ChannelName) -> Goes {
+    fn way(&self, channel: &ChannelName) -> Destination {
         let matching = || {
             let entries = self.entries.iter();
             entries.filter(|entry| entry.pattern.matches(channel))
         };
-        let wanted = matching().filter(|entry| !matches!(entry.goes, Goes::Nowhere));
+        let wanted = matching().filter(|entry| !matches!(entry.goes, Destination::Nowhere));
         match wanted.max_by_key(|entry| specificity(&entry.pattern)) {
             Some(entry) => entry.goes.clone(),
-            None if matching().next().is_some() => Goes::Nowhere,
-            None => Goes::Queue,
+            None if matching().next().is_some() => Destination::Nowhere,
+            None => Destination::Queue,
         }
     }
 }
@@ -71,7 +71,7 @@ struct Mailbox {
     ending: Option<Ending>,
 }
 
-pub(crate) struct Shared {
+pub(crate) struct LocalInbox {
     me: Weak<Self>,
     core: Weak<Core>,
     session: Weak<Session>,
@@ -84,11 +84,11 @@ pub(crate) struct Shared {
 /// All clients in this process, for what concerns the queues of all.
 #[derive(Default)]
 pub(crate) struct Locals {
-    list: Mutex<HashMap<u64, Weak<Shared>>>,
+    list: Mutex<HashMap<u64, Weak<LocalInbox>>>,
 }
 
 impl Locals {
-    pub(crate) fn add(&self, number: u64, shared: &Arc<Shared>) {
+    pub(crate) fn add(&self, number: u64, shared: &Arc<LocalInbox>) {
         self.list.lock().insert(number, Arc::downgrade(shared));
     }
 
@@ -102,7 +102,7 @@ impl Locals {
         shared.session.upgrade()
     }
 
-    pub(crate) fn for_each(&self, mut visit: impl FnMut(&Arc<Shared>)) {
+    pub(crate) fn for_each(&self, mut visit: impl FnMut(&Arc<LocalInbox>)) {
         let list: Vec<_> = self
             .list
             .lock()
@@ -113,13 +113,13 @@ impl Locals {
     }
 }
 
-impl Outlet for Shared {
+impl Outlet for LocalInbox {
     fn wake(&self, _keys: &[u64]) {
         let Some(core) = self.core.upgrade() else {
             return;
         };
         let mut mailbox = self.mailbox.lock();
-        let calls = |entry: &Entry| matches!(entry.goes, Goes::Callback(_));
+        let calls = |entry: &Entry| matches!(entry.goes, Destination::Callback(_));
         let ends = mailbox.ending.is_some() && self.gone().is_some();
         if ends || mailbox.entries.iter().any(calls) {
             drop(mailbox);
@@ -130,8 +130,8 @@ impl Outlet for Shared {
         }
         while let Some(message) = self.take() {
             match mailbox.way(message.channel()) {
-                Goes::Nowhere => core.budget.left(message.json().len()),
-                Goes::Queue | Goes::Callback(_) => {
+                Destination::Nowhere => core.budget.left(message.json().len()),
+                Destination::Queue | Destination::Callback(_) => {
                     self.keep(&core, &mut mailbox.inbox, &message);
                 }
             }
@@ -142,7 +142,7 @@ impl Outlet for Shared {
     }
 }
 
-impl Shared {
+impl LocalInbox {
     pub(crate) fn new(core: &Arc<Core>, session: &Arc<Session>) -> Arc<Self> {
         Arc::new_cyclic(|me| Self {
             me: Weak::clone(me),
@@ -177,7 +177,7 @@ impl Shared {
     }
 
     /// Adds a subscription and calls `record`, with nothing being delivered in between.
-    pub(crate) fn add(&self, pattern: Pattern, goes: Goes, record: impl FnOnce()) -> u64 {
+    pub(crate) fn add(&self, pattern: Pattern, goes: Destination, record: impl FnOnce()) -> u64 {
         let mut mailbox = self.mailbox.lock();
         mailbox.tokens += 1;
         let token = mailbox.tokens;
@@ -289,12 +289,12 @@ impl Shared {
             return false;
         };
         let callback = match mailbox.way(message.channel()) {
-            Goes::Callback(callback) => callback,
-            Goes::Queue => {
+            Destination::Callback(callback) => callback,
+            Destination::Queue => {
                 self.keep(&core, &mut mailbox.inbox, &message);
                 return true;
             }
-            Goes::Nowhere => {
+            Destination::Nowhere => {
                 core.budget.left(message.json().len());
                 return true;
             }

@@ -115,7 +115,7 @@ impl Run {
             return self.fail_handshake(&reply_to, &error, &none);
         }
         let flags = Flags::default();
-        let judged = self.judged_with(&flags, message, Action::Handshake, None, &[]);
+        let judged = self.authorized_with(&flags, message, Action::Handshake, None, &[]);
         if let Err(denied) = judged {
             let error = error::handshake_denied(&denied.reason);
             let advice = denied.advice.unwrap_or(none);
@@ -206,7 +206,7 @@ impl Run {
             Ok(patterns) => patterns,
             Err(error) => return self.fail(message, &error, None),
         };
-        let allowed = self.permitted(message, Action::Subscribe, Some(&session), &patterns);
+        let allowed = self.authorized(message, Action::Subscribe, Some(&session), &patterns);
         if let Err(denied) = allowed {
             let error = error::subscribe_denied;
             return self.fail_denied(message, Some(&session), error, &denied);
@@ -235,7 +235,7 @@ impl Run {
             Ok(patterns) => patterns,
             Err(error) => return self.fail(message, &error, None),
         };
-        let allowed = self.permitted(message, Action::Unsubscribe, Some(&session), &patterns);
+        let allowed = self.authorized(message, Action::Unsubscribe, Some(&session), &patterns);
         if let Err(denied) = allowed {
             let error = error::unsubscribe_denied;
             return self.fail_denied(message, Some(&session), error, &denied);
@@ -251,7 +251,7 @@ impl Run {
         let Ok(session) = self.find(message) else {
             return self.fail_unknown(message);
         };
-        let allowed = self.permitted(message, Action::Disconnect, Some(&session), &[]);
+        let allowed = self.authorized(message, Action::Disconnect, Some(&session), &[]);
         if let Err(denied) = allowed {
             let error = error::disconnect_denied;
             return self.fail_denied(message, Some(&session), error, &denied);

@@ -1,7 +1,7 @@
 //! What the policy is asked, and what it says.
 
 use super::flags::Flags;
-use super::policy::{Action, Decision, Extra, Principal, Question};
+use super::policy::{Action, AuthRequest, Decision, Extra, Principal};
 use super::request::Run;
 use super::session::Session;
 use super::work::guarded;
@@ -15,7 +15,7 @@ pub(super) struct Denied {
 
 impl Run {
     /// Asks the policy. Only on a thread that may run user code, or when there is no policy.
-    pub(super) fn permitted(
+    pub(super) fn authorized(
         &self,
         message: Message<'_>,
         action: Action,
@@ -24,13 +24,13 @@ impl Run {
     ) -> Result<(), Denied> {
         let nobody = Flags::default();
         let flags = session.map_or(&nobody, |session| &session.flags);
-        self.judged_with(flags, message, action, session, subscriptions)
+        self.authorized_with(flags, message, action, session, subscriptions)
     }
 
     /// Asks the policy, with these flags for it to look at and to change. With them is kept what an
     /// allowed message tells extensions.
     #[allow(clippy::too_many_arguments)] // what the question is made of
-    pub(super) fn judged_with(
+    pub(super) fn authorized_with(
         &self,
         flags: &Flags,
         message: Message<'_>,
@@ -42,9 +42,9 @@ impl Run {
             self.remember(flags);
             return Ok(());
         };
-        let mut question = self.question(message, action, session, flags);
-        question.subscriptions = subscriptions;
-        match guarded("the policy", || policy.judge(&question)) {
+        let mut request = self.auth_request(message, action, session, flags);
+        request.subscriptions = subscriptions;
+        match guarded("the policy", || policy.authorize(&request)) {
             Some(Decision::Allow) => {
                 self.remember(flags);
                 Ok(())
@@ -57,15 +57,15 @@ impl Run {
         }
     }
 
-    pub(super) fn question<'q>(
+    pub(super) fn auth_request<'q>(
         &'q self,
         message: Message<'q>,
         action: Action,
         session: Option<&Session>,
         flags: &'q Flags,
-    ) -> Question<'q> {
+    ) -> AuthRequest<'q> {
         let id = session.and_then(Session::remote_id);
-        Question {
+        AuthRequest {
             action,
             principal: id.map_or(Principal::Anonymous, |id| Principal::Session(*id)),
             peer: &self.peer,
@@ -82,9 +82,9 @@ impl Run {
 
     /// Keeps with the client what the current message, which is allowed, tells extensions of it.
     pub(super) fn remember(&self, flags: &Flags) {
-        let told = self.heard.as_ref().and_then(|heard| heard.reckoning());
-        if let Some(reckoning) = told {
-            flags.set(reckoning);
+        let told = self.heard.as_ref().and_then(|heard| heard.clock_estimate());
+        if let Some(clock_estimate) = told {
+            flags.set(clock_estimate);
         }
     }
 }

@@ -12,21 +12,21 @@ use crate::transport::Peer;
 /// that asked. A panic counts as a denial.
 pub trait Policy: Send + Sync + 'static {
     /// May this be done? What is denied is not done, and leaves no trace but the reply.
-    fn judge(&self, question: &Question<'_>) -> Decision;
+    fn authorize(&self, request: &AuthRequest<'_>) -> Decision;
 
     /// Which kinds of message it judges; others are allowed without a detour over a worker thread.
     /// Asked once for each kind, when the broker starts. Default: all.
-    fn judges(&self, _action: Action) -> bool {
+    fn authorizes(&self, _action: Action) -> bool {
         true
     }
 }
 
 impl<F> Policy for F
 where
-    F: Fn(&Question<'_>) -> Decision + Send + Sync + 'static,
+    F: Fn(&AuthRequest<'_>) -> Decision + Send + Sync + 'static,
 {
-    fn judge(&self, question: &Question<'_>) -> Decision {
-        self(question)
+    fn authorize(&self, request: &AuthRequest<'_>) -> Decision {
+        self(request)
     }
 }
 
@@ -81,14 +81,14 @@ impl Action {
 }
 
 /// The policy, and what it judges.
-pub(crate) struct Judge {
+pub(crate) struct PolicyHook {
     policy: Box<dyn Policy>,
     judged: [bool; Action::ALL.len()],
 }
 
-impl Judge {
+impl PolicyHook {
     pub(crate) fn new(policy: Box<dyn Policy>) -> Self {
-        let judged = Action::ALL.map(|action| policy.judges(action));
+        let judged = Action::ALL.map(|action| policy.authorizes(action));
         Self { policy, judged }
     }
 
@@ -108,7 +108,7 @@ pub enum Principal {
 }
 
 /// One message, as the policy sees it.
-pub struct Question<'a> {
+pub struct AuthRequest<'a> {
     /// What is to be done.
     pub action: Action,
     /// Who asks.
@@ -135,9 +135,9 @@ pub struct Question<'a> {
 }
 
 /// Without what may be secret: `ext` has credentials, `data` is for the receivers.
-impl fmt::Debug for Question<'_> {
+impl fmt::Debug for AuthRequest<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Question")
+        f.debug_struct("AuthRequest")
             .field("action", &self.action)
             .field("principal", &self.principal)
             .field("peer", &self.peer)

@@ -74,15 +74,15 @@ impl Run {
         session: Option<&Session>,
         channel: &ChannelName,
     ) -> bool {
-        if let Err(denied) = self.permitted(message, action, session, &[]) {
+        if let Err(denied) = self.authorized(message, action, session, &[]) {
             self.fail_denied(message, session, error::publish_denied, &denied);
             return false;
         }
         if self.core.hooks.listeners.any() {
             let nobody = Flags::default();
             let flags = session.map_or(&nobody, |session| &session.flags);
-            let question = self.question(message, action, session, flags);
-            if self.core.hooks.listeners.judge(channel, &question) == Verdict::Veto {
+            let request = self.auth_request(message, action, session, flags);
+            if self.core.hooks.listeners.judge(channel, &request) == Verdict::Veto {
                 self.fail(message, &error::message_deleted(), None);
                 return false;
             }

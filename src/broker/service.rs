@@ -245,13 +245,13 @@ impl Services {
         channel: ChannelName,
         handler: Box<dyn Service>,
         access: Access,
-    ) -> Cover {
+    ) -> ServiceOverride {
         let entry = ServiceEntry::new(handler, access);
         let mut entries = self.entries.write();
         let slot = entries.entry(channel.clone()).or_default();
         slot.covers.push(Arc::clone(&entry));
         drop(entries);
-        Cover {
+        ServiceOverride {
             services: Arc::downgrade(self),
             channel,
             entry,
@@ -274,13 +274,13 @@ impl Services {
 }
 
 /// A service in the place of another, see [`Services::cover`].
-pub(crate) struct Cover {
+pub(crate) struct ServiceOverride {
     services: Weak<Services>,
     channel: ChannelName,
     entry: Arc<ServiceEntry>,
 }
 
-impl Drop for Cover {
+impl Drop for ServiceOverride {
     fn drop(&mut self) {
         let Some(services) = self.services.upgrade() else {
             return;

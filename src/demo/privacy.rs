@@ -1,6 +1,6 @@
 //! Channels below `/private/` are for the client whose id they name.
 
-use crate::broker::{Action, Decision, Policy, Principal, Question};
+use crate::broker::{Action, AuthRequest, Decision, Policy, Principal};
 
 /// The demo's policy: below `/private/` a client may subscribe to `/private/<own client id>`
 /// only, and to what is below that. As the id is known to nobody else, nobody else can write
@@ -10,11 +10,11 @@ use crate::broker::{Action, Decision, Policy, Principal, Question};
 pub struct OwnPrivateChannel;
 
 impl Policy for OwnPrivateChannel {
-    fn judge(&self, question: &Question<'_>) -> Decision {
-        let Principal::Session(id) = question.principal else {
+    fn authorize(&self, request: &AuthRequest<'_>) -> Decision {
+        let Principal::Session(id) = request.principal else {
             return Decision::Allow;
         };
-        let all = question.subscriptions.iter();
+        let all = request.subscriptions.iter();
         if all.map(|one| one.as_str()).all(|one| may(one, id.as_str())) {
             Decision::Allow
         } else {
@@ -22,7 +22,7 @@ impl Policy for OwnPrivateChannel {
         }
     }
 
-    fn judges(&self, action: Action) -> bool {
+    fn authorizes(&self, action: Action) -> bool {
         action == Action::Subscribe
     }
 }

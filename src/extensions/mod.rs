@@ -13,7 +13,7 @@ pub mod timesync;
 
 use std::time::{Instant, SystemTime};
 
-use timesync::{Reckoning, Timesync};
+use timesync::{ClockEstimate, Timesync};
 
 use crate::protocol::{Message, Target};
 
@@ -65,8 +65,8 @@ impl Extensions {
 
 impl Heard {
     /// What the client told of its own clock.
-    pub fn reckoning(&self) -> Option<Reckoning> {
-        self.timesync.reckoning
+    pub fn clock_estimate(&self) -> Option<ClockEstimate> {
+        self.timesync.clock_estimate
     }
 
     /// Appends what the reply's `ext` says: the members of an object, without its braces. Nothing

@@ -11,7 +11,7 @@
 //! A client in CometD's form that reckons well, within [`ACCURACY`], gets no answer. One in the
 //! older form, that of Dojo, has nothing but `tc` and always gets one.
 //!
-//! What a client in CometD's form tells of itself is kept with its session, as a [`Reckoning`].
+//! What a client in CometD's form tells of itself is kept with its session, as a [`ClockEstimate`].
 
 use std::time::{Duration, Instant, UNIX_EPOCH};
 
@@ -29,7 +29,7 @@ pub const LAG_MAX: Duration = Duration::from_secs(3600);
 
 /// What a client reckons with, by its own word. Nothing the server does depends on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Reckoning {
+pub struct ClockEstimate {
     /// How long a message takes one way, to the millisecond; at most [`LAG_MAX`]. Zero also before
     /// the client has measured it.
     pub lag: Duration,
@@ -48,7 +48,7 @@ pub(super) struct Timesync {
     /// The client's error in milliseconds, if it told its lag.
     a: Option<f64>,
     /// What it told of itself, if that can be.
-    pub(super) reckoning: Option<Reckoning>,
+    pub(super) clock_estimate: Option<ClockEstimate>,
     /// Whether the client wants to know.
     wanted: bool,
     arrived: Instant,
@@ -69,7 +69,7 @@ impl Timesync {
             tc: tc.into(),
             ts,
             a: a.map(f64::trunc),
-            reckoning: lag.and_then(|lag| Reckoning::new(lag, offset.unwrap_or(0.0))),
+            clock_estimate: lag.and_then(|lag| ClockEstimate::new(lag, offset.unwrap_or(0.0))),
             wanted: lag == Some(0.0) || a.is_none_or(|a| a.abs() >= ACCURACY),
             arrived: arrived.instant,
         })
@@ -95,7 +95,7 @@ impl Timesync {
     }
 }
 
-impl Reckoning {
+impl ClockEstimate {
     /// From milliseconds. `None`: no message takes that long, or arrives before it was sent.
     fn new(lag: f64, offset: f64) -> Option<Self> {
         let possible = (0.0..=LAG_MAX.as_millis() as f64).contains(&lag);
@@ -212,8 +212,8 @@ mod tests {
         ];
         for (told, expected) in table {
             let ext = format!("{{\"timesync\":{{\"tc\":1,{told}}}}}");
-            let found = Timesync::read(&ext, arrived).unwrap().reckoning;
-            let expected = expected.map(|(lag, offset_ms)| Reckoning {
+            let found = Timesync::read(&ext, arrived).unwrap().clock_estimate;
+            let expected = expected.map(|(lag, offset_ms)| ClockEstimate {
                 lag: Duration::from_millis(lag),
                 offset_ms,
             });

@@ -14,8 +14,8 @@ use super::linked::Linked;
 use super::tls::Tls;
 use super::{Parts, Server, internal, linked, pages};
 use crate::broker::{
-    Access, Broker, BrokerConfig, Delivery, Event, EventKind, Passage, Policy, Question,
-    QueueLimits, Service, Verdict,
+    Access, AuthRequest, Broker, BrokerConfig, Delivery, DeliveryDecision, Event, EventKind,
+    Policy, QueueLimits, Service, Verdict,
 };
 use crate::clock::{Clock, SystemClock};
 use crate::config::{Config, ListenAddress};
@@ -98,7 +98,7 @@ impl ServerBuilder {
     pub fn listener(
         mut self,
         pattern: &str,
-        listener: impl Fn(&Question<'_>) -> Verdict + Send + Sync + 'static,
+        listener: impl Fn(&AuthRequest<'_>) -> Verdict + Send + Sync + 'static,
     ) -> Self {
         let pattern = pattern.to_owned();
         let install = move |broker: &Broker| broker.add_listener(&pattern, listener);
@@ -147,7 +147,7 @@ impl ServerBuilder {
     #[must_use]
     pub fn delivery_filter(
         mut self,
-        filter: impl Fn(&Delivery<'_>) -> Passage + Send + Sync + 'static,
+        filter: impl Fn(&Delivery<'_>) -> DeliveryDecision + Send + Sync + 'static,
     ) -> Self {
         self.installs.push(Box::new(move |broker| {
             broker.set_delivery_filter(filter);

@@ -95,25 +95,29 @@ mod tests {
 
     #[test]
     fn every_number_is_published_under_a_name_of_its_own() {
-        let mut broker = BrokerStats::default();
-        broker.sessions = 1;
-        broker.handshakes = 2;
-        broker.ended_disconnected = 22;
-        broker.ended_dismissed = 26;
-        broker.ended_expired = 27;
-        broker.ended_overflowed = 28;
-        broker.held = 3;
-        broker.subscriptions = 4;
-        broker.received = 5;
-        broker.published = 23;
-        broker.queued = 6;
-        broker.dropped_oldest = 7;
-        broker.dropped_newest = 29;
-        broker.dropped_with_session = 30;
-        broker.dropped_events = 31;
-        broker.failed[0].1 = 24;
-        broker.queued_messages = 9;
-        broker.queued_bytes = 10;
+        let mut failed = BrokerStats::default().failed;
+        failed[0].1 = 24;
+        let broker = BrokerStats {
+            sessions: 1,
+            handshakes: 2,
+            ended_disconnected: 22,
+            ended_dismissed: 26,
+            ended_expired: 27,
+            ended_overflowed: 28,
+            held: 3,
+            subscriptions: 4,
+            received: 5,
+            published: 23,
+            queued: 6,
+            dropped_oldest: 7,
+            dropped_newest: 29,
+            dropped_with_session: 30,
+            dropped_events: 31,
+            queued_messages: 9,
+            queued_bytes: 10,
+            failed,
+            ..BrokerStats::default()
+        };
         let stats = ServerStats {
             broker,
             requests: 0,
@@ -148,8 +152,10 @@ mod tests {
 
     #[test]
     fn labels_say_what_is_counted() {
-        let mut stats = ServerStats::default();
-        stats.refusals = vec![(Reason::Origin, 1)];
+        let mut stats = ServerStats {
+            refusals: vec![(Reason::Origin, 1)],
+            ..ServerStats::default()
+        };
         stats.broker.dropped_newest = 2;
         let families = stats.published(Duration::ZERO);
         let numbers = |name: &str| {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::common::world::{World, connect};
 use bayeux::broker::{
-    BrokerConfig, Client, Decision, Event, EventKind, Gone, LocalError, Question,
+    AuthRequest, BrokerConfig, Client, Decision, Event, EventKind, Gone, LocalError,
 };
 use bayeux::protocol::{ClientId, Publication, Publisher};
 use bayeux::transport::Transport;
@@ -126,8 +126,8 @@ fn a_connect_that_is_with_the_policy_hears_that_its_session_ends() {
     let (asked, asks) = mpsc::channel();
     let (go, wait) = mpsc::channel::<()>();
     let wait = Mutex::new(wait);
-    let policy = move |question: &Question<'_>| {
-        if question.connection_type == Some("slow") {
+    let policy = move |request: &AuthRequest<'_>| {
+        if request.connection_type == Some("slow") {
             asked.send(()).unwrap();
             wait.lock().unwrap().recv().unwrap();
         }

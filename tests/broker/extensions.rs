@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use crate::common::world::World;
-use bayeux::broker::{Action, BrokerConfig, Decision, Policy, Question};
+use bayeux::broker::{Action, AuthRequest, BrokerConfig, Decision, Policy};
 use bayeux::extensions::Extensions;
-use bayeux::extensions::timesync::Reckoning;
+use bayeux::extensions::timesync::ClockEstimate;
 use bayeux::protocol::ClientId;
 use serde_json::{Value, json};
 
@@ -120,7 +120,7 @@ fn beside_a_comment_filter() {
 struct Agreeable;
 
 impl Policy for Agreeable {
-    fn judge(&self, _: &Question<'_>) -> Decision {
+    fn authorize(&self, _: &AuthRequest<'_>) -> Decision {
         Decision::Allow
     }
 }
@@ -142,7 +142,7 @@ fn with_a_policy_in_between() {
 /// What the client is known to reckon with: lag and offset in milliseconds.
 fn known(world: &World, client: &str) -> Option<(u128, i64)> {
     let id = ClientId::parse(client).expect("an id");
-    let known = world.broker.reckoning(id);
+    let known = world.broker.clock_estimate(id);
     known.map(|known| (known.lag.as_millis(), known.offset_ms))
 }
 
@@ -197,10 +197,12 @@ fn a_server_without_the_extension_keeps_nothing() {
 
 #[test]
 fn what_is_denied_leaves_no_reckoning() {
-    let policy = |question: &Question<'_>| match question.action {
+    let policy = |request: &AuthRequest<'_>| match request.action {
         Action::Subscribe => Decision::deny("no"),
         // A policy sees what the client said before.
-        Action::Unsubscribe if question.flags.get::<Reckoning>().is_none() => Decision::deny("why"),
+        Action::Unsubscribe if request.flags.get::<ClockEstimate>().is_none() => {
+            Decision::deny("why")
+        }
         _ => Decision::Allow,
     };
     let mut world = World::with_policy(config(true), Some(Box::new(policy)));

@@ -13,8 +13,8 @@ use std::time::{Duration, SystemTime};
 
 use crate::common::world::{World, connect, data_of};
 use bayeux::broker::{
-    Access, Action, BrokerConfig, Client, Decision, Event, EventKind, Gone, LocalError, Passage,
-    Principal, Question, Verdict,
+    Access, Action, AuthRequest, BrokerConfig, Client, Decision, DeliveryDecision, Event,
+    EventKind, Gone, LocalError, Principal, Verdict,
 };
 use bayeux::protocol::{ChannelName, ClientId, Publication, Publisher};
 use bayeux::{ServiceCall, ServiceError, ServiceReply};
@@ -32,23 +32,23 @@ type Asked = Arc<Mutex<Vec<String>>>;
 fn asked_world() -> (World, Asked) {
     let asked = Asked::default();
     let list = Arc::clone(&asked);
-    let policy = move |question: &Question<'_>| {
-        let who = match question.principal {
+    let policy = move |request: &AuthRequest<'_>| {
+        let who = match request.principal {
             Principal::Anonymous => "nobody",
             Principal::Session(_) => "session",
         };
-        let patterns: Vec<&str> = question.subscriptions.iter().map(|p| p.as_str()).collect();
+        let patterns: Vec<&str> = request.subscriptions.iter().map(|p| p.as_str()).collect();
         list.lock().unwrap().push(format!(
             "{:?} {who} meta={} {} {patterns:?} data={} ext={} id={} type={} x={} from {}",
-            question.action,
-            question.action.is_meta(),
-            question.channel,
-            question.data.unwrap_or("-"),
-            question.ext.unwrap_or("-"),
-            question.id.unwrap_or("-"),
-            question.connection_type.unwrap_or("-"),
-            question.extra.get("x").unwrap_or("-"),
-            question.peer.ip,
+            request.action,
+            request.action.is_meta(),
+            request.channel,
+            request.data.unwrap_or("-"),
+            request.ext.unwrap_or("-"),
+            request.id.unwrap_or("-"),
+            request.connection_type.unwrap_or("-"),
+            request.extra.get("x").unwrap_or("-"),
+            request.peer.ip,
         ));
         Decision::Allow
     };
@@ -111,16 +111,16 @@ struct Role(&'static str);
 fn flags_are_the_clients_own() {
     let seen: Arc<Mutex<Vec<Option<&'static str>>>> = Arc::default();
     let list = Arc::clone(&seen);
-    let policy = move |question: &Question<'_>| match question.action {
+    let policy = move |request: &AuthRequest<'_>| match request.action {
         Action::Handshake => {
-            question.flags.set(Role("admin"));
-            match question.ext {
+            request.flags.set(Role("admin"));
+            match request.ext {
                 Some(_) => Decision::deny("no"),
                 None => Decision::Allow,
             }
         }
         Action::Publish => {
-            let role = question.flags.get::<Role>();
+            let role = request.flags.get::<Role>();
             list.lock().unwrap().push(role.map(|role| role.0));
             Decision::Allow
         }
@@ -152,7 +152,7 @@ fn flags_are_the_clients_own() {
 /// The documented example: its two texts are the reasons, and nothing exists before success.
 #[test]
 fn a_username_and_a_password() {
-    let policy = |question: &Question<'_>| password::judge(question, "secret");
+    let policy = |request: &AuthRequest<'_>| password::judge(request, "secret");
     let mut world = World::with_policy(BrokerConfig::default(), Some(Box::new(policy)));
     let missing = "403:Must pass username and password in ext to handshake:handshake_denied";
     let wrong = "403:Invalid username or password:handshake_denied";
@@ -364,11 +364,11 @@ fn the_filter_is_asked_for_each_receiver() {
     world
         .broker
         .set_delivery_filter(move |delivery| match delivery.receiver {
-            Client::Remote(id) if id == deaf => Passage::Drop,
+            Client::Remote(id) if id == deaf => DeliveryDecision::Drop,
             Client::Remote(id) if id == partial => {
-                Passage::Replace(Arc::new(delivery.publication.with_data("0")))
+                DeliveryDecision::Replace(Arc::new(delivery.publication.with_data("0")))
             }
-            _ => Passage::Pass,
+            _ => DeliveryDecision::Pass,
         });
     let bot = world.broker.local_client();
     let _all = bot.subscribe_queue("/x").unwrap();
@@ -400,7 +400,7 @@ fn the_filter_is_asked_for_each_receiver() {
 /// A panic in each kind of hook: its caller gets an error, the others go on.
 #[test]
 fn a_panic_stays_where_it_is() {
-    let policy = |question: &Question<'_>| match question.channel {
+    let policy = |request: &AuthRequest<'_>| match request.channel {
         "/policy" => panic!("a bad policy"),
         _ => Decision::Allow,
     };
@@ -422,7 +422,7 @@ fn a_panic_stays_where_it_is() {
     });
     broker.set_delivery_filter(|delivery| match delivery.publication.data() {
         "\"filter\"" => panic!("a bad filter"),
-        _ => Passage::Pass,
+        _ => DeliveryDecision::Pass,
     });
     let bot = broker.local_client();
     let (heard, calls) = mpsc::channel();
@@ -515,8 +515,8 @@ fn observers_are_told_in_order() {
 fn debug_output_holds_no_secrets() {
     let printed: Arc<Mutex<String>> = Arc::default();
     let text = Arc::clone(&printed);
-    let policy = move |question: &Question<'_>| {
-        *text.lock().unwrap() += &format!("{question:?}");
+    let policy = move |request: &AuthRequest<'_>| {
+        *text.lock().unwrap() += &format!("{request:?}");
         Decision::Allow
     };
     let mut world = World::with_policy(BrokerConfig::default(), Some(Box::new(policy)));
@@ -570,7 +570,7 @@ fn sessions_keep_when_and_where_from() {
     let (told, seen) = mpsc::channel();
     world.broker.set_delivery_filter(move |delivery| {
         told.send(delivery.address).unwrap();
-        Passage::Pass
+        DeliveryDecision::Pass
     });
     let bot = world.broker.local_client();
     bot.subscribe_silently("/b").unwrap().keep();
@@ -654,7 +654,7 @@ fn nothing_forbidden_leaves_by_any_door() {
     broker.set_delivery_filter(move |delivery| {
         let channel = delivery.publication.channel();
         let meta = ChannelName::try_from("/meta/x").unwrap();
-        Passage::Replace(Arc::new(match delivery.publication.data() {
+        DeliveryDecision::Replace(Arc::new(match delivery.publication.data() {
             "1" => Publication::new(&meta, "1", Publisher::Nobody),
             "2" => delivery.publication.with_data("2}"),
             "3" => Publication::with_fields(channel, &[("advice", "{}")]),

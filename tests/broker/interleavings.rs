@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::common::world::{Response, World, connect};
 use bayeux::broker::{
-    Action, Broker, BrokerConfig, Call, Decision, Executed, Gone, Policy, Question,
+    Action, AuthRequest, Broker, BrokerConfig, Call, Decision, Executed, Gone, Policy,
 };
 use bayeux::broker::{Client, Event};
 use bayeux::protocol::{BatchLimits, ClientId, parse};
@@ -19,9 +19,9 @@ fn slow_policy() -> (Box<dyn Policy>, Receiver<Action>, Sender<()>) {
     let (thinking, thinks) = channel();
     let (go, wait) = channel::<()>();
     let (thinking, wait) = (Mutex::new(thinking), Mutex::new(wait));
-    let policy = move |question: &Question<'_>| {
-        if question.ext.is_some() {
-            thinking.lock().unwrap().send(question.action).unwrap();
+    let policy = move |request: &AuthRequest<'_>| {
+        if request.ext.is_some() {
+            thinking.lock().unwrap().send(request.action).unwrap();
             wait.lock().unwrap().recv().unwrap();
         }
         Decision::Allow

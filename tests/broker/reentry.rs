@@ -7,7 +7,8 @@ use std::time::Duration;
 use crate::common::world::{World, connect};
 use bayeux::ServiceCall;
 use bayeux::broker::{
-    Access, BrokerConfig, Decision, LocalError, Passage, Question, ServiceReply, WeakBroker,
+    Access, AuthRequest, BrokerConfig, Decision, DeliveryDecision, LocalError, ServiceReply,
+    WeakBroker,
 };
 use bayeux::protocol::Publication;
 use serde_json::json;
@@ -79,7 +80,7 @@ fn hooks_that_are_replaced_may_ask_the_broker() {
             let parting = Parting(broker.downgrade());
             broker.set_delivery_filter(move |_| {
                 let _alive = &parting;
-                Passage::Pass
+                DeliveryDecision::Pass
             });
         }
     });
@@ -88,7 +89,7 @@ fn hooks_that_are_replaced_may_ask_the_broker() {
 /// Names may be written with escapes, which are no business of the policy.
 #[test]
 fn the_policy_sees_the_channel_that_is_meant() {
-    let policy = |question: &Question<'_>| match question.channel {
+    let policy = |request: &AuthRequest<'_>| match request.channel {
         "/meta/handshake" | "/meta/connect" => Decision::Allow,
         "/meta/subscribe" => Decision::deny("subscribe"),
         "/a" => Decision::deny("publish"),

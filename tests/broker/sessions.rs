@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::common::world::{World, connect, data_of};
 use bayeux::Reason;
 use bayeux::broker::{
-    Access, AnswerStatus, BrokerConfig, Decision, Overflow, Question, QueueLimits, ServiceCall,
+    Access, AnswerStatus, AuthRequest, BrokerConfig, Decision, Overflow, QueueLimits, ServiceCall,
     ServiceReply, Verdict,
 };
 use bayeux::transport::{BrowserId, Transport};
@@ -269,7 +269,7 @@ fn limits_are_refused_whole() {
 
 #[test]
 fn user_code_runs_elsewhere_and_its_answer_comes_later() {
-    let policy = |question: &Question<'_>| match question.channel {
+    let policy = |request: &AuthRequest<'_>| match request.channel {
         "/secret" => Decision::deny("no"),
         "/boom" => panic!("a bad policy"),
         _ => Decision::Allow,
@@ -282,7 +282,7 @@ fn user_code_runs_elsewhere_and_its_answer_comes_later() {
         .unwrap();
     world
         .broker
-        .add_listener("/veto", |_: &Question<'_>| Verdict::Veto)
+        .add_listener("/veto", |_: &AuthRequest<'_>| Verdict::Veto)
         .unwrap();
     let a = world.handshake();
     let say = |channel: &str| json!({"channel": channel, "clientId": a, "id": 1, "data": [1]});

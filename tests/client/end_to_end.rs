@@ -6,7 +6,7 @@ use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use bayeux::broker::{Access, Action, Decision, Question, ServiceCall, ServiceReply};
+use bayeux::broker::{Access, Action, AuthRequest, Decision, ServiceCall, ServiceReply};
 use bayeux::client::{
     Client, ClientBuilder, Error, Event, RecvError, State, Subscription, Transport,
 };
@@ -247,12 +247,12 @@ fn services_are_called(place: Place) {
 }
 
 fn what_the_policy_denies_is_an_error_with_its_reason(place: Place) {
-    let policy = |question: &Question<'_>| match question.action {
-        Action::Handshake if !question.ext.unwrap_or_default().contains("secret") => {
+    let policy = |request: &AuthRequest<'_>| match request.action {
+        Action::Handshake if !request.ext.unwrap_or_default().contains("secret") => {
             Decision::deny("who are you")
         }
-        Action::Subscribe if question.subscriptions[0].as_str() == "/no" => Decision::deny("sub"),
-        Action::Publish if question.channel == "/no" => Decision::deny("pub"),
+        Action::Subscribe if request.subscriptions[0].as_str() == "/no" => Decision::deny("sub"),
+        Action::Publish if request.channel == "/no" => Decision::deny("pub"),
         _ => Decision::Allow,
     };
     let server = builder(config(place)).policy(policy).start().unwrap();

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bayeux::config::Config;
-use bayeux::{Access, Decision, Question, Server, ServiceCall};
+use bayeux::{Access, AuthRequest, Decision, Server, ServiceCall};
 use serde_json::json;
 
 use super::good::{Good, Latencies};
@@ -60,7 +60,7 @@ fn server() -> Server {
     };
     Server::builder()
         .config(config)
-        .policy(|_: &Question<'_>| Decision::Allow)
+        .policy(|_: &AuthRequest<'_>| Decision::Allow)
         .service("/service/sleepy", Access::Sessions, sleepy)
         .start()
         .unwrap()

@@ -7,7 +7,9 @@ use std::time::{Duration, Instant};
 
 use bayeux::broker::Action;
 use bayeux::protocol::ClientId;
-use bayeux::{Access, Decision, Passage, Question, ServerBuilder, ServiceCall, ServiceReply};
+use bayeux::{
+    Access, AuthRequest, Decision, DeliveryDecision, ServerBuilder, ServiceCall, ServiceReply,
+};
 use serde_json::{Value, json};
 
 use super::harness::{HOLD, On, World, data_of, post_on};
@@ -74,10 +76,10 @@ pub(crate) fn channel_matching(on: On) {
 
 /// Subscribing below `/private` is refused.
 fn private(on: On) -> World {
-    let policy = |question: &Question<'_>| {
-        let mut patterns = question.subscriptions.iter();
+    let policy = |request: &AuthRequest<'_>| {
+        let mut patterns = request.subscriptions.iter();
         let prohibited = patterns.any(|pattern| pattern.as_str().starts_with("/private/"));
-        match question.action {
+        match request.action {
             Action::Subscribe if prohibited => Decision::deny("Private channel prohibited"),
             _ => Decision::Allow,
         }
@@ -252,7 +254,7 @@ pub(crate) fn errors_are_delivered(on: On) {
 /// Each of these ended the predecessor's process; here each costs its sender an error.
 pub(crate) fn one_request_does_not_end_the_server(on: On) {
     let failing = AtomicBool::new(false);
-    let policy = move |question: &Question<'_>| match question.ext {
+    let policy = move |request: &AuthRequest<'_>| match request.ext {
         Some(ext) if ext.contains("panic") && !failing.swap(true, Ordering::Relaxed) => {
             panic!("a bad policy")
         }
@@ -353,8 +355,8 @@ pub(crate) fn an_empty_id_is_nobody(on: On) {
 }
 
 pub(crate) fn services_ask_for_session_and_policy(on: On) {
-    let policy = |question: &Question<'_>| match question.action {
-        Action::Call if question.channel == "/service/math" => Decision::deny("no sums"),
+    let policy = |request: &AuthRequest<'_>| match request.action {
+        Action::Call if request.channel == "/service/math" => Decision::deny("no sums"),
         _ => Decision::Allow,
     };
     let world = World::built(on, |_| {}, |builder| serving(builder).policy(policy));
@@ -376,7 +378,7 @@ pub(crate) fn services_ask_for_session_and_policy(on: On) {
 }
 
 pub(crate) fn what_is_denied_is_not_done(on: On) {
-    let policy = |question: &Question<'_>| match question.action {
+    let policy = |request: &AuthRequest<'_>| match request.action {
         Action::Disconnect | Action::Unsubscribe => Decision::deny("stay"),
         _ => Decision::Allow,
     };
@@ -594,20 +596,20 @@ pub(crate) fn a_callback_filters_deliveries(on: On) {
     let filter = move |delivery: &bayeux::Delivery<'_>| {
         *count.lock().unwrap() += 1;
         match delivery.flags.get::<&str>().as_deref() {
-            Some(&"deaf") => Passage::Drop,
+            Some(&"deaf") => DeliveryDecision::Drop,
             Some(&"partial") => {
                 let other = delivery.publication.with_data("\"...\"");
-                Passage::Replace(Arc::new(other))
+                DeliveryDecision::Replace(Arc::new(other))
             }
             Some(&"bad") => panic!("a bad filter"),
-            _ => Passage::Pass,
+            _ => DeliveryDecision::Pass,
         }
     };
-    let policy = |question: &Question<'_>| {
-        if let (Action::Handshake, Some(ext)) = (question.action, question.ext) {
+    let policy = |request: &AuthRequest<'_>| {
+        if let (Action::Handshake, Some(ext)) = (request.action, request.ext) {
             let kinds = ["deaf", "partial", "bad"];
             if let Some(kind) = kinds.into_iter().find(|kind| ext.contains(kind)) {
-                question.flags.set(kind);
+                request.flags.set(kind);
             }
         }
         Decision::Allow

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use bayeux::{Decision, Question};
+use bayeux::{AuthRequest, Decision};
 use serde_json::{Value, json};
 
 use super::harness::{On, World, post_on};
@@ -17,8 +17,8 @@ type Seen = Arc<Mutex<Vec<(String, bool)>>>;
 fn world(on: On, trusted: &str) -> (World, Seen) {
     let seen = Seen::default();
     let list = Arc::clone(&seen);
-    let policy = move |question: &Question<'_>| {
-        let peer = question.peer;
+    let policy = move |request: &AuthRequest<'_>| {
+        let peer = request.peer;
         list.lock()
             .unwrap()
             .push((peer.ip.to_string(), peer.secure));

@@ -2,7 +2,7 @@
 
 use crate::common::world::{World, connect};
 use bayeux::broker::{
-    Access, Action, BrokerConfig, Decision, Question, ServiceCall, ServiceError, ServiceReply,
+    Access, Action, AuthRequest, BrokerConfig, Decision, ServiceCall, ServiceError, ServiceReply,
     Verdict,
 };
 use serde_json::{Value, json};
@@ -24,7 +24,7 @@ fn plain() -> World {
     World::new(BrokerConfig::default())
 }
 
-fn guarded(decide: fn(&Question<'_>) -> Decision) -> World {
+fn guarded(decide: fn(&AuthRequest<'_>) -> Decision) -> World {
     World::with_policy(BrokerConfig::default(), Some(Box::new(decide)))
 }
 
@@ -94,8 +94,8 @@ fn errors_take_precedence_in_their_order() {
 
 #[test]
 fn of_the_policy() {
-    let mut world = guarded(|question| match question.action {
-        Action::Handshake if question.ext.is_none() => Decision::Allow,
+    let mut world = guarded(|request| match request.action {
+        Action::Handshake if request.ext.is_none() => Decision::Allow,
         Action::Handshake => Decision::deny(""),
         _ => Decision::deny("r"),
     });
@@ -153,7 +153,7 @@ fn of_services_and_listeners() {
         .unwrap();
     world
         .broker
-        .add_listener("/veto/*", |_: &Question<'_>| Verdict::Veto)
+        .add_listener("/veto/*", |_: &AuthRequest<'_>| Verdict::Veto)
         .unwrap();
     let table = [
         ("/service/fails", "500:/service/fails:service_failed"),

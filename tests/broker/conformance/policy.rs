@@ -6,14 +6,14 @@ use std::time::Duration;
 
 use crate::common::world::{World, connect, data_of};
 use bayeux::broker::{
-    Access, BrokerConfig, Decision, Question, ServiceCall, ServiceReply, Verdict,
+    Access, AuthRequest, BrokerConfig, Decision, ServiceCall, ServiceReply, Verdict,
 };
 use bayeux::protocol::Advice;
 use serde_json::{Value, json};
 
 /// A world whose policy refuses messages that ask for it in their `ext`.
 fn world() -> World {
-    let policy = |question: &Question<'_>| match question.ext {
+    let policy = |request: &AuthRequest<'_>| match request.ext {
         Some(ext) if ext.contains("\"advised\"") => Decision::Deny {
             reason: "later".to_owned(),
             advice: Some(Advice::retry_after(5000)),
@@ -173,10 +173,10 @@ fn listeners_veto_what_is_published_and_called() {
         .add_service("/service/s", Access::Sessions, service)
         .unwrap();
     broker
-        .add_listener("/service/*", |_: &Question<'_>| Verdict::Veto)
+        .add_listener("/service/*", |_: &AuthRequest<'_>| Verdict::Veto)
         .unwrap();
     broker
-        .add_listener("/v/**", |question: &Question<'_>| match question.data {
+        .add_listener("/v/**", |request: &AuthRequest<'_>| match request.data {
             Some("1") => Verdict::Veto,
             Some("2") => panic!("a bad listener"),
             _ => Verdict::Pass,

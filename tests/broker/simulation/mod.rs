@@ -14,8 +14,8 @@ use crate::common::world::rng::Rng;
 use crate::common::world::{Response, World};
 use bayeux::Reason;
 use bayeux::broker::{
-    AnswerStatus, BrokerConfig, Decision, Gone, LocalClient, LocalError, LocalSubscription,
-    Overflow, Policy, Question, QueueLimits,
+    AnswerStatus, AuthRequest, BrokerConfig, Decision, Gone, LocalClient, LocalError,
+    LocalSubscription, Overflow, Policy, QueueLimits,
 };
 use bayeux::protocol::{ChannelName, ClientId, Publication, Publisher};
 use bayeux::transport::{BrowserId, Transport};
@@ -80,7 +80,7 @@ impl Simulation {
     fn new(seed: u64) -> Self {
         let mut rng = Rng::new(seed);
         let config = config(&mut rng);
-        let allow = |_: &Question<'_>| Decision::Allow;
+        let allow = |_: &AuthRequest<'_>| Decision::Allow;
         // With a policy every request takes the way through the worker threads.
         let policy = (seed % 8 == 7).then(|| Box::new(allow) as Box<dyn Policy>);
         Self {

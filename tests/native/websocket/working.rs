@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
 
-use bayeux::broker::{Access, Action, Call, Decision, Executed, Question};
+use bayeux::broker::{Access, Action, AuthRequest, Call, Decision, Executed};
 use bayeux::broker::{ServiceCall, ServiceError, ServiceReply};
 use bayeux::protocol::{BatchLimits, parse};
 use bayeux::transport::{Link, Outlet, Peer, Transport};
@@ -54,8 +54,8 @@ fn what_is_refused_at_once_holds_up_nothing() {
     let gate = Arc::new(Mutex::new(()));
     let (stuck, seen) = mpsc::channel();
     let waiting = Arc::clone(&gate);
-    let policy = move |question: &Question<'_>| {
-        if question.channel == "/stuck" {
+    let policy = move |request: &AuthRequest<'_>| {
+        if request.channel == "/stuck" {
             let _ = stuck.send(());
             drop(waiting.lock());
         }
@@ -82,10 +82,10 @@ fn what_is_refused_at_once_holds_up_nothing() {
     drop(closed);
 }
 
-fn policy(question: &Question<'_>) -> Decision {
-    match question.action {
-        Action::Subscribe if question.subscriptions[0].as_str() == "/no" => Decision::deny("sub"),
-        Action::Publish if question.channel == "/no" => Decision::deny("pub"),
+fn policy(request: &AuthRequest<'_>) -> Decision {
+    match request.action {
+        Action::Subscribe if request.subscriptions[0].as_str() == "/no" => Decision::deny("sub"),
+        Action::Publish if request.channel == "/no" => Decision::deny("pub"),
         _ => Decision::Allow,
     }
 }

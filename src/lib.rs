@@ -33,7 +33,7 @@
 //!  link                   messaging between processes, over tcp; stands alone with it
 //!  tcp                    stands alone: a general TCP server and client component
 //!  refusals               why something is refused: counted, and told in the log
-//!  clock  counters  util  at the bottom, for everyone
+//!  clock  counters  util  settings    at the bottom, for everyone
 //! ```
 //!
 //! A request becomes bytes, then a request, then messages, then effects: JSON ends in [`protocol`],
@@ -58,6 +58,7 @@ mod ops;
 pub mod protocol;
 pub mod refusals;
 pub mod server;
+mod settings;
 pub mod tcp;
 pub mod transport;
 mod util;

@@ -5,86 +5,140 @@ use std::time::Duration;
 use super::queue::QueueLimits;
 use crate::clock::FOREVER;
 use crate::extensions::Extensions;
+use crate::settings::{Count, Off, Size, Switch, Time, settings};
 use crate::transport::Transport;
 
-/// How sessions live and what they may use. Plain data; the broker copies it at the start. Times
-/// above 100 years count as that: [`Duration::MAX`] means for ever.
-#[derive(Clone, Debug)]
-pub struct BrokerConfig {
-    /// How long a connect is held. Default 30 s, below the idle limits of common proxies. Also the
-    /// most a client may ask for in `advice.timeout`.
-    pub timeout: Duration,
-    /// How long clients are told to wait between two connects. Default 0.
-    pub interval: Duration,
-    /// How long a session lives after interval without a connect. Default 120 s.
-    pub max_interval: Duration,
-    /// The most a client may ask for in `advice.interval`. Default 60 s.
-    pub max_client_interval: Duration,
-    /// Whether a publish without `clientId` is accepted. Default false.
-    pub anonymous_publish: bool,
-    /// Whether a publisher that is subscribed gets its own messages. Default true.
-    pub broadcast_to_publisher: bool,
-    /// Whether receivers see a public id of the publisher, as `sender`. Default false.
-    pub expose_sender: bool,
-    /// Whether messages leave with connect replies only. Default false.
-    pub meta_connect_deliver_only: bool,
-    /// Whether a session is found only with the browser cookie of its handshake, or of the socket
-    /// that it came over. Default false, since many clients have no cookies.
-    pub require_browser_cookie: bool,
-    /// The bounds of each session's queue.
-    pub queue: QueueLimits,
-    /// Most bytes in all queues together; beyond it the largest loses first. Default 1 GiB.
-    pub max_queued_total: usize,
-    /// Most sessions of remote clients; beyond it handshakes are refused with 503. Default 100,000.
-    pub max_sessions: usize,
-    /// Most subscriptions of one session. Default 1000.
-    pub max_subscriptions: usize,
-    /// Most held connects from one address; beyond it connects are refused with 503. Default none.
-    pub max_held_per_ip: Option<usize>,
-    /// Most held connects of one browser; beyond it connects are answered at once with the advice
-    /// to poll slowly. Default 1.
-    pub max_sessions_per_browser: Option<usize>,
-    /// How slowly. Default 2 s.
-    pub multiple_clients_interval: Duration,
-    /// The protocol extensions that are on. Default none.
-    pub extensions: Extensions,
-    /// The connection types in handshake replies, best first. What is not among them is refused.
-    pub connection_types: Vec<&'static str>,
-    /// Threads that run user code, for each of the two pools. Default 2.
-    pub workers: usize,
-}
+settings! {
+    /// How sessions live and what they may use. Plain data; the broker copies it at the start. The
+    /// limits are checked by [`Config::check`](crate::Config::check) for servers; a broker of its
+    /// own takes any values, and times above 100 years as that: [`Duration::MAX`] means for ever.
+    #[derive(Clone, Debug, PartialEq)]
+    pub struct BrokerConfig {
+        /// The bounds of each session's queue.
+        pub queue: QueueLimits = QueueLimits::default();
+        /// The protocol extensions that are on.
+        pub extensions: Extensions = Extensions::default();
+        /// The connection types in handshake replies, best first. What is not among them is
+        /// refused. Default: all that need no connector in particular. A server says what it has.
+        pub connection_types: Vec<&'static str> = CONNECTION_TYPES.to_vec();
+        /// Threads that run user code, for each of the two pools. Default 2; a server has others.
+        pub workers: usize = 2;
+    }
+    "Bayeux" {
+        /// How long a connect is held when there is nothing to say.
+        ///
+        /// Also the most that a client may ask for. Must be shorter than what proxies and clients
+        /// wait for an answer; stock clients expect about 30 s. 0s answers every connect at once.
+        timeout: Duration = Time, within "0s to 1d", default "30s";
 
-impl Default for BrokerConfig {
-    fn default() -> Self {
-        Self {
-            timeout: Duration::from_secs(30),
-            interval: Duration::ZERO,
-            max_interval: Duration::from_secs(120),
-            max_client_interval: Duration::from_secs(60),
-            anonymous_publish: false,
-            broadcast_to_publisher: true,
-            expose_sender: false,
-            meta_connect_deliver_only: false,
-            require_browser_cookie: false,
-            queue: QueueLimits::default(),
-            max_queued_total: 1 << 30,
-            max_sessions: 100_000,
-            max_subscriptions: 1000,
-            max_held_per_ip: None,
-            max_sessions_per_browser: Some(1),
-            multiple_clients_interval: Duration::from_secs(2),
-            extensions: Extensions::default(),
-            connection_types: vec![
-                "long-polling",
-                "cross-origin-long-polling",
-                "callback-polling",
-            ],
-            workers: 2,
-        }
+        /// How long clients are told to wait between an answer and their next connect.
+        ///
+        /// More than zero turns long-polling into polling: fewer requests, later messages.
+        interval: Duration = Time, within "0s to 1h", default "0s";
+
+        /// How long a session lives without a connect, on top of the interval.
+        ///
+        /// The time a client has to come back after its connection broke. Its messages wait in
+        /// its queue until then.
+        max_interval: Duration = Time, within "100ms to 1d", default "120s";
+
+        /// The longest interval that a client may ask for.
+        ///
+        /// A client keeps its session alive that much longer; this bounds what forgotten
+        /// clients cost.
+        max_client_interval: Duration = Time, within "0s to 1h", default "60s";
+
+        /// Accepts messages from programs that made no handshake.
+        ///
+        /// For scripts that only publish. Off, because nothing then stands between the network
+        /// and the channels but the policy.
+        anonymous_publish: bool = Switch, default "false";
+
+        /// Sends a message also to its publisher, if it is subscribed to the channel.
+        ///
+        /// Stock clients expect it: a chat window shows what it sent when it comes back.
+        broadcast_to_publisher: bool = Switch, default "true";
+
+        /// Shows receivers who published, as a field `sender` of the message.
+        ///
+        /// A public id that tells publishers apart: it is no credential, nobody can choose it, and
+        /// it is another one after a new handshake.
+        expose_sender: bool = Switch, default "false";
+
+        /// Delivers messages with answers to connects only, never with other answers.
+        ///
+        /// For clients that cannot cope with messages elsewhere. Costs the shortest way for what
+        /// a request itself causes.
+        meta_connect_deliver_only: bool = Switch, default "false";
+    }
+    "Sessions and queues" {
+        /// Most sessions at a time; a handshake beyond them is answered with status 503.
+        ///
+        /// Bounds memory: an idle session costs hundreds of bytes.
+        max_sessions: usize = Count, within "1 or more", default "100000";
+
+        /// Most channels and patterns a session may be subscribed to.
+        ///
+        /// A subscription beyond them is denied. Bounds what one client costs.
+        max_subscriptions: usize = Count, within "1 or more", default "1000";
+
+        /// Most bytes of messages that wait for all sessions together.
+        ///
+        /// Beyond it the sessions with the most waiting lose first. A message that waits for
+        /// many sessions exists once, but counts for each.
+        max_queued_total: usize = Size, within "1KiB or more", default "1GiB";
+
+        /// Most held connects of one IP address; one beyond them is answered with status 503.
+        ///
+        /// Against one machine that takes all places. Off, because the clients behind one
+        /// company's router share an address.
+        max_held_per_ip: Option<usize> = Off(Count), within "1 or more", default "off";
+    }
+    "Browsers" {
+        /// Most held connects of one browser, told apart by a cookie.
+        ///
+        /// A connect beyond them is answered at once and its client told to poll. HTTP/1.1
+        /// browsers open six connections to a server; several windows that hold one each would
+        /// leave none for pages and images.
+        max_sessions_per_browser: Option<usize> = Off(Count), within "1 or more", default "1";
+
+        /// How long the client of a connect beyond them is told to wait until its next.
+        ///
+        /// Shorter is livelier for windows that share a browser, and more requests.
+        multiple_clients_interval: Duration = Time, within "100ms to 1h", default "2s";
+
+        /// Binds a session to the browser that made its handshake.
+        ///
+        /// A message with another cookie, a made-up one, or none is refused as from an unknown
+        /// session (402). A WebSocket that is opened without a cookie gets one with the answer: for
+        /// a client that does not keep it, its sessions end with the socket. Off, because command
+        /// line tools and some clients keep no cookies.
+        require_browser_cookie: bool = Switch, default "false";
     }
 }
 
+const CONNECTION_TYPES: [&str; 3] = [
+    "long-polling",
+    "cross-origin-long-polling",
+    "callback-polling",
+];
+
 impl BrokerConfig {
+    /// What settings demand of each other: the offending key and the reason.
+    pub(crate) fn conflicts(&self) -> Vec<(&'static str, String)> {
+        let mut conflicts = Vec::new();
+        if self.timeout.is_zero() && self.interval < Duration::from_millis(10) {
+            let message = "with a timeout of 0s clients ask again at once and without end; \
+                           set an interval of 10ms or more";
+            conflicts.push(("interval", message.to_owned()));
+        }
+        if self.queue.bytes > self.max_queued_total {
+            let message = "must not be more than max_queued_total";
+            conflicts.push(("max_queue_bytes", message.to_owned()));
+        }
+        conflicts
+    }
+
     /// With times that can be added to the present.
     pub(crate) fn bounded(mut self) -> Self {
         let times = [

@@ -10,37 +10,47 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use crate::protocol::Publication;
+use crate::settings::{Count, Named, Size, Word, settings};
 
 /// What happens when a message does not fit.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Overflow {
     /// The oldest messages that are not being written make room.
     DropOldest,
     /// The message that does not fit is dropped.
     DropNewest,
     /// The session is removed; the client comes back with a new handshake.
-    #[default]
     Disconnect,
 }
 
-/// The bounds of one queue.
-#[derive(Clone, Copy, Debug)]
-pub struct QueueLimits {
-    /// Most messages. Default 2000: a burst to a client that is between two connects.
-    pub messages: usize,
-    /// Most bytes, counted as they go on the wire. Default 4 MiB.
-    pub bytes: usize,
-    /// What happens beyond.
-    pub overflow: Overflow,
+impl Named for Overflow {
+    const WORDS: &'static [(&'static str, Self)] = &[
+        ("drop-oldest", Self::DropOldest),
+        ("drop-newest", Self::DropNewest),
+        ("disconnect", Self::Disconnect),
+    ];
 }
 
-impl Default for QueueLimits {
-    fn default() -> Self {
-        Self {
-            messages: 2000,
-            bytes: 4 << 20,
-            overflow: Overflow::default(),
-        }
+settings! {
+    /// The bounds of one queue.
+    #[derive(Clone, Copy, Debug, PartialEq)]
+    pub struct QueueLimits {}
+    "Sessions and queues" {
+        /// Most messages that wait for one session.
+        ///
+        /// Reached by a client that is away or too slow; then see `overflow`.
+        messages as "max_queue_messages": usize = Count, within "1 or more", default "2000";
+
+        /// Most bytes of messages that wait for one session, counted as they go on the wire.
+        ///
+        /// Reached by a client that is away or too slow; then see `overflow`.
+        bytes as "max_queue_bytes": usize = Size, within "1KiB or more", default "4MiB";
+
+        /// What happens when a session's queue is full.
+        ///
+        /// `disconnect` removes the session: the client notices, comes back and resubscribes. The
+        /// other two leave gaps that no client notices. All are counted in the metrics.
+        overflow: Overflow = Word::<Overflow>::KIND, default "disconnect";
     }
 }
 

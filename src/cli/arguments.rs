@@ -380,7 +380,7 @@ mod tests {
             long.ends_with("\n[default: 30s] [env: BAYEUX_TIMEOUT]"),
             "{long}"
         );
-        for knob in KNOBS {
+        for knob in KNOBS.iter() {
             let (short, long) = texts(knob);
             assert!(!short.contains(".."), "{short}");
             assert!(long.contains(&knob.variable()), "{long}");

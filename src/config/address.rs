@@ -5,7 +5,7 @@ use std::io;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::str::FromStr;
 
-use super::kind::{Form, Kind};
+use crate::settings::{Form, Kind};
 use crate::tcp::Network;
 
 /// An address to listen on: `127.0.0.1:8080`, `[::1]:0`, `localhost:8080`.

@@ -2,9 +2,9 @@
 
 use std::error::Error;
 use std::fmt;
-use std::time::Duration;
 
-use super::knobs::{Config, KNOBS};
+use super::knobs::Config;
+use super::table::KNOBS;
 use super::words::Connector;
 use crate::http::{AllowedOrigin, CallbackPolling, CookieConfig};
 use crate::transport::Transport;
@@ -43,13 +43,16 @@ impl Config {
     /// Looks at the file system (is the document root a folder?) but changes nothing.
     pub fn check(&self) -> Result<(), ConfigError> {
         let mut conflicts = Vec::new();
-        for knob in KNOBS {
-            if let Err(message) = (knob.verify)(self) {
+        for knob in KNOBS.iter() {
+            if let Err(message) = knob.verify(self) {
                 conflicts.push(Conflict {
                     key: knob.key,
                     message,
                 });
             }
+        }
+        for (key, message) in self.broker.conflicts() {
+            conflicts.push(Conflict { key, message });
         }
         for rule in RULES {
             if let Some((key, message)) = rule(self) {
@@ -119,10 +122,8 @@ const RULES: &[Rule] = &[
     links_have_a_key,
     links_have_certificates,
     authorisers_are_linked,
-    clients_pause,
     body_fits,
     message_fits,
-    queue_fits,
     folder_is_there,
     proxies_are_known,
     #[cfg(feature = "tls")]
@@ -140,7 +141,7 @@ fn somewhere_to_listen(config: &Config) -> Option<(&'static str, String)> {
 
 /// With any origin allowed no cookies are read, so none could be required.
 fn cookies_need_known_origins(config: &Config) -> Option<(&'static str, String)> {
-    let wrong = config.require_browser_cookie && config.allows_any_origin();
+    let wrong = config.broker.require_browser_cookie && config.allows_any_origin();
     wrong.then(|| {
         let message = "cannot be together with allowed_origin `*`, where cookies are not read; \
                        name the origins";
@@ -235,15 +236,6 @@ fn authorisers_are_linked(config: &Config) -> Option<(&'static str, String)> {
     })
 }
 
-fn clients_pause(config: &Config) -> Option<(&'static str, String)> {
-    let spinning = config.timeout.is_zero() && config.interval < Duration::from_millis(10);
-    spinning.then(|| {
-        let message = "with a timeout of 0s clients ask again at once and without end; \
-                       set an interval of 10ms or more";
-        ("interval", message.to_owned())
-    })
-}
-
 fn body_fits(config: &Config) -> Option<(&'static str, String)> {
     let fits = config.max_body <= config.max_input_total;
     (!fits).then(|| {
@@ -260,16 +252,6 @@ fn message_fits(config: &Config) -> Option<(&'static str, String)> {
         (
             "max_message",
             "must not be more than max_input_total".to_owned(),
-        )
-    })
-}
-
-fn queue_fits(config: &Config) -> Option<(&'static str, String)> {
-    let fits = config.max_queue_bytes <= config.max_queued_total;
-    (!fits).then(|| {
-        (
-            "max_queue_bytes",
-            "must not be more than max_queued_total".to_owned(),
         )
     })
 }

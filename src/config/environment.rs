@@ -2,10 +2,10 @@
 
 use std::ffi::OsString;
 
-use super::knobs::KNOBS;
 use super::origin::{Entry, Origin, Problem};
-use super::suggest::nearest;
+use super::table::KNOBS;
 use super::table::Knob;
+use crate::settings::nearest;
 
 /// The variable that names the configuration file; no setting, since a file cannot name itself.
 const FILE_VARIABLE: &str = "BAYEUX_CONFIG";

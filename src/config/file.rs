@@ -4,9 +4,9 @@ use std::path::Path;
 
 use toml::de::{DeTable, DeValue};
 
-use super::knobs::KNOBS;
 use super::layers::unknown_key;
 use super::origin::{Entry, Origin, Problem};
+use super::table::KNOBS;
 
 /// Reads the entries of a file from its text. Lists may be arrays, and `expires` a table.
 ///

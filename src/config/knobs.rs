@@ -1,4 +1,4 @@
-//! The table of all settings. Everything else about a setting follows from its row here.
+//! The settings of the server itself, and the parts that other modules own.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -7,18 +7,26 @@ use std::time::Duration;
 use log::LevelFilter;
 
 use super::address::{Address, ListenAddress, Subnet};
-use super::kind::{Auto, Kind, List, Off, Switch, within};
 use super::machine;
-use super::number::{Count, Size, Time};
-use super::table::{Knob, knobs};
 use super::text::{ALIAS, COOKIE, DIR, DOMAIN, FILE, HEADER, INDEX, NODE, Origin, PATH};
-use super::words::{Connector, EndingTypes, TypeTimes, Word};
-use crate::broker::Overflow;
+use super::words::{Connector, EndingTypes, TypeTimes};
+use crate::broker::BrokerConfig;
 use crate::http::{AllowedOrigin, CallbackPolling, SameSite};
+use crate::settings::{Auto, Count, List, Off, Size, Switch, Time, Word, settings};
 use crate::tcp::Network;
 use crate::transport::Transport;
 
-knobs! {
+settings! {
+    /// Every setting of a server, as plain data.
+    ///
+    /// Each has a default, which [`Config::default`] gives; the limits are checked by
+    /// [`Config::check`]. The names are those of the flags, with `_` for `-`; what a module obeys
+    /// is in that module's part.
+    #[derive(Clone, Debug, PartialEq)]
+    pub struct Config {
+        /// Sessions, queues, and what the protocol allows.
+        pub broker: BrokerConfig = BrokerConfig::default();
+    }
     "Listening" {
         /// Address to serve; port 0 takes a free one.
         ///
@@ -78,40 +86,6 @@ knobs! {
     }
 
     "Bayeux" {
-        /// How long a connect is held when there is nothing to say.
-        ///
-        /// Also the most that a client may ask for. Must be shorter than what proxies and clients
-        /// wait for an answer; stock clients expect about 30 s. 0s answers every connect at once.
-        timeout: Duration = Time, within "0s to 1d", default "30s";
-
-        /// How long clients are told to wait between an answer and their next connect.
-        ///
-        /// More than zero turns long-polling into polling: fewer requests, later messages.
-        interval: Duration = Time, within "0s to 1h", default "0s";
-
-        /// How long a session lives without a connect, on top of the interval.
-        ///
-        /// The time a client has to come back after its connection broke. Its messages wait in
-        /// its queue until then.
-        max_interval: Duration = Time, within "100ms to 1d", default "120s";
-
-        /// The longest interval that a client may ask for.
-        ///
-        /// A client keeps its session alive that much longer; this bounds what forgotten
-        /// clients cost.
-        max_client_interval: Duration = Time, within "0s to 1h", default "60s";
-
-        /// Accepts messages from programs that made no handshake.
-        ///
-        /// For scripts that only publish. Off, because nothing then stands between the network
-        /// and the channels but the policy.
-        anonymous_publish: bool = Switch, default "false";
-
-        /// Sends a message also to its publisher, if it is subscribed to the channel.
-        ///
-        /// Stock clients expect it: a chat window shows what it sent when it comes back.
-        broadcast_to_publisher: bool = Switch, default "true";
-
         /// Transport that clients are offered.
         ///
         /// One that is not in the list is refused. `websocket` and `eventsource` need the connector
@@ -119,86 +93,9 @@ knobs! {
         /// connects is held.
         transport: Vec<Transport> = List { each: Word::<Transport>::KIND, may_be_empty: false },
             default "websocket,eventsource,long-polling,callback-polling";
-
-        /// Shows receivers who published, as a field `sender` of the message.
-        ///
-        /// A public id that tells publishers apart: it is no credential, nobody can choose it, and
-        /// it is another one after a new handshake.
-        expose_sender: bool = Switch, default "false";
-
-        /// Delivers messages with answers to connects only, never with other answers.
-        ///
-        /// For clients that cannot cope with messages elsewhere. Costs the shortest way for what
-        /// a request itself causes.
-        meta_connect_deliver_only: bool = Switch, default "false";
-
-        /// Tells clients the time: the extension `timesync`, with `/meta/ping`.
-        ///
-        /// In the forms of CometD and of Dojo. Always on with the demo, one page of which needs it.
-        timesync: bool = Switch, default "false";
-    }
-
-    "Sessions and queues" {
-        /// Most sessions at a time; a handshake beyond them is answered with status 503.
-        ///
-        /// Bounds memory: an idle session costs hundreds of bytes.
-        max_sessions: usize = Count, within "1 or more", default "100000";
-
-        /// Most channels and patterns a session may be subscribed to.
-        ///
-        /// A subscription beyond them is denied. Bounds what one client costs.
-        max_subscriptions: usize = Count, within "1 or more", default "1000";
-
-        /// Most messages that wait for one session.
-        ///
-        /// Reached by a client that is away or too slow; then see `overflow`.
-        max_queue_messages: usize = Count, within "1 or more", default "2000";
-
-        /// Most bytes of messages that wait for one session.
-        ///
-        /// Reached by a client that is away or too slow; then see `overflow`.
-        max_queue_bytes: usize = Size, within "1KiB or more", default "4MiB";
-
-        /// Most bytes of messages that wait for all sessions together.
-        ///
-        /// Beyond it the sessions with the most waiting lose first. A message that waits for
-        /// many sessions exists once, but counts for each.
-        max_queued_total: usize = Size, within "1KiB or more", default "1GiB";
-
-        /// What happens when a session's queue is full.
-        ///
-        /// `disconnect` removes the session: the client notices, comes back and resubscribes. The
-        /// other two leave gaps that no client notices. All are counted in the metrics.
-        overflow: Overflow = Word::<Overflow>::KIND, default "disconnect";
-
-        /// Most held connects of one IP address; one beyond them is answered with status 503.
-        ///
-        /// Against one machine that takes all places. Off, because the clients behind one
-        /// company's router share an address.
-        max_held_per_ip: Option<usize> = Off(Count), within "1 or more", default "off";
     }
 
     "Browsers" {
-        /// Most held connects of one browser, told apart by a cookie.
-        ///
-        /// A connect beyond them is answered at once and its client told to poll. HTTP/1.1
-        /// browsers open six connections to a server; several windows that hold one each would
-        /// leave none for pages and images.
-        max_sessions_per_browser: Option<usize> = Off(Count), within "1 or more", default "1";
-
-        /// How long the client of a connect beyond them is told to wait until its next.
-        ///
-        /// Shorter is livelier for windows that share a browser, and more requests.
-        multiple_clients_interval: Duration = Time, within "100ms to 1h", default "2s";
-
-        /// Binds a session to the browser that made its handshake.
-        ///
-        /// A message with another cookie, a made-up one, or none is refused as from an unknown
-        /// session (402). A WebSocket that is opened without a cookie gets one with the answer: for
-        /// a client that does not keep it, its sessions end with the socket. Off, because command
-        /// line tools and some clients keep no cookies.
-        require_browser_cookie: bool = Switch, default "false";
-
         /// Name of the cookie that tells browsers apart.
         ///
         /// Behind one host name, several servers need several names.

@@ -1,10 +1,11 @@
 //! The layers from which a configuration comes: flag over environment over file over default.
 
-use super::knobs::{Config, KNOBS};
+use super::knobs::Config;
 use super::origin::{Entry, Origin, Problem};
-use super::suggest::nearest;
+use super::table::KNOBS;
 use super::table::Knob;
 use super::words::Connector;
+use crate::settings::nearest;
 
 /// The value in force for one setting.
 #[derive(Clone, Debug)]
@@ -47,7 +48,7 @@ pub fn load(entries: impl IntoIterator<Item = Entry>) -> Result<Loaded, Vec<Prob
             problems.push(unknown_key(&key, origin));
             continue;
         };
-        if let Err(message) = (setting.knob.set)(&mut Config::default(), &text) {
+        if let Err(message) = setting.knob.set(&mut Config::default(), &text) {
             problems.push(Problem {
                 origin,
                 key: Some(key),
@@ -63,7 +64,9 @@ pub fn load(entries: impl IntoIterator<Item = Entry>) -> Result<Loaded, Vec<Prob
     }
     let mut config = Config::default();
     for setting in &settings {
-        (setting.knob.set)(&mut config, &setting.text)
+        setting
+            .knob
+            .set(&mut config, &setting.text)
             .expect("because each text has been read before");
     }
     if let Err(error) = config.check() {
@@ -169,7 +172,7 @@ mod tests {
             for entries in [chosen.clone(), chosen.into_iter().rev().collect()] {
                 let loaded = load(entries).unwrap();
                 assert_eq!(
-                    loaded.config.timeout,
+                    loaded.config.broker.timeout,
                     Duration::from_secs(seconds),
                     "{subset}"
                 );

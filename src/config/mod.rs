@@ -27,13 +27,10 @@ mod check;
 mod environment;
 #[cfg(feature = "cli")]
 mod file;
-mod kind;
 mod knobs;
 mod layers;
 mod machine;
-mod number;
 mod origin;
-mod suggest;
 mod table;
 mod text;
 mod words;
@@ -43,11 +40,11 @@ pub use check::{ConfigError, Conflict};
 pub use environment::environment;
 #[cfg(feature = "cli")]
 pub use file::read_file;
-pub use kind::Form;
-pub use knobs::{Config, KNOBS};
+pub use knobs::Config;
 pub use layers::{Loaded, Setting, load};
 pub use machine::raise_file_limit;
-pub use number::duration;
 pub use origin::{Entry, Origin, Problem};
-pub use table::Knob;
+pub use table::{KNOBS, Knob};
 pub use words::Connector;
+
+pub use crate::settings::{Form, duration};

@@ -1,12 +1,14 @@
-//! The macro that makes of one table the struct, its defaults, its documentation, and the knobs.
+//! All settings in one table, whichever module they belong to.
 
-use super::kind::Form;
+use std::fmt;
+use std::sync::LazyLock;
+
 use super::knobs::Config;
+use crate::settings::{Form, Row, Settings};
 
 /// One setting, as flags, environment variables, file keys and help see it.
-#[derive(Debug)]
 pub struct Knob {
-    /// Name of the field and key of the file, such as `max_body`.
+    /// Its name and the key of the file, such as `max_body`.
     pub key: &'static str,
     /// Heading under which it is listed.
     pub section: &'static str,
@@ -19,13 +21,35 @@ pub struct Knob {
     pub default: &'static str,
     /// Only the native connector can obey it.
     pub native_only: bool,
-    pub(super) form: fn() -> Form,
-    pub(super) computed: Option<fn() -> String>,
-    pub(super) set: fn(&mut Config, &str) -> Result<(), String>,
-    pub(super) verify: fn(&Config) -> Result<(), String>,
+    form: fn() -> Form,
+    computed: Option<fn() -> String>,
+    set: Box<Set>,
+    verify: Box<Verify>,
 }
 
+type Set = dyn Fn(&mut Config, &str) -> Result<(), String> + Send + Sync;
+type Verify = dyn Fn(&Config) -> Result<(), String> + Send + Sync;
+
 impl Knob {
+    fn new<C>(
+        row: &'static Row<C>,
+        part: fn(&Config) -> &C,
+        part_mut: fn(&mut Config) -> &mut C,
+    ) -> Self {
+        Self {
+            key: row.key,
+            section: row.section,
+            about: row.about,
+            limits: row.limits,
+            default: row.default,
+            native_only: row.native_only,
+            form: row.form,
+            computed: row.computed,
+            set: Box::new(move |config, text| (row.set)(part_mut(config), text)),
+            verify: Box::new(move |config| (row.verify)(part(config))),
+        }
+    }
+
     /// The flag without its dashes: `max-body`.
     pub fn flag(&self) -> String {
         self.key.replace('_', "-")
@@ -46,73 +70,58 @@ impl Knob {
         self.computed
             .map_or_else(|| self.default.to_owned(), |compute| compute())
     }
+
+    pub(super) fn set(&self, config: &mut Config, text: &str) -> Result<(), String> {
+        (self.set)(config, text)
+    }
+
+    pub(super) fn verify(&self, config: &Config) -> Result<(), String> {
+        (self.verify)(config)
+    }
 }
 
-/// Makes `Config`, its `Default`, and `KNOBS`.
-///
-/// A row is `/// about`, then `field: Type = KIND, within "limits", default "text";`. The limits
-/// may be missing. Behind the default may come `from function`, when it is computed and the text
-/// says how, and `native_only`. A row that belongs to a feature has its `#[cfg]` behind the text.
-macro_rules! knobs {
-    ($($section:literal { $(
-        $(#[doc = $about:literal])+
-        $(#[cfg($gate:meta)])?
-        $key:ident: $type:ty = $kind:expr, $(within $limits:literal,)? default $default:literal
-            $(from $compute:path)? $(, $mark:ident)?;
-    )+ })+) => {
-        /// Every setting of a server, as plain data.
-        ///
-        /// Each has a default, which [`Config::default`] gives; the limits are checked by
-        /// [`Config::check`]. The names are those of the flags, with `_` for `-`.
-        #[derive(Clone, Debug, PartialEq)]
-        pub struct Config {
-            $($(
-                $(#[doc = $about])+
-                #[doc = ""]
-                #[doc = concat!("Default: ", $default, ".", $(" Limits: ", $limits, ".")?)]
-                $(#[cfg($gate)])?
-                pub $key: $type,
-            )+)+
-        }
-
-        impl Default for Config {
-            fn default() -> Self {
-                Self { $($($(#[cfg($gate)])? $key: $kind
-                    .parse(knobs!(@text $default $(, $compute)?))
-                    .expect("because a test reads every default of the table"),)+)+ }
-            }
-        }
-
-        /// All settings, in the order of the help text.
-        pub static KNOBS: &[Knob] = &[$($($(#[cfg($gate)])? Knob {
-            key: stringify!($key),
-            section: $section,
-            about: concat!($($about, "\n"),+),
-            limits: knobs!(@option $($limits)?),
-            default: $default,
-            native_only: knobs!(@marked $($mark)?),
-            form: || $kind.form(),
-            computed: knobs!(@option $($compute)?),
-            set: |config, text| {
-                let kind = $kind;
-                let value = kind.parse(text)?;
-                $(within(&kind, &value, $limits)
-                    .map_err(|error| format!("`{text}` is out of range: {error}"))?;)?
-                config.$key = value;
-                Ok(())
-            },
-            verify: |_config| {
-                $(within(&$kind, &_config.$key, $limits)?;)?
-                Ok(())
-            },
-        },)+)+];
-    };
-    (@text $default:literal) => { $default };
-    (@text $default:literal, $compute:path) => { &$compute() };
-    (@option) => { None };
-    (@option $value:expr) => { Some($value) };
-    (@marked) => { false };
-    (@marked native_only) => { true };
+impl fmt::Debug for Knob {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Knob({})", self.key)
+    }
 }
 
-pub(super) use knobs;
+/// All settings, in the order of the help text: by section, and there by module.
+pub static KNOBS: LazyLock<Vec<Knob>> = LazyLock::new(|| {
+    fn rows<C: Settings>(
+        part: fn(&Config) -> &C,
+        part_mut: fn(&mut Config) -> &mut C,
+    ) -> impl Iterator<Item = Knob> {
+        C::ROWS
+            .iter()
+            .map(move |row| Knob::new(row, part, part_mut))
+    }
+    let own = rows(|config| config, |config| config);
+    let broker = rows(|config| &config.broker, |config| &mut config.broker);
+    let queue = rows(
+        |config| &config.broker.queue,
+        |config| &mut config.broker.queue,
+    );
+    let extensions = rows(
+        |config| &config.broker.extensions,
+        |config| &mut config.broker.extensions,
+    );
+    let all = own.chain(broker).chain(extensions).chain(queue);
+    let mut all: Vec<Knob> = all.collect();
+    let place = |section| SECTIONS.iter().position(|known| *known == section);
+    all.sort_by_key(|knob| place(knob.section));
+    all
+});
+
+/// In the order of the help text.
+pub(super) const SECTIONS: [&str; 9] = [
+    "Listening",
+    "Bayeux",
+    "Sessions and queues",
+    "Browsers",
+    "Requests",
+    "Threads",
+    "Files",
+    "Linked processes",
+    "Operations",
+];

@@ -2,9 +2,9 @@
 
 use std::path::PathBuf;
 
-use super::kind::{Form, Kind};
 use crate::http::{self, AllowedOrigin, InvalidOrigin};
 use crate::link;
+use crate::settings::{Form, Kind};
 
 /// A file or folder.
 pub(super) struct File {

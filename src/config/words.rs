@@ -3,13 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use log::LevelFilter;
-
-use super::kind::{Form, Kind, elements};
-use super::number::Time;
-use super::suggest::nearest;
-use crate::broker::Overflow;
 use crate::http::{self, CallbackPolling, SameSite};
+use crate::settings::{Form, Kind, Named, Time, elements};
 use crate::transport::Transport;
 
 /// Which connector serves the public addresses.
@@ -24,31 +19,6 @@ pub enum Connector {
 impl Named for Connector {
     const WORDS: &'static [(&'static str, Self)] =
         &[("native", Self::Native), ("tiny-http", Self::TinyHttp)];
-}
-
-/// A type whose values have words.
-pub(super) trait Named: Sized + Copy + 'static {
-    /// All words with their values.
-    const WORDS: &'static [(&'static str, Self)];
-}
-
-impl Named for LevelFilter {
-    const WORDS: &'static [(&'static str, Self)] = &[
-        ("off", Self::Off),
-        ("error", Self::Error),
-        ("warn", Self::Warn),
-        ("info", Self::Info),
-        ("debug", Self::Debug),
-        ("trace", Self::Trace),
-    ];
-}
-
-impl Named for Overflow {
-    const WORDS: &'static [(&'static str, Self)] = &[
-        ("drop-oldest", Self::DropOldest),
-        ("drop-newest", Self::DropNewest),
-        ("disconnect", Self::Disconnect),
-    ];
 }
 
 impl Named for CallbackPolling {
@@ -75,35 +45,6 @@ impl Named for Transport {
         ("long-polling", Self::LongPolling),
         ("callback-polling", Self::CallbackPolling),
     ];
-}
-
-/// One of the words of a type; `_` is as good as `-`.
-pub(super) struct Word<T>(std::marker::PhantomData<T>);
-
-impl<T> Word<T> {
-    pub(super) const KIND: Self = Self(std::marker::PhantomData);
-}
-
-impl<T: Named> Kind for Word<T> {
-    type Value = T;
-
-    fn parse(&self, text: &str) -> Result<T, String> {
-        let plain = text.to_ascii_lowercase().replace('_', "-");
-        if let Some(&(_, value)) = T::WORDS.iter().find(|(word, _)| *word == plain) {
-            return Ok(value);
-        }
-        let words: Vec<&str> = T::WORDS.iter().map(|(word, _)| *word).collect();
-        let hint = nearest(&plain, words.iter().copied());
-        let hint = hint
-            .map(|word| format!("; did you mean `{word}`?"))
-            .unwrap_or_default();
-        Err(format!("`{text}` is none of {}{hint}", words.join(", ")))
-    }
-
-    fn form(&self) -> Form {
-        let words: Vec<&str> = T::WORDS.iter().map(|(word, _)| *word).collect();
-        Form::one(&words.join("|"), "")
-    }
 }
 
 /// `TYPE=DURATION`, several of them.
@@ -193,7 +134,11 @@ fn is_media_type(name: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use log::LevelFilter;
+
     use super::*;
+    use crate::broker::Overflow;
+    use crate::settings::Word;
 
     #[test]
     fn words() {

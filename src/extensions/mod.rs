@@ -16,13 +16,19 @@ use std::time::{Instant, SystemTime};
 use timesync::{ClockEstimate, Timesync};
 
 use crate::protocol::{Message, Target};
+use crate::settings::{Switch, settings};
 
-/// Which extensions are on. Default: none.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Extensions {
-    /// Tells the time; and `/meta/ping` is known.
-    pub timesync: bool,
+settings! {
+    /// Which extensions are on.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    #[non_exhaustive]
+    pub struct Extensions {}
+    "Bayeux" {
+        /// Tells clients the time: the extension `timesync`, with `/meta/ping`.
+        ///
+        /// In the forms of CometD and of Dojo. Always on with the demo, one page of which needs it.
+        timesync: bool = Switch, default "false";
+    }
 }
 
 /// A moment on both clocks: one for dates, the other for durations.

@@ -15,12 +15,11 @@ use super::tls::Tls;
 use super::{Parts, Server, internal, linked, pages};
 use crate::broker::{
     Access, AuthRequest, Broker, BrokerConfig, Delivery, DeliveryDecision, Event, EventKind,
-    Policy, QueueLimits, Service, Verdict,
+    Policy, Service, Verdict,
 };
 use crate::clock::{Clock, SystemClock};
 use crate::config::{Config, ListenAddress};
 use crate::demo::{self, Demo, OwnPrivateChannel};
-use crate::extensions::Extensions;
 use crate::http::{
     self, AccessLog, ContentHandler, HookedRequest, Mount, Response, Site, SiteConfig,
     TrustedProxies,
@@ -296,31 +295,12 @@ fn trusted_proxies(networks: &[Network]) -> Option<TrustedProxies> {
 }
 
 fn broker_config(config: &Config) -> BrokerConfig {
-    BrokerConfig {
-        timeout: config.timeout,
-        interval: config.interval,
-        max_interval: config.max_interval,
-        max_client_interval: config.max_client_interval,
-        anonymous_publish: config.anonymous_publish,
-        broadcast_to_publisher: config.broadcast_to_publisher,
-        expose_sender: config.expose_sender,
-        meta_connect_deliver_only: config.meta_connect_deliver_only,
-        require_browser_cookie: config.require_browser_cookie,
-        queue: QueueLimits {
-            messages: config.max_queue_messages,
-            bytes: config.max_queue_bytes,
-            overflow: config.overflow,
-        },
-        max_queued_total: config.max_queued_total,
-        max_sessions: config.max_sessions,
-        max_subscriptions: config.max_subscriptions,
-        max_held_per_ip: config.max_held_per_ip,
-        max_sessions_per_browser: config.max_sessions_per_browser,
-        extensions: extensions(config),
-        multiple_clients_interval: config.multiple_clients_interval,
-        connection_types: connection_types(config),
-        workers: config.workers.div_ceil(2),
-    }
+    let mut broker = config.broker.clone();
+    // A page of the demo shows the server's time.
+    broker.extensions.timesync |= config.serves_demo();
+    broker.connection_types = connection_types(config);
+    broker.workers = config.workers.div_ceil(2);
+    broker
 }
 
 /// What handshake replies name. Clients of Faye in browsers know long-polling by another name too.
@@ -343,13 +323,6 @@ fn expires(config: &Config) -> Vec<http::Expiry> {
     let set = set.map(|(media_type, age)| http::Expiry::new(media_type, *age));
     set.chain(demo.map(|(media_type, age)| http::Expiry::new(media_type, *age)))
         .collect()
-}
-
-fn extensions(config: &Config) -> Extensions {
-    Extensions {
-        // A page of the demo shows the server's time.
-        timesync: config.timesync || config.serves_demo(),
-    }
 }
 
 fn site_config(config: &Config) -> SiteConfig {

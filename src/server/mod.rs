@@ -220,10 +220,8 @@ mod tests {
         }
         let (lines, written) = channel();
         let (setup, called) = channel();
-        let config = crate::config::Config {
-            anonymous_publish: true,
-            ..crate::config::Config::default()
-        };
+        let mut config = crate::config::Config::default();
+        config.broker.anonymous_publish = true;
         let builder = Server::builder()
             .config(config)
             .setup(move |_| setup.send(()).unwrap())

@@ -280,10 +280,8 @@ fn an_embedder_brings_its_own() {
 
 #[test]
 fn messages_that_the_peer_did_not_take_come_again() {
-    let config = Config {
-        max_queue_bytes: 64 << 20,
-        ..config()
-    };
+    let mut config = config();
+    config.broker.queue.bytes = 64 << 20;
     let server = Server::builder()
         .config(config)
         .tls(acceptor())

@@ -140,11 +140,9 @@ fn messages_arrive_once_and_in_order(place: Place) {
 }
 
 fn both_ways_in_order_when_connects_deliver(place: Place) {
-    let server = builder(Config {
-        meta_connect_deliver_only: true,
-        ..config(place)
-    });
-    let server = server.start().unwrap();
+    let mut config = config(place);
+    config.broker.meta_connect_deliver_only = true;
+    let server = builder(config).start().unwrap();
     let (left, right) = (
         to(place, &server).connect().unwrap(),
         to(place, &server).connect().unwrap(),
@@ -398,11 +396,9 @@ fn many_clients_hear_each_other(place: Place) {
 }
 
 fn cookies_satisfy_a_strict_server(place: Place) {
-    let server = builder(Config {
-        require_browser_cookie: true,
-        ..config(place)
-    });
-    let server = server.start().unwrap();
+    let mut config = config(place);
+    config.broker.require_browser_cookie = true;
+    let server = builder(config).start().unwrap();
     let client = to(place, &server).connect().unwrap();
     let subscription = client.subscribe("/a").unwrap();
     client.publish("/a", &7).unwrap();
@@ -426,11 +422,9 @@ fn a_reconnect_begins_a_new_session(place: Place) {
 }
 
 fn an_overflowing_client_comes_back(place: Place) {
-    let server = builder(Config {
-        max_queue_messages: 10,
-        ..config(place)
-    });
-    let server = server.start().unwrap();
+    let mut config = config(place);
+    config.broker.queue.messages = 10;
+    let server = builder(config).start().unwrap();
     let client = Arc::new(to(place, &server).connect().unwrap());
     let subscription = client.subscribe("/a").unwrap();
     let local = server.local_client();

@@ -48,12 +48,12 @@ fn a_service_that_sleeps_holds_up_its_callers_only() {
 
 /// A server with a policy and a service that takes its time.
 fn server() -> Server {
-    let config = Config {
+    let mut config = Config {
         listen: vec!["127.0.0.1:0".parse().unwrap()],
         demo: Some(false),
-        timeout: Duration::from_secs(2),
         ..Config::default()
     };
+    config.broker.timeout = Duration::from_secs(2);
     let sleepy = |_: &ServiceCall<'_>| {
         std::thread::sleep(SERVICE);
         Ok(Vec::new())

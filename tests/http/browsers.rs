@@ -78,7 +78,7 @@ pub(crate) fn a_cookie_as_pages_of_other_sites_need_it(on: On) {
 
 pub(crate) fn windows_wait_as_long_as_they_are_told(on: On) {
     let world = World::with(on, |config| {
-        config.multiple_clients_interval = Duration::from_millis(345);
+        config.broker.multiple_clients_interval = Duration::from_millis(345);
     });
     let cookie = cookie_line(&handshake(&world, ""));
     let (a, b) = (world.client_with(&cookie), world.client_with(&cookie));
@@ -105,7 +105,7 @@ pub(crate) fn one_held_connect_per_browser(on: On) {
 }
 
 pub(crate) fn a_browser_may_be_asked_for(on: On) {
-    let world = World::with(on, |config| config.require_browser_cookie = true);
+    let world = World::with(on, |config| config.broker.require_browser_cookie = true);
     let cookie = cookie_line(&handshake(&world, ""));
     let mut own = world.client_with(&cookie);
     own.publish("/x", &json!(1));

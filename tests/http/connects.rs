@@ -148,7 +148,7 @@ pub(crate) fn the_server_may_end_a_session(on: On) {
 /// Three hundred clients are pushed a message and sent away: in a poll, between two, or at any
 /// moment.
 pub(crate) fn a_push_and_then_the_end_lose_nothing(on: On) {
-    let world = World::with(on, |config| config.timeout = Duration::from_secs(20));
+    let world = World::with(on, |config| config.broker.timeout = Duration::from_secs(20));
     let broker = world.server.broker();
     for round in 0..300 {
         let mut client = world.client();
@@ -193,7 +193,7 @@ pub(crate) fn a_push_and_then_the_end_lose_nothing(on: On) {
 
 pub(crate) fn silent_sessions_expire(on: On) {
     let world = World::with(on, |config| {
-        config.max_interval = Duration::from_millis(400)
+        config.broker.max_interval = Duration::from_millis(400)
     });
     let mut client = world.client();
     let mut held = client.hold(&world);
@@ -227,7 +227,7 @@ pub(crate) fn a_peer_that_leaves_is_noticed(on: On) {
 }
 
 pub(crate) fn one_address_may_hold_so_many(on: On) {
-    let world = World::with(on, |config| config.max_held_per_ip = Some(1));
+    let world = World::with(on, |config| config.broker.max_held_per_ip = Some(1));
     let (a, b) = (world.client(), world.client());
     let mut held = a.hold(&world);
     let refused = b.connect().connection.response();

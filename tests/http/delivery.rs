@@ -76,8 +76,8 @@ pub(crate) fn a_full_queue(on: On) {
         (Overflow::Disconnect, numbers(0..0)),
     ] {
         let world = World::with(on, |config| {
-            config.max_queue_messages = 5;
-            config.overflow = overflow;
+            config.broker.queue.messages = 5;
+            config.broker.queue.overflow = overflow;
         });
         let (mut a, mut b) = (world.client(), world.client());
         a.subscribe(&json!("/x"));
@@ -101,8 +101,8 @@ pub(crate) fn a_full_queue(on: On) {
 
 pub(crate) fn a_queue_is_bounded_in_bytes_too(on: On) {
     let world = World::with(on, |config| {
-        config.max_queue_bytes = 4096;
-        config.overflow = Overflow::DropNewest;
+        config.broker.queue.bytes = 4096;
+        config.broker.queue.overflow = Overflow::DropNewest;
     });
     let (mut a, mut b) = (world.client(), world.client());
     a.subscribe(&json!("/x"));
@@ -141,7 +141,7 @@ pub(crate) fn a_large_backlog_comes_in_several_answers(on: On) {
 }
 
 pub(crate) fn delivery_bound_to_connects(on: On) {
-    let world = World::with(on, |config| config.meta_connect_deliver_only = true);
+    let world = World::with(on, |config| config.broker.meta_connect_deliver_only = true);
     let mut client = world.client();
     client.subscribe(&json!("/x"));
     assert_eq!(
@@ -153,7 +153,7 @@ pub(crate) fn delivery_bound_to_connects(on: On) {
 }
 
 pub(crate) fn not_to_the_publisher(on: On) {
-    let world = World::with(on, |config| config.broadcast_to_publisher = false);
+    let world = World::with(on, |config| config.broker.broadcast_to_publisher = false);
     let (mut a, mut b) = (world.client(), world.client());
     a.subscribe(&json!("/x"));
     assert_eq!(a.publish("/x", &json!("own")).len(), 1);
@@ -165,7 +165,7 @@ pub(crate) fn anonymous_publishing(on: On) {
     let message = json!([{"channel": "/x", "data": 1, "id": "1"}]);
     let world = World::new(on);
     assert_eq!(world.reply(&message)["error"], "402::session_unknown");
-    let world = World::with(on, |config| config.anonymous_publish = true);
+    let world = World::with(on, |config| config.broker.anonymous_publish = true);
     let expected = json!({"channel": "/x", "id": "1", "successful": true});
     assert_eq!(world.reply(&message), expected);
 }
@@ -198,7 +198,7 @@ pub(crate) fn local_clients_and_services(on: On) {
 }
 
 pub(crate) fn no_room_for_another_session(on: On) {
-    let world = World::with(on, |config| config.max_sessions = 2);
+    let world = World::with(on, |config| config.broker.max_sessions = 2);
     let (mut a, _b) = (world.client(), world.client());
     a.subscribe(&json!("/x"));
     let refused = world.post(&json!([

@@ -42,13 +42,13 @@ impl World {
         let mut config = Config {
             connector: on,
             listen: vec!["127.0.0.1:0".parse().expect("an address")],
-            timeout: HOLD,
-            max_interval: Duration::from_secs(10),
             demo: Some(false),
             io_threads: 2,
             workers: 4,
             ..Config::default()
         };
+        config.broker.timeout = HOLD;
+        config.broker.max_interval = Duration::from_secs(10);
         change(&mut config);
         let server = add(Server::builder().config(config))
             .start()

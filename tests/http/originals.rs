@@ -303,7 +303,7 @@ pub(crate) fn one_request_does_not_end_the_server(on: On) {
 /// nothing in common that could be guessed.
 pub(crate) fn ids_are_no_secrets_of_others(on: On) {
     for shown in [false, true] {
-        let world = World::with(on, |config| config.expose_sender = shown);
+        let world = World::with(on, |config| config.broker.expose_sender = shown);
         let local = world.server.local_client();
         let (mut a, mut b) = (world.client(), world.client());
         assert!(ClientId::parse(&a.id).is_some());
@@ -339,7 +339,7 @@ pub(crate) fn ids_are_no_secrets_of_others(on: On) {
 
 pub(crate) fn an_empty_id_is_nobody(on: On) {
     for anonymous in [false, true] {
-        let world = World::with(on, |config| config.anonymous_publish = anonymous);
+        let world = World::with(on, |config| config.broker.anonymous_publish = anonymous);
         for channel in ["/meta/connect", "/meta/subscribe", "/x", "/service/x"] {
             let message = json!({"channel": channel, "clientId": "", "data": 1,
                 "subscription": "/x", "connectionType": "long-polling"});
@@ -431,8 +431,8 @@ pub(crate) fn files_outside_are_out_of_reach(on: On) {
 /// can be taken at once.
 pub(crate) fn the_limit_of_held_connects_is_exact(on: On) {
     let world = World::with(on, |config| {
-        config.max_held_per_ip = Some(2);
-        config.timeout = Duration::from_secs(20);
+        config.broker.max_held_per_ip = Some(2);
+        config.broker.timeout = Duration::from_secs(20);
     });
     let clients: Vec<_> = (0..3).map(|_| world.client()).collect();
     let _first = clients[0].hold(&world);
@@ -457,7 +457,7 @@ pub(crate) fn the_limit_of_held_connects_is_exact(on: On) {
 }
 
 pub(crate) fn companions_wait_for_nothing(on: On) {
-    let world = World::with(on, |config| config.timeout = Duration::from_secs(20));
+    let world = World::with(on, |config| config.broker.timeout = Duration::from_secs(20));
     let mut client = world.client();
     let begun = Instant::now();
     let connect = json!({"channel": "/meta/connect", "id": "c", "connectionType": "long-polling"});
@@ -482,7 +482,7 @@ pub(crate) fn companions_wait_for_nothing(on: On) {
 }
 
 pub(crate) fn a_second_connect_keeps_the_session(on: On) {
-    let world = World::with(on, |config| config.timeout = Duration::from_secs(20));
+    let world = World::with(on, |config| config.broker.timeout = Duration::from_secs(20));
     let mut client = world.client();
     client.subscribe(&json!("/x"));
     let mut older = client.hold(&world);
@@ -520,7 +520,7 @@ pub(crate) fn messages_outlive_a_lost_connect(on: On) {
 }
 
 pub(crate) fn the_first_connect_returns_at_once(on: On) {
-    let world = World::with(on, |config| config.timeout = Duration::from_secs(20));
+    let world = World::with(on, |config| config.broker.timeout = Duration::from_secs(20));
     let handshake = world.reply(&json!({"channel": "/meta/handshake"}));
     let begun = Instant::now();
     let connect = json!({"channel": "/meta/connect", "clientId": handshake["clientId"],
@@ -549,7 +549,7 @@ pub(crate) fn the_id_zero_comes_back(on: On) {
 /// Stopping answers what is held, may be asked for twice, and tells local clients nothing worse
 /// than that it is over.
 pub(crate) fn stopping_with_held_connects_twice(on: On) {
-    let world = World::with(on, |config| config.timeout = Duration::from_secs(60));
+    let world = World::with(on, |config| config.broker.timeout = Duration::from_secs(60));
     let client = world.client();
     let mut held = client.hold(&world);
     let local = world.server.local_client();

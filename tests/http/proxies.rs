@@ -76,8 +76,8 @@ pub(crate) fn a_trusted_proxy_is_believed(on: On) {
 pub(crate) fn a_limit_per_address_counts_the_client(on: On) {
     let world = World::with(on, |config| {
         config.trusted_proxy = vec!["127.0.0.1".parse().unwrap()];
-        config.max_held_per_ip = Some(1);
-        config.timeout = Duration::from_secs(20);
+        config.broker.max_held_per_ip = Some(1);
+        config.broker.timeout = Duration::from_secs(20);
     });
     let from = |ip: &str| format!("X-Forwarded-For: {ip}\r\n");
     let clients = [from("1.1.1.1"), from("2.2.2.2"), from("1.1.1.1")];

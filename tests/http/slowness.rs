@@ -49,7 +49,7 @@ pub(crate) fn a_connection_that_says_nothing(on: On) {
 pub(crate) fn a_reader_that_stops(on: On) {
     let world = World::with(on, |config| {
         config.write_timeout = LIMIT;
-        config.max_queue_bytes = 64 << 20;
+        config.broker.queue.bytes = 64 << 20;
     });
     let (mut a, mut b) = (world.client(), world.client());
     a.subscribe(&json!("/x"));

@@ -24,7 +24,7 @@ pub(crate) fn answered_connections_are_closed(on: On) {
 
 /// Connects that were held when the server stopped, with their answers read.
 fn drained(on: On) -> Vec<Held> {
-    let world = World::with(on, |config| config.timeout = Duration::from_secs(60));
+    let world = World::with(on, |config| config.broker.timeout = Duration::from_secs(60));
     let clients: Vec<Client> = (0..40).map(|_| world.client()).collect();
     let mut held: Vec<Held> = clients.iter().map(|client| client.hold(&world)).collect();
     let address = world.address;
@@ -126,7 +126,7 @@ pub(crate) fn a_port_can_be_taken_again_at_once(on: On) {
 
 pub(crate) fn a_thousand_connections_at_once(on: On) {
     const COUNT: usize = 1000;
-    let world = World::with(on, |config| config.timeout = Duration::from_secs(60));
+    let world = World::with(on, |config| config.broker.timeout = Duration::from_secs(60));
     let mut publisher = world.client();
     // All are open before the first of them says anything.
     let mut connections: Vec<_> = (0..COUNT).map(|_| world.connection()).collect();

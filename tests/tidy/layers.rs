@@ -2,7 +2,7 @@
 
 /// Modules from the bottom to the top; those of one row do not see each other.
 const LAYERS: [&[&str]; 10] = [
-    &["clock", "counters", "util"],
+    &["clock", "counters", "settings", "util"],
     &["refusals"],
     &["protocol", "tcp"],
     &["transport", "extensions"],

@@ -1,5 +1,7 @@
 //! Settings that do not go together.
 
+use std::time::Duration;
+
 use super::*;
 use crate::config::ListenAddress;
 use crate::http::SameSite;
@@ -21,7 +23,7 @@ fn rules() {
     let (key, _) = refused(|c| c.listen.clear());
     assert_eq!(key, "listen");
     let (key, message) = refused(|c| {
-        c.require_browser_cookie = true;
+        c.broker.require_browser_cookie = true;
         c.allowed_origin = vec!["https://app.example".parse().unwrap(), "*".parse().unwrap()];
     });
     assert_eq!(key, "require_browser_cookie");
@@ -38,7 +40,7 @@ fn rules() {
         message.ends_with("did you mean `127.0.0.1:9090`?"),
         "{message}"
     );
-    assert_eq!(refused(|c| c.timeout = Duration::ZERO).0, "interval");
+    assert_eq!(refused(|c| c.broker.timeout = Duration::ZERO).0, "interval");
     assert_eq!(refused(|c| c.proxy_protocol = true).0, "proxy_protocol");
     assert_eq!(
         refused(|c| c.max_body = c.max_input_total + 1).0,
@@ -49,7 +51,7 @@ fn rules() {
         "max_message"
     );
     assert_eq!(
-        refused(|c| c.max_queue_bytes = c.max_queued_total + 1).0,
+        refused(|c| c.broker.queue.bytes = c.broker.max_queued_total + 1).0,
         "max_queue_bytes"
     );
     assert_eq!(
@@ -121,11 +123,11 @@ fn tls() {
 
 #[test]
 fn what_goes_together() {
-    let of_one_origin = Config {
-        require_browser_cookie: true,
+    let mut of_one_origin = Config {
         allowed_origin: vec!["https://a.example".parse().unwrap()],
         ..Config::default()
     };
+    of_one_origin.broker.require_browser_cookie = true;
     assert_eq!(of_one_origin.check(), Ok(()));
     let (key, message) = refused(|c| c.link_authoriser = Some("judge".to_owned()));
     assert_eq!(key, "link_authoriser");
@@ -177,10 +179,8 @@ fn limits_of_data() {
         error.to_string(),
         "max_messages: must be 1 or more; max_depth: must be 4 to 1000"
     );
-    config = Config {
-        max_held_per_ip: Some(0),
-        ..Config::default()
-    };
+    config = Config::default();
+    config.broker.max_held_per_ip = Some(0);
     assert!(config.check().is_err());
 }
 
@@ -193,13 +193,13 @@ fn accepted() {
         ..Config::default()
     };
     assert_eq!(exposed.check(), Ok(()));
-    let polling = Config {
-        timeout: Duration::ZERO,
-        interval: Duration::from_secs(5),
+    let mut polling = Config {
         ops_listen: Some(address("localhost:9090")),
         document_root: Some(std::env::temp_dir()),
         ..Config::default()
     };
+    polling.broker.timeout = Duration::ZERO;
+    polling.broker.interval = Duration::from_secs(5);
     assert_eq!(polling.check(), Ok(()));
 }
 

@@ -3,18 +3,21 @@
 use std::collections::BTreeSet;
 
 use super::*;
+use crate::broker::Overflow;
+use crate::config::KNOBS;
+use crate::config::table::SECTIONS;
 
 #[test]
 fn every_default_is_readable_and_within_its_limits() {
     let mut config = Config::default();
-    for knob in KNOBS {
+    for knob in KNOBS.iter() {
         assert_eq!(
-            (knob.set)(&mut config, &knob.default_text()),
+            knob.set(&mut config, &knob.default_text()),
             Ok(()),
             "{}",
             knob.key
         );
-        assert_eq!((knob.verify)(&config), Ok(()), "{}", knob.key);
+        assert_eq!(knob.verify(&config), Ok(()), "{}", knob.key);
     }
     assert_eq!(config, Config::default());
     assert_eq!(config.check(), Ok(()));
@@ -33,8 +36,15 @@ fn names() {
 }
 
 #[test]
+fn sections_follow_each_other() {
+    let mut sections: Vec<&str> = KNOBS.iter().map(|knob| knob.section).collect();
+    sections.dedup();
+    assert_eq!(sections, SECTIONS);
+}
+
+#[test]
 fn texts_are_one_line_then_more() {
-    for knob in KNOBS {
+    for knob in KNOBS.iter() {
         let first = knob.about.lines().next().unwrap().trim();
         assert!(
             first.ends_with('.') && first.len() <= 92,
@@ -49,33 +59,30 @@ fn limits_are_checked_on_text_and_on_data() {
     let timeout = KNOBS.iter().find(|knob| knob.key == "timeout").unwrap();
     let mut config = Config::default();
     assert_eq!(
-        (timeout.set)(&mut config, "25h"),
+        timeout.set(&mut config, "25h"),
         Err("`25h` is out of range: must be 0s to 1d".to_owned())
     );
     assert_eq!(config, Config::default());
-    config.timeout = Duration::from_secs(90_000);
-    assert_eq!(
-        (timeout.verify)(&config),
-        Err("must be 0s to 1d".to_owned())
-    );
-    config.timeout = Duration::from_secs(86_400);
-    assert_eq!((timeout.verify)(&config), Ok(()));
+    config.broker.timeout = Duration::from_secs(90_000);
+    assert_eq!(timeout.verify(&config), Err("must be 0s to 1d".to_owned()));
+    config.broker.timeout = Duration::from_secs(86_400);
+    assert_eq!(timeout.verify(&config), Ok(()));
 
     let held = KNOBS
         .iter()
         .find(|knob| knob.key == "max_held_per_ip")
         .unwrap();
-    assert!((held.set)(&mut config, "0").is_err());
-    assert_eq!((held.set)(&mut config, "off"), Ok(()));
-    assert_eq!((held.set)(&mut config, "2"), Ok(()));
-    assert_eq!(config.max_held_per_ip, Some(2));
+    assert!(held.set(&mut config, "0").is_err());
+    assert_eq!(held.set(&mut config, "off"), Ok(()));
+    assert_eq!(held.set(&mut config, "2"), Ok(()));
+    assert_eq!(config.broker.max_held_per_ip, Some(2));
 
     let expires = KNOBS.iter().find(|knob| knob.key == "expires").unwrap();
     assert_eq!(
-        (expires.set)(&mut config, "text/css=366d,text/html=0s"),
+        expires.set(&mut config, "text/css=366d,text/html=0s"),
         Ok(())
     );
-    assert!((expires.set)(&mut config, "text/css=367d").is_err());
+    assert!(expires.set(&mut config, "text/css=367d").is_err());
 }
 
 #[test]
@@ -132,9 +139,9 @@ fn what_is_refused_is_not_suggested() {
         "10.0.0.0/99",
         "\u{e9}",
     ];
-    for knob in KNOBS {
+    for knob in KNOBS.iter() {
         for text in wrong {
-            let Err(error) = (knob.set)(&mut Config::default(), text) else {
+            let Err(error) = knob.set(&mut Config::default(), text) else {
                 continue;
             };
             let Some((_, rest)) = error.split_once("did you mean `") else {
@@ -142,7 +149,7 @@ fn what_is_refused_is_not_suggested() {
             };
             let better = rest.split('`').next().unwrap();
             // For a part of a map, or beyond the limits, it is at least spelt right.
-            let taken = (knob.set)(&mut Config::default(), better);
+            let taken = knob.set(&mut Config::default(), better);
             let part = error.contains(": `") && better.parse::<f64>().is_err();
             assert!(
                 taken.is_ok() || taken.is_err_and(|e| e.contains("out of range") || part),
@@ -155,7 +162,7 @@ fn what_is_refused_is_not_suggested() {
 
 #[test]
 fn each_setting_sets_a_field_of_its_own() {
-    for knob in KNOBS {
+    for knob in KNOBS.iter() {
         let form = knob.form();
         let samples = [
             "[::1]:1",
@@ -180,11 +187,11 @@ fn each_setting_sets_a_field_of_its_own() {
         let mut config = Config::default();
         let changed = samples
             .iter()
-            .any(|sample| (knob.set)(&mut config, sample).is_ok() && config != Config::default())
-            || (knob.set)(&mut config, "7").is_ok() && config != Config::default();
+            .any(|sample| knob.set(&mut config, sample).is_ok() && config != Config::default())
+            || knob.set(&mut config, "7").is_ok() && config != Config::default();
         assert!(changed, "{}: no sample for {form:?}", knob.key);
         // Back to the default again by its text, so that nothing else was touched.
-        assert_eq!((knob.set)(&mut config, &knob.default_text()), Ok(()));
+        assert_eq!(knob.set(&mut config, &knob.default_text()), Ok(()));
         assert_eq!(config, Config::default(), "{}", knob.key);
     }
 }
@@ -194,12 +201,12 @@ fn the_documented_defaults() {
     let config = Config::default();
     assert_eq!(config.listen[0].to_string(), "127.0.0.1:8080");
     assert_eq!(config.connector, Connector::Native);
-    assert_eq!(config.timeout, Duration::from_secs(30));
-    assert_eq!(config.max_interval, Duration::from_secs(120));
+    assert_eq!(config.broker.timeout, Duration::from_secs(30));
+    assert_eq!(config.broker.max_interval, Duration::from_secs(120));
     assert_eq!(config.max_body, 1 << 20);
-    assert_eq!(config.max_queued_total, 1 << 30);
-    assert_eq!(config.overflow, Overflow::Disconnect);
-    assert_eq!(config.max_sessions_per_browser, Some(1));
+    assert_eq!(config.broker.max_queued_total, 1 << 30);
+    assert_eq!(config.broker.queue.overflow, Overflow::Disconnect);
+    assert_eq!(config.broker.max_sessions_per_browser, Some(1));
     assert_eq!(config.directory_index, ["index.html"]);
     assert_eq!(config.demo, None);
     assert!(config.io_threads >= 1 && config.workers >= config.io_threads);

@@ -75,7 +75,7 @@ fn a_close_is_answered_and_what_follows_it_is_not_executed() {
 
 #[test]
 fn without_a_session_or_with_one_that_expired() {
-    let world = World::with(|config| config.max_interval = Duration::from_millis(400));
+    let world = World::with(|config| config.broker.max_interval = Duration::from_millis(400));
     let begun = Instant::now();
     let (mut alone, mut client) = (world.socket(), world.client("/a"));
     let mut busy = world.socket();
@@ -97,8 +97,8 @@ fn without_a_session_or_with_one_that_expired() {
 #[test]
 fn a_session_without_connects_takes_its_held_socket_along() {
     let world = World::with(|config| {
-        config.timeout = Duration::from_millis(200);
-        config.max_interval = Duration::from_millis(300);
+        config.broker.timeout = Duration::from_millis(200);
+        config.broker.max_interval = Duration::from_millis(300);
     });
     let mut client = world.client("/a");
     client.socket.tell(&client.connect(20_000));
@@ -202,7 +202,7 @@ fn too_much_unfinished_input() {
 #[test]
 fn a_slow_reader_is_sent_away_when_its_queue_is_full() {
     let world = World::with(|config| {
-        config.max_queue_messages = 20;
+        config.broker.queue.messages = 20;
         config.write_timeout = Duration::from_secs(60);
     });
     let (mut slow, mut fine) = (world.client("/a"), world.client("/a"));

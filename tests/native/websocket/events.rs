@@ -79,8 +79,8 @@ fn events_carry_the_queue_and_what_comes_later() {
 #[test]
 fn a_stream_keeps_its_session_alive_and_then_does_not() {
     let world = World::with(|config| {
-        config.timeout = Duration::from_millis(100);
-        config.max_interval = Duration::from_millis(200);
+        config.broker.timeout = Duration::from_millis(100);
+        config.broker.max_interval = Duration::from_millis(200);
     });
     let mut client = world.unconnected();
     client.subscribe("/a");
@@ -154,7 +154,7 @@ fn a_connect_that_a_stream_leaves_behind_is_answered_in_its_time() {
 
 #[test]
 fn a_client_that_polls_again_ends_its_stream() {
-    let world = World::with(|config| config.timeout = Duration::from_millis(100));
+    let world = World::with(|config| config.broker.timeout = Duration::from_millis(100));
     let client = world.unconnected();
     let mut stream = open(&world, &client);
     let mut poll = heartbeat(&client);

@@ -56,7 +56,7 @@ fn what_rides_in_the_response_to_something_else() {
 
 #[test]
 fn what_a_connect_brings_that_delivery_is_bound_to() {
-    let world = World::with(|config| config.meta_connect_deliver_only = true);
+    let world = World::with(|config| config.broker.meta_connect_deliver_only = true);
     let mut client = world.client("/a");
     publish_three(&world);
     client.socket.tell(&client.connect(20_000));

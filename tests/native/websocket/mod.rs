@@ -86,7 +86,7 @@ fn frames_may_follow_the_upgrade_at_once_and_come_in_pieces() {
 
 #[test]
 fn an_upgrade_waits_for_the_answers_before_it() {
-    let world = World::with(|config| config.timeout = Duration::from_millis(300));
+    let world = World::with(|config| config.broker.timeout = Duration::from_millis(300));
     let client = world.client("/a");
     let connect = json!([{"channel": "/meta/connect", "clientId": client.id}]).to_string();
     let mut socket = world.tcp();
@@ -328,7 +328,7 @@ fn what_waits_goes_out_before_the_server_stops() {
 
 #[test]
 fn delivery_bound_to_connects() {
-    let world = World::with(|config| config.meta_connect_deliver_only = true);
+    let world = World::with(|config| config.broker.meta_connect_deliver_only = true);
     let mut client = world.client("/a");
     world.publish("/a", &json!(1));
     client.socket.quiet();
@@ -393,7 +393,7 @@ fn opened_with(world: &World, lines: &str) -> (Socket, Option<String>) {
 
 #[test]
 fn a_session_of_a_socket_without_a_cookie_is_that_sockets() {
-    let world = World::with(|config| config.require_browser_cookie = true);
+    let world = World::with(|config| config.broker.require_browser_cookie = true);
     let (mut own, cookie) = opened_with(&world, "");
     let cookie = cookie.expect("the answer sets one");
     assert!(cookie.starts_with("BAYEUX_BROWSER="), "{cookie}");
@@ -437,7 +437,7 @@ fn sockets_are_given_no_cookie_unless_sessions_are_bound_to_one() {
 
 #[test]
 fn cookies_count_for_sockets_too() {
-    let world = World::with(|config| config.require_browser_cookie = true);
+    let world = World::with(|config| config.broker.require_browser_cookie = true);
     let mut http = world.tcp();
     let body = r#"{"channel":"/meta/handshake"}"#;
     let post = format!(

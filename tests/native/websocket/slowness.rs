@@ -25,8 +25,8 @@ fn stuff(world: &World) -> u64 {
 
 fn world() -> World {
     World::with(|config| {
-        config.max_queue_bytes = 64 << 20;
-        config.overflow = Overflow::DropNewest;
+        config.broker.queue.bytes = 64 << 20;
+        config.broker.queue.overflow = Overflow::DropNewest;
     })
 }
 
@@ -110,7 +110,7 @@ fn a_reset_in_the_middle_of_a_write() {
 #[test]
 fn a_peer_that_takes_nothing_is_cut() {
     let world = World::with(|config| {
-        config.max_queue_bytes = 64 << 20;
+        config.broker.queue.bytes = 64 << 20;
         config.write_timeout = Duration::from_millis(300);
     });
     let _slow = world.client("/a");

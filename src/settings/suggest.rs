@@ -3,7 +3,7 @@
 use strsim::osa_distance;
 
 /// The candidate with the fewest typing errors, if they are few enough to be typing errors.
-pub(super) fn nearest<'a>(
+pub(crate) fn nearest<'a>(
     word: &str,
     candidates: impl IntoIterator<Item = &'a str>,
 ) -> Option<&'a str> {

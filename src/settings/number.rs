@@ -53,7 +53,7 @@ const ALIASES: &[(&str, &str)] = &[
 ///
 /// A number without a unit is refused, since half of the world would mean milliseconds; only `0`
 /// needs none.
-pub(super) struct Time;
+pub(crate) struct Time;
 
 impl Kind for Time {
     type Value = Duration;
@@ -96,7 +96,7 @@ pub fn duration(text: &str) -> Result<Duration, String> {
 }
 
 /// A number of bytes: `65536`, `64KiB`, `1.5MiB`.
-pub(super) struct Size;
+pub(crate) struct Size;
 
 impl Kind for Size {
     type Value = usize;
@@ -125,7 +125,7 @@ impl Kind for Size {
 }
 
 /// A number of things.
-pub(super) struct Count;
+pub(crate) struct Count;
 
 impl Kind for Count {
     type Value = usize;

@@ -15,7 +15,7 @@ pub struct Form {
 
 impl Form {
     /// A single value.
-    pub(super) fn one(placeholder: &str, spelling: &'static str) -> Self {
+    pub(crate) fn one(placeholder: &str, spelling: &'static str) -> Self {
         Self {
             placeholder: placeholder.to_owned(),
             spelling,
@@ -26,7 +26,7 @@ impl Form {
 }
 
 /// A type of value: how it is read from text.
-pub(super) trait Kind {
+pub(crate) trait Kind {
     /// What it is in [`Config`](super::Config).
     type Value;
 
@@ -48,7 +48,7 @@ pub(super) trait Kind {
 }
 
 /// Whether a value is within limits written as `A to B` or `A or more`.
-pub(super) fn within<K: Kind>(kind: &K, value: &K::Value, limits: &str) -> Result<(), String> {
+pub(crate) fn within<K: Kind>(kind: &K, value: &K::Value, limits: &str) -> Result<(), String> {
     // Read also where there is nothing to compare, so that checking the defaults checks the table.
     let bound = |text| {
         kind.limit(text)
@@ -65,7 +65,7 @@ pub(super) fn within<K: Kind>(kind: &K, value: &K::Value, limits: &str) -> Resul
 }
 
 /// `true` or `false`.
-pub(super) struct Switch;
+pub(crate) struct Switch;
 
 impl Kind for Switch {
     type Value = bool;
@@ -90,7 +90,7 @@ impl Kind for Switch {
 }
 
 /// A value that may be left to the rest of the configuration.
-pub(super) struct Auto<K>(pub(super) K);
+pub(crate) struct Auto<K>(pub(crate) K);
 
 impl<K: Kind> Kind for Auto<K> {
     type Value = Option<K::Value>;
@@ -115,7 +115,7 @@ impl<K: Kind> Kind for Auto<K> {
 }
 
 /// A value that may be `off`.
-pub(super) struct Off<K>(pub(super) K);
+pub(crate) struct Off<K>(pub(crate) K);
 
 impl<K: Kind> Kind for Off<K> {
     type Value = Option<K::Value>;
@@ -142,11 +142,11 @@ impl<K: Kind> Kind for Off<K> {
 }
 
 /// Values separated by commas.
-pub(super) struct List<K> {
+pub(crate) struct List<K> {
     /// What each of them is.
-    pub(super) each: K,
+    pub(crate) each: K,
     /// Whether there may be none.
-    pub(super) may_be_empty: bool,
+    pub(crate) may_be_empty: bool,
 }
 
 impl<K: Kind> Kind for List<K> {
@@ -171,7 +171,7 @@ impl<K: Kind> Kind for List<K> {
 }
 
 /// The elements of a list as it is written.
-pub(super) fn elements(text: &str) -> impl Iterator<Item = &str> {
+pub(crate) fn elements(text: &str) -> impl Iterator<Item = &str> {
     text.split(',')
         .map(str::trim)
         .filter(|text| !text.is_empty())

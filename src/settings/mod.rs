@@ -1,0 +1,20 @@
+//! How a setting is written, bounded and documented: a module declares its settings in one table,
+//! by [`settings!`], and owns so their names, defaults, limits and help.
+//!
+//! In scope: kinds of values (how they are read from text, and what is said of wrong ones), the
+//! macro of the table. Out of scope: which settings there are (each module's own), and where their
+//! values come from (`config`).
+
+mod kind;
+mod number;
+mod suggest;
+mod table;
+mod word;
+
+pub use kind::Form;
+pub(crate) use kind::{Auto, Kind, List, Off, Switch, elements, within};
+pub use number::duration;
+pub(crate) use number::{Count, Size, Time};
+pub(crate) use suggest::nearest;
+pub(crate) use table::{Row, Settings, settings};
+pub(crate) use word::{Named, Word};

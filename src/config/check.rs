@@ -51,14 +51,10 @@ impl Config {
                 });
             }
         }
-        for (key, message) in self.broker.conflicts() {
-            conflicts.push(Conflict { key, message });
-        }
-        for rule in RULES {
-            if let Some((key, message)) = rule(self) {
-                conflicts.push(Conflict { key, message });
-            }
-        }
+        let across = RULES.iter().filter_map(|rule| rule(self));
+        let parts = [self.broker.conflicts(), self.native.conflicts()];
+        let all = across.chain(parts.into_iter().flatten());
+        conflicts.extend(all.map(|(key, message)| Conflict { key, message }));
         if conflicts.is_empty() {
             Ok(())
         } else {
@@ -109,7 +105,7 @@ impl Config {
     }
 }
 
-/// A demand that settings make on each other: the offending key and the reason.
+/// A demand that settings of several parts make on each other: the offending key and the reason.
 type Rule = fn(&Config) -> Option<(&'static str, String)>;
 
 const RULES: &[Rule] = &[
@@ -123,7 +119,6 @@ const RULES: &[Rule] = &[
     links_have_certificates,
     authorisers_are_linked,
     body_fits,
-    message_fits,
     folder_is_there,
     proxies_are_known,
     #[cfg(feature = "tls")]
@@ -237,20 +232,10 @@ fn authorisers_are_linked(config: &Config) -> Option<(&'static str, String)> {
 }
 
 fn body_fits(config: &Config) -> Option<(&'static str, String)> {
-    let fits = config.max_body <= config.max_input_total;
+    let fits = config.max_body <= config.native.max_input_total;
     (!fits).then(|| {
         (
             "max_body",
-            "must not be more than max_input_total".to_owned(),
-        )
-    })
-}
-
-fn message_fits(config: &Config) -> Option<(&'static str, String)> {
-    let fits = config.max_message.unwrap_or(0) <= config.max_input_total;
-    (!fits).then(|| {
-        (
-            "max_message",
             "must not be more than max_input_total".to_owned(),
         )
     })

@@ -7,14 +7,15 @@ use std::time::Duration;
 use log::LevelFilter;
 
 use super::address::{Address, ListenAddress, Subnet};
-use super::machine;
 use super::text::{ALIAS, COOKIE, DIR, DOMAIN, FILE, HEADER, INDEX, NODE, Origin, PATH};
 use super::words::{Connector, EndingTypes, TypeTimes};
 use crate::broker::BrokerConfig;
+use crate::connectors::native::NativeConfig;
 use crate::http::{AllowedOrigin, CallbackPolling, SameSite};
-use crate::settings::{Auto, Count, List, Off, Size, Switch, Time, Word, settings};
+use crate::settings::{Auto, Count, List, Off, Size, Switch, Time, Word, nothing, settings};
 use crate::tcp::Network;
 use crate::transport::Transport;
+use crate::util::machine;
 
 settings! {
     /// Every setting of a server, as plain data.
@@ -22,10 +23,12 @@ settings! {
     /// Each has a default, which [`Config::default`] gives; the limits are checked by
     /// [`Config::check`]. The names are those of the flags, with `_` for `-`; what a module obeys
     /// is in that module's part.
-    #[derive(Clone, Debug, PartialEq)]
+    #[derive(Clone, Debug)]
     pub struct Config {
         /// Sessions, queues, and what the protocol allows.
         pub broker: BrokerConfig = BrokerConfig::default();
+        /// Connections, and what they may use.
+        pub native: NativeConfig = NativeConfig::default();
     }
     "Listening" {
         /// Address to serve; port 0 takes a free one.
@@ -47,7 +50,7 @@ settings! {
         /// Of its requests `X-Forwarded-For`, `-Host` and `-Proto`, or else `Forwarded`, are
         /// believed, read from the right past further trusted proxies. From nobody else.
         trusted_proxy: Vec<Network> = List { each: Subnet, may_be_empty: true },
-            default "none" from machine::nothing;
+            default "none" from nothing;
 
         /// Expects the header of the PROXY protocol from trusted proxies, version 1 or 2.
         ///
@@ -132,7 +135,7 @@ settings! {
         /// anybody can make one. Pages of the server itself always may, and native clients that
         /// name the server. With `*` cookies are neither read nor set.
         allowed_origin: Vec<AllowedOrigin> = List { each: Origin, may_be_empty: true },
-            default "none" from machine::nothing;
+            default "none" from nothing;
 
         /// Header that pages of allowed origins may send; `*` is any.
         ///
@@ -151,17 +154,6 @@ settings! {
         /// Most bytes of a request's body; beyond them status 413.
         max_body: usize = Size, within "256B or more", default "1MiB";
 
-        /// Most bytes of a message on a WebSocket; beyond them the socket is closed with 1009.
-        ///
-        /// `auto`: as many as `max_body`, since the same clients send the same messages either way.
-        max_message: Option<usize> = Auto(Size), within "256B or more", default "auto",
-            native_only;
-
-        /// Most bytes of a request's head; beyond them status 431, or 414 for the target.
-        ///
-        /// Callback-polling carries its messages in the target.
-        max_header: usize = Size, within "1KiB to 1MiB", default "16KiB", native_only;
-
         /// Most messages in one request; beyond them status 400.
         max_messages: usize = Count, within "1 or more", default "1000";
 
@@ -169,55 +161,9 @@ settings! {
         ///
         /// Receivers parse what is sent through the server, and many of them recursively.
         max_depth: usize = Count, within "4 to 1000", default "128";
-
-        /// Most bytes of requests that are being received, all connections together.
-        ///
-        /// Bounds memory against many large bodies that come slowly.
-        max_input_total: usize = Size, within "64KiB or more", default "256MiB", native_only;
-
-        /// How long the head of a request may take; then status 408.
-        header_timeout: Duration = Time, within "100ms to 1h", default "10s", native_only;
-
-        /// How long the body of a request may take; then status 408.
-        body_timeout: Duration = Time, within "100ms to 1h", default "30s", native_only;
-
-        /// How long a connection without a request is kept.
-        ///
-        /// Longer than a proxy in front keeps its connections, else it may send a request
-        /// into one that is just being closed.
-        idle_timeout: Duration = Time, within "100ms to 1d", default "75s", native_only;
-
-        /// How long the peer may take none of what is being written; then the connection is closed.
-        write_timeout: Duration = Time, within "100ms to 1h", default "30s";
-
-        /// How long a WebSocket's peer may say nothing before it is sent a ping.
-        ///
-        /// Keeps the socket open where somebody on the way closes what is idle, and finds peers
-        /// that are gone without a word.
-        websocket_ping_interval: Duration = Time, within "100ms to 1h", default "30s", native_only;
-
-        /// How long the peer may take to answer a ping; then the WebSocket is cut.
-        websocket_ping_timeout: Duration = Time, within "100ms to 1h", default "10s", native_only;
-
-        /// Most connections at a time.
-        ///
-        /// Each needs a file of the process, whose limit the program raises as far as the system
-        /// allows.
-        max_connections: usize = Count, within "1 or more",
-            default "90 % of the file limit" from machine::connections, native_only;
-
-        /// Most connections of one IP address at a time.
-        ///
-        /// Off, because the clients behind one company's router, or behind a proxy, share one.
-        max_connections_per_ip: Option<usize> = Off(Count), within "1 or more",
-            default "off", native_only;
     }
 
     "Threads" {
-        /// Threads that read and write connections.
-        io_threads: usize = Count, within "1 to 256",
-            default "one for each core" from machine::io_threads, native_only;
-
         /// Threads that run services, policy and listeners.
         ///
         /// One half runs services, the other policy and listeners, so that neither waits for the
@@ -245,14 +191,14 @@ settings! {
         ///
         /// Before the built-in table, which knows the usual ones; the longest ending decides. What
         /// has no type is sent as `application/octet-stream`.
-        mime: BTreeMap<String, String> = EndingTypes, default "none" from machine::nothing;
+        mime: BTreeMap<String, String> = EndingTypes, default "none" from nothing;
 
         /// How long files of a media type may be cached, such as `text/css=1h`.
         ///
         /// Sent as an `Expires` header. Other types have none: browsers then ask again whether
         /// their copy is still good.
         expires: BTreeMap<String, Duration> = TypeTimes, within "0s to 366d",
-            default "none" from machine::nothing;
+            default "none" from nothing;
     }
 
     "Linked processes" {

@@ -1,16 +1,18 @@
 //! Every setting of a server, defined once.
 //!
-//! In scope: [`Config`] as plain data with its defaults and limits; the table of [`Knob`]s from
-//! which flags, environment variables, file keys, help and documentation come; reading values from
-//! text; merging the layers flag, environment, file and default; checks across settings.
-//! Out of scope: the command line itself (`cli`), and obeying the settings (everyone else).
+//! In scope: [`Config`] as plain data, with the parts that other modules own; the table of
+//! [`Knob`]s from which flags, environment variables, file keys and help come; merging the layers
+//! flag, environment, file and default; checks across the parts.
+//! Out of scope: the command line itself (`cli`), how a setting is declared and read from text
+//! (`settings`), and obeying the settings (everyone else).
 //!
 //! ```
 //! use bayeux::config::{Config, Entry, Origin, load};
 //! use std::time::Duration;
 //!
 //! // An embedder writes values ...
-//! let config = Config { timeout: Duration::from_secs(20), ..Config::default() };
+//! let mut config = Config::default();
+//! config.broker.timeout = Duration::from_secs(20);
 //! config.check().unwrap();
 //!
 //! // ... a program reads them as text; what a flag says wins.
@@ -19,7 +21,7 @@
 //!     Entry::new("timeout", "10s", Origin::Environment("BAYEUX_TIMEOUT".into())),
 //! ])
 //! .unwrap();
-//! assert_eq!(loaded.config.timeout, Duration::from_secs(20));
+//! assert_eq!(loaded.config.broker.timeout, Duration::from_secs(20));
 //! ```
 
 mod address;
@@ -29,7 +31,6 @@ mod environment;
 mod file;
 mod knobs;
 mod layers;
-mod machine;
 mod origin;
 mod table;
 mod text;
@@ -42,9 +43,9 @@ pub use environment::environment;
 pub use file::read_file;
 pub use knobs::Config;
 pub use layers::{Loaded, Setting, load};
-pub use machine::raise_file_limit;
 pub use origin::{Entry, Origin, Problem};
 pub use table::{KNOBS, Knob};
 pub use words::Connector;
 
 pub use crate::settings::{Form, duration};
+pub use crate::util::raise_file_limit;

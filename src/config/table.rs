@@ -106,7 +106,12 @@ pub static KNOBS: LazyLock<Vec<Knob>> = LazyLock::new(|| {
         |config| &config.broker.extensions,
         |config| &mut config.broker.extensions,
     );
-    let all = own.chain(broker).chain(extensions).chain(queue);
+    let native = rows(|config| &config.native, |config| &mut config.native);
+    let all = own
+        .chain(broker)
+        .chain(extensions)
+        .chain(queue)
+        .chain(native);
     let mut all: Vec<Knob> = all.collect();
     let place = |section| SECTIONS.iter().position(|known| *known == section);
     all.sort_by_key(|knob| place(knob.section));

@@ -2,6 +2,7 @@
 
 use crate::counters::Family;
 use crate::counters::Kind::{self, Counter, Gauge};
+use crate::util::machine::file_limit;
 
 /// Figures of the running process, from `/proc` on Linux; elsewhere only the file limit is known.
 /// What the system does not tell is absent.
@@ -79,13 +80,6 @@ fn open_files() -> Option<u64> {
     // One of them is the listing itself.
     let listed = std::fs::read_dir("/proc/self/fd").ok()?.count() as u64;
     Some(listed.saturating_sub(1))
-}
-
-fn file_limit() -> Option<u64> {
-    #[cfg(unix)]
-    return rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
-    #[cfg(not(unix))]
-    return None;
 }
 
 #[cfg(test)]

@@ -200,7 +200,7 @@ impl ServerBuilder {
         let config = &self.config;
         config.check().map_err(StartError::Config)?;
         #[cfg(feature = "tls")]
-        let tls = Tls::new(self.tls, config)?;
+        let tls = Tls::new(self.tls.or(config.native.tls.clone()), config)?;
         #[cfg(not(feature = "tls"))]
         let tls = Tls;
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);

@@ -12,7 +12,6 @@ use crate::connectors::native::{self, NativeConfig};
 use crate::connectors::tiny_http::{TinyHttp, TinyHttpConfig};
 use crate::http::Site;
 use crate::tcp::preconnect::ProxyProtocol;
-use crate::tcp::reactor::PreConnect;
 use crate::tcp::{Address, ListenOptions, Listener};
 
 /// A running connector.
@@ -44,7 +43,7 @@ impl Settings {
             config::Connector::Native => Self::Native(native_config(config, tls)),
             config::Connector::TinyHttp => Self::TinyHttp(TinyHttpConfig {
                 workers: config.workers,
-                write_timeout: config.write_timeout,
+                write_timeout: config.native.write_timeout,
                 ..TinyHttpConfig::default()
             }),
         }
@@ -55,7 +54,7 @@ impl Settings {
         Self::Native(NativeConfig {
             name: "bayeux-internal",
             io_threads: 1,
-            max_connections: Some(256),
+            max_connections: 256,
             max_input_total: 16 << 20,
             ..NativeConfig::default()
         })
@@ -163,34 +162,19 @@ fn listen(address: &SocketAddr) -> std::io::Result<TcpListener> {
 
 #[cfg_attr(not(feature = "tls"), allow(unused_variables))]
 fn native_config(config: &Config, tls: &Tls) -> NativeConfig {
-    NativeConfig {
-        name: "bayeux",
-        io_threads: config.io_threads,
-        max_connections: Some(config.max_connections),
-        max_connections_per_ip: config
-            .max_connections_per_ip
-            .map(|limit| u32::try_from(limit).unwrap_or(u32::MAX)),
-        header_timeout: config.header_timeout,
-        body_timeout: config.body_timeout,
-        idle_timeout: config.idle_timeout,
-        write_timeout: config.write_timeout,
-        max_header: config.max_header,
-        max_input_total: config.max_input_total,
-        max_message: config.max_message.unwrap_or(config.max_body),
-        ping_interval: config.websocket_ping_interval,
-        ping_timeout: config.websocket_ping_timeout,
-        pre_connect: pre_connect(config),
-        #[cfg(feature = "tls")]
-        tls: tls.acceptor(),
+    let mut native = config.native.clone();
+    native.max_message.get_or_insert(config.max_body);
+    if config.proxy_protocol {
+        let proxies = config.trusted_proxy.iter().copied();
+        native
+            .pre_connect
+            .push(Arc::new(ProxyProtocol::new(proxies)));
     }
-}
-
-fn pre_connect(config: &Config) -> Vec<Arc<dyn PreConnect>> {
-    let proxies = config.trusted_proxy.iter().copied();
-    match config.proxy_protocol {
-        true => vec![Arc::new(ProxyProtocol::new(proxies))],
-        false => Vec::new(),
+    #[cfg(feature = "tls")]
+    {
+        native.tls = tls.acceptor();
     }
+    native
 }
 
 /// Connections that may wait to be accepted; the system may allow fewer.

@@ -170,6 +170,11 @@ impl<K: Kind> Kind for List<K> {
     }
 }
 
+/// The default of a list that is empty.
+pub(crate) fn nothing() -> String {
+    String::new()
+}
+
 /// The elements of a list as it is written.
 pub(crate) fn elements(text: &str) -> impl Iterator<Item = &str> {
     text.split(',')

@@ -12,7 +12,7 @@ mod table;
 mod word;
 
 pub use kind::Form;
-pub(crate) use kind::{Auto, Kind, List, Off, Switch, elements, within};
+pub(crate) use kind::{Auto, Kind, List, Off, Switch, elements, nothing, within};
 pub use number::duration;
 pub(crate) use number::{Count, Size, Time};
 pub(crate) use suggest::nearest;

@@ -1,14 +1,17 @@
 //! Small tools that more than one room needs: one of each.
 //!
-//! In scope: how long to wait after failures, results that come from another thread, short lists.
+//! In scope: how long to wait after failures, results that come from another thread, short lists,
+//! what the machine offers.
 //! Out of scope: whatever knows a word of the field.
 
 mod backoff;
 mod completion;
+pub(crate) mod machine;
 mod one_or_many;
 
 pub use backoff::Backoff;
 #[cfg(feature = "client")]
 pub(crate) use backoff::Retries;
 pub(crate) use completion::{Completion, Notify, Promise};
+pub use machine::raise_file_limit;
 pub(crate) use one_or_many::OneOrMany;

@@ -245,14 +245,15 @@ fn what_cannot_be_served_is_said() {
 }
 
 fn config() -> Config {
-    Config {
+    let mut config = Config {
         listen: vec!["127.0.0.1:0".parse().unwrap()],
         demo: Some(false),
-        io_threads: 1,
         workers: 2,
-        write_timeout: Duration::from_millis(300),
         ..Config::default()
-    }
+    };
+    config.native.io_threads = 1;
+    config.native.write_timeout = Duration::from_millis(300);
+    config
 }
 
 fn acceptor() -> Arc<TlsAcceptor> {

@@ -35,12 +35,12 @@ impl World {
         let mut config = Config {
             listen: vec!["127.0.0.1:0".parse().unwrap()],
             demo: Some(false),
-            io_threads: 2,
             workers: 2,
             ..Config::default()
         };
         config.broker.timeout = Duration::from_secs(20);
         config.broker.max_interval = Duration::from_secs(10);
+        config.native.io_threads = 2;
         change(&mut config);
         let server = build(Server::builder().config(config)).start().unwrap();
         let address = server.local_addrs()[0];

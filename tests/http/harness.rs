@@ -43,12 +43,12 @@ impl World {
             connector: on,
             listen: vec!["127.0.0.1:0".parse().expect("an address")],
             demo: Some(false),
-            io_threads: 2,
             workers: 4,
             ..Config::default()
         };
         config.broker.timeout = HOLD;
         config.broker.max_interval = Duration::from_secs(10);
+        config.native.io_threads = 2;
         change(&mut config);
         let server = add(Server::builder().config(config))
             .start()

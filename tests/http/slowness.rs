@@ -11,7 +11,7 @@ const LIMIT: Duration = Duration::from_millis(300);
 const MARGIN: Duration = Duration::from_millis(1000);
 
 pub(crate) fn a_slow_head(on: On) {
-    let world = World::with(on, |config| config.header_timeout = LIMIT);
+    let world = World::with(on, |config| config.native.header_timeout = LIMIT);
     let mut connection = world.connection();
     connection.send("POST /cometd HTTP/1.1\r\nHost: x\r\n");
     assert_eq!(connection.response().status, 408);
@@ -19,7 +19,7 @@ pub(crate) fn a_slow_head(on: On) {
 }
 
 pub(crate) fn a_slow_body(on: On) {
-    let world = World::with(on, |config| config.body_timeout = LIMIT);
+    let world = World::with(on, |config| config.native.body_timeout = LIMIT);
     let mut connection = world.connection();
     connection.send(request_bytes(
         "POST",
@@ -34,8 +34,8 @@ pub(crate) fn a_slow_body(on: On) {
 
 pub(crate) fn a_connection_that_says_nothing(on: On) {
     let world = World::with(on, |config| {
-        config.header_timeout = LIMIT;
-        config.idle_timeout = LIMIT;
+        config.native.header_timeout = LIMIT;
+        config.native.idle_timeout = LIMIT;
     });
     let mut fresh = world.connection();
     let time = fresh.closed_silently();
@@ -48,7 +48,7 @@ pub(crate) fn a_connection_that_says_nothing(on: On) {
 
 pub(crate) fn a_reader_that_stops(on: On) {
     let world = World::with(on, |config| {
-        config.write_timeout = LIMIT;
+        config.native.write_timeout = LIMIT;
         config.broker.queue.bytes = 64 << 20;
     });
     let (mut a, mut b) = (world.client(), world.client());
@@ -77,7 +77,7 @@ pub(crate) fn a_reader_that_stops(on: On) {
 }
 
 pub(crate) fn too_many_connections(on: On) {
-    let world = World::with(on, |config| config.max_connections_per_ip = Some(3));
+    let world = World::with(on, |config| config.native.max_connections_per_ip = Some(3));
     let mut open: Vec<_> = (0..3).map(|_| world.connection()).collect();
     open.iter_mut()
         .for_each(|connection| assert_eq!(connection.get("/none").status, 404));

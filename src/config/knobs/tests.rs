@@ -7,6 +7,10 @@ use crate::broker::Overflow;
 use crate::config::KNOBS;
 use crate::config::table::SECTIONS;
 
+fn same(one: &Config, other: &Config) -> bool {
+    format!("{one:?}") == format!("{other:?}")
+}
+
 #[test]
 fn every_default_is_readable_and_within_its_limits() {
     let mut config = Config::default();
@@ -19,7 +23,7 @@ fn every_default_is_readable_and_within_its_limits() {
         );
         assert_eq!(knob.verify(&config), Ok(()), "{}", knob.key);
     }
-    assert_eq!(config, Config::default());
+    assert!(same(&config, &Config::default()));
     assert_eq!(config.check(), Ok(()));
 }
 
@@ -62,7 +66,7 @@ fn limits_are_checked_on_text_and_on_data() {
         timeout.set(&mut config, "25h"),
         Err("`25h` is out of range: must be 0s to 1d".to_owned())
     );
-    assert_eq!(config, Config::default());
+    assert!(same(&config, &Config::default()));
     config.broker.timeout = Duration::from_secs(90_000);
     assert_eq!(timeout.verify(&config), Err("must be 0s to 1d".to_owned()));
     config.broker.timeout = Duration::from_secs(86_400);
@@ -185,14 +189,14 @@ fn each_setting_sets_a_field_of_its_own() {
             "debug",
         ];
         let mut config = Config::default();
-        let changed = samples
-            .iter()
-            .any(|sample| knob.set(&mut config, sample).is_ok() && config != Config::default())
-            || knob.set(&mut config, "7").is_ok() && config != Config::default();
+        let changed = samples.iter().any(|sample| {
+            knob.set(&mut config, sample).is_ok() && !same(&config, &Config::default())
+        }) || knob.set(&mut config, "7").is_ok()
+            && !same(&config, &Config::default());
         assert!(changed, "{}: no sample for {form:?}", knob.key);
         // Back to the default again by its text, so that nothing else was touched.
         assert_eq!(knob.set(&mut config, &knob.default_text()), Ok(()));
-        assert_eq!(config, Config::default(), "{}", knob.key);
+        assert!(same(&config, &Config::default()), "{}", knob.key);
     }
 }
 
@@ -209,6 +213,6 @@ fn the_documented_defaults() {
     assert_eq!(config.broker.max_sessions_per_browser, Some(1));
     assert_eq!(config.directory_index, ["index.html"]);
     assert_eq!(config.demo, None);
-    assert!(config.io_threads >= 1 && config.workers >= config.io_threads);
-    assert!(config.max_connections >= 1);
+    assert!(config.native.io_threads >= 1 && config.workers >= config.native.io_threads);
+    assert!(config.native.max_connections >= 1);
 }

@@ -1,61 +1,112 @@
-//! The connector's knobs.
+//! The connector's settings.
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::settings::{Auto, Count, Off, Size, Time, settings};
 use crate::tcp::reactor::PreConnect;
 #[cfg(feature = "tls")]
 use crate::tcp::tls::TlsAcceptor;
+use crate::util::machine;
 
 /// As good as no limit.
 const LONGEST: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
-/// How the native connector runs. Make one with [`NativeConfig::default`] and change what differs.
-#[derive(Clone, Debug)]
-pub struct NativeConfig {
-    /// What its threads' names begin with. Default `bayeux`.
-    pub name: &'static str,
-    /// I/O threads, each with its own connections. Default: one per core.
-    pub io_threads: usize,
-    /// Connections at a time; further ones wait in the backlog. Default `None`: no limit.
-    pub max_connections: Option<usize>,
-    /// Connections at a time from one IPv4 address or one IPv6 /64 network; further ones are closed
-    /// at once. Default `None`: no limit, since many people may share an address.
-    pub max_connections_per_ip: Option<u32>,
-    /// How long a request head may take from its first byte, and how long a new connection may say
-    /// nothing. Default 10 s. After it 408, or a silent close.
-    pub header_timeout: Duration,
-    /// How long a request body may take from the end of its head. Default 30 s. After it 408.
-    pub body_timeout: Duration,
-    /// How long a connection may stay open without a request after an answer was received. Default
-    /// 75 s, more than the interval that clients are told and less than what most proxies assume.
-    pub idle_timeout: Duration,
-    /// How long the peer may take to accept the next 4 KiB of output; then the connection is cut.
-    /// Default 30 s.
-    pub write_timeout: Duration,
-    /// Bytes of a request head, request line included. Default 16 KiB, twice what browsers are used
-    /// to. Beyond it 414 or 431, depending on where it was crossed.
-    pub max_header: usize,
-    /// Bytes of unfinished requests over all connections. Default 256 MiB. A request that would
-    /// bring it above gets 503.
-    pub max_input_total: usize,
-    /// Bytes of a message on a WebSocket, over all its fragments. Default 1 MiB. Beyond it the
-    /// socket is closed with 1009.
-    pub max_message: usize,
-    /// A WebSocket whose peer has sent nothing for so long is sent a ping. Default 30 s.
-    pub ping_interval: Duration,
-    /// How long the peer may take to send anything after a ping; then the socket is cut. Default
-    /// 10 s.
-    pub ping_timeout: Duration,
-    /// Steps before a connection is served, and before TLS: the PROXY protocol of a trusted proxy,
-    /// an allow-list. They have `header_timeout` for all. Default none.
-    pub pre_connect: Vec<Arc<dyn PreConnect>>,
-    /// Serves by TLS, with `header_timeout` for the handshake too. Default `None`: plain.
-    #[cfg(feature = "tls")]
-    pub tls: Option<Arc<TlsAcceptor>>,
+settings! {
+    /// How the native connector runs. The limits are checked by
+    /// [`Config::check`](crate::Config::check) for servers; a connector of its own takes any
+    /// values, and times above a year as that.
+    #[derive(Clone, Debug)]
+    pub struct NativeConfig {
+        /// What its threads' names begin with. Default `bayeux`.
+        pub name: &'static str = "bayeux";
+        /// Steps before a connection is served, and before TLS: the PROXY protocol of a trusted
+        /// proxy, an allow-list. They have `header_timeout` for all. Default none.
+        pub pre_connect: Vec<Arc<dyn PreConnect>> = Vec::new();
+        /// Serves by TLS, with `header_timeout` for the handshake too. Default `None`: plain.
+        #[cfg(feature = "tls")]
+        pub tls: Option<Arc<TlsAcceptor>> = None;
+    }
+    "Requests" {
+        /// Most bytes of a message on a WebSocket; beyond them the socket is closed with 1009.
+        ///
+        /// `auto`: as many as `max_body`, since the same clients send the same messages either way;
+        /// for a connector without a server 1 MiB.
+        max_message: Option<usize> = Auto(Size), within "256B or more", default "auto",
+            native_only;
+
+        /// Most bytes of a request's head; beyond them status 431, or 414 for the target.
+        ///
+        /// Callback-polling carries its messages in the target.
+        max_header: usize = Size, within "1KiB to 1MiB", default "16KiB", native_only;
+
+        /// Most bytes of requests that are being received, all connections together.
+        ///
+        /// Bounds memory against many large bodies that come slowly.
+        max_input_total: usize = Size, within "64KiB or more", default "256MiB", native_only;
+
+        /// How long the head of a request may take; then status 408.
+        header_timeout: Duration = Time, within "100ms to 1h", default "10s", native_only;
+
+        /// How long the body of a request may take; then status 408.
+        body_timeout: Duration = Time, within "100ms to 1h", default "30s", native_only;
+
+        /// How long a connection without a request is kept.
+        ///
+        /// Longer than a proxy in front keeps its connections, else it may send a request
+        /// into one that is just being closed.
+        idle_timeout: Duration = Time, within "100ms to 1d", default "75s", native_only;
+
+        /// How long the peer may take none of what is being written; then the connection is closed.
+        write_timeout: Duration = Time, within "100ms to 1h", default "30s";
+
+        /// How long a WebSocket's peer may say nothing before it is sent a ping.
+        ///
+        /// Keeps the socket open where somebody on the way closes what is idle, and finds peers
+        /// that are gone without a word.
+        ping_interval as "websocket_ping_interval": Duration = Time, within "100ms to 1h",
+            default "30s", native_only;
+
+        /// How long the peer may take to answer a ping; then the WebSocket is cut.
+        ping_timeout as "websocket_ping_timeout": Duration = Time, within "100ms to 1h",
+            default "10s", native_only;
+
+        /// Most connections at a time.
+        ///
+        /// Each needs a file of the process, whose limit the program raises as far as the system
+        /// allows.
+        max_connections: usize = Count, within "1 or more",
+            default "90 % of the file limit" from machine::connections, native_only;
+
+        /// Most connections of one IP address at a time.
+        ///
+        /// Off, because the clients behind one company's router, or behind a proxy, share one.
+        max_connections_per_ip: Option<usize> = Off(Count), within "1 or more",
+            default "off", native_only;
+    }
+    "Threads" {
+        /// Threads that read and write connections.
+        io_threads: usize = Count, within "1 to 256",
+            default "one for each core" from machine::io_threads, native_only;
+    }
 }
 
 impl NativeConfig {
+    /// What settings demand of each other: the offending key and the reason.
+    pub(crate) fn conflicts(&self) -> Vec<(&'static str, String)> {
+        let fits = self.max_message.unwrap_or(0) <= self.max_input_total;
+        let message = || "must not be more than max_input_total".to_owned();
+        (!fits)
+            .then(|| ("max_message", message()))
+            .into_iter()
+            .collect()
+    }
+
+    /// Most bytes of a message on a WebSocket.
+    pub(super) fn message_limit(&self) -> usize {
+        self.max_message.unwrap_or(1 << 20)
+    }
+
     /// The same with times that can be added to any time of the clock.
     pub(super) fn bounded(mut self) -> Self {
         for time in [
@@ -81,28 +132,5 @@ impl NativeConfig {
     #[cfg(not(feature = "tls"))]
     pub(super) fn is_secure(&self) -> bool {
         false
-    }
-}
-
-impl Default for NativeConfig {
-    fn default() -> Self {
-        Self {
-            name: "bayeux",
-            io_threads: std::thread::available_parallelism().map_or(1, usize::from),
-            max_connections: None,
-            max_connections_per_ip: None,
-            header_timeout: Duration::from_secs(10),
-            body_timeout: Duration::from_secs(30),
-            idle_timeout: Duration::from_secs(75),
-            write_timeout: Duration::from_secs(30),
-            max_header: 16 << 10,
-            max_input_total: 256 << 20,
-            max_message: 1 << 20,
-            ping_interval: Duration::from_secs(30),
-            ping_timeout: Duration::from_secs(10),
-            pre_connect: Vec::new(),
-            #[cfg(feature = "tls")]
-            tls: None,
-        }
     }
 }

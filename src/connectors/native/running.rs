@@ -82,8 +82,10 @@ fn reactor_config(
     reactor::Config {
         name: config.name.into(),
         threads: config.io_threads,
-        max_connections: config.max_connections,
-        max_per_address: config.max_connections_per_ip,
+        max_connections: Some(config.max_connections),
+        max_per_address: config
+            .max_connections_per_ip
+            .map(|limit| u32::try_from(limit).unwrap_or(u32::MAX)),
         // At most one response waits, and that is always taken whole.
         write_buffer: 0,
         // Only heads are left unconsumed, and those are bounded before.

@@ -328,7 +328,7 @@ fn unfinished_requests_are_bounded_together() {
 
 #[test]
 fn connections_beyond_the_limit_wait() {
-    let server = Server::start(|settings| settings.native.max_connections = Some(2));
+    let server = Server::start(|settings| settings.native.max_connections = 2);
     let (mut first, second) = (server.connect(), server.connect());
     server.settle(2);
     let mut third = server.connect();

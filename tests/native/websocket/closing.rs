@@ -50,7 +50,7 @@ fn what_cannot_be_understood_closes_the_socket() {
 
 #[test]
 fn max_message_has_a_limit_of_its_own() {
-    let world = World::with(|config| config.max_message = Some(2000));
+    let world = World::with(|config| config.native.max_message = Some(2000));
     let mut socket = world.socket();
     socket.send_text(&format!("[{}]", " ".repeat(1998)));
     assert_eq!(socket.text(), "[]");
@@ -109,8 +109,8 @@ fn a_session_without_connects_takes_its_held_socket_along() {
 #[test]
 fn silent_peers_are_cut_and_others_are_not() {
     let world = World::with(|config| {
-        config.websocket_ping_interval = Duration::from_millis(100);
-        config.websocket_ping_timeout = Duration::from_millis(300);
+        config.native.ping_interval = Duration::from_millis(100);
+        config.native.ping_timeout = Duration::from_millis(300);
     });
     let (mut silent, mut answering) = (world.client("/a"), world.client("/a"));
     silent.hold_quietly();
@@ -139,7 +139,7 @@ impl Client {
 
 #[test]
 fn a_message_that_never_ends() {
-    let world = World::with(|config| config.body_timeout = Duration::from_millis(300));
+    let world = World::with(|config| config.native.body_timeout = Duration::from_millis(300));
     let mut socket = world.socket();
     let message = frame(0x81, b"[{\"channel\":\"/meta/handshake\"}]");
     let begun = Instant::now();
@@ -164,8 +164,8 @@ fn a_control_frame_inside_a_message_does_not_hide_when_it_began() {
 
     // A message has all of its time, however old the socket is.
     let world = World::with(|config| {
-        config.body_timeout = Duration::from_secs(1);
-        config.websocket_ping_interval = Duration::from_millis(100);
+        config.native.body_timeout = Duration::from_secs(1);
+        config.native.ping_interval = Duration::from_millis(100);
     });
     let mut socket = world.socket();
     std::thread::sleep(Duration::from_millis(1200));
@@ -177,7 +177,7 @@ fn a_control_frame_inside_a_message_does_not_hide_when_it_began() {
     assert!(matches!(reply, Some(Frame::Text(_))), "{reply:?}");
 
     // And no more.
-    let world = World::with(|config| config.body_timeout = Duration::from_millis(300));
+    let world = World::with(|config| config.native.body_timeout = Duration::from_millis(300));
     let mut socket = world.socket();
     socket.send_raw(&start);
     let (code, reason) = socket.closing();
@@ -186,7 +186,7 @@ fn a_control_frame_inside_a_message_does_not_hide_when_it_began() {
 
 #[test]
 fn too_much_unfinished_input() {
-    let world = World::with(|config| config.max_input_total = 1 << 20);
+    let world = World::with(|config| config.native.max_input_total = 1 << 20);
     let message = frame(0x81, &vec![b' '; 600_000]);
     let mut first = world.socket();
     first.send_raw(&message[..599_000]);
@@ -203,7 +203,7 @@ fn too_much_unfinished_input() {
 fn a_slow_reader_is_sent_away_when_its_queue_is_full() {
     let world = World::with(|config| {
         config.broker.queue.messages = 20;
-        config.write_timeout = Duration::from_secs(60);
+        config.native.write_timeout = Duration::from_secs(60);
     });
     let (mut slow, mut fine) = (world.client("/a"), world.client("/a"));
     let large = json!("x".repeat(200_000));

@@ -111,7 +111,7 @@ fn a_reset_in_the_middle_of_a_write() {
 fn a_peer_that_takes_nothing_is_cut() {
     let world = World::with(|config| {
         config.broker.queue.bytes = 64 << 20;
-        config.write_timeout = Duration::from_millis(300);
+        config.native.write_timeout = Duration::from_millis(300);
     });
     let _slow = world.client("/a");
     stuff(&world);

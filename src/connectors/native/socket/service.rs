@@ -173,7 +173,7 @@ impl Sockets {
                 break;
             }
             let inside = socket.decoder.is_inside();
-            let max = self.shared.config.max_message;
+            let max = self.shared.config.message_limit();
             match socket.decoder.decode(&input[at..], max, &mut scratch) {
                 Ok(decoded) => {
                     at += decoded.taken;

@@ -9,7 +9,7 @@ const MOST_CONNECTIONS: u64 = 1_000_000;
 /// Raises the limit of open files to what the system allows, and tells what it is then; `None`
 /// where there is no such limit.
 ///
-/// To be called before [`Config::default`](super::Config::default), whose `max_connections` follows
+/// To be called before [`Config::default`](crate::Config::default), whose `max_connections` follows
 /// the limit. Changes the whole process, so a library does not do it by itself; the program does.
 pub fn raise_file_limit() -> Option<u64> {
     #[cfg(unix)]
@@ -29,20 +29,15 @@ pub fn raise_file_limit() -> Option<u64> {
 }
 
 /// How many files, so also sockets, the process may have open.
-fn file_limit() -> Option<u64> {
+pub(crate) fn file_limit() -> Option<u64> {
     #[cfg(unix)]
     return rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
     #[cfg(not(unix))]
     return None;
 }
 
-/// The default of a list that is empty.
-pub(super) fn nothing() -> String {
-    String::new()
-}
-
 /// The part of the file limit that connections may take.
-pub(super) fn connections() -> String {
+pub(crate) fn connections() -> String {
     share_for_connections(file_limit()).to_string()
 }
 
@@ -53,12 +48,12 @@ fn share_for_connections(limit: Option<u64>) -> u64 {
 }
 
 /// One I/O thread for each core.
-pub(super) fn io_threads() -> String {
+pub(crate) fn io_threads() -> String {
     cores().min(256).to_string()
 }
 
 /// Twice the cores: user code may block.
-pub(super) fn workers() -> String {
+pub(crate) fn workers() -> String {
     (2 * cores()).min(1024).to_string()
 }
 

@@ -278,11 +278,9 @@ fn a_restarted_server_is_found_again(place: Place) {
     // then is answered by nobody: the client waits for as long as a connect may be held, and a bit.
     let timeout = Duration::from_secs(3);
     let start = || {
-        let config = || Config {
-            timeout,
-            ..config(place)
-        };
-        let start = || builder(config()).listen([address]).start().ok();
+        let mut config = config(place);
+        config.broker.timeout = timeout;
+        let start = || builder(config.clone()).listen([address]).start().ok();
         let mut attempts = std::iter::repeat_with(|| {
             thread::park_timeout(Duration::from_millis(5));
             start()

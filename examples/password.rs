@@ -7,7 +7,7 @@
 
 use bayeux::broker::Action;
 use bayeux::{Access, AuthRequest, Decision, Server, ServiceCall, ServiceReply};
-use hmac::{Hmac, Mac};
+use hmac::{Hmac, KeyInit, Mac};
 use serde::Deserialize;
 use sha2::Sha256;
 

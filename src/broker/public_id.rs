@@ -1,6 +1,6 @@
 //! Ids under which remote receivers see who published: no credentials, and not to be guessed.
 
-use hmac::{Hmac, Mac};
+use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 
 /// Makes public ids from the numbers of sessions, with a key for the life of the process: they

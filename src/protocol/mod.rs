@@ -67,7 +67,7 @@ pub use client_id::{ClientId, LocalId, SentId};
 pub(crate) use client_id::{Shown, ShownId};
 pub use error::{ERROR_CODES, ErrorText};
 pub use message::{AdviceRequest, Message, Parsed, Rejected, Target};
-pub(crate) use publication::{Draft, Fit};
+pub(crate) use publication::{Draft, Fit, frame_header};
 pub use publication::{Publication, Publisher};
 pub use reply::{Reply, ReplyTo, add_ext};
 pub use subscription::{SubscriptionError, parse_subscriptions};

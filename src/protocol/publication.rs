@@ -14,8 +14,8 @@ use super::json;
 use super::message::Message;
 pub(crate) use fit::Fit;
 
-/// First byte of the frame: the only fragment of a text message.
-const FINAL_TEXT: u8 = 0x81;
+/// The opcode of a WebSocket's text frame.
+const TEXT: u8 = 0x1;
 
 /// Who published.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -96,7 +96,7 @@ impl<'a> Draft<'a> {
         });
         let id = self.id.unwrap_or_default().as_bytes();
         let object_len = self.object_len(sender.as_deref());
-        let (header, header_len) = frame_header(object_len + 2);
+        let (header, header_len) = frame_header(TEXT, object_len + 2);
         let mut out = Vec::with_capacity(header_len + object_len + 2 + id.len());
         out.extend_from_slice(&header[..header_len]);
         out.push(b'[');
@@ -164,9 +164,10 @@ fn append(out: &mut Vec<u8>, key: &str, value: &[u8]) -> Range<usize> {
     start..out.len()
 }
 
-/// The header of a frame from the server, which is not masked, and the header's length.
-fn frame_header(payload: usize) -> ([u8; 10], usize) {
-    let mut header = [FINAL_TEXT; 10];
+/// The header of a WebSocket frame from the server, which is the only one of its message and not
+/// masked, and the header's length.
+pub(crate) fn frame_header(opcode: u8, payload: usize) -> ([u8; 10], usize) {
+    let mut header = [0x80 | opcode; 10];
     let length = payload as u64;
     match payload {
         0..=125 => {

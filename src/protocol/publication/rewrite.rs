@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::{Fit, Publication, frame_header};
+use super::{Fit, Publication, TEXT, frame_header};
 
 impl Publication {
     /// The same message with other `data`, which must be valid JSON, for a receiver who is to see
@@ -24,7 +24,7 @@ impl Publication {
         };
         let tail = after.start..self.object.end;
         let object_len = before.len() + key.len() + data_json.len() + tail.len();
-        let (header, header_len) = frame_header(object_len + 2);
+        let (header, header_len) = frame_header(TEXT, object_len + 2);
         let start = header_len + 1;
         let data_at = start + before.len() + key.len();
         let data_end = data_at + data_json.len();
@@ -74,7 +74,7 @@ mod tests {
                 &frame[frame.len() - text.len() - 1..frame.len() - 1],
                 text.as_bytes()
             );
-            let header = frame_header(text.len() + 2);
+            let header = frame_header(TEXT, text.len() + 2);
             assert_eq!(&frame[..header.1], &header.0[..header.1]);
             let bare = Publication::with_fields(&name("/a"), &[("ext", "{}"), ("id", "7")]);
             let with = bare.with_data(data);

@@ -1,10 +1,5 @@
 //! From bytes to messages: frame headers, fragments, limits.
 
-use std::io::Cursor;
-
-use tungstenite::protocol::frame::FrameHeader;
-use tungstenite::protocol::frame::coding::{CloseCode, Control, Data, OpCode};
-
 use super::failure::Failure;
 use super::mask::append_unmasked;
 
@@ -71,8 +66,16 @@ struct Header {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Kind {
     Text,
+    Binary,
     Continuation,
     Control(Control),
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Control {
+    Close,
+    Ping,
+    Pong,
 }
 
 impl Decoder {
@@ -186,38 +189,54 @@ impl Message {
 
 /// Reads and judges a header; `None` if it is not complete.
 fn read_header(input: &[u8]) -> Result<Option<Header>, Failure> {
-    let mut cursor = Cursor::new(input);
-    // Reading a slice fails in no other way.
-    let read = FrameHeader::parse(&mut cursor).map_err(|_| Failure::Opcode)?;
-    let Some((frame, len)) = read else {
+    let [first, second, rest @ ..] = input else {
         return Ok(None);
     };
-    if frame.rsv1 || frame.rsv2 || frame.rsv3 {
+    let (length, shortest) = match second & 0x7f {
+        126 => (2, 126),
+        127 => (8, 0x1_0000),
+        _ => (0, 0),
+    };
+    let masked = second & 0x80 != 0;
+    let mask_len = if masked { 4 } else { 0 };
+    let (Some(length), Some(mask)) = (rest.get(..length), rest.get(length..length + mask_len))
+    else {
+        return Ok(None);
+    };
+    let kind = match first & 0x0f {
+        0x0 => Kind::Continuation,
+        0x1 => Kind::Text,
+        0x2 => Kind::Binary,
+        0x8 => Kind::Control(Control::Close),
+        0x9 => Kind::Control(Control::Ping),
+        0xa => Kind::Control(Control::Pong),
+        _ => return Err(Failure::Opcode),
+    };
+    if first & 0x70 != 0 {
         return Err(Failure::ReservedBit);
     }
-    let mask = frame.mask.ok_or(Failure::Unmasked)?;
-    let shortest = match input[1] & 0x7f {
-        126 => 126..0x1_0000,
-        127 => 0x1_0000..1 << 63,
-        _ => 0..126,
+    let mask = <[u8; 4]>::try_from(mask).map_err(|_| Failure::Unmasked)?;
+    let len = match length {
+        [] => u64::from(second & 0x7f),
+        _ => length
+            .iter()
+            .fold(0, |len, byte| len << 8 | u64::from(*byte)),
     };
-    if !shortest.contains(&len) {
+    if len < shortest || len >> 63 != 0 {
         return Err(Failure::Length);
     }
-    let kind = match frame.opcode {
-        OpCode::Data(Data::Text) => Kind::Text,
-        OpCode::Data(Data::Continue) => Kind::Continuation,
-        OpCode::Data(Data::Binary) => return Err(Failure::Binary),
-        OpCode::Control(_) if !frame.is_final => return Err(Failure::FragmentedControl),
-        OpCode::Control(_) if len > MAX_CONTROL => return Err(Failure::LongControl),
-        OpCode::Control(kind) => Kind::Control(kind),
-        OpCode::Data(Data::Reserved(_)) => return Err(Failure::Opcode),
-    };
+    let is_final = first & 0x80 != 0;
+    match kind {
+        Kind::Binary => return Err(Failure::Binary),
+        Kind::Control(_) if !is_final => return Err(Failure::FragmentedControl),
+        Kind::Control(_) if len > MAX_CONTROL => return Err(Failure::LongControl),
+        _ => {}
+    }
     Ok(Some(Header {
         kind,
-        is_final: frame.is_final,
+        is_final,
         mask,
-        size: cursor.position() as usize,
+        size: 2 + length.len() + mask_len,
         len,
     }))
 }
@@ -235,7 +254,7 @@ fn control(kind: Control, payload: &[u8]) -> Result<Event<'_>, Failure> {
         (Control::Close, []) => Ok(Event::Close(None)),
         (Control::Close, [high, low, reason @ ..]) => {
             let code = u16::from_be_bytes([*high, *low]);
-            if !CloseCode::from(code).is_allowed() {
+            if !may_be_sent(code) {
                 return Err(Failure::CloseCode);
             }
             match std::str::from_utf8(reason) {
@@ -244,8 +263,12 @@ fn control(kind: Control, payload: &[u8]) -> Result<Event<'_>, Failure> {
             }
         }
         (Control::Close, [_]) => Err(Failure::CloseCode),
-        (Control::Reserved(_), _) => Err(Failure::Opcode),
     }
+}
+
+/// Whether a close frame may carry the code (RFC 6455, 7.4).
+fn may_be_sent(code: u16) -> bool {
+    matches!(code, 1000..=1003 | 1007..=1014 | 3000..=4999)
 }
 
 #[cfg(test)]

@@ -1,24 +1,23 @@
 //! Frames from the server: never masked, never in fragments.
 
-use tungstenite::protocol::frame::FrameHeader;
-use tungstenite::protocol::frame::coding::{Control, Data, OpCode};
+use crate::protocol::frame_header;
 
 /// Most bytes of a control frame (RFC 6455, 5.5), and so of a reason with its code.
 const MAX_CONTROL: usize = 125;
 
 /// Appends the header of a text frame; `len` bytes of text are to follow.
 pub(in crate::connectors::native) fn write_text(out: &mut Vec<u8>, len: usize) {
-    write_header(out, OpCode::Data(Data::Text), len);
+    write_header(out, TEXT, len);
 }
 
 /// Appends a ping. There is at most one under way, so it needs no payload to be told apart by.
 pub(in crate::connectors::native) fn write_ping(out: &mut Vec<u8>) {
-    write_header(out, OpCode::Control(Control::Ping), 0);
+    write_header(out, PING, 0);
 }
 
 /// Appends the answer to a ping.
 pub(in crate::connectors::native) fn write_pong(out: &mut Vec<u8>, payload: &[u8]) {
-    write_header(out, OpCode::Control(Control::Pong), payload.len());
+    write_header(out, PONG, payload.len());
     out.extend_from_slice(payload);
 }
 
@@ -32,26 +31,25 @@ pub(in crate::connectors::native) fn write_close(
     while !reason.is_char_boundary(end) {
         end -= 1;
     }
-    let close = OpCode::Control(Control::Close);
     match code {
         Some(code) => {
-            write_header(out, close, 2 + end);
+            write_header(out, CLOSE, 2 + end);
             out.extend_from_slice(&code.to_be_bytes());
             out.extend_from_slice(&reason.as_bytes()[..end]);
         }
-        None => write_header(out, close, 0),
+        None => write_header(out, CLOSE, 0),
     }
 }
 
-fn write_header(out: &mut Vec<u8>, opcode: OpCode, len: usize) {
-    let header = FrameHeader {
-        opcode,
-        ..FrameHeader::default()
-    };
-    header
-        .format(len as u64, out)
-        .expect("because a Vec takes everything");
+fn write_header(out: &mut Vec<u8>, opcode: u8, len: usize) {
+    let (header, size) = frame_header(opcode, len);
+    out.extend_from_slice(&header[..size]);
 }
+
+const TEXT: u8 = 0x1;
+const CLOSE: u8 = 0x8;
+const PING: u8 = 0x9;
+const PONG: u8 = 0xa;
 
 #[cfg(test)]
 mod tests {

@@ -1,6 +1,7 @@
 //! The opening handshake (RFC 6455, 4.2).
 
-use tungstenite::handshake::derive_accept_key;
+use data_encoding::BASE64;
+use sha1::{Digest, Sha1};
 
 use crate::http::{Headers, is_token};
 
@@ -34,7 +35,7 @@ pub(in crate::connectors::native) fn accept<'a>(
     let mut keys = headers.get_all("sec-websocket-key");
     match (keys.next(), keys.next()) {
         (Some(key), None) if is_key(key) => Ok(Accepted {
-            key: derive_accept_key(key),
+            key: accept_key(key),
             protocol: headers
                 .list("sec-websocket-protocol")
                 .next()
@@ -63,6 +64,14 @@ pub(in crate::connectors::native) fn write_accepted(
     out.extend_from_slice(headers);
     out.extend_from_slice(b"\r\n");
 }
+
+fn accept_key(key: &[u8]) -> String {
+    let digest = Sha1::new().chain_update(key).chain_update(ACCEPT_SUFFIX);
+    BASE64.encode(&digest.finalize())
+}
+
+/// What RFC 6455, 1.3, puts behind the key.
+const ACCEPT_SUFFIX: &str = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 
 /// The text, if it is the name of a subprotocol.
 fn token(text: &[u8]) -> Option<&str> {

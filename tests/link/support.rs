@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use bayeux::link::{Config, Key, Node};
 use bayeux::tcp::client::Backoff;
-use hmac::{Hmac, Mac};
+use hmac::{Hmac, KeyInit, Mac};
 use serde_json::{Value, json};
 use sha2::Sha256;
 

@@ -1,7 +1,7 @@
 //! What the server counts: plain atomics, cheap to add to, read one by one, never reset; and the
 //! families of numbers that they are published as.
 //!
-//! A number is declared once, in a table of [`stats!`]: from it come the field of the snapshot, its
+//! A number is declared once, in a table of `stats!`: from it come the field of the snapshot, its
 //! documentation, and its line at `/metrics`.
 
 use std::sync::atomic::{AtomicU64, Ordering};

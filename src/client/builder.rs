@@ -1,28 +1,26 @@
 //! How a client is described.
 
 use std::fmt::Display;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use serde::Serialize;
 use ureq::http::{HeaderName, HeaderValue};
 
-use super::carriers::Carriers;
-use super::client::Client;
-use super::dispatch::Listener;
-use super::endpoint::Endpoint;
+use super::api::Client;
+use super::driver::{Credentials, Driver};
 use super::error::Error;
 use super::event::Event;
-use super::long_polling::LongPolling;
+use super::http::Http;
 use super::message::Message;
+use super::network::Transports;
 use super::options::Options;
-use super::peer::Peer;
-use super::registry::{Callback, Sink};
-use super::shared::{Credentials, Shared};
+use super::peer::{Endpoint, Peer};
+use super::subscriptions::{Callback, Listener, Sink};
 use super::transport::Transport;
-use super::websocket::WebSocket;
+use super::websocket::{self, Owner, WebSocket};
 use super::wire::{self, Ext};
-use crate::clock::{Clock, SystemClock};
+use crate::clock::{Clock, FOREVER, SystemClock};
 use crate::protocol::Pattern;
 
 type Provider = Box<dyn Fn() -> Result<Ext, Error> + Send + Sync>;
@@ -34,7 +32,6 @@ pub struct ClientBuilder {
     url: String,
     transport: Option<Transport>,
     options: Options,
-    headers: Vec<(HeaderName, HeaderValue)>,
     ext: Ext,
     provider: Option<Provider>,
     listeners: Vec<Listener>,
@@ -48,7 +45,6 @@ impl ClientBuilder {
             url: url.into(),
             transport: None,
             options: Options::default(),
-            headers: Vec::new(),
             ext: Ext::new(),
             provider: None,
             listeners: Vec::new(),
@@ -103,7 +99,10 @@ impl ClientBuilder {
     /// `Authorization`.
     pub fn header(mut self, name: &str, value: &str) -> Self {
         match (HeaderName::try_from(name), HeaderValue::try_from(value)) {
-            (Ok(name), Ok(value)) => self.headers.push((name, value)),
+            (Ok(name), Ok(mut value)) => {
+                value.set_sensitive(true);
+                self.options.headers.push((name, value));
+            }
             _ => self.complain(Error::Config(format!("not a header: {name}"))),
         }
         self
@@ -142,7 +141,8 @@ impl ClientBuilder {
     /// The pause after the first failure, which doubles with each further one, and the longest.
     /// Each is shortened at random by up to half. 1 s and 60 s by default.
     pub fn backoff(mut self, first: Duration, longest: Duration) -> Self {
-        (self.options.backoff_first, self.options.backoff_longest) = (first, longest);
+        self.options.backoff_first = FOREVER.min(first);
+        self.options.backoff_longest = FOREVER.min(longest);
         self
     }
 
@@ -150,26 +150,26 @@ impl ClientBuilder {
     /// (beyond what the server may hold a connect) and receiving it may take, each. 10 s by
     /// default.
     pub fn network_timeout(mut self, timeout: Duration) -> Self {
-        self.options.network_timeout = timeout;
+        self.options.network_timeout = FOREVER.min(timeout);
         self
     }
 
     /// How long calls wait for an acknowledgement, time in the queue included. 30 s by default.
     pub fn reply_timeout(mut self, timeout: Duration) -> Self {
-        self.options.reply_timeout = timeout;
+        self.options.reply_timeout = FOREVER.min(timeout);
         self
     }
 
     /// How long [`Self::connect`] waits. 30 s by default.
     pub fn connect_timeout(mut self, timeout: Duration) -> Self {
-        self.options.connect_timeout = timeout;
+        self.options.connect_timeout = FOREVER.min(timeout);
         self
     }
 
     /// How long dropping the client may take for the disconnect, and again for threads that do not
     /// end. 2 s by default.
     pub fn linger(mut self, timeout: Duration) -> Self {
-        self.options.linger = timeout;
+        self.options.linger = FOREVER.min(timeout);
         self
     }
 
@@ -221,33 +221,34 @@ impl ClientBuilder {
         if let Some(problem) = self.problem.take() {
             return Err(problem);
         }
-        self.options = self.options.bounded();
-        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-        let headers = std::mem::take(&mut self.headers);
         let (endpoint, transport) = Endpoint::new(&self.url, self.transport)?;
-        let peer = Peer::new(endpoint, headers, &self.options, Arc::clone(&clock));
-        let peer = Arc::new(peer);
-        let carriers = Carriers {
-            websocket: WebSocket::new(Arc::clone(&peer), &self.options)?,
-            long_polling: LongPolling::new(peer),
-        };
+        let options = Arc::new(self.options);
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let peer = Arc::new(Peer::new(
+            endpoint,
+            Arc::clone(&options),
+            Arc::clone(&clock),
+        ));
+        let config = websocket::config(&peer)?;
         // Without a random generator clients come back together, which is no reason not to start.
         let seed = getrandom::u64().unwrap_or_default();
-        let credentials = handshake_ext(self.ext, self.provider, self.options.acknowledged);
-        let (carriers, ways) = (Box::new(carriers), transport.ways());
-        let shared = Shared::new(self.options, carriers, ways, credentials, clock, seed);
-        shared.update(|machine, _| {
+        let credentials = handshake_ext(self.ext, self.provider, options.acknowledged);
+        let driver = Driver::new(options, transport, credentials, clock, seed, |driver| {
+            let owner: Weak<dyn Owner> = Weak::<Driver>::clone(driver);
+            Box::new(Transports {
+                http: Http::new(Arc::clone(&peer)),
+                websocket: WebSocket::new(peer, config, owner),
+            })
+        });
+        driver.update(|model, _| {
             for listener in self.listeners {
-                machine.listen(listener);
+                model.listen(listener);
             }
             for (pattern, sink) in self.callbacks {
-                machine
-                    .dispatch()
-                    .registry
-                    .add_quietly(&pattern, None, sink);
+                model.subscriptions.add(&pattern, None, sink, None);
             }
         });
-        Client::start(Arc::new(shared))
+        Client::start(driver)
     }
 
     fn complain(&mut self, error: Error) {

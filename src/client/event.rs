@@ -3,7 +3,23 @@
 use std::time::Duration;
 
 use super::error::Error;
-use super::session::State;
+
+/// Where the client stands with its server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    /// No session: asking for one.
+    Handshaking,
+    /// A session, but no connect of it was answered yet.
+    Connecting,
+    /// All is well: the server can deliver.
+    Connected,
+    /// The last connect failed. The session may live on; messages wait in the queue.
+    Interrupted,
+    /// Sending what is queued, and then the disconnect.
+    Disconnecting,
+    /// Over, for good.
+    Closed,
+}
 
 /// Something happened that is no message of a subscription.
 ///

@@ -18,8 +18,11 @@ struct Inner {
     channel: Box<str>,
     id: Option<Box<str>>,
     successful: Option<bool>,
-    fields: Vec<(Box<str>, Range<usize>)>,
+    fields: Vec<Field>,
 }
+
+/// A name, and where in the text the value is.
+type Field = (Box<str>, Range<usize>);
 
 impl Message {
     /// Takes one JSON object. `None`: it is none, or has no channel.
@@ -30,20 +33,20 @@ impl Message {
             let name = json::decode_lossy(name).unwrap_or_default();
             fields.push((name.into(), start..start + raw.len()));
         })?;
-        let mut inner = Inner {
-            json: text.into(),
-            channel: "".into(),
-            id: None,
-            successful: None,
-            fields,
+        let text_of = |name| value(find(text, &fields, name)?);
+        let integer = || {
+            let raw = find(text, &fields, "id")?;
+            let digits = raw.strip_prefix('-').unwrap_or(raw);
+            let integer = digits.bytes().all(|byte| byte.is_ascii_digit());
+            integer.then(|| raw.into())
         };
-        inner.channel = inner.text("channel")?.into_boxed_str();
-        inner.id = inner
-            .text("id")
-            .or_else(|| inner.integer("id"))
-            .map(Into::into);
-        inner.successful = inner.field("successful").and_then(|raw| raw.parse().ok());
-        Some(Self(Arc::new(inner)))
+        Some(Self(Arc::new(Inner {
+            json: text.into(),
+            channel: text_of("channel")?,
+            id: text_of("id").or_else(integer),
+            successful: find(text, &fields, "successful").and_then(|raw| raw.parse().ok()),
+            fields,
+        })))
     }
 
     /// The reply to a subscribe that the server need not hear of.
@@ -92,12 +95,12 @@ impl Message {
 
     /// On replies: why it did not.
     pub fn error(&self) -> Option<String> {
-        self.0.text("error")
+        self.text("error")
     }
 
     /// Any field, as the JSON text that came; of a field that came twice the last.
     pub fn field(&self, name: &str) -> Option<&str> {
-        self.0.field(name)
+        find(&self.0.json, &self.0.fields, name)
     }
 
     /// The names of all fields, in the order they came.
@@ -111,37 +114,23 @@ impl Message {
     }
 
     pub(crate) fn text(&self, name: &str) -> Option<String> {
-        self.0.text(name)
+        self.value(name)
     }
 
     /// A field as a value, if it is there and of that type.
     pub(crate) fn value<T: DeserializeOwned>(&self, name: &str) -> Option<T> {
-        serde_json::from_str(self.field(name)?).ok()
+        value(self.field(name)?)
     }
 }
 
-impl Inner {
-    fn field(&self, name: &str) -> Option<&str> {
-        let (_, range) = self
-            .fields
-            .iter()
-            .rev()
-            .find(|(field, _)| &**field == name)?;
-        Some(&self.json[range.clone()])
-    }
+/// The last field of that name.
+fn find<'a>(json: &'a str, fields: &[Field], name: &str) -> Option<&'a str> {
+    let (_, range) = fields.iter().rev().find(|(field, _)| **field == *name)?;
+    Some(&json[range.clone()])
+}
 
-    fn text(&self, name: &str) -> Option<String> {
-        serde_json::from_str(self.field(name)?).ok()
-    }
-
-    fn integer(&self, name: &str) -> Option<String> {
-        let raw = self.field(name)?;
-        let digits = raw.strip_prefix('-').unwrap_or(raw);
-        digits
-            .bytes()
-            .all(|byte| byte.is_ascii_digit())
-            .then(|| raw.to_owned())
-    }
+fn value<T: DeserializeOwned>(json: &str) -> Option<T> {
+    serde_json::from_str(json).ok()
 }
 
 impl fmt::Debug for Message {

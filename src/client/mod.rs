@@ -39,49 +39,38 @@
 //! # Out of scope
 //! Proxies and redirects: the client talks to the URL it was given.
 
-mod advice;
+mod api;
+mod backoff;
 mod builder;
-mod carrier;
-mod carriers;
-#[expect(clippy::module_inception, reason = "one type a file, named like it")]
-mod client;
+mod completion;
 mod cookies;
-mod dispatch;
-mod endpoint;
+mod driver;
 mod error;
 mod event;
-mod handle;
-mod long_polling;
-mod machine;
+mod http;
 mod message;
-mod op;
+mod model;
+mod network;
 mod options;
 mod outbox;
 mod outgoing;
 mod peer;
-mod pending;
-mod registry;
 mod ring;
 mod session;
-mod shared;
-mod slot;
 mod subscription;
+mod subscriptions;
 #[cfg(feature = "client-tls")]
 mod tls;
-mod traffic;
 mod transport;
 mod websocket;
 mod wire;
 
+pub use api::{Batch, Client, Handle};
 pub use builder::ClientBuilder;
-pub use client::Client;
 pub use error::{Error, Failure, Rejection};
-pub use event::{Event, Stats};
-pub use handle::Handle;
+pub use event::{Event, State, Stats};
 pub use message::Message;
-pub use outgoing::{Batch, Outgoing};
-pub use pending::{Ack, Pending};
+pub use outgoing::{Outgoing, Pending};
 pub use ring::RecvError;
-pub use session::State;
-pub use subscription::{IntoIter, Listening, SubscribeOptions, Subscription};
+pub use subscription::{Listening, SubscribeOptions, Subscription};
 pub use transport::Transport;

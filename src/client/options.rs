@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use crate::clock::FOREVER;
+use ureq::http::{HeaderName, HeaderValue};
 
-/// Set through the builder, whose methods say what each means.
+/// Set through the builder, whose methods say what each means, and bound the times so that they can
+/// be added to the present.
 #[derive(Clone, Debug)]
 pub(crate) struct Options {
     pub(crate) backoff_first: Duration,
@@ -20,6 +21,7 @@ pub(crate) struct Options {
     pub(crate) batch_bytes: usize,
     pub(crate) callback_queue: usize,
     pub(crate) acknowledged: bool,
+    pub(crate) headers: Vec<(HeaderName, HeaderValue)>,
     /// Instead of the roots of Mozilla.
     #[cfg(feature = "client-tls")]
     pub(crate) roots: Option<Roots>,
@@ -27,24 +29,6 @@ pub(crate) struct Options {
 
 #[cfg(feature = "client-tls")]
 pub(crate) type Roots = Vec<rustls::pki_types::CertificateDer<'static>>;
-
-impl Options {
-    /// With times that can be added to the present, here and in the libraries.
-    pub(crate) fn bounded(mut self) -> Self {
-        let times = [
-            &mut self.backoff_first,
-            &mut self.backoff_longest,
-            &mut self.network_timeout,
-            &mut self.reply_timeout,
-            &mut self.connect_timeout,
-            &mut self.linger,
-        ];
-        for time in times {
-            *time = FOREVER.min(*time);
-        }
-        self
-    }
-}
 
 impl Default for Options {
     fn default() -> Self {
@@ -62,6 +46,7 @@ impl Default for Options {
             batch_bytes: 256 << 10,
             callback_queue: 10_000,
             acknowledged: false,
+            headers: Vec::new(),
             #[cfg(feature = "client-tls")]
             roots: None,
         }

@@ -6,15 +6,46 @@
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use super::backoff::{Backoff, later};
+use super::completion::{Completion, Outcome};
 use super::error::{Error, Failure, Rejection};
 use super::message::Message;
-use super::op::{Kind, Op};
 use super::options::Options;
-use super::slot::{Outcome, Slot};
-use crate::clock::later;
-use crate::util::Retries;
+use super::wire;
+use crate::protocol::json;
+
+/// A message to send.
+#[derive(Debug)]
+pub(crate) struct Queued {
+    /// Has its id.
+    pub(crate) completion: Arc<Completion>,
+    pub(crate) kind: Kind,
+    /// Where it goes on the wire.
+    pub(crate) channel: Box<str>,
+    /// Of an earlier session, which is to be forgotten; else of the present one.
+    pub(crate) client_id: Option<Box<str>>,
+    /// The pattern of a subscribe or unsubscribe.
+    pub(crate) subscription: Option<Box<str>>,
+    /// As JSON text, like `ext`.
+    pub(crate) data: Option<Box<str>>,
+    pub(crate) ext: Option<Box<str>>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Publish,
+    /// A publish to a service whose answer is a message with the same id.
+    Call,
+    Subscribe,
+    /// For what was there before, on a new session.
+    Resubscribe,
+    Unsubscribe,
+    Disconnect,
+    /// The disconnect of an earlier session.
+    Forget,
+}
 
 /// What the owner of the outbox must know.
 #[derive(Debug, PartialEq)]
@@ -34,23 +65,86 @@ pub(crate) enum Report {
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct Outbox {
-    queue: VecDeque<Op>,
+    queue: VecDeque<Queued>,
     queued_bytes: usize,
-    in_flight: VecDeque<Op>,
+    in_flight: VecDeque<Queued>,
     busy: bool,
     /// The request under way was sent in a session that is gone.
     stale: bool,
     /// Of the request under way: refused for now, to be sent again.
-    again: Vec<Op>,
+    again: Vec<Queued>,
     /// Calls that the server has taken, by id.
-    awaiting: HashMap<u64, Op>,
+    awaiting: HashMap<u64, Queued>,
     not_before: Option<Instant>,
-    backoff: Retries,
+    backoff: Backoff,
     reports: Vec<Report>,
 }
 
+impl Queued {
+    /// With nothing but what each has.
+    pub(crate) fn new(completion: Arc<Completion>, kind: Kind, channel: &str) -> Self {
+        Self {
+            completion,
+            kind,
+            channel: channel.into(),
+            client_id: None,
+            subscription: None,
+            data: None,
+            ext: None,
+        }
+    }
+
+    /// Its outcome is reported, for those who wait for the subscription.
+    pub(crate) fn subscribe(id: u64, kind: Kind, pattern: &str, ext: Option<Box<str>>) -> Self {
+        Self {
+            subscription: Some(pattern.into()),
+            ext,
+            ..Self::new(Completion::new(id), kind, "/meta/subscribe")
+        }
+    }
+
+    pub(crate) fn unsubscribe(completion: Arc<Completion>, pattern: &str) -> Self {
+        Self {
+            subscription: Some(pattern.into()),
+            ..Self::new(completion, Kind::Unsubscribe, "/meta/unsubscribe")
+        }
+    }
+
+    pub(crate) fn id(&self) -> u64 {
+        self.completion.id
+    }
+
+    /// The pattern, if it is a subscribe.
+    pub(crate) fn subscribes_to(&self) -> Option<&str> {
+        let subscribe = matches!(self.kind, Kind::Subscribe | Kind::Resubscribe);
+        self.subscription.as_deref().filter(|_| subscribe)
+    }
+
+    /// Appends it as JSON, in the session's name.
+    fn encode(&self, out: &mut Vec<u8>, client_id: &str) {
+        let client_id = json::string(self.client_id.as_deref().unwrap_or(client_id));
+        let id = format!("\"{}\"", self.id());
+        let subscription = self.subscription.as_deref().map(json::string);
+        let fields = [
+            ("clientId", Some(&*client_id)),
+            ("id", Some(&*id)),
+            ("data", self.data.as_deref()),
+            ("ext", self.ext.as_deref()),
+            ("subscription", subscription.as_deref()),
+        ];
+        wire::write(out, &self.channel, &fields);
+    }
+
+    /// About its length on the wire.
+    fn size(&self) -> usize {
+        let fields = [&self.subscription, &self.data, &self.ext];
+        let length = |field: &Option<Box<str>>| field.as_ref().map_or(0, |text| text.len());
+        self.channel.len() + fields.map(length).iter().sum::<usize>() + 96
+    }
+}
+
 impl Outbox {
-    pub(crate) fn new(backoff: Retries) -> Self {
+    pub(crate) fn new(backoff: Backoff) -> Self {
         Self {
             queue: VecDeque::new(),
             queued_bytes: 0,
@@ -66,41 +160,48 @@ impl Outbox {
     }
 
     /// Appends all of them, or gives all back.
-    pub(crate) fn push(&mut self, ops: Vec<Op>, options: &Options) -> Result<(), (Vec<Op>, Error)> {
-        let bytes: usize = ops.iter().map(Op::size).sum();
-        let full = self.queue.len() + ops.len() > options.queue_messages
+    pub(crate) fn push(
+        &mut self,
+        messages: Vec<Queued>,
+        options: &Options,
+    ) -> Result<(), (Vec<Queued>, Error)> {
+        let bytes: usize = messages.iter().map(Queued::size).sum();
+        let full = self.queue.len() + messages.len() > options.queue_messages
             || self.queued_bytes + bytes > options.queue_bytes;
         // An empty queue takes anything, or a large message could never leave.
-        if full && !self.queue.is_empty() && !ops.is_empty() {
-            let (messages, bytes) = (self.queue.len(), self.queued_bytes);
-            return Err((ops, Error::QueueFull { messages, bytes }));
+        if full && !self.queue.is_empty() && !messages.is_empty() {
+            let (waiting, bytes) = (self.queue.len(), self.queued_bytes);
+            let error = Error::QueueFull {
+                messages: waiting,
+                bytes,
+            };
+            return Err((messages, error));
         }
-        self.push_anyway(ops);
+        messages.into_iter().for_each(|one| self.push_anyway(one));
         Ok(())
     }
 
     /// Appends without a look at the limits, for what is bounded otherwise.
-    pub(crate) fn push_anyway(&mut self, ops: Vec<Op>) {
-        self.queued_bytes += ops.iter().map(Op::size).sum::<usize>();
-        self.queue.extend(ops);
+    pub(crate) fn push_anyway(&mut self, message: Queued) {
+        self.queued_bytes += message.size();
+        self.queue.push_back(message);
     }
 
     /// Puts them before everything else, in their order.
-    pub(crate) fn push_first(&mut self, ops: Vec<Op>) {
-        self.queued_bytes += ops.iter().map(Op::size).sum::<usize>();
-        ops.into_iter()
-            .rev()
-            .for_each(|op| self.queue.push_front(op));
+    pub(crate) fn push_first(&mut self, messages: Vec<Queued>) {
+        for message in messages.into_iter().rev() {
+            self.queued_bytes += message.size();
+            self.queue.push_front(message);
+        }
     }
 
     /// The ids of the subscribes in the queue.
     pub(crate) fn subscribes(&self) -> HashSet<u64> {
-        let subscribe = |op: &&Op| matches!(op.kind, Kind::Subscribe { .. });
-        self.queue
+        let subscribes = self
+            .queue
             .iter()
-            .filter(subscribe)
-            .map(|op| op.id)
-            .collect()
+            .filter(|one| one.subscribes_to().is_some());
+        subscribes.map(Queued::id).collect()
     }
 
     /// The next request, if one may leave now. Without a session only what names its own.
@@ -113,38 +214,35 @@ impl Outbox {
         if self.busy || self.not_before.is_some_and(|at| at > now) {
             return None;
         }
-        let mut body = String::from("[");
-        while let Some(op) = self.queue.front() {
+        let mut body = vec![b'['];
+        while let Some(next) = self.queue.front() {
             let room = self.in_flight.len() < options.batch_messages
-                && body.len() + op.size() <= options.batch_bytes;
-            let sendable = client_id.is_some() || matches!(op.kind, Kind::Forget { .. });
+                && body.len() + next.size() <= options.batch_bytes;
+            let sendable = client_id.is_some() || next.kind == Kind::Forget;
             if !sendable || !(room || self.in_flight.is_empty()) {
                 break;
             }
-            if !self.in_flight.is_empty() {
-                body.push(',');
-            }
-            op.encode(&mut body, client_id.unwrap_or_default());
-            self.queued_bytes -= op.size();
+            next.encode(&mut body, client_id.unwrap_or_default());
+            self.queued_bytes -= next.size();
             self.in_flight.extend(self.queue.pop_front());
         }
         if self.in_flight.is_empty() {
             return None;
         }
-        body.push(']');
+        body.push(b']');
         self.busy = true;
         self.stale = false;
-        Some(body)
-    }
-
-    /// The ids of what is under way.
-    pub(crate) fn in_flight(&self) -> Vec<u64> {
-        self.in_flight.iter().map(|op| op.id).collect()
+        Some(String::from_utf8(body).expect("because it is made of text"))
     }
 
     /// Whether there is something for [`Self::take`], if not now then later.
     pub(crate) fn is_waiting(&self) -> bool {
         !self.busy && !self.queue.is_empty()
+    }
+
+    /// Whether each message of the request under way has its reply.
+    pub(crate) fn is_answered(&self) -> bool {
+        self.in_flight.is_empty()
     }
 
     /// When [`Self::take`] is worth another try, if time alone can change its mind.
@@ -155,36 +253,33 @@ impl Outbox {
     /// A message without data that is a reply. `false`: to none of ours.
     pub(crate) fn reply(&mut self, reply: &Message) -> bool {
         let id = reply.id().map(|id| id.parse::<u64>().ok());
-        let position = self.in_flight.iter().position(|op| match id {
-            Some(id) => Some(op.id) == id,
-            None => *op.channel == *reply.channel(),
+        let position = self.in_flight.iter().position(|sent| match id {
+            Some(id) => Some(sent.id()) == id,
+            None => *sent.channel == *reply.channel(),
         });
-        let Some(op) = position.and_then(|position| self.in_flight.remove(position)) else {
+        let Some(sent) = position.and_then(|position| self.in_flight.remove(position)) else {
             return self.answer(reply);
         };
         if reply.successful() == Some(true) {
-            if op.kind == Kind::Call {
-                let open = |slot: &Arc<Slot>| Slot::is_watched(slot) && slot.get().is_none();
-                if op.slot.as_ref().is_some_and(open) {
-                    self.awaiting.insert(op.id, op);
-                }
-            } else {
-                self.settle(op, Ok(reply.clone()));
+            if sent.kind != Kind::Call {
+                self.settle(sent, Ok(reply.clone()));
+            } else if is_open(&sent.completion) {
+                self.awaiting.insert(sent.id(), sent);
             }
             return true;
         }
-        let rejection = Rejection::new(&op.channel, reply.error().as_deref());
+        let rejection = Rejection::new(&sent.channel, reply.error().as_deref());
         let busy = rejection.code().is_some_and(|code| code >= 500);
-        let repeat = match op.kind {
+        let repeat = match sent.kind {
             // Nobody waits for this one, so there is time to try again.
-            Kind::Subscribe { again, .. } => again && busy,
-            Kind::Unsubscribe { .. } => self.stale,
+            Kind::Resubscribe => busy,
+            Kind::Unsubscribe => self.stale,
             _ => false,
         };
         if repeat {
-            self.again.push(op);
+            self.again.push(sent);
         } else {
-            self.settle(op, Err(Error::Rejected(rejection)));
+            self.settle(sent, Err(Error::Rejected(rejection)));
         }
         true
     }
@@ -194,21 +289,26 @@ impl Outbox {
         let Some(id) = message.id().and_then(|id| id.parse::<u64>().ok()) else {
             return false;
         };
-        let same = |op: &Op| op.kind == Kind::Call && *op.channel == *message.channel();
-        if self.awaiting.get(&id).is_some_and(same) {
-            let op = self
-                .awaiting
-                .remove(&id)
-                .expect("because it was there just now");
-            self.settle(op, answered(message));
+        let asks = |one: &Queued| {
+            one.id() == id && one.kind == Kind::Call && *one.channel == *message.channel()
+        };
+        let outcome = match message.successful() {
+            Some(false) if !message.has_data() => Err(Error::Rejected(Rejection::new(
+                message.channel(),
+                message.error().as_deref(),
+            ))),
+            _ => Ok(message.clone()),
+        };
+        if self.awaiting.get(&id).is_some_and(asks) {
+            if let Some(call) = self.awaiting.remove(&id) {
+                self.settle(call, outcome);
+            }
             return true;
         }
-        // The answer rides before the reply, which will find the slot settled.
-        match self.in_flight.iter().find(|op| op.id == id && same(op)) {
-            Some(Op {
-                slot: Some(slot), ..
-            }) if slot.get().is_none() => {
-                slot.settle(answered(message));
+        // The answer rides before the reply, which will find the call settled.
+        match self.in_flight.iter().find(|one| asks(one)) {
+            Some(call) if call.completion.get().is_none() => {
+                call.completion.settle(outcome);
                 true
             }
             _ => false,
@@ -216,50 +316,53 @@ impl Outbox {
     }
 
     /// The request is over. What got no reply is sent again where that is safe; the rest fails.
-    pub(crate) fn finish(&mut self, now: Instant, result: Result<(), Failure>) {
+    /// `pause`: the server asked to be left alone so long.
+    pub(crate) fn finish(
+        &mut self,
+        now: Instant,
+        result: Result<(), Failure>,
+        pause: Option<Duration>,
+    ) {
         self.busy = false;
         let mut again = std::mem::take(&mut self.again);
-        if result.is_ok() && again.is_empty() {
-            self.backoff.reset();
-            self.not_before = None;
+        let backoff = if result.is_err() || !again.is_empty() {
+            Some(self.backoff.failed())
         } else {
-            let asked = result
-                .as_ref()
-                .err()
-                .and_then(Failure::retry_after)
-                .unwrap_or_default();
-            let pause = self.backoff.failed().max(asked).min(self.backoff.longest());
-            self.not_before = Some(later(now, pause));
-        }
+            self.backoff.reset();
+            None
+        };
+        let wait = backoff
+            .max(pause)
+            .map(|wait| wait.min(self.backoff.longest()));
+        self.not_before = wait.map(|wait| later(now, wait));
         let failure = result.err().unwrap_or(Failure::NoReply);
-        for op in std::mem::take(&mut self.in_flight) {
-            match &op.kind {
-                Kind::Disconnect | Kind::Forget { .. } => self.settle(op, Err(Error::SessionLost)),
-                _ if failure.nothing_sent() => again.push(op),
-                _ if op.is_subscription() && (self.stale || failure != Failure::NoReply) => {
-                    again.push(op);
+        for sent in std::mem::take(&mut self.in_flight) {
+            match sent.kind {
+                Kind::Disconnect | Kind::Forget => {
+                    self.settle(sent, Err(Error::SessionLost));
                 }
-                _ if self.stale => self.settle(op, Err(Error::SessionLost)),
-                _ => self.settle(op, Err(Error::Unacknowledged(failure.clone()))),
+                _ if failure.nothing_sent() => again.push(sent),
+                // Sending it twice does the same as sending it once.
+                Kind::Subscribe | Kind::Resubscribe | Kind::Unsubscribe
+                    if self.stale || failure != Failure::NoReply =>
+                {
+                    again.push(sent);
+                }
+                _ if self.stale => self.settle(sent, Err(Error::SessionLost)),
+                _ => self.settle(sent, Err(Error::Unacknowledged(failure.clone()))),
             }
         }
         self.push_first(again);
-    }
-
-    /// No request before then.
-    pub(crate) fn pause(&mut self, until: Option<Instant>) {
-        self.not_before = self.not_before.max(until);
     }
 
     /// The session is gone, and with it what the server owed to it. Subscribes under way are
     /// forgotten: the new session needs new ones.
     pub(crate) fn session_lost(&mut self) {
         self.stale = self.busy;
-        let subscribe = |op: &Op| matches!(op.kind, Kind::Subscribe { .. });
-        self.in_flight.retain(|op| !subscribe(op));
-        self.again.retain(|op| !subscribe(op));
-        for (_, op) in std::mem::take(&mut self.awaiting) {
-            self.settle(op, Err(Error::SessionLost));
+        self.in_flight.retain(|sent| sent.subscribes_to().is_none());
+        self.again.retain(|sent| sent.subscribes_to().is_none());
+        for (_, call) in std::mem::take(&mut self.awaiting) {
+            self.settle(call, Err(Error::SessionLost));
         }
     }
 
@@ -267,33 +370,27 @@ impl Outbox {
     /// stays, as others may have joined it.
     pub(crate) fn abandon(&mut self, id: u64) -> bool {
         self.awaiting.remove(&id);
-        let subscribe = |op: &Op| op.id == id && matches!(op.kind, Kind::Subscribe { .. });
-        !self.queue.iter().any(subscribe) && !self.take_back(id)
+        !self.subscribes().contains(&id) && !self.take_back(id)
     }
 
     /// Takes a message out of the queue. Says whether it was there.
     pub(crate) fn take_back(&mut self, id: u64) -> bool {
-        let position = self.queue.iter().position(|op| op.id == id);
-        let op = position.and_then(|position| self.queue.remove(position));
-        self.queued_bytes -= op.as_ref().map_or(0, Op::size);
-        op.is_some()
+        let position = self.queue.iter().position(|one| one.id() == id);
+        let message = position.and_then(|position| self.queue.remove(position));
+        self.queued_bytes -= message.as_ref().map_or(0, Queued::size);
+        message.is_some()
     }
 
     /// Fails everything.
     pub(crate) fn close(&mut self, reason: &Error) {
-        let queue = std::mem::take(&mut self.queue).into_iter();
-        let in_flight = std::mem::take(&mut self.in_flight).into_iter();
-        let again = std::mem::take(&mut self.again).into_iter();
-        let awaiting = std::mem::take(&mut self.awaiting).into_values();
-        for op in queue
-            .chain(in_flight)
-            .chain(again)
-            .chain(awaiting)
-            .collect::<Vec<_>>()
-        {
-            self.settle(op, Err(reason.clone()));
-        }
+        let mut all: Vec<_> = std::mem::take(&mut self.queue).into();
+        all.extend(std::mem::take(&mut self.in_flight));
+        all.append(&mut self.again);
+        all.extend(std::mem::take(&mut self.awaiting).into_values());
         self.queued_bytes = 0;
+        for message in all {
+            self.settle(message, Err(reason.clone()));
+        }
     }
 
     /// What happened that nobody waits for, since the last call.
@@ -306,40 +403,28 @@ impl Outbox {
         self.queue.len() + self.in_flight.len()
     }
 
-    fn settle(&mut self, op: Op, outcome: Outcome) {
-        if let Kind::Subscribe { pattern, .. } = op.kind {
-            let id = op.id;
-            self.reports.push(Report::Subscribed {
-                pattern,
-                id,
+    fn settle(&mut self, message: Queued, outcome: Outcome) {
+        let watched = Completion::is_watched(&message.completion);
+        let report = match (message.kind, outcome) {
+            (Kind::Subscribe | Kind::Resubscribe, outcome) => Report::Subscribed {
+                id: message.id(),
+                pattern: message.subscription.unwrap_or_default(),
                 outcome,
-            });
-            return;
-        }
-        let error = outcome.as_ref().err().cloned();
-        let watched = op.slot.as_ref().is_some_and(Slot::is_watched);
-        if let Some(slot) = op.slot {
-            slot.settle(outcome);
-        }
-        match (op.kind, error) {
-            (Kind::Disconnect, _) => self.reports.push(Report::Disconnected),
-            (Kind::Publish | Kind::Call, Some(error)) if !watched => {
-                let channel = op.channel;
-                self.reports.push(Report::Unheard { channel, error });
-            }
-            _ => {}
-        }
+            },
+            (Kind::Disconnect, _) => Report::Disconnected,
+            (Kind::Publish | Kind::Call, Err(error)) if !watched => Report::Unheard {
+                channel: message.channel,
+                error,
+            },
+            (_, outcome) => return message.completion.settle(outcome),
+        };
+        self.reports.push(report);
     }
 }
 
-fn answered(message: &Message) -> Outcome {
-    match message.successful() {
-        Some(false) if !message.has_data() => Err(Error::Rejected(Rejection::new(
-            message.channel(),
-            message.error().as_deref(),
-        ))),
-        _ => Ok(message.clone()),
-    }
+/// Whether somebody waits for it.
+fn is_open(completion: &Arc<Completion>) -> bool {
+    Completion::is_watched(completion) && completion.get().is_none()
 }
 
 #[cfg(test)]

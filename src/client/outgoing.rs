@@ -1,15 +1,16 @@
-//! Messages to be sent, checked before they are queued; and batches of them.
+//! Messages to be sent, checked before they are queued, and the acknowledgements that their senders
+//! wait for.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde::Serialize;
 
+use super::completion::Completion;
+use super::driver::Driver;
 use super::error::Error;
-use super::handle::Handle;
-use super::op::{Kind, Op};
-use super::pending::Pending;
-use super::slot::Slot;
-use super::subscription::{SubscribeOptions, Subscription};
+use super::message::Message;
+use super::outbox::{Kind, Queued};
 use super::wire;
 use crate::protocol::{ChannelKind, ChannelName};
 
@@ -53,82 +54,57 @@ impl Outgoing {
         self.channel.kind() == ChannelKind::Service
     }
 
-    pub(crate) fn into_op(self, id: u64, kind: Kind, slot: Option<Arc<Slot>>) -> Op {
-        Op {
-            id,
-            kind,
-            channel: self.channel.as_str().into(),
+    pub(crate) fn queued(self, pending: &Pending, kind: Kind) -> Queued {
+        let completion = Arc::clone(&pending.completion);
+        Queued {
             data: Some(self.data),
             ext: self.ext,
-            slot,
+            ..Queued::new(completion, kind, self.channel.as_str())
         }
     }
 }
 
-/// Messages that leave together, in one request if they fit its limits.
-pub struct Batch<'a> {
-    handle: &'a Handle,
-    ops: Vec<Op>,
+/// A message on its way. Dropping it changes nothing for the message; if it fails then, listeners
+/// get an [`Event::Unheard`](super::Event::Unheard).
+#[must_use = "without a look at it nobody learns whether the server took the message"]
+#[derive(Debug)]
+pub struct Pending {
+    driver: Arc<Driver>,
+    pub(crate) completion: Arc<Completion>,
 }
 
-impl<'a> Batch<'a> {
-    pub(crate) fn new(handle: &'a Handle) -> Self {
-        let ops = Vec::new();
-        Self { handle, ops }
+impl Pending {
+    pub(crate) fn new(driver: Arc<Driver>, completion: Arc<Completion>) -> Self {
+        Self { driver, completion }
     }
 
-    /// Adds a message. It is sent when the batch is complete; do not wait for it before.
+    /// Waits for the acknowledgement, at most the client's reply timeout. Returns the server's
+    /// reply.
     ///
     /// # Errors
-    /// [`Error::Channel`], [`Error::Json`]; anything later is told by [`Pending`].
-    pub fn publish<T: Serialize + ?Sized>(
-        &mut self,
-        channel: &str,
-        data: &T,
-    ) -> Result<Pending, Error> {
-        Ok(self.send(Outgoing::new(channel, data)?))
+    /// See [`Error`]. After [`Error::Timeout`] with `sent: false` the message is taken back.
+    pub fn wait(self) -> Result<Message, Error> {
+        let timeout = self.driver.options.reply_timeout;
+        self.wait_timeout(timeout)
     }
 
-    /// Adds a message. It is sent when the batch is complete; do not wait for it before.
-    pub fn send(&mut self, outgoing: Outgoing) -> Pending {
-        let (slot, id) = (Arc::new(Slot::default()), self.handle.next_id());
-        self.ops
-            .push(outgoing.into_op(id, Kind::Publish, Some(Arc::clone(&slot))));
-        self.handle.pending(slot, id)
-    }
-
-    /// Adds a subscribe. It is sent when the batch is complete; do not wait for it before.
+    /// Waits for the acknowledgement, at most so long.
     ///
     /// # Errors
-    /// [`Error::Channel`], [`Error::Closed`]; anything later is told by [`Pending`].
-    pub fn subscribe(
-        &mut self,
-        pattern: &str,
-        options: SubscribeOptions,
-    ) -> Result<(Subscription, Pending), Error> {
-        let (subscription, pending, op) = self.handle.prepare_subscription(pattern, options)?;
-        self.ops.extend(op);
-        Ok((subscription, pending))
-    }
-
-    pub(crate) fn take_ops(&mut self) -> Vec<Op> {
-        std::mem::take(&mut self.ops)
-    }
-}
-
-impl Drop for Batch<'_> {
-    /// Anything left was never sent: the function that filled the batch panicked.
-    fn drop(&mut self) {
-        if !self.ops.is_empty() {
-            self.handle.refuse(self.take_ops());
+    /// As [`Self::wait`].
+    pub fn wait_timeout(self, timeout: Duration) -> Result<Message, Error> {
+        if let Some(outcome) = self.completion.wait(timeout) {
+            return outcome;
         }
+        let id = self.completion.id;
+        let sent = self.driver.update(|model, _| model.outbox.abandon(id));
+        // It may have come while we were giving up.
+        let outcome = self.completion.get();
+        outcome.unwrap_or(Err(Error::Timeout { sent }))
     }
-}
 
-impl std::fmt::Debug for Batch<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Batch")
-            .field("messages", &self.ops.len())
-            .finish()
+    /// The acknowledgement, if it is there by now.
+    pub fn try_get(&self) -> Option<Result<Message, Error>> {
+        self.completion.get()
     }
 }

@@ -1,26 +1,25 @@
 //! What holds a subscription open.
 
-use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Serialize;
 
+use super::driver::Driver;
 use super::error::Error;
 use super::message::Message;
 use super::ring::{RecvError, Ring};
-use super::shared::Shared;
 use super::wire;
 
 /// A receiver of messages. Dropping it unsubscribes.
-///
-/// As an iterator it blocks for each message, and ends with the subscription.
+#[derive(Debug)]
 pub struct Subscription {
     hold: Hold,
     ring: Arc<Ring>,
 }
 
 /// Keeps a callback subscribed. Dropping it unsubscribes; a call under way is not waited for.
+#[derive(Debug)]
 pub struct Listening {
     hold: Hold,
 }
@@ -34,8 +33,9 @@ pub struct SubscribeOptions {
 }
 
 /// A place in the registry.
+#[derive(Debug)]
 pub(crate) struct Hold {
-    pub(crate) shared: Arc<Shared>,
+    pub(crate) driver: Arc<Driver>,
     pub(crate) pattern: Box<str>,
     pub(crate) key: u64,
 }
@@ -95,27 +95,6 @@ impl Subscription {
     }
 }
 
-impl IntoIterator for Subscription {
-    type Item = Message;
-    type IntoIter = IntoIter;
-
-    fn into_iter(self) -> IntoIter {
-        IntoIter(self)
-    }
-}
-
-/// The messages of a subscription that it owns.
-#[derive(Debug)]
-pub struct IntoIter(Subscription);
-
-impl Iterator for IntoIter {
-    type Item = Message;
-
-    fn next(&mut self) -> Option<Message> {
-        self.0.recv().ok()
-    }
-}
-
 impl Listening {
     pub(crate) fn new(hold: Hold) -> Self {
         Self { hold }
@@ -156,19 +135,7 @@ impl SubscribeOptions {
 
 impl Drop for Hold {
     fn drop(&mut self) {
-        self.shared
-            .update(|machine, _| machine.unsubscribe(&self.pattern, self.key));
-    }
-}
-
-impl fmt::Debug for Subscription {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Subscription({})", self.pattern())
-    }
-}
-
-impl fmt::Debug for Listening {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Listening({})", self.pattern())
+        self.driver
+            .update(|model, _| model.unsubscribe(&self.pattern, self.key));
     }
 }

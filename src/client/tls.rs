@@ -18,7 +18,7 @@ pub(crate) fn step(peer: &Peer) -> Result<Arc<dyn PreConnect>, Error> {
         .map_err(|_| Error::Config(format!("{host:?} cannot have a certificate")))?;
     let unusable = |error: rustls::Error| Error::Config(error.to_string());
     let mut roots = RootCertStore::empty();
-    match &peer.roots {
+    match &peer.options.roots {
         None => roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned()),
         Some(own) => {
             for root in own.iter() {
@@ -36,7 +36,7 @@ pub(crate) fn step(peer: &Peer) -> Result<Arc<dyn PreConnect>, Error> {
 
 /// The same roots for requests.
 pub(crate) fn config(peer: &Peer) -> TlsConfig {
-    let roots = match &peer.roots {
+    let roots = match &peer.options.roots {
         None => RootCerts::WebPki,
         Some(own) => {
             let own = own

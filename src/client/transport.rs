@@ -15,102 +15,82 @@ pub enum Transport {
     WebSocket,
 }
 
-/// One way to carry messages.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Via {
-    WebSocket,
-    LongPolling,
-}
-
 impl Transport {
-    /// What it allows, best first.
-    pub(crate) fn ways(self) -> Vec<Via> {
-        match self {
-            Self::Auto => vec![Via::WebSocket, Via::LongPolling],
-            Self::LongPolling => vec![Via::LongPolling],
-            Self::WebSocket => vec![Via::WebSocket],
-        }
-    }
-}
-
-impl Via {
     /// Its name in `supportedConnectionTypes` and `connectionType`.
     pub(crate) fn name(self) -> &'static str {
         match self {
-            Self::WebSocket => "websocket",
             Self::LongPolling => "long-polling",
-        }
-    }
-
-    pub(crate) fn transport(self) -> Transport {
-        match self {
-            Self::WebSocket => Transport::WebSocket,
-            Self::LongPolling => Transport::LongPolling,
+            Self::Auto | Self::WebSocket => "websocket",
         }
     }
 }
 
-/// The choice between the ways: a handshake goes the best one and offers all; where the upgrade is
-/// refused, it goes the next one and offers the rest. When that leads to a session, the client
-/// stays with it; when it does not, the server was away, and the next handshake begins anew.
+/// The transports that a client may use, and the one in use. A handshake goes by the best one and
+/// offers all; where the upgrade is refused, it goes by the next one and offers the rest. When that
+/// leads to a session, the client stays with it; when it does not, the server was away, and the
+/// next handshake begins anew.
 #[derive(Debug)]
-pub(crate) struct Choice {
-    ways: Vec<Via>,
+pub(crate) struct Fallback {
+    /// Best first.
+    allowed: &'static [Transport],
     /// The best one that is not given up for now.
     first: usize,
     /// The best one that is not given up for good.
     least: usize,
-    via: Via,
+    current: Transport,
 }
 
-impl Choice {
-    /// Of at least one way, best first.
-    pub(crate) fn new(ways: Vec<Via>) -> Self {
-        let via = ways.first().copied().unwrap_or(Via::LongPolling);
-        let (first, least) = (0, 0);
+impl Fallback {
+    pub(crate) fn new(wanted: Transport) -> Self {
+        let allowed: &[_] = match wanted {
+            Transport::Auto => &[Transport::WebSocket, Transport::LongPolling],
+            Transport::LongPolling => &[Transport::LongPolling],
+            Transport::WebSocket => &[Transport::WebSocket],
+        };
         Self {
-            ways,
-            first,
-            least,
-            via,
+            allowed,
+            first: 0,
+            least: 0,
+            current: allowed[0],
         }
     }
 
-    /// The one to use now.
-    pub(crate) fn via(&self) -> Via {
-        self.via
+    /// The one to use now; never [`Transport::Auto`].
+    pub(crate) fn current(&self) -> Transport {
+        self.current
     }
 
     /// There is to be a handshake: what it offers. The first is how it, and everything that comes
     /// after it, is to travel.
-    pub(crate) fn offer(&mut self) -> Vec<Via> {
-        self.via = self.ways[self.first];
-        self.offered().to_vec()
+    pub(crate) fn offer(&mut self) -> &'static [Transport] {
+        self.current = self.allowed[self.first];
+        self.offered()
     }
 
     /// What the last handshake offered.
-    pub(crate) fn offered(&self) -> &[Via] {
-        &self.ways[self.first..]
+    pub(crate) fn offered(&self) -> &'static [Transport] {
+        &self.allowed[self.first..]
     }
 
-    /// An exchange failed. Says whether there is another way, which is used from now on.
+    /// An exchange failed. Says whether there is another transport, which is used from now on.
     pub(crate) fn fall_back(&mut self, failure: &Failure) -> bool {
         let refused = matches!(failure, Failure::Upgrade { .. });
         let next = self.first + 1;
-        if !refused || self.via != self.ways[self.first] || next == self.ways.len() {
+        if !refused || self.current != self.allowed[self.first] || next == self.allowed.len() {
             return false;
         }
         self.first = next;
-        self.via = self.ways[next];
+        self.current = self.allowed[next];
         true
     }
 
     /// There is a session, with a server that offers these.
-    pub(crate) fn settled(&mut self, offered: Option<&[String]>) {
+    pub(crate) fn settled(&mut self, theirs: Option<&[String]>) {
         self.least = self.first;
-        let common = |via: &&Via| offered.is_none_or(|all| all.iter().any(|o| o == via.name()));
-        if let Some(via) = self.offered().iter().find(common) {
-            self.via = *via;
+        let common =
+            |own: &&Transport| theirs.is_none_or(|all| all.iter().any(|o| o == own.name()));
+        if let Some(common) = self.offered().iter().find(common) {
+            self.current = *common;
         }
     }
 
@@ -137,53 +117,68 @@ mod tests {
     }
 
     #[test]
-    fn a_refused_upgrade_leads_to_the_next_way() {
-        let mut choice = Choice::new(Transport::Auto.ways());
-        assert_eq!(choice.offer(), [Via::WebSocket, Via::LongPolling]);
-        assert!(!choice.fall_back(&Failure::Connect("refused".into())));
-        assert!(!choice.fall_back(&Failure::Timeout));
-        assert_eq!(choice.via(), Via::WebSocket);
-        assert!(choice.fall_back(&refused()));
-        assert_eq!(choice.offer(), [Via::LongPolling]);
-        assert_eq!(choice.via(), Via::LongPolling);
-        assert!(!choice.fall_back(&refused()), "there is no third");
+    fn a_refused_upgrade_leads_to_the_next_transport() {
+        let mut fallback = Fallback::new(Transport::Auto);
+        assert_eq!(
+            fallback.offer(),
+            [Transport::WebSocket, Transport::LongPolling]
+        );
+        assert!(!fallback.fall_back(&Failure::Connect("refused".into())));
+        assert!(!fallback.fall_back(&Failure::Timeout));
+        assert_eq!(fallback.current(), Transport::WebSocket);
+        assert!(fallback.fall_back(&refused()));
+        assert_eq!(fallback.offer(), [Transport::LongPolling]);
+        assert_eq!(fallback.current(), Transport::LongPolling);
+        assert!(!fallback.fall_back(&refused()), "there is no third");
     }
 
     #[test]
     fn only_a_session_makes_it_last() {
-        let mut choice = Choice::new(Transport::Auto.ways());
-        choice.fall_back(&refused());
-        choice.begin();
-        assert_eq!(choice.offer()[0], Via::WebSocket, "the server was away");
-        choice.fall_back(&refused());
-        choice.settled(None);
-        choice.begin();
-        assert_eq!(choice.offer()[0], Via::LongPolling);
-        choice.reset();
-        assert_eq!(choice.via(), Via::LongPolling, "until the handshake");
-        assert_eq!(choice.offer()[0], Via::WebSocket);
+        let mut fallback = Fallback::new(Transport::Auto);
+        fallback.fall_back(&refused());
+        fallback.begin();
+        assert_eq!(
+            fallback.offer()[0],
+            Transport::WebSocket,
+            "the server was away"
+        );
+        fallback.fall_back(&refused());
+        fallback.settled(None);
+        fallback.begin();
+        assert_eq!(fallback.offer()[0], Transport::LongPolling);
+        fallback.reset();
+        assert_eq!(
+            fallback.current(),
+            Transport::LongPolling,
+            "until the handshake"
+        );
+        assert_eq!(fallback.offer()[0], Transport::WebSocket);
     }
 
     #[test]
     fn within_a_session_it_is_for_this_session() {
-        let mut choice = Choice::new(Transport::Auto.ways());
-        choice.settled(None);
-        assert!(choice.fall_back(&refused()));
-        assert_eq!(choice.via(), Via::LongPolling);
-        choice.begin();
-        assert_eq!(choice.offer()[0], Via::WebSocket);
+        let mut fallback = Fallback::new(Transport::Auto);
+        fallback.settled(None);
+        assert!(fallback.fall_back(&refused()));
+        assert_eq!(fallback.current(), Transport::LongPolling);
+        fallback.begin();
+        assert_eq!(fallback.offer()[0], Transport::WebSocket);
     }
 
     #[test]
     fn the_server_has_a_say() {
-        let mut choice = Choice::new(Transport::Auto.ways());
-        choice.settled(Some(&["callback-polling".into(), "long-polling".into()]));
-        assert_eq!(choice.via(), Via::LongPolling);
-        assert!(!choice.fall_back(&refused()));
-        choice.settled(Some(&["long-polling".into(), "websocket".into()]));
-        assert_eq!(choice.via(), Via::WebSocket, "the order is ours");
-        let mut only = Choice::new(Transport::WebSocket.ways());
+        let mut fallback = Fallback::new(Transport::Auto);
+        fallback.settled(Some(&["callback-polling".into(), "long-polling".into()]));
+        assert_eq!(fallback.current(), Transport::LongPolling);
+        assert!(!fallback.fall_back(&refused()));
+        fallback.settled(Some(&["long-polling".into(), "websocket".into()]));
+        assert_eq!(
+            fallback.current(),
+            Transport::WebSocket,
+            "the order is ours"
+        );
+        let mut only = Fallback::new(Transport::WebSocket);
         assert!(!only.fall_back(&refused()));
-        assert_eq!(only.offer(), [Via::WebSocket]);
+        assert_eq!(only.offer(), [Transport::WebSocket]);
     }
 }

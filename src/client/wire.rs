@@ -1,71 +1,51 @@
-//! Requests to JSON text, and answers to messages.
+//! Requests to JSON text, answers to messages, and a log of both.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 
+use log::Level::Debug;
 use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
 
 use super::error::{Error, Failure};
 use super::message::Message;
+use super::transport::Transport;
+use crate::protocol::json;
 
 /// The members of an `ext` object, as raw JSON.
 pub(crate) type Ext = BTreeMap<String, Box<RawValue>>;
 
-/// Writes one message; every value is JSON text.
-pub(crate) struct Encoder<'a> {
-    out: &'a mut String,
+/// Appends a message to an array; the values are JSON text, and what is absent is left out.
+pub(crate) fn write(out: &mut Vec<u8>, channel: &str, fields: &[(&str, Option<&str>)]) {
+    let channel = json::string(channel);
+    let channel = std::iter::once(("channel", &*channel));
+    let fields = fields
+        .iter()
+        .filter_map(|(name, raw)| Some((*name, (*raw)?)));
+    json::write_object(out, channel.chain(fields));
 }
 
-impl<'a> Encoder<'a> {
-    /// Begins with the channel.
-    pub(crate) fn begin(out: &'a mut String, channel: &str) -> Self {
-        out.push_str("{\"channel\":");
-        out.push_str(&quoted(channel));
-        Self { out }
-    }
-
-    /// A field with a raw value.
-    pub(crate) fn raw(self, name: &str, json: &str) -> Self {
-        self.out.push_str(",\"");
-        self.out.push_str(name);
-        self.out.push_str("\":");
-        self.out.push_str(json);
-        self
-    }
-
-    /// A field with a raw value, if there is one.
-    pub(crate) fn maybe(self, name: &str, json: Option<&str>) -> Self {
-        match json {
-            Some(json) => self.raw(name, json),
-            None => self,
-        }
-    }
-
-    /// A field with a text.
-    pub(crate) fn text(self, name: &str, text: &str) -> Self {
-        let quoted = quoted(text);
-        self.raw(name, &quoted)
-    }
-
-    pub(crate) fn end(self) {
-        self.out.push('}');
-    }
+/// A message as a request of its own.
+pub(crate) fn single(channel: &str, fields: &[(&str, Option<&str>)]) -> String {
+    let mut body = vec![b'['];
+    write(&mut body, channel, fields);
+    body.push(b']');
+    String::from_utf8(body).expect("because it is made of text")
 }
 
-/// A handshake, as a batch of its own.
-pub(crate) fn handshake(id: u64, connection_types: &[&str], ext: &Ext) -> String {
-    let types = serde_json::to_string(connection_types).unwrap_or_else(|_| "[]".into());
+/// A handshake, as a request of its own.
+pub(crate) fn handshake(id: u64, offer: &[Transport], ext: &Ext) -> String {
+    let types: Vec<_> = offer.iter().map(|transport| transport.name()).collect();
+    let types = serde_json::to_string(&types).unwrap_or_else(|_| "[]".into());
     let ext = (!ext.is_empty()).then(|| serde_json::to_string(ext).unwrap_or_default());
-    let mut body = String::from("[");
-    Encoder::begin(&mut body, "/meta/handshake")
-        .text("id", &id.to_string())
-        .text("version", "1.0")
-        .text("minimumVersion", "1.0")
-        .raw("supportedConnectionTypes", &types)
-        .maybe("ext", ext.as_deref())
-        .end();
-    body.push(']');
-    body
+    let fields = [
+        ("id", Some(&*json::string(&id.to_string()))),
+        ("version", Some("\"1.0\"")),
+        ("minimumVersion", Some("\"1.0\"")),
+        ("supportedConnectionTypes", Some(&types)),
+        ("ext", ext.as_deref()),
+    ];
+    single("/meta/handshake", &fields)
 }
 
 /// The messages of an answer. Elements that are no messages are left out.
@@ -73,42 +53,17 @@ pub(crate) fn handshake(id: u64, connection_types: &[&str], ext: &Ext) -> String
 /// Takes an array or a single object, with or without the comment of `json-comment-filtered`
 /// around it, whatever the content type says.
 pub(crate) fn decode(body: &[u8]) -> Result<Vec<Message>, Failure> {
-    let refuse = || Failure::NotBayeux(beginning(body));
+    // Enough of a foreign body to recognise it in an error message.
+    let beginning = || String::from_utf8_lossy(&body[..body.len().min(80)]).into_owned();
+    let refuse = || Failure::NotBayeux(beginning());
     let text = std::str::from_utf8(body).map_err(|_| refuse())?;
     let text = uncommented(text.trim_start_matches('\u{feff}').trim());
     if text.starts_with('{') {
         return Ok(vec![Message::parse(text).ok_or_else(refuse)?]);
     }
-    let elements: Vec<&RawValue> = serde_json::from_str(text).map_err(|_| refuse())?;
-    Ok(elements
-        .iter()
-        .filter_map(|raw| Message::parse(raw.get()))
-        .collect())
-}
-
-/// A value as JSON text.
-pub(crate) fn to_json<T: Serialize + ?Sized>(value: &T) -> Result<Box<RawValue>, Error> {
-    to_raw_value(value).map_err(|error| Error::Json(error.to_string()))
-}
-
-/// A value that must be an object, as its members.
-pub(crate) fn to_ext<T: Serialize + ?Sized>(value: &T) -> Result<Ext, Error> {
-    members(&to_json(value)?)
-}
-
-/// A value that must be an object, as JSON text.
-pub(crate) fn to_object<T: Serialize + ?Sized>(value: &T) -> Result<Box<str>, Error> {
-    let raw = to_json(value)?;
-    members(&raw)?;
-    Ok(raw.into())
-}
-
-fn members(raw: &RawValue) -> Result<Ext, Error> {
-    serde_json::from_str(raw.get()).map_err(|_| Error::Json("ext must be an object".into()))
-}
-
-fn quoted(text: &str) -> String {
-    serde_json::to_string(text).expect("because writing a string cannot fail")
+    let mut messages = Vec::new();
+    json::for_each_element(text, |raw| messages.extend(Message::parse(raw))).ok_or_else(refuse)?;
+    Ok(messages)
 }
 
 fn uncommented(text: &str) -> &str {
@@ -118,9 +73,59 @@ fn uncommented(text: &str) -> &str {
     inner.unwrap_or(text).trim()
 }
 
-/// Enough of a foreign body to recognise it in an error message.
-fn beginning(body: &[u8]) -> String {
-    String::from_utf8_lossy(&body[..body.len().min(80)]).into_owned()
+/// A value as JSON text.
+pub(crate) fn to_json<T: Serialize + ?Sized>(value: &T) -> Result<Box<RawValue>, Error> {
+    to_raw_value(value).map_err(|error| Error::Json(error.to_string()))
+}
+
+/// A value that must be an object, as its members.
+pub(crate) fn to_ext<T: Serialize + ?Sized>(value: &T) -> Result<Ext, Error> {
+    serde_json::from_str(to_json(value)?.get())
+        .map_err(|_| Error::Json("ext must be an object".into()))
+}
+
+/// A value that must be an object, as JSON text.
+pub(crate) fn to_object<T: Serialize + ?Sized>(value: &T) -> Result<Box<str>, Error> {
+    to_ext(value)?;
+    Ok(to_json(value)?.into())
+}
+
+/// Logs a request that leaves.
+pub(crate) fn log_sent(transport: Transport, body: &str) {
+    if log::log_enabled!(Debug) {
+        for message in decode(body.as_bytes()).unwrap_or_default() {
+            log::debug!(">>> {} {}", transport.name(), summary(&message));
+        }
+    }
+}
+
+/// Logs messages that have come.
+pub(crate) fn log_received(transport: Transport, messages: &[Message]) {
+    if log::log_enabled!(Debug) {
+        for message in messages {
+            log::debug!("<<< {} {}", transport.name(), summary(message));
+        }
+    }
+}
+
+/// Channel, id, size and outcome. Neither data nor `ext` nor the session's id: whoever reads a log
+/// must not be able to act as the client, or learn what it was told.
+fn summary(message: &Message) -> String {
+    let mut line = message.channel().to_owned();
+    if let Some(id) = message.id() {
+        let _ = write!(line, " id {id}");
+    }
+    if message.has_data() {
+        let _ = write!(line, ", {} bytes", message.data_json().len());
+    }
+    match (message.successful(), message.error()) {
+        (Some(true), _) => line.push_str(", successful"),
+        (Some(false), error) => {
+            let _ = write!(line, ", failed: {}", error.unwrap_or_default());
+        }
+        (None, _) => {}
+    }
+    line
 }
 
 #[cfg(test)]
@@ -131,22 +136,19 @@ mod tests {
     fn a_handshake_names_itself() {
         let ext = to_ext(&serde_json::json!({"ack": true, "a": {"user": "x"}})).unwrap();
         assert_eq!(
-            handshake(1, &["long-polling"], &ext),
+            handshake(1, &[Transport::LongPolling], &ext),
             "[{\"channel\":\"/meta/handshake\",\"id\":\"1\",\"version\":\"1.0\",\
              \"minimumVersion\":\"1.0\",\"supportedConnectionTypes\":[\"long-polling\"],\
              \"ext\":{\"a\":{\"user\":\"x\"},\"ack\":true}}]"
         );
-        assert!(!handshake(1, &["long-polling"], &Ext::new()).contains("ext"));
+        assert!(!handshake(1, &[Transport::LongPolling], &Ext::new()).contains("ext"));
     }
 
     #[test]
     fn texts_are_escaped() {
-        let mut out = String::new();
-        Encoder::begin(&mut out, "/a")
-            .text("id", "\"\n")
-            .raw("data", "[1.0]")
-            .end();
-        assert_eq!(out, r#"{"channel":"/a","id":"\"\n","data":[1.0]}"#);
+        let (id, data) = (json::string("\"\n"), Some("[1.0]"));
+        let out = single("/a", &[("id", Some(&id)), ("ext", None), ("data", data)]);
+        assert_eq!(out, r#"[{"channel":"/a","id":"\"\n","data":[1.0]}]"#);
     }
 
     #[test]
@@ -190,5 +192,29 @@ mod tests {
     fn ext_is_an_object() {
         assert!(matches!(to_ext(&[1, 2]), Err(Error::Json(_))));
         assert!(to_ext(&serde_json::json!({})).unwrap().is_empty());
+    }
+
+    #[test]
+    fn the_summary_has_no_secrets() {
+        for (json, line) in [
+            (
+                r#"{"channel":"/meta/handshake","id":"1","ext":{"password":"secret"}}"#,
+                "/meta/handshake id 1",
+            ),
+            (
+                r#"{"channel":"/meta/handshake","id":"1","clientId":"secret","successful":true}"#,
+                "/meta/handshake id 1, successful",
+            ),
+            (
+                r#"{"channel":"/a","data":"secret","clientId":"secret"}"#,
+                "/a, 8 bytes",
+            ),
+            (
+                r#"{"channel":"/a","id":7,"successful":false,"error":"403:no:publish_denied"}"#,
+                "/a id 7, failed: 403:no:publish_denied",
+            ),
+        ] {
+            assert_eq!(summary(&Message::parse(json).unwrap()), line);
+        }
     }
 }

@@ -86,7 +86,7 @@ fn what_queues_up_leaves_in_one_request() {
     let (b, c) = client.batch(|batch| (batch.publish("/b", &1), batch.publish("/c", &[2.5])));
     slow.wait().unwrap();
     assert!(later.into_iter().all(|pending| pending.wait().is_ok()));
-    assert_eq!(b.unwrap().wait().unwrap().reply().channel(), "/b");
+    assert_eq!(b.unwrap().wait().unwrap().channel(), "/b");
     c.unwrap().wait().unwrap();
     let requests = server.requests();
     let with_a: Vec<_> = requests

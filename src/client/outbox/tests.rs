@@ -23,35 +23,23 @@ impl World {
         }
     }
 
-    fn op(&mut self, kind: Kind, channel: &str) -> (Op, Arc<Slot>) {
+    fn message(&mut self, kind: Kind, channel: &str) -> (Queued, Arc<Completion>) {
         self.ids += 1;
-        let slot = Arc::new(Slot::default());
-        let op = Op {
-            id: self.ids,
-            kind,
-            channel: channel.into(),
-            data: None,
-            ext: None,
-            slot: Some(Arc::clone(&slot)),
-        };
-        (op, slot)
+        let completion = Completion::new(self.ids);
+        let message = Queued::new(Arc::clone(&completion), kind, channel);
+        (message, completion)
     }
 
-    fn push(&mut self, kind: Kind, channel: &str) -> Arc<Slot> {
-        let (op, slot) = self.op(kind, channel);
-        self.outbox.push(vec![op], &self.options).unwrap();
-        slot
+    fn push(&mut self, kind: Kind, channel: &str) -> Arc<Completion> {
+        let (message, completion) = self.message(kind, channel);
+        self.outbox.push(vec![message], &self.options).unwrap();
+        completion
     }
 
     fn subscribe(&mut self, pattern: &str) {
-        let pattern = pattern.into();
-        self.push(
-            Kind::Subscribe {
-                pattern,
-                again: false,
-            },
-            "/meta/subscribe",
-        );
+        self.ids += 1;
+        let subscribe = Queued::subscribe(self.ids, Kind::Subscribe, pattern, None);
+        self.outbox.push(vec![subscribe], &self.options).unwrap();
     }
 
     fn take(&mut self) -> Option<String> {
@@ -62,7 +50,7 @@ impl World {
     /// The ids in the next request.
     fn taken(&mut self) -> Vec<u64> {
         let body = self.take().unwrap_or_else(|| "[]".into());
-        let messages = crate::client::wire::decode(body.as_bytes()).unwrap();
+        let messages = wire::decode(body.as_bytes()).unwrap();
         messages
             .iter()
             .map(|message| message.id().unwrap().parse().unwrap())
@@ -79,7 +67,8 @@ impl World {
     }
 
     fn finish(&mut self, result: Result<(), Failure>) {
-        self.outbox.finish(self.clock.now(), result);
+        let pause = result.as_ref().err().and_then(Failure::retry_after);
+        self.outbox.finish(self.clock.now(), result, pause);
     }
 }
 
@@ -124,8 +113,8 @@ fn the_queue_is_bounded_all_or_nothing() {
     world.options.queue_messages = 2;
     world.push(Kind::Publish, "/a");
     let two = vec![
-        world.op(Kind::Publish, "/a").0,
-        world.op(Kind::Publish, "/a").0,
+        world.message(Kind::Publish, "/a").0,
+        world.message(Kind::Publish, "/a").0,
     ];
     let (back, error) = world.outbox.push(two, &world.options).unwrap_err();
     assert_eq!(back.len(), 2);
@@ -133,12 +122,12 @@ fn the_queue_is_bounded_all_or_nothing() {
     world.push(Kind::Publish, "/a");
     world.options.queue_messages = 100;
     world.options.queue_bytes = 10;
-    let one = vec![world.op(Kind::Publish, "/a").0];
+    let one = vec![world.message(Kind::Publish, "/a").0];
     assert!(world.outbox.push(one, &world.options).is_err());
     let nothing = world.outbox.push(Vec::new(), &world.options);
     assert!(nothing.is_ok(), "who joins a subscription sends nothing");
     world.taken();
-    let one = vec![world.op(Kind::Publish, "/a").0];
+    let one = vec![world.message(Kind::Publish, "/a").0];
     assert!(
         world.outbox.push(one, &world.options).is_ok(),
         "an empty queue takes anything"
@@ -188,14 +177,14 @@ fn a_broken_exchange_repeats_subscriptions_only() {
 #[test]
 fn what_was_never_sent_is_sent_again_in_order() {
     let mut world = World::new();
-    let slots = [
+    let waiting = [
         world.push(Kind::Publish, "/a"),
         world.push(Kind::Publish, "/b"),
     ];
     world.taken();
     world.push(Kind::Publish, "/c");
     world.finish(Err(Failure::Connect("refused".into())));
-    assert!(slots.iter().all(|slot| slot.get().is_none()));
+    assert!(waiting.iter().all(|completion| completion.get().is_none()));
     world.clock.advance(Duration::from_secs(1));
     assert_eq!(world.taken(), [1, 2, 3]);
 }
@@ -221,8 +210,7 @@ fn a_lost_session_fails_what_was_sent_in_it() {
     let mut world = World::new();
     let publish = world.push(Kind::Publish, "/a");
     world.subscribe("/b");
-    let pattern = "/c".into();
-    let unsubscribe = world.push(Kind::Unsubscribe { pattern }, "/meta/unsubscribe");
+    let unsubscribe = world.push(Kind::Unsubscribe, "/meta/unsubscribe");
     world.options.batch_messages = 3;
     assert_eq!(world.taken(), [1, 2, 3]);
     world.subscribe("/d");
@@ -252,8 +240,11 @@ fn subscribes_for_a_new_session_have_patience_with_a_busy_server() {
     };
     for again in [true, false] {
         let mut world = World::new();
-        let pattern = "/a".into();
-        world.push(Kind::Subscribe { pattern, again }, "/meta/subscribe");
+        let kind = match again {
+            true => Kind::Resubscribe,
+            false => Kind::Subscribe,
+        };
+        world.push(kind, "/meta/subscribe");
         for _ in 0..3 {
             assert_eq!(world.taken(), [1]);
             assert!(world.outbox.reply(&refusal("503::busy")));
@@ -300,7 +291,7 @@ fn calls_wait_for_the_message_with_their_id() {
     let mut world = World::new();
     for answer_first in [false, true] {
         world.ids = 0;
-        let slot = world.push(Kind::Call, "/service/a");
+        let completion = world.push(Kind::Call, "/service/a");
         world.taken();
         let message = Message::parse(answer).unwrap();
         if answer_first {
@@ -310,11 +301,11 @@ fn calls_wait_for_the_message_with_their_id() {
             world.accept(1);
             assert!(!world.outbox.answer(&Message::parse(other).unwrap()));
             world.finish(Ok(()));
-            assert_eq!(slot.get(), None);
+            assert_eq!(completion.get(), None);
             assert!(world.outbox.answer(&message), "a late answer");
         }
         world.finish(Ok(()));
-        assert_eq!(slot.get(), Some(Ok(message.clone())));
+        assert_eq!(completion.get(), Some(Ok(message.clone())));
         assert!(!world.outbox.answer(&message), "once only");
     }
 }
@@ -322,7 +313,7 @@ fn calls_wait_for_the_message_with_their_id() {
 #[test]
 fn calls_fail_when_refused_answered_with_an_error_or_cut_off() {
     let mut world = World::new();
-    let slots: Vec<_> = (0..4)
+    let waiting: Vec<_> = (0..4)
         .map(|_| world.push(Kind::Call, "/service/a"))
         .collect();
     world.taken();
@@ -335,10 +326,10 @@ fn calls_fail_when_refused_answered_with_an_error_or_cut_off() {
     assert!(world.reply(&refusal(2)), "a late answer without data");
     assert!(world.outbox.abandon(3), "it was sent");
     world.outbox.session_lost();
-    assert!(matches!(slots[0].get(), Some(Err(Error::Rejected(_)))));
-    assert!(matches!(slots[1].get(), Some(Err(Error::Rejected(_)))));
-    assert_eq!(slots[2].get(), None);
-    assert_eq!(slots[3].get(), Some(Err(Error::SessionLost)));
+    assert!(matches!(waiting[0].get(), Some(Err(Error::Rejected(_)))));
+    assert!(matches!(waiting[1].get(), Some(Err(Error::Rejected(_)))));
+    assert_eq!(waiting[2].get(), None);
+    assert_eq!(waiting[3].get(), Some(Err(Error::SessionLost)));
 }
 
 #[test]
@@ -366,8 +357,9 @@ fn the_disconnect_is_reported_whatever_becomes_of_it() {
 #[test]
 fn an_old_session_is_named() {
     let mut world = World::new();
-    let client_id = "old".into();
-    drop(world.push(Kind::Forget { client_id }, "/meta/disconnect"));
+    let (mut forget, _) = world.message(Kind::Forget, "/meta/disconnect");
+    forget.client_id = Some("old".into());
+    world.outbox.push_first(vec![forget]);
     world.push(Kind::Publish, "/a");
     let request = world.outbox.take(world.clock.now(), None, &world.options);
     assert!(request.unwrap().contains(r#""clientId":"old""#));
@@ -380,7 +372,7 @@ fn an_old_session_is_named() {
 #[test]
 fn closing_fails_everything() {
     let mut world = World::new();
-    let slots = [
+    let waiting = [
         world.push(Kind::Publish, "/a"),
         world.push(Kind::Call, "/service/a"),
     ];
@@ -389,9 +381,9 @@ fn closing_fails_everything() {
     world.outbox.close(&Error::Closed);
     assert_eq!(world.outbox.reports(), []);
     assert!(
-        slots
+        waiting
             .iter()
-            .all(|slot| slot.get() == Some(Err(Error::Closed)))
+            .all(|completion| completion.get() == Some(Err(Error::Closed)))
     );
     assert_eq!(world.outbox.len(), 0);
 }
@@ -406,4 +398,37 @@ fn a_pause_without_end_is_not_none() {
     assert_eq!(world.take(), None);
     let wait = world.outbox.due().unwrap() - world.clock.now();
     assert!(wait > Duration::from_secs(1 << 30), "{wait:?}");
+}
+
+fn encoded(message: &Queued) -> String {
+    let mut out = Vec::new();
+    message.encode(&mut out, "me");
+    let out = String::from_utf8(out).unwrap();
+    assert!(out.len() <= message.size(), "{out}");
+    out
+}
+
+#[test]
+fn each_kind_has_its_form() {
+    let message = |kind, channel| Queued::new(Completion::new(7), kind, channel);
+    let mut publish = message(Kind::Publish, "/a");
+    (publish.data, publish.ext) = (Some("[1.0]".into()), Some("{}".into()));
+    assert_eq!(
+        encoded(&publish),
+        r#"{"channel":"/a","clientId":"me","id":"7","data":[1.0],"ext":{}}"#
+    );
+    assert_eq!(
+        encoded(&Queued::subscribe(7, Kind::Resubscribe, "/a/**", None)),
+        r#"{"channel":"/meta/subscribe","clientId":"me","id":"7","subscription":"/a/**"}"#
+    );
+    let mut disconnect = message(Kind::Disconnect, "/meta/disconnect");
+    assert_eq!(
+        encoded(&disconnect),
+        r#"{"channel":"/meta/disconnect","clientId":"me","id":"7"}"#
+    );
+    disconnect.client_id = Some("old".into());
+    assert_eq!(
+        encoded(&disconnect),
+        r#"{"channel":"/meta/disconnect","clientId":"old","id":"7"}"#
+    );
 }

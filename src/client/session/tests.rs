@@ -8,7 +8,7 @@ struct World {
     clock: ManualClock,
 }
 
-const TYPES: [&str; 1] = ["long-polling"];
+const OFFERED: [Transport; 1] = [Transport::LongPolling];
 
 impl World {
     fn new() -> Self {
@@ -21,7 +21,7 @@ impl World {
     }
 
     /// Waits for the next request; says how long that took.
-    fn turn(&mut self) -> (Turn, Duration) {
+    fn turn(&mut self) -> (Step, Duration) {
         let start = self.clock.now();
         let due = self.session.due().expect("because something is due");
         self.clock.advance(due.saturating_duration_since(start));
@@ -34,7 +34,7 @@ impl World {
     }
 
     fn reply(&mut self, fields: &str) -> Change {
-        let handshake = self.session.turn == Some(Turn::Handshake);
+        let handshake = self.session.step == Some(Step::Handshake);
         let channel = if handshake {
             "/meta/handshake"
         } else {
@@ -44,7 +44,7 @@ impl World {
         let reply = Message::parse(&reply).expect("because the test wrote it");
         let now = self.clock.now();
         let change = match handshake {
-            true => self.session.handshaken(now, &reply, &TYPES),
+            true => self.session.handshaken(now, &reply, &OFFERED),
             false => self.session.connected(now, &reply),
         };
         assert_eq!(self.session.finish(now, Ok(()), None), Change::Nothing);
@@ -57,7 +57,7 @@ impl World {
     }
 
     fn handshake(&mut self) -> Change {
-        assert_eq!(self.turn().0, Turn::Handshake);
+        assert_eq!(self.turn().0, Step::Handshake);
         self.reply(r#""successful":true,"clientId":"c""#)
     }
 
@@ -79,24 +79,24 @@ fn is_trouble(change: &Change, is_lost: bool) -> bool {
     matches!(change, Change::Trouble { lost, .. } if *lost == is_lost)
 }
 
-const HOLD: Turn = Turn::Connect {
+const HOLD: Step = Step::Connect {
     probe: false,
-    ack: None,
+    ext: None,
     hold: Duration::from_secs(30),
 };
-const PROBE: Turn = Turn::Connect {
+const PROBE: Step = Step::Connect {
     probe: true,
-    ack: None,
+    ext: None,
     hold: Duration::ZERO,
 };
 
 #[test]
 fn the_first_connect_asks_where_we_stand_and_the_next_is_held() {
     let mut world = World::new();
-    assert!(!world.session.is_open());
+    assert!(world.session.open().is_none());
     assert_eq!(world.handshake(), Change::Established { gap: None });
     assert_eq!(world.session.state(), State::Connecting);
-    assert!(world.session.is_open());
+    assert!(world.session.open().is_some());
     assert_eq!(world.turn(), (PROBE, Duration::ZERO));
     let advice = r#""successful":true,"advice":{"interval":250,"timeout":30000}"#;
     assert_eq!(world.reply(advice), Change::Nothing);
@@ -112,7 +112,7 @@ fn a_broken_connect_is_tried_again_in_the_same_session() {
         world.turn();
         assert!(is_trouble(&world.fail(), false));
         assert_eq!(world.session.state(), State::Interrupted);
-        assert!(!world.session.is_open());
+        assert!(world.session.open().is_none());
         waits.push(world.session.due().unwrap() - world.clock.now());
     }
     for (wait, full) in waits.iter().zip([1, 2, 4, 8, 16, 32, 60, 60]) {
@@ -151,7 +151,7 @@ fn an_unknown_session_is_replaced_at_once() {
         assert!(is_trouble(&world.reply(fields), true), "{fields}");
         assert_eq!(world.session.state(), State::Handshaking);
         assert_eq!(world.session.client_id(), None);
-        assert_eq!(world.turn(), (Turn::Handshake, Duration::ZERO));
+        assert_eq!(world.turn(), (Step::Handshake, Duration::ZERO));
         let gap = match fields.contains("true") {
             true => Duration::ZERO,
             false => Duration::from_secs(7),
@@ -179,7 +179,7 @@ fn a_server_that_keeps_forgetting_is_not_hit_in_a_tight_loop() {
     world.reply(r#""successful":false,"advice":{"reconnect":"handshake","interval":0}"#);
     assert_eq!(
         world.turn(),
-        (Turn::Handshake, Duration::ZERO),
+        (Step::Handshake, Duration::ZERO),
         "all is forgiven"
     );
 }
@@ -238,7 +238,7 @@ fn failed_handshakes_are_tried_again_with_back_off() {
     .iter()
     .enumerate()
     {
-        assert_eq!(world.turn().0, Turn::Handshake);
+        assert_eq!(world.turn().0, Step::Handshake);
         assert!(is_trouble(&world.reply(fields), false), "{fields}");
         let wait = world.session.due().unwrap() - world.clock.now();
         assert!(wait >= Duration::from_millis(500 << round), "{wait:?}");
@@ -302,7 +302,7 @@ fn replies_nobody_asked_for_change_nothing() {
     assert_eq!(world.session.connected(now, &connect), Change::Nothing);
     world.turn();
     assert_eq!(
-        world.session.handshaken(now, &handshake, &TYPES),
+        world.session.handshaken(now, &handshake, &OFFERED),
         Change::Nothing
     );
     world.reply(r#""successful":true"#);
@@ -318,13 +318,14 @@ fn acknowledged_batches_are_counted() {
     world.reply(r#""successful":true,"clientId":"c","ext":{"ack":true}"#);
     for (expected, reported) in [(0, "1"), (1, "2"), (2, "\"x\""), (2, "9")] {
         let (turn, _) = world.turn();
-        assert!(matches!(turn, Turn::Connect { ack: Some(ack), .. } if ack == expected));
+        assert!(matches!(turn, Step::Connect { ext: Some(ext), .. }
+            if ext == format!("{{\"ack\":{expected}}}")));
         world.reply(&format!(r#""successful":true,"ext":{{"ack":{reported}}}"#));
     }
     world.turn();
     world.reply(r#""successful":false,"error":"402::x""#);
     world.handshake();
-    assert!(matches!(world.turn().0, Turn::Connect { ack: None, .. }));
+    assert!(matches!(world.turn().0, Step::Connect { ext: None, .. }));
 }
 
 #[test]
@@ -365,7 +366,7 @@ fn after_the_disconnect_nothing_is_due() {
     world.turn();
     world.session.disconnecting();
     assert!(
-        world.session.is_open(),
+        world.session.open().is_some(),
         "the disconnect itself has to leave"
     );
     assert_eq!(world.fail(), Change::Nothing);
@@ -374,7 +375,7 @@ fn after_the_disconnect_nothing_is_due() {
         (State::Disconnecting, None)
     );
     world.session.close();
-    assert!(!world.session.is_open());
+    assert!(world.session.open().is_none());
     assert_eq!(world.session.restart(world.clock.now()), None);
 }
 
@@ -407,4 +408,46 @@ fn a_pause_without_end_is_not_none() {
     world.fail();
     let wait = world.session.due().unwrap() - world.clock.now();
     assert!(wait > Duration::from_secs(1 << 30), "{wait:?}");
+}
+
+fn merged(advice: &str) -> Advice {
+    let json = format!(r#"{{"channel":"/meta/connect","advice":{advice}}}"#);
+    let mut merged = Advice {
+        interval: Duration::from_millis(7),
+        ..Advice::default()
+    };
+    merged.merge(&Message::parse(&json).unwrap());
+    merged
+}
+
+#[test]
+fn what_is_left_out_stays() {
+    let full = merged(r#"{"reconnect":"handshake","interval":250,"timeout":30000}"#);
+    assert_eq!(full.reconnect, Reconnect::Handshake);
+    assert_eq!(full.interval, Duration::from_millis(250));
+    assert_eq!(full.timeout, Duration::from_secs(30));
+    let part = merged(r#"{"reconnect":"none"}"#);
+    assert_eq!(part.reconnect, Reconnect::None);
+    assert_eq!(part.interval, Duration::from_millis(7));
+}
+
+#[test]
+fn nonsense_changes_nothing() {
+    let before = merged("{}");
+    for advice in [
+        "5",
+        "null",
+        "[]",
+        r#"{"reconnect":"maybe","interval":-1,"timeout":"long"}"#,
+        r#"{"reconnect":4,"interval":null,"timeout":{}}"#,
+    ] {
+        assert_eq!(merged(advice), before, "{advice}");
+    }
+}
+
+#[test]
+fn an_hour_is_the_longest() {
+    let far = merged(r#"{"interval":1e300,"timeout":86400000}"#);
+    assert_eq!(far.interval, Duration::from_secs(3600));
+    assert_eq!(far.timeout, Duration::from_secs(3600));
 }

@@ -1,36 +1,45 @@
-//! WebSocket: one connection for both lanes, kept by a thread of its own.
+//! WebSocket: one connection for all requests, kept by a thread of its own. `socket` is the
+//! connection, as a handler of the module `tcp`.
 //!
-//! - `link`: what the lanes and the connection know of each other: who waits for which reply.
-//! - `socket`: the connection, as a handler of the module `tcp`.
-//! - `pipe`: the bytes between the two libraries.
-//!
-//! The connection is made by the first exchange that needs it, and again by the first one after it
+//! The connection is made by the first request that needs it, and again by the first one after it
 //! was lost; pauses between attempts are up to the session.
 
-mod link;
-mod pipe;
 mod socket;
 
-use std::sync::{Arc, OnceLock, Weak};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use parking_lot::Mutex;
 
-use super::carrier::{Answer, Receiver, Request};
 use super::error::{Error, Failure};
-use super::machine::Lane;
-use super::options::Options;
+use super::message::Message;
+use super::model::{Exchange, Request};
 use super::peer::Peer;
-use crate::tcp::reactor::{Config, ConnectOptions};
-use crate::tcp::{Client, ClientConfig, Clients, SessionConfig};
-use link::Link;
-use socket::{Batch, Command, Socket};
+use crate::tcp::reactor::{Config, ConnectOptions, PreConnect};
+use crate::tcp::{Client, ClientConfig, Clients};
+use socket::{Command, Socket};
+
+/// Who is told what happens on a WebSocket, which has a number.
+pub(crate) trait Owner: Send + Sync {
+    /// It can be used now.
+    fn opened(&self, socket: u64);
+
+    /// The request of that number is about to leave. `false`: it must not, for it was given up.
+    fn departs(&self, request: u64) -> bool;
+
+    /// Messages came, in their order.
+    fn received(&self, messages: &[Message]);
+
+    /// It is over, or never came about. The first reason counts.
+    fn closed(&self, socket: u64, failure: &Failure);
+}
 
 /// See the module.
 pub(crate) struct WebSocket {
     peer: Arc<Peer>,
     config: ClientConfig,
-    receiver: OnceLock<Weak<dyn Receiver>>,
+    owner: Weak<dyn Owner>,
     state: Mutex<State>,
 }
 
@@ -42,44 +51,33 @@ struct State {
     closed: bool,
 }
 
-#[derive(Clone)]
 struct Current {
-    link: Arc<Link>,
-    socket: Arc<Client<Command>>,
+    number: u64,
+    open: Arc<AtomicBool>,
+    client: Arc<Client<Command>>,
 }
 
 impl WebSocket {
     /// Does not connect.
-    pub(crate) fn new(peer: Arc<Peer>, options: &Options) -> Result<Self, Error> {
-        Ok(Self {
-            config: config(&peer, options)?,
+    pub(crate) fn new(peer: Arc<Peer>, config: ClientConfig, owner: Weak<dyn Owner>) -> Self {
+        Self {
             peer,
-            receiver: OnceLock::new(),
+            config,
+            owner,
             state: Mutex::default(),
-        })
+        }
     }
 
-    pub(crate) fn attach(&self, receiver: Weak<dyn Receiver>) {
-        let _ = self.receiver.set(receiver);
-    }
-
-    /// Sends a batch, and waits until all its replies have come.
-    pub(crate) fn exchange(&self, lane: Lane, request: &Request) -> Result<Answer, Failure> {
-        let Current { link, socket } = self.current()?;
-        let number = link.expect(lane, &request.ids);
-        let body = request.body.clone();
-        let batch = Batch { lane, number, body };
-        if socket.post(Command::Send(batch)).is_err() {
-            link.end(Failure::Connect("the connection has ended".into()));
+    /// Sends a request through the WebSocket of that number, as soon as that is open.
+    pub(crate) fn send(&self, number: u64, exchange: Exchange, request: Request) {
+        let posted = self.client(number).and_then(|client| {
+            client
+                .post(Command::Send(exchange, request))
+                .map_err(|_| "the connection has ended".into())
+        });
+        if let (Err(why), Some(owner)) = (posted, self.owner.upgrade()) {
+            owner.closed(number, &Failure::Connect(why));
         }
-        let outcome = link.wait(lane, self.peer.network_timeout, request.hold);
-        if outcome == Err(Failure::Timeout) && lane == Lane::Poll {
-            // A connection on which the connect is not answered is dead, whatever TCP says.
-            link.end(Failure::Timeout);
-            socket.connection().abort();
-            socket.shutdown();
-        }
-        outcome.map(|()| Answer::default())
     }
 
     pub(crate) fn close(&self) {
@@ -88,11 +86,10 @@ impl WebSocket {
             state.closed = true;
             state.current.take()
         };
-        if let Some(Current { link, socket }) = current {
-            let open = link.is_open();
-            link.end(Failure::Connect("the client is closed".into()));
-            if !(open && socket.post(Command::Close).is_ok()) {
-                socket.shutdown();
+        if let Some(Current { open, client, .. }) = current {
+            let open = open.load(Ordering::Acquire);
+            if !(open && client.post(Command::Close).is_ok()) {
+                client.shutdown();
             }
         }
     }
@@ -104,44 +101,40 @@ impl WebSocket {
         }
     }
 
-    /// The connection, or a new one that is being made.
-    fn current(&self) -> Result<Current, Failure> {
-        let failed = |why: &str| Failure::Connect(why.into());
+    /// The connection of that number, which is made if it is new.
+    fn client(&self, number: u64) -> Result<Arc<Client<Command>>, String> {
         let mut state = self.state.lock();
         if state.closed {
-            return Err(failed("the client is closed"));
+            return Err("the client is closed".into());
         }
-        if let Some(current) = &state.current {
-            if !current.link.has_ended() {
-                return Ok(current.clone());
+        match state.current.take() {
+            Some(current) if current.number >= number => {
+                return Ok(Arc::clone(&state.current.insert(current).client));
             }
+            // It is over, or was given up as dead.
+            Some(current) => current.client.shutdown(),
+            None => {}
         }
         let clients = match state.clients.take() {
             Some(clients) => clients,
-            None => Clients::start(&self.config).map_err(|error| failed(&error.to_string()))?,
+            None => Clients::start(&self.config).map_err(|error| error.to_string())?,
         };
-        let link = Arc::new(Link::default());
-        let receiver = self.receiver.get().cloned();
-        let receiver = receiver.ok_or_else(|| failed("not started"))?;
-        let handler = Socket::new(Arc::clone(&self.peer), Arc::clone(&link), receiver);
-        let socket = Arc::new(clients.connect(&self.peer.endpoint.target(), handler));
+        let (peer, open) = (Arc::clone(&self.peer), Arc::default());
+        let socket = Socket::new(peer, number, Arc::clone(&open), Weak::clone(&self.owner));
+        let client = Arc::new(clients.connect(&self.peer.endpoint.target(), socket));
         state.clients = Some(clients);
-        Ok(state.current.insert(Current { link, socket }).clone())
+        state.current = Some(Current {
+            number,
+            open,
+            client: Arc::clone(&client),
+        });
+        Ok(client)
     }
 }
 
-fn config(peer: &Peer, options: &Options) -> Result<ClientConfig, Error> {
-    let network = options.network_timeout;
-    #[cfg(feature = "client-tls")]
-    let pre_connect = match peer.endpoint.is_secure() {
-        true => Arc::new([super::tls::step(peer)?]) as Arc<[_]>,
-        false => Arc::new([]) as Arc<[_]>,
-    };
-    #[cfg(not(feature = "client-tls"))]
-    let pre_connect = {
-        let _ = peer;
-        Arc::new([])
-    };
+/// How connections to the peer are made.
+pub(crate) fn config(peer: &Peer) -> Result<ClientConfig, Error> {
+    let (options, network) = (&peer.options, peer.options.network_timeout);
     Ok(ClientConfig {
         reactor: Config {
             name: "bayeux-ws".into(),
@@ -155,14 +148,22 @@ fn config(peer: &Peer, options: &Options) -> Result<ClientConfig, Error> {
             pre_connect_timeout: network,
             ..Config::default()
         },
-        session: SessionConfig::default(),
         connect: ConnectOptions {
-            pre_connect,
+            pre_connect: pre_connect(peer)?,
             ..ConnectOptions::default()
         },
         connect_timeout: network,
         ..ClientConfig::default()
     })
+}
+
+fn pre_connect(peer: &Peer) -> Result<Arc<[Arc<dyn PreConnect>]>, Error> {
+    #[cfg(feature = "client-tls")]
+    if peer.endpoint.is_secure() {
+        return Ok(Arc::new([super::tls::step(peer)?]));
+    }
+    let _ = peer;
+    Ok(Arc::new([]))
 }
 
 /// How long to wait for a server that does not close its end. After the closing handshake nothing

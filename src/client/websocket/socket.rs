@@ -1,53 +1,47 @@
 //! The connection: HTTP until the upgrade, then frames.
 
+use std::collections::VecDeque;
+use std::io::{self, Read, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 
 use tungstenite::client::IntoClientRequest as _;
 use tungstenite::error::CapacityError;
 use tungstenite::handshake::HandshakeError;
 use tungstenite::handshake::MidHandshake;
-use tungstenite::handshake::client::{ClientHandshake, Request, Response, generate_key};
+use tungstenite::handshake::client::{self, ClientHandshake, Response, generate_key};
 use tungstenite::protocol::frame::coding::CloseCode;
 use tungstenite::protocol::{CloseFrame, WebSocketConfig};
 use tungstenite::{Error, Message as Frame, WebSocket};
 use ureq::http::header;
 
-use super::super::carrier::Receiver;
 use super::super::error::Failure;
-use super::super::machine::Lane;
+use super::super::model::{Exchange, Request};
 use super::super::peer::{Peer, USER_AGENT, retry_after};
 use super::super::wire;
-use super::link::Link;
-use super::pipe::Pipe;
+use super::Owner;
 use crate::tcp::client::{ConnectError, Retry};
 use crate::tcp::codec::Bytes;
 use crate::tcp::reactor::CloseReason;
 use crate::tcp::{ClientHandler, Context, Handler, SendError};
 
-/// What the lanes ask of it.
+/// What the client asks of it.
 pub(super) enum Command {
     /// To be sent as one message as soon as that is possible.
-    Send(Batch),
+    Send(Exchange, Request),
     /// The closing handshake.
     Close,
-}
-
-/// What a lane sends in one exchange.
-pub(super) struct Batch {
-    pub(super) lane: Lane,
-    /// Of the exchange.
-    pub(super) number: u64,
-    pub(super) body: String,
 }
 
 /// See the module.
 pub(super) struct Socket {
     peer: Arc<Peer>,
-    link: Arc<Link>,
-    receiver: Weak<dyn Receiver>,
+    number: u64,
+    open: Arc<AtomicBool>,
+    owner: Weak<dyn Owner>,
     phase: Phase,
-    /// Batches that wait for the upgrade, at most one of each lane.
-    waiting: Vec<Batch>,
+    /// Requests that wait for the upgrade, at most one of each exchange.
+    waiting: Vec<(Exchange, Request)>,
 }
 
 enum Phase {
@@ -58,11 +52,17 @@ enum Phase {
 }
 
 impl Socket {
-    pub(super) fn new(peer: Arc<Peer>, link: Arc<Link>, receiver: Weak<dyn Receiver>) -> Self {
+    pub(super) fn new(
+        peer: Arc<Peer>,
+        number: u64,
+        open: Arc<AtomicBool>,
+        owner: Weak<dyn Owner>,
+    ) -> Self {
         Self {
             peer,
-            link,
-            receiver,
+            number,
+            open,
+            owner,
             phase: Phase::Connecting,
             waiting: Vec::new(),
         }
@@ -97,14 +97,17 @@ impl Socket {
         self.peer.keep_cookies(response.headers());
         ctx.cancel_timer(UPGRADE);
         self.phase = Phase::Open(Box::new(socket));
-        self.link.opened();
-        for batch in std::mem::take(&mut self.waiting) {
-            self.send(batch, ctx);
+        self.open.store(true, Ordering::Release);
+        if let Some(owner) = self.owner.upgrade() {
+            owner.opened(self.number);
+        }
+        for (_, request) in std::mem::take(&mut self.waiting) {
+            self.send(request, ctx);
         }
         self.read(ctx);
     }
 
-    /// What it means for the lanes.
+    /// What the upgrade came to instead.
     fn refused(&self, error: &Error) -> Failure {
         let (why, retry_after) = match error {
             Error::Http(response) => {
@@ -117,14 +120,15 @@ impl Socket {
         Failure::Upgrade { why, retry_after }
     }
 
-    fn send(&mut self, batch: Batch, ctx: &mut Context<'_, Self>) {
+    fn send(&mut self, request: Request, ctx: &mut Context<'_, Self>) {
         let Phase::Open(socket) = &mut self.phase else {
             return;
         };
-        if !self.link.sends(batch.lane, batch.number) {
+        let owner = self.owner.upgrade();
+        if !owner.is_some_and(|owner| owner.departs(request.number)) {
             return;
         }
-        match socket.send(Frame::text(batch.body)) {
+        match socket.send(Frame::text(request.body)) {
             Ok(()) => self.flush(ctx),
             Err(error) => self.fail(CloseCode::Error, Failure::Protocol(error.to_string()), ctx),
         }
@@ -157,11 +161,8 @@ impl Socket {
             Ok(messages) => messages,
             Err(failure) => return self.fail(CloseCode::Invalid, failure, ctx),
         };
-        match self.receiver.upgrade() {
-            Some(receiver) => {
-                receiver.receive(&messages);
-                self.link.received(&messages);
-            }
+        match self.owner.upgrade() {
+            Some(owner) => owner.received(&messages),
             // Nobody is left to hear it.
             None => ctx.abort(),
         }
@@ -182,7 +183,7 @@ impl Socket {
     }
 
     fn broken(&self, error: &Error) -> (CloseCode, Failure) {
-        let limit = self.peer.max_response;
+        let limit = self.peer.options.max_response;
         match error {
             Error::Capacity(CapacityError::MessageTooLong { .. }) => {
                 (CloseCode::Size, Failure::TooLarge { limit })
@@ -208,9 +209,16 @@ impl Socket {
     }
 
     fn end(&mut self, failure: Failure, ctx: &mut Context<'_, Self>) {
+        self.over(&failure);
         self.phase = Phase::Over;
-        self.link.end(failure);
         ctx.shutdown();
+    }
+
+    fn over(&self, failure: &Failure) {
+        self.open.store(false, Ordering::Release);
+        if let Some(owner) = self.owner.upgrade() {
+            owner.closed(self.number, failure);
+        }
     }
 
     /// Hands what the library has written to the connection. Behind a large message that is still
@@ -246,9 +254,9 @@ impl Handler for Socket {
     }
 
     fn connected(&mut self, ctx: &mut Context<'_, Self>) {
-        ctx.set_timer(UPGRADE, self.peer.network_timeout);
+        ctx.set_timer(UPGRADE, self.peer.options.network_timeout);
         let request = request(&self.peer);
-        let limit = usize::try_from(self.peer.max_response).unwrap_or(usize::MAX);
+        let limit = usize::try_from(self.peer.options.max_response).unwrap_or(usize::MAX);
         let config = WebSocketConfig::default()
             .read_buffer_size(4 << 10)
             .write_buffer_size(0)
@@ -276,11 +284,11 @@ impl Handler for Socket {
 
     fn message(&mut self, command: Command, ctx: &mut Context<'_, Self>) {
         match (command, &self.phase) {
-            (Command::Send(batch), Phase::Open(_)) => self.send(batch, ctx),
-            (Command::Send(batch), _) => {
-                // Its lane has given up what it sent before.
-                self.waiting.retain(|other| other.lane != batch.lane);
-                self.waiting.push(batch);
+            (Command::Send(_, request), Phase::Open(_)) => self.send(request, ctx),
+            (Command::Send(exchange, request), _) => {
+                // What was sent before is given up.
+                self.waiting.retain(|(other, _)| *other != exchange);
+                self.waiting.push((exchange, request));
             }
             (Command::Close, _) => {
                 self.say_goodbye(CloseCode::Normal, ctx);
@@ -295,7 +303,7 @@ impl Handler for Socket {
     }
 
     fn timer(&mut self, _: u32, ctx: &mut Context<'_, Self>) {
-        let failure = self.refused(&Error::Io(std::io::ErrorKind::TimedOut.into()));
+        let failure = self.refused(&Error::Io(io::ErrorKind::TimedOut.into()));
         self.end(failure, ctx);
         ctx.abort();
     }
@@ -303,22 +311,23 @@ impl Handler for Socket {
     fn disconnected(&mut self, reason: CloseReason) {
         let kind = match reason {
             CloseReason::Failed(kind) => kind,
-            CloseReason::WriteTimeout => std::io::ErrorKind::TimedOut,
-            _ => std::io::ErrorKind::UnexpectedEof,
+            CloseReason::WriteTimeout => io::ErrorKind::TimedOut,
+            _ => io::ErrorKind::UnexpectedEof,
         };
-        self.link.end(match self.phase {
-            Phase::Open(_) | Phase::Over => Failure::Io(kind, reason.to_string()),
-            Phase::Connecting | Phase::Upgrading(_) => {
-                let (why, retry_after) = (reason.to_string(), None);
-                Failure::Upgrade { why, retry_after }
-            }
+        let why = reason.to_string();
+        self.over(&match self.phase {
+            Phase::Open(_) | Phase::Over => Failure::Io(kind, why),
+            Phase::Connecting | Phase::Upgrading(_) => Failure::Upgrade {
+                why,
+                retry_after: None,
+            },
         });
     }
 }
 
 impl ClientHandler for Socket {
     fn connect_failed(&mut self, error: &ConnectError) -> Retry {
-        self.link.end(Failure::Connect(error.to_string()));
+        self.over(&Failure::Connect(error.to_string()));
         Retry::Never
     }
 
@@ -327,7 +336,7 @@ impl ClientHandler for Socket {
     }
 }
 
-fn request(peer: &Peer) -> Result<Request, Error> {
+fn request(peer: &Peer) -> Result<client::Request, Error> {
     let mut request = peer.endpoint.websocket().into_client_request()?;
     let headers = request.headers_mut();
     headers.insert(header::SEC_WEBSOCKET_KEY, generate_key().parse()?);
@@ -338,7 +347,7 @@ fn request(peer: &Peer) -> Result<Request, Error> {
     if let Some(cookies) = peer.cookies() {
         headers.insert(header::COOKIE, cookies.parse()?);
     }
-    for (name, value) in &peer.headers {
+    for (name, value) in &peer.options.headers {
         headers.insert(name, value.clone());
     }
     Ok(request)
@@ -346,3 +355,75 @@ fn request(peer: &Peer) -> Result<Request, Error> {
 
 /// The timer of the upgrade.
 const UPGRADE: u32 = 0;
+
+/// Bytes between a connection that others read and write, and a protocol that wants to do so
+/// itself: what came and was not read, and what was written and has not left.
+#[derive(Debug, Default)]
+struct Pipe {
+    incoming: VecDeque<u8>,
+    outgoing: Vec<u8>,
+}
+
+impl Pipe {
+    /// These came.
+    fn feed(&mut self, bytes: &[u8]) {
+        self.incoming.extend(bytes);
+    }
+
+    /// What is to leave.
+    fn drain(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.outgoing)
+    }
+
+    /// It could not leave: it comes before what is written from now on.
+    fn put_back(&mut self, bytes: Vec<u8>) {
+        let later = std::mem::replace(&mut self.outgoing, bytes);
+        self.outgoing.extend(later);
+    }
+}
+
+impl Read for Pipe {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.incoming.is_empty() {
+            // A large message leaves a large buffer, of which an idle connection has no use.
+            self.incoming = VecDeque::new();
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        self.incoming.read(buffer)
+    }
+}
+
+impl Write for Pipe {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.outgoing.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_there_is_not_the_end() {
+        let mut pipe = Pipe::default();
+        let mut buffer = [0; 4];
+        let empty = |result: io::Result<usize>| result.unwrap_err().kind();
+        assert_eq!(empty(pipe.read(&mut buffer)), io::ErrorKind::WouldBlock);
+        pipe.feed(b"abcde");
+        assert_eq!(pipe.read(&mut buffer).unwrap(), 4);
+        assert_eq!(pipe.read(&mut buffer).unwrap(), 1);
+        assert_eq!(buffer[0], b'e');
+        assert_eq!(empty(pipe.read(&mut buffer)), io::ErrorKind::WouldBlock);
+        pipe.write_all(b"xy").unwrap();
+        assert_eq!(pipe.drain(), b"xy");
+        pipe.write_all(b"z").unwrap();
+        pipe.put_back(b"xy".to_vec());
+        assert_eq!(pipe.drain(), b"xyz");
+        assert_eq!(pipe.drain(), b"");
+    }
+}

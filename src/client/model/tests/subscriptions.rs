@@ -21,7 +21,7 @@ fn a_new_session_gets_everything_again_before_what_is_queued() {
     world.sent();
     world.publish("/a/y");
     world.lose("d");
-    world.answer(Lane::Send, "[]");
+    world.answer(Exchange::Send, "[]");
     assert_eq!(lost.get(), Some(Err(Error::SessionLost)));
     let sent = world.sent();
     let client_ids: Vec<_> = sent
@@ -41,7 +41,7 @@ fn a_new_session_gets_everything_again_before_what_is_queued() {
         )
     };
     assert!(world.events().iter().any(replaced));
-    world.answer(Lane::Poll, r#"[{"channel":"/a/z","data":1}]"#);
+    world.answer(Exchange::Connect, r#"[{"channel":"/a/z","data":1}]"#);
     assert_eq!(ring.len(), 1);
 }
 
@@ -49,15 +49,15 @@ fn a_new_session_gets_everything_again_before_what_is_queued() {
 fn messages_go_to_all_that_match() {
     let mut world = World::connected();
     let rings = ["/a/b", "/a/*", "/**", "/c", "/meta/*"].map(|pattern| world.subscribe(pattern).0);
-    world.next(Lane::Poll);
+    world.next(Exchange::Connect);
     world.answer(
-        Lane::Poll,
+        Exchange::Connect,
         r#"[{"channel":"/a/b","data":1},{"channel":"/a/b","data":2,"successful":true},
             {"channel":"/meta/connect","id":"99","successful":true},
             {"channel":"/z/z","data":3},{"channel":"/a/b"},{"channel":"no channel","data":1}]"#,
     );
     assert_eq!(rings.map(|ring| ring.len()), [3, 3, 4, 0, 1]);
-    let stats = world.machine.stats();
+    let stats = world.model.stats();
     assert_eq!((stats.received, stats.unclaimed), (5, 1));
 }
 
@@ -70,9 +70,9 @@ fn a_refused_subscription_ends_for_all_who_wait() {
         r#"[{{"channel":"/meta/subscribe","id":"{}","successful":false,"error":"403::no"}}]"#,
         sent[0].id().unwrap()
     );
-    world.answer(Lane::Send, &no);
-    for (ring, _, slot) in subscribers {
-        assert!(matches!(slot.get(), Some(Err(Error::Rejected(_)))));
+    world.answer(Exchange::Send, &no);
+    for (ring, _, completion) in subscribers {
+        assert!(matches!(completion.get(), Some(Err(Error::Rejected(_)))));
         assert!(ring.recv(None).is_err());
     }
     assert_eq!(world.events(), []);
@@ -90,7 +90,7 @@ fn a_subscription_refused_on_the_new_session_ends_and_is_told() {
     let no = format!(
         r#"[{{"channel":"/meta/subscribe","id":"{id}","successful":false,"error":"403::no"}}]"#
     );
-    world.answer(Lane::Send, &no);
+    world.answer(Exchange::Send, &no);
     assert!(ring.recv(None).is_err());
     let lost = |event: &Event| matches!(event, Event::SubscriptionLost { .. });
     assert_eq!(world.events().iter().filter(|event| lost(event)).count(), 1);
@@ -104,29 +104,29 @@ fn the_last_subscriber_unsubscribes() {
     let (first, second) = (world.subscribe("/a").1, world.subscribe("/a").1);
     let local = world.subscribe("/service/x").1;
     world.accept();
-    world.machine.unsubscribe("/a", first);
-    world.machine.unsubscribe("/service/x", local);
+    world.model.unsubscribe("/a", first);
+    world.model.unsubscribe("/service/x", local);
     assert_eq!(world.sent(), []);
-    world.machine.unsubscribe("/a", second);
-    world.machine.unsubscribe("/a", second);
+    world.model.unsubscribe("/a", second);
+    world.model.unsubscribe("/a", second);
     let sent = world.sent();
     assert_eq!(sent.len(), 1);
     assert_eq!(sent[0].channel(), "/meta/unsubscribe");
-    assert_eq!(world.machine.dispatch().take_trash().len(), 3);
+    assert_eq!(world.model.subscriptions.take_trash().len(), 3);
 }
 
 #[test]
 fn a_subscribe_that_has_not_left_is_taken_back() {
     let mut world = World::new();
-    let (_, key, slot) = world.subscribe("/a");
-    world.machine.unsubscribe("/a", key);
-    assert_eq!(slot.get(), Some(Err(Error::Closed)));
+    let (_, key, completion) = world.subscribe("/a");
+    world.model.unsubscribe("/a", key);
+    assert_eq!(completion.get(), Some(Err(Error::Closed)));
     world.poll("c");
     assert_eq!(world.sent(), []);
     let (_, key, _) = world.subscribe("/a");
     assert_eq!(world.sent().len(), 1);
-    world.machine.unsubscribe("/a", key);
-    world.answer(Lane::Send, "[]");
+    world.model.unsubscribe("/a", key);
+    world.answer(Exchange::Send, "[]");
     assert_eq!(world.sent()[0].channel(), "/meta/unsubscribe");
 }
 
@@ -135,8 +135,8 @@ fn who_gives_up_waiting_leaves_the_subscribe_to_others() {
     let mut world = World::new();
     let (_, first, _) = world.subscribe("/a");
     let (_, _, other) = world.subscribe("/a");
-    assert!(!world.machine.abandon(1), "it has not left");
-    world.machine.unsubscribe("/a", first);
+    assert!(!world.model.outbox.abandon(1), "it has not left");
+    world.model.unsubscribe("/a", first);
     world.poll("c");
     assert_eq!(world.accept(), ["/a"]);
     assert!(other.get().unwrap().is_ok());
@@ -145,13 +145,13 @@ fn who_gives_up_waiting_leaves_the_subscribe_to_others() {
 #[test]
 fn a_session_lost_amid_a_subscribe_asks_again_once() {
     let mut world = World::connected();
-    let (_, _, slot) = world.subscribe("/a");
+    let (_, _, completion) = world.subscribe("/a");
     assert_eq!(world.sent().len(), 1);
     world.lose("d");
-    world.fail(Lane::Send);
+    world.fail(Exchange::Send);
     let (_, _, joined) = world.subscribe("/a");
     assert_eq!(world.accept(), ["/a"]);
-    assert!(slot.get().unwrap().is_ok() && joined.get().unwrap().is_ok());
+    assert!(completion.get().unwrap().is_ok() && joined.get().unwrap().is_ok());
     assert_eq!(world.sent(), []);
 }
 
@@ -162,31 +162,34 @@ fn a_full_queue_ends_the_subscription() {
         ..Options::default()
     });
     world.publish("/x");
-    let (ring, slot) = (Arc::new(Ring::new(10)), Arc::new(Slot::default()));
-    let (sink, waiter) = (Sink::Ring(Arc::clone(&ring)), Arc::clone(&slot));
+    let (ring, completion) = (Arc::new(Ring::new(10)), Completion::new(9));
+    let (sink, waiter) = (Sink::Ring(Arc::clone(&ring)), Arc::clone(&completion));
     let pattern = Pattern::try_from("/a").unwrap();
-    let subscribed = world.machine.subscribe(&pattern, None, sink, 9, waiter);
-    let ops = subscribed.unwrap().1.into_iter().collect();
+    let subscribed = world.model.subscribe(&pattern, None, sink, waiter);
+    let messages = subscribed.unwrap().1.into_iter().collect();
     assert!(matches!(
-        world.machine.push(ops),
+        world.model.push(messages),
         Err(Error::QueueFull { .. })
     ));
-    assert!(matches!(slot.get(), Some(Err(Error::QueueFull { .. }))));
+    assert!(matches!(
+        completion.get(),
+        Some(Err(Error::QueueFull { .. }))
+    ));
     assert!(ring.recv(None).is_err());
 }
 
 #[test]
 fn a_batch_that_comes_too_late_does_not_ask_twice() {
     let mut world = World::connected();
-    let (ring, slot) = (Arc::new(Ring::new(10)), Arc::new(Slot::default()));
-    let (sink, waiter) = (Sink::Ring(ring), Arc::clone(&slot));
+    let (ring, completion) = (Arc::new(Ring::new(10)), Completion::new(9));
+    let (sink, waiter) = (Sink::Ring(ring), Arc::clone(&completion));
     let pattern = Pattern::try_from("/a").unwrap();
-    let subscribed = world.machine.subscribe(&pattern, None, sink, 9, waiter);
-    let ops = subscribed.unwrap().1.into_iter().collect();
+    let subscribed = world.model.subscribe(&pattern, None, sink, waiter);
+    let messages = subscribed.unwrap().1.into_iter().collect();
     world.lose("d");
-    world.machine.push(ops).unwrap();
+    world.model.push(messages).unwrap();
     assert_eq!(world.accept(), ["/a"]);
-    assert!(slot.get().unwrap().is_ok());
+    assert!(completion.get().unwrap().is_ok());
     assert_eq!(world.sent(), []);
 }
 
@@ -196,11 +199,11 @@ fn all_of_a_pattern_can_go_at_once() {
     let rings = [world.subscribe("/a").0, world.subscribe("/a").0];
     world.accept();
     for (pattern, sent) in [("/a", vec!["/a"]), ("/service/x", vec![])] {
-        let slot = Arc::new(Slot::default());
+        let completion = Completion::new(9);
         let pattern = Pattern::try_from(pattern).unwrap();
-        world.machine.unsubscribe_all(&pattern, &slot).unwrap();
+        world.model.unsubscribe_all(&pattern, &completion).unwrap();
         assert_eq!(world.accept(), sent);
-        assert!(slot.get().unwrap().is_ok());
+        assert!(completion.get().unwrap().is_ok());
     }
     assert!(rings.iter().all(|ring| ring.recv(None).is_err()));
 }

@@ -5,47 +5,45 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use crossbeam_channel::{Receiver as Queue, Sender, unbounded};
 
 use super::*;
-use crate::client::client::Client;
-use crate::client::error::Failure;
+use crate::client::api::{Client, Handle};
 use crate::client::event::Event;
-use crate::client::handle::Handle;
 use crate::client::subscription::Listening;
 use crate::clock::SystemClock;
 
 const LONG: Duration = Duration::from_secs(20);
 
 /// What the fake server is asked, and how it is to answer.
-struct Exchange {
-    lane: Lane,
+struct Asked {
+    exchange: Exchange,
     body: String,
     answer: Sender<Result<Answer, Failure>>,
 }
 
 struct Fake {
-    exchanges: Sender<Exchange>,
+    asked: Sender<Asked>,
     closed: Arc<AtomicUsize>,
     /// Whether closing cuts exchanges short.
     obedient: bool,
 }
 
-impl Carrier for Fake {
-    fn attach(&self, _: std::sync::Weak<dyn Receiver>) {}
-
+impl Network for Fake {
     fn join(&self, _: Duration) {}
 
-    fn exchange(&self, lane: Lane, request: &Request) -> Result<Answer, Failure> {
+    fn send(&self, exchange: Exchange, request: Request) -> Option<Result<Answer, Failure>> {
         let (answer, answered) = unbounded();
-        let body = request.body.clone();
-        let exchange = Exchange { lane, body, answer };
-        self.exchanges
-            .send(exchange)
-            .expect("because the test listens");
+        let body = request.body;
+        let asked = Asked {
+            exchange,
+            body,
+            answer,
+        };
+        self.asked.send(asked).expect("because the test listens");
         loop {
             if let Ok(answer) = answered.recv_timeout(Duration::from_millis(5)) {
-                return answer;
+                return Some(answer);
             }
             if self.obedient && self.closed.load(Ordering::Relaxed) > 0 {
-                return Err(Failure::Timeout);
+                return Some(Err(Failure::Timeout));
             }
         }
     }
@@ -57,16 +55,16 @@ impl Carrier for Fake {
 
 struct World {
     client: Client,
-    exchanges: Queue<Exchange>,
+    asked: Queue<Asked>,
     closed: Arc<AtomicUsize>,
 }
 
 impl World {
     fn new(obedient: bool) -> Self {
-        let (sender, exchanges) = unbounded();
+        let (sender, asked) = unbounded();
         let closed = Arc::new(AtomicUsize::new(0));
         let fake = Fake {
-            exchanges: sender,
+            asked: sender,
             closed: Arc::clone(&closed),
             obedient,
         };
@@ -76,30 +74,30 @@ impl World {
         };
         let credentials: Credentials = Box::new(|| Ok(Ext::new()));
         let clock = Arc::new(SystemClock);
-        let ways = vec![Via::LongPolling];
-        let shared = Shared::new(options, Box::new(fake), ways, credentials, clock, 1);
-        let shared = Arc::new(shared);
-        let client = Client::start(shared).unwrap();
+        let (options, transport) = (Arc::new(options), Transport::LongPolling);
+        let network = |_: &Weak<Driver>| Box::new(fake) as Box<dyn Network>;
+        let driver = Driver::new(options, transport, credentials, clock, 1, network);
+        let client = Client::start(driver).unwrap();
         Self {
             client,
-            exchanges,
+            asked,
             closed,
         }
     }
 
-    /// The next request of the lane; those of the other are left unanswered.
-    fn next(&self, lane: Lane) -> Exchange {
-        let mut exchanges = std::iter::from_fn(|| self.exchanges.recv_timeout(LONG).ok());
-        exchanges
-            .find(|exchange| exchange.lane == lane)
+    /// The next request of the exchange; those of the other are left unanswered.
+    fn next(&self, exchange: Exchange) -> Asked {
+        let mut asked = std::iter::from_fn(|| self.asked.recv_timeout(LONG).ok());
+        asked
+            .find(|one| one.exchange == exchange)
             .expect("because there is a request")
     }
 
     fn connect(&self) {
         for channel in ["/meta/handshake", "/meta/connect"] {
-            let exchange = self.next(Lane::Poll);
-            assert!(exchange.body.contains(channel), "{}", exchange.body);
-            exchange.reply(&format!(
+            let asked = self.next(Exchange::Connect);
+            assert!(asked.body.contains(channel), "{}", asked.body);
+            asked.reply(&format!(
                 r#"[{{"channel":"{channel}","successful":true,"clientId":"c"}}]"#
             ));
         }
@@ -107,7 +105,7 @@ impl World {
     }
 }
 
-impl Exchange {
+impl Asked {
     fn reply(&self, body: &str) {
         let messages = wire::decode(body.as_bytes()).unwrap();
         let pause = None;
@@ -116,12 +114,12 @@ impl Exchange {
 }
 
 #[test]
-fn the_lanes_do_not_wait_for_each_other() {
+fn the_exchanges_do_not_wait_for_each_other() {
     let world = World::new(true);
     world.connect();
-    let held = world.next(Lane::Poll);
+    let held = world.next(Exchange::Connect);
     let pending = world.client.publish_later("/a", &1).unwrap();
-    let sent = world.next(Lane::Send);
+    let sent = world.next(Exchange::Send);
     sent.reply(r#"[{"channel":"/a","successful":true}]"#);
     pending.wait().unwrap();
     drop(held);
@@ -136,8 +134,8 @@ fn messages_may_come_by_themselves() {
         .subscribe_later("/a", Default::default())
         .unwrap();
     let pushed = wire::decode(br#"[{"channel":"/a","data":1}]"#).unwrap();
-    let shared = world.client.shared();
-    shared.update(|machine, now| machine.receive(now, &pushed));
+    let driver = &world.client.driver;
+    driver.received(&pushed);
     assert_eq!(subscription.recv_timeout(LONG).unwrap().data_json(), "1");
 }
 
@@ -145,7 +143,7 @@ fn messages_may_come_by_themselves() {
 fn closing_cuts_the_poll_short_once() {
     let world = World::new(true);
     world.connect();
-    world.next(Lane::Poll);
+    world.next(Exchange::Connect);
     world.client.close();
     world.client.close();
     let closed = Arc::clone(&world.closed);
@@ -157,7 +155,7 @@ fn closing_cuts_the_poll_short_once() {
 fn a_thread_that_does_not_end_is_left_behind() {
     let world = World::new(false);
     world.connect();
-    let held = world.next(Lane::Poll);
+    let held = world.next(Exchange::Connect);
     let handle = world.client.handle();
     world.client.close();
     drop(world.client);
@@ -239,7 +237,7 @@ fn what_a_callback_owns_is_dropped_without_a_lock_by_the_user_or_the_callback_th
     assert_eq!(ended.recv_timeout(LONG), Ok(here()));
     let listening = Nosy::listen(&world.client, &ends).unwrap();
     let closed = r#"[{"channel":"/meta/connect","successful":true,"advice":{"reconnect":"none"}}]"#;
-    world.next(Lane::Poll).reply(closed);
+    world.next(Exchange::Connect).reply(closed);
     assert_eq!(ended.recv_timeout(LONG), Ok(Some("bayeux-callback".into())));
     drop(listening);
     let late = Nosy::listen(&world.client, &ends);
@@ -259,7 +257,7 @@ impl Drop for Bomb {
 }
 
 #[test]
-fn a_callback_that_fails_at_its_end_does_not_stop_a_lane() {
+fn a_callback_that_fails_at_its_end_does_not_stop_an_exchange() {
     let world = World::new(true);
     world.connect();
     let (handle, bomb) = (world.client.handle(), Bomb);
@@ -270,8 +268,8 @@ fn a_callback_that_fails_at_its_end_does_not_stop_a_lane() {
     };
     let listening = thread::Builder::new().spawn(listen).unwrap();
     let refusal = r#"[{"channel":"/meta/subscribe","successful":false,"error":"403::no"}]"#;
-    world.next(Lane::Send).reply(refusal);
+    world.next(Exchange::Send).reply(refusal);
     assert!(matches!(listening.join().unwrap(), Err(Error::Rejected(_))));
     world.client.post("/b", &1).unwrap();
-    assert!(world.next(Lane::Send).body.contains("/b"));
+    assert!(world.next(Exchange::Send).body.contains("/b"));
 }

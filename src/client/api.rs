@@ -1,42 +1,83 @@
-//! Everything that can be asked of a running client.
+//! The client as its users see it: its owner, and everybody else.
 
-use std::fmt;
+use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Serialize;
 
-use super::dispatch::Listener;
+use super::builder::ClientBuilder;
+use super::completion::Completion;
+use super::driver::{Driver, Thread};
 use super::error::Error;
-use super::event::{Event, Stats};
+use super::event::{Event, State, Stats};
 use super::message::Message;
-use super::op::{Kind, Op};
-use super::outgoing::{Batch, Outgoing};
-use super::pending::{Ack, Pending};
-use super::registry::{Callback, Sink};
+use super::model::Model;
+use super::outbox::{Kind, Queued};
+use super::outgoing::{Outgoing, Pending};
 use super::ring::Ring;
-use super::session::State;
-use super::shared::Shared;
-use super::slot::Slot;
 use super::subscription::{Hold, Listening, SubscribeOptions, Subscription};
+use super::subscriptions::{Callback, Listener, Sink};
 use super::transport::Transport;
 use crate::protocol::Pattern;
+
+/// A connection to a Bayeux server, kept up by threads in the background.
+///
+/// All its calls are those of [`Handle`]. Dropping it disconnects: what is queued is sent and the
+/// server is told, for which it takes at most the linger time.
+#[derive(Debug)]
+pub struct Client {
+    handle: Handle,
+    threads: Vec<Thread>,
+}
+
+impl Client {
+    /// Begins to describe a client of the server at `url`, such as
+    /// `http://localhost:8080/cometd`.
+    pub fn builder(url: &str) -> ClientBuilder {
+        ClientBuilder::new(url)
+    }
+
+    /// Another way to the client, that does not keep it open.
+    pub fn handle(&self) -> Handle {
+        self.handle.clone()
+    }
+
+    pub(crate) fn start(driver: Arc<Driver>) -> Result<Self, Error> {
+        Ok(Self {
+            threads: driver.start()?,
+            handle: Handle { driver },
+        })
+    }
+}
+
+impl Deref for Client {
+    type Target = Handle;
+
+    fn deref(&self) -> &Handle {
+        &self.handle
+    }
+}
+
+impl Drop for Client {
+    fn drop(&mut self) {
+        let driver = &self.handle.driver;
+        self.handle.disconnect(driver.options.linger);
+        driver.stop(std::mem::take(&mut self.threads));
+    }
+}
 
 /// A way to a client from anywhere: other threads, its own callbacks.
 ///
 /// Handles do not keep the client open: when the [`Client`](super::Client) is dropped, their calls
 /// return [`Error::Closed`]. Calls block where they say so; they may do so in callbacks, too, but
 /// other callbacks wait meanwhile.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct Handle {
-    shared: Arc<Shared>,
+    pub(super) driver: Arc<Driver>,
 }
 
 impl Handle {
-    pub(crate) fn new(shared: Arc<Shared>) -> Self {
-        Self { shared }
-    }
-
     /// Publishes, and waits until the server has acknowledged it, at most the reply timeout.
     ///
     /// Before the client is connected the message waits its turn: everything leaves in the order
@@ -47,7 +88,11 @@ impl Handle {
     /// [`Error::Timeout`] with `sent: false`: the server did not get it.
     /// [`Error::Rejected`]: the server refused it. [`Error::Unacknowledged`],
     /// [`Error::SessionLost`], [`Error::Timeout`] with `sent: true`: nobody knows.
-    pub fn publish<T: Serialize + ?Sized>(&self, channel: &str, data: &T) -> Result<Ack, Error> {
+    pub fn publish<T: Serialize + ?Sized>(
+        &self,
+        channel: &str,
+        data: &T,
+    ) -> Result<Message, Error> {
         self.publish_later(channel, data)?.wait()
     }
 
@@ -69,8 +114,9 @@ impl Handle {
     /// # Errors
     /// As [`Self::publish_later`].
     pub fn post<T: Serialize + ?Sized>(&self, channel: &str, data: &T) -> Result<(), Error> {
-        let op = Outgoing::new(channel, data)?.into_op(self.next_id(), Kind::Publish, None);
-        self.push(vec![op])
+        // Nobody waits for it from the start.
+        let (message, _) = self.prepare(Outgoing::new(channel, data)?, Kind::Publish);
+        self.push(vec![message])
     }
 
     /// Like [`Self::publish_later`], for a message with more than data.
@@ -78,13 +124,9 @@ impl Handle {
     /// # Errors
     /// [`Error::QueueFull`], [`Error::Closed`].
     pub fn send(&self, outgoing: Outgoing) -> Result<Pending, Error> {
-        let (slot, id) = (Arc::new(Slot::default()), self.next_id());
-        self.push(vec![outgoing.into_op(
-            id,
-            Kind::Publish,
-            Some(Arc::clone(&slot)),
-        )])?;
-        Ok(self.pending(slot, id))
+        let (message, pending) = self.prepare(outgoing, Kind::Publish);
+        self.push(vec![message])?;
+        Ok(pending)
     }
 
     /// Asks a service, and waits for its answer: the message on the service's channel that has the
@@ -102,23 +144,22 @@ impl Handle {
         if !outgoing.is_service() {
             return Err(Error::Channel(service.into()));
         }
-        let (slot, id) = (Arc::new(Slot::default()), self.next_id());
-        self.push(vec![outgoing.into_op(
-            id,
-            Kind::Call,
-            Some(Arc::clone(&slot)),
-        )])?;
-        self.pending(slot, id).outcome(timeout)
+        let (message, pending) = self.prepare(outgoing, Kind::Call);
+        self.push(vec![message])?;
+        pending.wait_timeout(timeout)
     }
 
     /// Collects messages that leave together, in one request if they fit its limits.
     ///
     /// All or none of them are queued; if none, their [`Pending`]s say why.
     pub fn batch<R>(&self, fill: impl FnOnce(&mut Batch<'_>) -> R) -> R {
-        let mut batch = Batch::new(self);
+        let mut batch = Batch {
+            handle: self,
+            messages: Vec::new(),
+        };
         let result = fill(&mut batch);
         // Whoever waits is told of a failure.
-        let _ = self.push(batch.take_ops());
+        let _ = self.push(std::mem::take(&mut batch.messages));
         result
     }
 
@@ -145,8 +186,8 @@ impl Handle {
         pattern: &str,
         options: SubscribeOptions,
     ) -> Result<(Subscription, Pending), Error> {
-        let (subscription, pending, op) = self.prepare_subscription(pattern, options)?;
-        self.push(op.into_iter().collect())?;
+        let (subscription, pending, message) = self.prepare_subscription(pattern, options)?;
+        self.push(message.into_iter().collect())?;
         Ok((subscription, pending))
     }
 
@@ -162,8 +203,8 @@ impl Handle {
         callback: impl Fn(&Message) + Send + Sync + 'static,
     ) -> Result<Listening, Error> {
         let sink = Sink::Callback(Callback::new(callback));
-        let (hold, pending, op) = self.hold(pattern, None, sink)?;
-        self.push(op.into_iter().collect())?;
+        let (hold, pending, message) = self.hold(pattern, None, sink)?;
+        self.push(message.into_iter().collect())?;
         pending.wait()?;
         Ok(Listening::new(hold))
     }
@@ -174,11 +215,10 @@ impl Handle {
     /// As [`Self::publish`]. The subscriptions have ended in any case.
     pub fn unsubscribe(&self, pattern: &str) -> Result<(), Error> {
         let pattern = parse_pattern(pattern)?;
-        let slot = Arc::new(Slot::default());
-        let unsubscribe = self
-            .shared
-            .update(|machine, _| machine.unsubscribe_all(&pattern, &slot));
-        self.pending(slot, unsubscribe?).wait().map(drop)
+        let pending = self.pending();
+        self.driver
+            .update(|model, _| model.unsubscribe_all(&pattern, &pending.completion))?;
+        pending.wait().map(drop)
     }
 
     /// Waits until the callbacks have run for everything that has come so far, at most so long.
@@ -187,48 +227,48 @@ impl Handle {
     ///
     /// Says whether they have. In a callback it waits in vain: that one is not done.
     pub fn catch_up(&self, timeout: Duration) -> bool {
-        let slot = Arc::new(Slot::default());
-        let waits = self.shared.update(|machine, _| {
-            let open = machine.ended().is_none();
+        let completion = Completion::new(0);
+        let waits = self.driver.update(|model, _| {
+            let open = model.ended.is_none();
             // Without the thread of the callbacks nothing would ever run.
             if open {
-                machine.dispatch().catch_up(&slot);
+                model.subscriptions.catch_up(&completion);
             }
             open
         });
-        waits && slot.wait(timeout).is_some()
+        waits && completion.wait(timeout).is_some()
     }
 
     /// Calls a function for each event, in the thread of the callbacks, until the client closes.
     pub fn on_event(&self, listener: impl Fn(&Event) + Send + Sync + 'static) {
         let listener = Listener(Arc::new(listener));
-        self.shared.update(|machine, _| machine.listen(listener));
+        self.driver.update(|model, _| model.listen(listener));
     }
 
     /// Where the client stands with its server.
     pub fn state(&self) -> State {
-        self.shared.look(|machine| machine.state())
+        self.driver.look(|model| model.session.state())
     }
 
     /// How it talks to its server now; until it is connected, how it tries to.
     pub fn transport(&self) -> Transport {
-        self.shared.look(|machine| machine.via().transport())
+        self.driver.look(|model| model.fallback.current())
     }
 
     /// The id of the session. Whoever knows it can act as this client.
     pub fn client_id(&self) -> Option<String> {
-        self.shared
-            .look(|machine| machine.client_id().map(Into::into))
+        self.driver
+            .look(|model| model.session.client_id().map(Into::into))
     }
 
     /// Why the client is closed, if it is.
     pub fn close_reason(&self) -> Option<Error> {
-        self.shared.look(|machine| machine.ended().cloned())
+        self.driver.look(|model| model.ended.clone())
     }
 
     /// Counters.
     pub fn stats(&self) -> Stats {
-        self.shared.look(|machine| machine.stats())
+        self.driver.look(|model| model.stats())
     }
 
     /// Waits until the client is connected.
@@ -237,12 +277,12 @@ impl Handle {
     /// [`Error::NotConnected`] when it is not in time, or why it never will be.
     pub fn wait_connected(&self, timeout: Duration) -> Result<(), Error> {
         let settled = |state| matches!(state, State::Connected | State::Closed);
-        let in_time = self.shared.wait_for(timeout, settled);
-        self.shared.look(|machine| match machine.ended() {
+        let in_time = self.driver.wait_for(timeout, settled);
+        self.driver.look(|model| match &model.ended {
             Some(reason) => Err(reason.clone()),
-            None if in_time || machine.state() == State::Connected => Ok(()),
+            None if in_time || model.session.state() == State::Connected => Ok(()),
             None => Err(Error::NotConnected(
-                machine.last_trouble().cloned().map(Box::new),
+                model.last_trouble.clone().map(Box::new),
             )),
         })
     }
@@ -250,42 +290,44 @@ impl Handle {
     /// Gives the session up and begins a new one, with everything subscribed again. Credentials
     /// are asked for anew.
     pub fn reconnect(&self) {
-        self.shared.update(|machine, now| machine.reconnect(now));
+        self.driver.update(|model, now| model.reconnect(now));
     }
 
     /// Sends what is queued, tells the server that the client leaves, and closes the client.
     /// Waits for that at most so long; then closes in any case.
     pub fn disconnect(&self, timeout: Duration) {
-        self.shared.update(|machine, _| machine.disconnect());
-        self.shared
+        self.driver.update(|model, _| model.disconnect());
+        self.driver
             .wait_for(timeout, |state| state == State::Closed);
         self.close();
     }
 
     /// Closes the client without a word to the server, which keeps the session for its time.
     pub fn close(&self) {
-        self.shared
-            .update(|machine, _| machine.close(&Error::Closed));
+        self.driver.update(|model, _| model.close(&Error::Closed));
     }
 
-    pub(crate) fn next_id(&self) -> u64 {
-        self.shared.ids.next()
+    fn pending(&self) -> Pending {
+        let completion = Completion::new(self.driver.ids.next());
+        Pending::new(Arc::clone(&self.driver), completion)
     }
 
-    pub(crate) fn pending(&self, slot: Arc<Slot>, id: u64) -> Pending {
-        Pending::new(Arc::clone(&self.shared), slot, id)
+    /// A message that is yet to be queued.
+    fn prepare(&self, outgoing: Outgoing, kind: Kind) -> (Queued, Pending) {
+        let pending = self.pending();
+        (outgoing.queued(&pending, kind), pending)
     }
 
     /// Everything for a subscription but sending the message, which is left to the caller.
-    pub(crate) fn prepare_subscription(
+    fn prepare_subscription(
         &self,
         pattern: &str,
         options: SubscribeOptions,
-    ) -> Result<(Subscription, Pending, Option<Op>), Error> {
+    ) -> Result<(Subscription, Pending, Option<Queued>), Error> {
         let ring = Arc::new(Ring::new(options.capacity));
         let sink = Sink::Ring(Arc::clone(&ring));
-        let (hold, pending, op) = self.hold(pattern, options.ext, sink)?;
-        Ok((Subscription::new(hold, ring), pending, op))
+        let (hold, pending, message) = self.hold(pattern, options.ext, sink)?;
+        Ok((Subscription::new(hold, ring), pending, message))
     }
 
     fn hold(
@@ -293,35 +335,77 @@ impl Handle {
         pattern: &str,
         ext: Option<Box<str>>,
         sink: Sink,
-    ) -> Result<(Hold, Pending, Option<Op>), Error> {
+    ) -> Result<(Hold, Pending, Option<Queued>), Error> {
         let pattern = parse_pattern(pattern)?;
-        let (slot, id) = (Arc::new(Slot::default()), self.next_id());
-        let waiter = Arc::clone(&slot);
-        let (key, op) = self
-            .shared
-            .update(|machine, _| machine.subscribe(&pattern, ext, sink, id, waiter))?;
+        let pending = self.pending();
+        let (key, message) = self.driver.update(|model, _| {
+            let completion = Arc::clone(&pending.completion);
+            model.subscribe(&pattern, ext, sink, completion)
+        })?;
         let hold = Hold {
-            shared: Arc::clone(&self.shared),
+            driver: Arc::clone(&self.driver),
             pattern: pattern.as_str().into(),
             key,
         };
-        Ok((hold, self.pending(slot, id), op))
+        Ok((hold, pending, message))
     }
 
-    /// Fails messages that were never queued.
-    pub(crate) fn refuse(&self, ops: Vec<Op>) {
-        self.shared
-            .update(|machine, _| machine.refuse(ops, &Error::Closed));
-    }
-
-    fn push(&self, ops: Vec<Op>) -> Result<(), Error> {
-        self.shared.update(|machine, _| machine.push(ops))
+    fn push(&self, messages: Vec<Queued>) -> Result<(), Error> {
+        self.driver.update(|model, _| model.push(messages))
     }
 }
 
-impl fmt::Debug for Handle {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Handle({:?})", self.state())
+/// Messages that leave together, in one request if they fit its limits.
+#[derive(Debug)]
+pub struct Batch<'a> {
+    handle: &'a Handle,
+    messages: Vec<Queued>,
+}
+
+impl Batch<'_> {
+    /// Adds a message. It is sent when the batch is complete; do not wait for it before.
+    ///
+    /// # Errors
+    /// [`Error::Channel`], [`Error::Json`]; anything later is told by [`Pending`].
+    pub fn publish<T: Serialize + ?Sized>(
+        &mut self,
+        channel: &str,
+        data: &T,
+    ) -> Result<Pending, Error> {
+        Ok(self.send(Outgoing::new(channel, data)?))
+    }
+
+    /// Adds a message. It is sent when the batch is complete; do not wait for it before.
+    pub fn send(&mut self, outgoing: Outgoing) -> Pending {
+        let (message, pending) = self.handle.prepare(outgoing, Kind::Publish);
+        self.messages.push(message);
+        pending
+    }
+
+    /// Adds a subscribe. It is sent when the batch is complete; do not wait for it before.
+    ///
+    /// # Errors
+    /// [`Error::Channel`], [`Error::Closed`]; anything later is told by [`Pending`].
+    pub fn subscribe(
+        &mut self,
+        pattern: &str,
+        options: SubscribeOptions,
+    ) -> Result<(Subscription, Pending), Error> {
+        let (subscription, pending, message) =
+            self.handle.prepare_subscription(pattern, options)?;
+        self.messages.extend(message);
+        Ok((subscription, pending))
+    }
+}
+
+impl Drop for Batch<'_> {
+    /// Anything left was never sent: the function that filled the batch panicked.
+    fn drop(&mut self) {
+        if !self.messages.is_empty() {
+            let messages = std::mem::take(&mut self.messages);
+            let refuse = |model: &mut Model, _| model.refuse(messages, &Error::Closed);
+            self.handle.driver.update(refuse);
+        }
     }
 }
 

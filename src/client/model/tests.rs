@@ -1,16 +1,18 @@
 //! The client against a scripted server, message by message.
 
+use std::time::Duration;
+
 use super::*;
-use crate::client::dispatch::{Job, Listener};
-use crate::client::registry::Sink;
+use crate::client::error::Failure;
+use crate::client::message::Message;
 use crate::client::ring::Ring;
-use crate::client::slot::Slot;
+use crate::client::subscriptions::{Job, Sink};
 use crate::client::wire;
 use crate::clock::{Clock as _, ManualClock};
 use crate::protocol::Pattern;
 
 struct World {
-    machine: Machine,
+    model: Model,
     clock: ManualClock,
 }
 
@@ -20,14 +22,14 @@ impl World {
     }
 
     fn with(options: Options) -> Self {
-        Self::over(options, vec![Via::LongPolling])
+        Self::over(options, Transport::LongPolling)
     }
 
-    fn over(options: Options, ways: Vec<Via>) -> Self {
+    fn over(options: Options, transport: Transport) -> Self {
         let clock = ManualClock::new();
-        let mut machine = Machine::new(options, ways, Ids::default(), clock.now(), 1);
-        machine.listen(Listener(Arc::new(|_: &Event| ())));
-        Self { machine, clock }
+        let mut model = Model::new(Arc::new(options), transport, Ids::default(), clock.now(), 1);
+        model.listen(Listener(Arc::new(|_: &Event| ())));
+        Self { model, clock }
     }
 
     fn connected() -> Self {
@@ -38,60 +40,61 @@ impl World {
         world
     }
 
-    /// The next request of the lane; waits for it.
-    fn next(&mut self, lane: Lane) -> Option<Work> {
-        if let Some(due) = self.machine.due(lane) {
+    /// The next request; waits for it.
+    fn next(&mut self, exchange: Exchange) -> Option<Request> {
+        if let Some(due) = self.model.due(exchange) {
             let wait = due.saturating_duration_since(self.clock.now());
             self.clock.advance(wait);
         }
-        self.machine.next(self.clock.now(), lane)
+        self.model.next(self.clock.now(), exchange)
     }
 
-    /// The messages that the send lane sends now.
+    /// The messages that the client sends now.
     fn sent(&mut self) -> Vec<Message> {
-        match self.next(Lane::Send) {
-            Some(Work::Request(Request { body, .. })) => wire::decode(body.as_bytes()).unwrap(),
-            _ => Vec::new(),
+        match self.next(Exchange::Send) {
+            Some(request) => wire::decode(request.body.as_bytes()).unwrap(),
+            None => Vec::new(),
         }
     }
 
-    fn answer(&mut self, lane: Lane, body: &str) {
+    fn answer(&mut self, exchange: Exchange, body: &str) {
         let (now, messages) = (self.clock.now(), wire::decode(body.as_bytes()).unwrap());
-        self.machine.receive(now, &messages);
-        self.machine.finish(now, lane, Ok(()), None);
+        let pause = None;
+        let answer = Answer { messages, pause };
+        self.model.answered(now, exchange, Ok(answer));
     }
 
-    fn fail(&mut self, lane: Lane) {
+    fn fail(&mut self, exchange: Exchange) {
         let error = Error::Failed(Failure::Timeout);
-        self.machine
-            .finish(self.clock.now(), lane, Err(error), None);
+        self.model.answered(self.clock.now(), exchange, Err(error));
     }
 
     /// Lets a handshake or a connect succeed.
     fn poll(&mut self, client_id: &str) {
-        let (id, channel) = match self.next(Lane::Poll).unwrap() {
-            Work::Handshake { id, .. } => (id.to_string(), "/meta/handshake"),
-            Work::Request(Request { body, .. }) => {
-                let connect = &wire::decode(body.as_bytes()).unwrap()[0];
+        let request = self.next(Exchange::Connect).unwrap();
+        let (id, channel) = match request.handshake {
+            Some(Handshake { id, .. }) => (id.to_string(), "/meta/handshake"),
+            None => {
+                let connect = &wire::decode(request.body.as_bytes()).unwrap()[0];
                 (connect.id().unwrap().to_owned(), "/meta/connect")
             }
         };
         let reply = format!(
             r#"[{{"channel":"{channel}","id":"{id}","successful":true,"clientId":"{client_id}"}}]"#
         );
-        self.answer(Lane::Poll, &reply);
+        self.answer(Exchange::Connect, &reply);
     }
 
     /// The server forgets the session, and the client makes a new one.
     fn lose(&mut self, client_id: &str) {
-        self.next(Lane::Poll).unwrap();
+        self.next(Exchange::Connect).unwrap();
         let unknown = r#"[{"channel":"/meta/connect","successful":false,"error":"402::x",
                           "advice":{"reconnect":"handshake","interval":0}}]"#;
-        self.answer(Lane::Poll, unknown);
+        self.answer(Exchange::Connect, unknown);
         self.poll(client_id);
     }
 
-    /// Accepts everything that the send lane sends.
+    /// Accepts everything that the client sends.
     fn accept(&mut self) -> Vec<String> {
         let sent = self.sent();
         let accept = |message: &Message| {
@@ -100,7 +103,7 @@ impl World {
         };
         let replies: Vec<_> = sent.iter().map(accept).collect();
         if !sent.is_empty() {
-            self.answer(Lane::Send, &format!("[{}]", replies.join(",")));
+            self.answer(Exchange::Send, &format!("[{}]", replies.join(",")));
         }
         let subject = |message: &Message| {
             let pattern = message.text("subscription");
@@ -109,28 +112,26 @@ impl World {
         sent.iter().map(subject).collect()
     }
 
-    fn publish(&mut self, channel: &str) -> Arc<Slot> {
-        let slot = Arc::new(Slot::default());
-        let op = self
-            .machine
-            .op(Kind::Publish, channel, Some(Arc::clone(&slot)));
-        self.machine.push(vec![op]).unwrap();
-        slot
+    fn publish(&mut self, channel: &str) -> Arc<Completion> {
+        let message = self.model.message(Kind::Publish, channel);
+        let completion = Arc::clone(&message.completion);
+        self.model.push(vec![message]).unwrap();
+        completion
     }
 
-    fn subscribe(&mut self, pattern: &str) -> (Arc<Ring>, u64, Arc<Slot>) {
-        let (ring, slot) = (Arc::new(Ring::new(10)), Arc::new(Slot::default()));
-        let (sink, waiter) = (Sink::Ring(Arc::clone(&ring)), Arc::clone(&slot));
+    fn subscribe(&mut self, pattern: &str) -> (Arc<Ring>, u64, Arc<Completion>) {
+        let completion = Completion::new(self.model.ids.next());
+        let (ring, waiter) = (Arc::new(Ring::new(10)), Arc::clone(&completion));
+        let sink = Sink::Ring(Arc::clone(&ring));
         let pattern = Pattern::try_from(pattern).unwrap();
-        let id = self.machine.ids.next();
-        let subscribed = self.machine.subscribe(&pattern, None, sink, id, waiter);
-        let (key, op) = subscribed.unwrap();
-        self.machine.push(op.into_iter().collect()).unwrap();
-        (ring, key, slot)
+        let subscribed = self.model.subscribe(&pattern, None, sink, waiter);
+        let (key, message) = subscribed.unwrap();
+        self.model.push(message.into_iter().collect()).unwrap();
+        (ring, key, completion)
     }
 
     fn events(&mut self) -> Vec<Event> {
-        let jobs = std::iter::from_fn(|| self.machine.dispatch().next_job());
+        let jobs = std::iter::from_fn(|| self.model.subscriptions.next_job());
         let events = jobs.filter_map(|job| match job {
             Job::Event(_, event) => Some(event),
             Job::Message(..) | Job::Drop(_) | Job::CaughtUp(_) => None,
@@ -164,7 +165,7 @@ fn what_is_said_before_the_connection_leaves_in_order_with_the_first_batch() {
 fn the_connect_says_who_and_how() {
     let mut world = World::new();
     world.poll("c");
-    let Some(Work::Request(Request { body, hold, .. })) = world.next(Lane::Poll) else {
+    let Some(Request { body, hold, .. }) = world.next(Exchange::Connect) else {
         panic!("no connect")
     };
     assert_eq!(
@@ -175,8 +176,8 @@ fn the_connect_says_who_and_how() {
     assert_eq!(hold, Duration::ZERO);
     let reply = r#"[{"channel":"/meta/connect","id":"2","successful":true,
                     "advice":{"reconnect":"retry","interval":0,"timeout":25000}}]"#;
-    world.answer(Lane::Poll, reply);
-    let Some(Work::Request(Request { body, hold, .. })) = world.next(Lane::Poll) else {
+    world.answer(Exchange::Connect, reply);
+    let Some(Request { body, hold, .. }) = world.next(Exchange::Connect) else {
         panic!("no connect")
     };
     assert!(!body.contains("advice"));
@@ -186,41 +187,41 @@ fn the_connect_says_who_and_how() {
 #[test]
 fn while_interrupted_messages_wait() {
     let mut world = World::connected();
-    world.next(Lane::Poll);
-    world.fail(Lane::Poll);
-    let slot = world.publish("/a");
+    world.next(Exchange::Connect);
+    world.fail(Exchange::Connect);
+    let completion = world.publish("/a");
     assert_eq!(world.sent(), []);
-    assert_eq!(world.machine.due(Lane::Send), None);
+    assert_eq!(world.model.due(Exchange::Send), None);
     world.poll("c");
     assert_eq!(world.accept(), ["/a"]);
-    assert!(slot.get().unwrap().is_ok());
+    assert!(completion.get().unwrap().is_ok());
     assert_eq!(world.states(), [State::Interrupted, State::Connected]);
 }
 
 #[test]
 fn the_disconnect_comes_after_what_is_queued() {
     let mut world = World::connected();
-    let slot = world.publish("/a");
-    world.machine.disconnect();
-    world.machine.disconnect();
-    let refused = world.machine.push(Vec::new());
+    let completion = world.publish("/a");
+    world.model.disconnect();
+    world.model.disconnect();
+    let refused = world.model.push(Vec::new());
     assert_eq!(refused, Err(Error::Closed));
-    assert_eq!(world.machine.next(world.clock.now(), Lane::Poll), None);
+    assert_eq!(world.model.next(world.clock.now(), Exchange::Connect), None);
     assert_eq!(world.accept(), ["/a", "/meta/disconnect"]);
-    assert!(slot.get().unwrap().is_ok());
-    assert_eq!(world.machine.ended(), Some(&Error::Closed));
+    assert!(completion.get().unwrap().is_ok());
+    assert_eq!(world.model.ended, Some(Error::Closed));
     assert_eq!(world.states(), [State::Disconnecting, State::Closed]);
 }
 
 #[test]
 fn without_contact_a_disconnect_just_closes() {
     let mut world = World::connected();
-    world.next(Lane::Poll);
-    world.fail(Lane::Poll);
-    let slot = world.publish("/a");
-    world.machine.disconnect();
-    assert_eq!(world.machine.state(), State::Closed);
-    assert_eq!(slot.get(), Some(Err(Error::Closed)));
+    world.next(Exchange::Connect);
+    world.fail(Exchange::Connect);
+    let completion = world.publish("/a");
+    world.model.disconnect();
+    assert_eq!(world.model.session.state(), State::Closed);
+    assert_eq!(completion.get(), Some(Err(Error::Closed)));
 }
 
 #[test]
@@ -231,13 +232,13 @@ fn the_server_may_end_it() {
     ] {
         let mut world = World::connected();
         let (ring, ..) = world.subscribe("/a");
-        let slot = world.publish("/a");
-        world.next(Lane::Poll);
-        world.answer(Lane::Poll, farewell);
-        assert_eq!(world.machine.ended(), Some(&Error::Disconnected));
+        let completion = world.publish("/a");
+        world.next(Exchange::Connect);
+        world.answer(Exchange::Connect, farewell);
+        assert_eq!(world.model.ended, Some(Error::Disconnected));
         assert!(ring.recv(None).is_err());
-        assert_eq!(slot.get(), Some(Err(Error::Disconnected)));
-        assert_eq!(world.next(Lane::Poll), None);
+        assert_eq!(completion.get(), Some(Err(Error::Disconnected)));
+        assert_eq!(world.next(Exchange::Connect), None);
         assert_eq!(world.sent(), []);
     }
 }
@@ -247,8 +248,8 @@ fn a_reconnect_gives_the_old_session_back_first() {
     let mut world = World::connected();
     world.subscribe("/a");
     world.accept();
-    world.next(Lane::Poll).unwrap();
-    world.machine.reconnect(world.clock.now());
+    world.next(Exchange::Connect).unwrap();
+    world.model.reconnect(world.clock.now());
     let sent = world.sent();
     assert_eq!(
         sent.len(),
@@ -257,21 +258,21 @@ fn a_reconnect_gives_the_old_session_back_first() {
     );
     assert_eq!(sent[0].channel(), "/meta/disconnect");
     assert_eq!(sent[0].text("clientId").as_deref(), Some("c"));
-    world.answer(Lane::Send, "[]");
+    world.answer(Exchange::Send, "[]");
     let released = r#"[{"channel":"/meta/connect","id":"2","successful":true,
                        "advice":{"reconnect":"none"}}]"#;
-    world.answer(Lane::Poll, released);
+    world.answer(Exchange::Connect, released);
     world.poll("d");
     assert_eq!(world.accept(), ["/a"]);
-    assert_eq!(world.machine.client_id(), Some("d"));
+    assert_eq!(world.model.session.client_id(), Some("d"));
 }
 
 #[test]
 fn replies_to_others_are_ignored() {
     let mut world = World::connected();
-    world.next(Lane::Poll);
+    world.next(Exchange::Connect);
     world.answer(
-        Lane::Poll,
+        Exchange::Connect,
         r#"[{"channel":"/meta/connect","id":"77","successful":false,
              "advice":{"reconnect":"none"}},
             {"channel":"/meta/subscribe","id":"x","successful":false},
@@ -283,7 +284,7 @@ fn replies_to_others_are_ignored() {
         "its own reply was not there"
     );
     assert!(matches!(
-        world.machine.last_trouble(),
+        world.model.last_trouble,
         Some(Error::Failed(Failure::NoReply))
     ));
 }
@@ -293,7 +294,7 @@ fn unheard_failures_are_told() {
     let mut world = World::connected();
     drop(world.publish("/a"));
     world.sent();
-    world.fail(Lane::Send);
+    world.fail(Exchange::Send);
     let unheard =
         |event: &Event| matches!(event, Event::Unheard { channel, .. } if channel == "/a");
     assert!(world.events().iter().any(unheard));
@@ -324,86 +325,102 @@ fn random_answers_never_break_it() {
         };
         let mut world = World::new();
         let mut keys = Vec::new();
-        let mut slots = Vec::new();
+        let mut waiting = Vec::new();
         for _ in 0..100 {
-            let lane = [Lane::Poll, Lane::Send][dice(2)];
+            let exchange = [Exchange::Connect, Exchange::Send][dice(2)];
             match dice(6) {
-                0 => slots.push(world.publish("/a")),
+                0 => waiting.push(world.publish("/a")),
                 1 => keys.push(world.subscribe("/a").1),
                 2 => keys
                     .pop()
                     .into_iter()
-                    .for_each(|key| world.machine.unsubscribe("/a", key)),
-                3 if world.next(lane).is_some() => world.fail(lane),
-                _ if world.next(lane).is_some() => {
+                    .for_each(|key| world.model.unsubscribe("/a", key)),
+                3 if world.next(exchange).is_some() => world.fail(exchange),
+                _ if world.next(exchange).is_some() => {
                     let picked: Vec<_> = (0..dice(4)).map(|_| replies[dice(11)]).collect();
-                    world.answer(lane, &format!("[{}]", picked.join(",")));
+                    world.answer(exchange, &format!("[{}]", picked.join(",")));
                 }
                 _ => {}
             }
         }
-        world.machine.close(&Error::Closed);
-        assert!(slots.iter().all(|slot| slot.get().is_some()), "seed {seed}");
-        assert_eq!(world.machine.stats().queued, 0, "seed {seed}");
+        world.model.close(&Error::Closed);
+        assert!(waiting.iter().all(|one| one.get().is_some()), "seed {seed}");
+        assert_eq!(world.model.stats().queued, 0, "seed {seed}");
     }
 }
 
 #[test]
 fn a_refused_upgrade_is_no_failure_where_there_is_another_way() {
-    let mut world = World::over(Options::default(), vec![Via::WebSocket, Via::LongPolling]);
-    let offer = |world: &mut World| match world.next(Lane::Poll) {
-        Some(Work::Handshake { offer, .. }) => offer,
+    let mut world = World::over(Options::default(), Transport::Auto);
+    let offer = |world: &mut World| match world.next(Exchange::Connect) {
+        Some(Request {
+            handshake: Some(handshake),
+            ..
+        }) => handshake.offer,
         other => panic!("{other:?}"),
     };
     let refuse = |world: &mut World, failure: Failure| {
         let now = world.clock.now();
         let error = Error::Failed(failure);
-        world.machine.finish(now, Lane::Poll, Err(error), None);
+        world.model.answered(now, Exchange::Connect, Err(error));
     };
     let (why, retry_after) = ("HTTP status 404".to_owned(), None);
     let refused = Failure::Upgrade { why, retry_after };
-    assert_eq!(offer(&mut world), [Via::WebSocket, Via::LongPolling]);
+    assert_eq!(
+        offer(&mut world),
+        [Transport::WebSocket, Transport::LongPolling]
+    );
     let start = world.clock.now();
     refuse(&mut world, refused.clone());
-    assert_eq!(offer(&mut world), [Via::LongPolling]);
+    assert_eq!(offer(&mut world), [Transport::LongPolling]);
     assert_eq!(world.clock.now(), start, "at once");
-    assert_eq!(world.machine.stats().failures, 0);
+    assert_eq!(world.model.stats().failures, 0);
     refuse(&mut world, Failure::Connect("refused".into()));
-    assert_eq!(offer(&mut world), [Via::WebSocket, Via::LongPolling]);
+    assert_eq!(
+        offer(&mut world),
+        [Transport::WebSocket, Transport::LongPolling]
+    );
     refuse(&mut world, refused.clone());
     world.poll("c");
-    let Some(Work::Request(Request { body, via, .. })) = world.next(Lane::Poll) else {
+    let Some(Request { body, socket, .. }) = world.next(Exchange::Connect) else {
         panic!("no connect")
     };
     assert!(
         body.contains(r#""connectionType":"long-polling""#),
         "{body}"
     );
-    assert_eq!(via, Via::LongPolling);
+    assert_eq!(socket, None);
     let fell_back = |event: &&Event| matches!(event, Event::FellBack { .. });
     assert_eq!(world.events().iter().filter(fell_back).count(), 2);
 }
 
 #[test]
 fn a_reconnect_begins_with_the_best_way_whatever_the_state() {
-    let mut world = World::over(Options::default(), vec![Via::WebSocket, Via::LongPolling]);
+    let mut world = World::over(Options::default(), Transport::Auto);
     let (why, retry_after) = ("HTTP status 404".to_owned(), None);
     let error = Error::Failed(Failure::Upgrade { why, retry_after });
     let now = world.clock.now();
-    world.next(Lane::Poll).unwrap();
-    world.machine.finish(now, Lane::Poll, Err(error), None);
+    world.next(Exchange::Connect).unwrap();
+    world.model.answered(now, Exchange::Connect, Err(error));
     world.poll("c");
-    world.next(Lane::Poll).unwrap();
+    world.next(Exchange::Connect).unwrap();
     let unknown = r#"[{"channel":"/meta/connect","successful":false,"error":"402::x"}]"#;
-    world.answer(Lane::Poll, unknown);
-    assert_eq!(world.machine.state(), State::Handshaking);
-    world.machine.reconnect(world.clock.now());
-    match world.next(Lane::Poll) {
-        Some(Work::Handshake { offer, .. }) => {
-            assert_eq!(offer, [Via::WebSocket, Via::LongPolling]);
+    world.answer(Exchange::Connect, unknown);
+    assert_eq!(world.model.session.state(), State::Handshaking);
+    world.model.reconnect(world.clock.now());
+    match world.next(Exchange::Connect) {
+        Some(Request {
+            handshake: Some(handshake),
+            ..
+        }) => {
+            assert_eq!(
+                handshake.offer,
+                [Transport::WebSocket, Transport::LongPolling]
+            );
         }
         other => panic!("{other:?}"),
     }
 }
 
 mod subscriptions;
+mod websocket;

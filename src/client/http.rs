@@ -6,19 +6,19 @@ use std::time::Duration;
 use ureq::http::{Response, Uri, header};
 use ureq::{Agent, Body};
 
-use super::carrier::{Answer, Request};
 use super::error::Failure;
+use super::model::{Answer, Request};
 use super::peer::{Peer, USER_AGENT, retry_after};
 use super::wire;
 
-/// One agent for both lanes: as their requests overlap, each has a connection of its own.
-pub(crate) struct LongPolling {
+/// One agent for both exchanges: as their requests overlap, each has a connection of its own.
+pub(crate) struct Http {
     agent: Agent,
     uri: Uri,
     peer: Arc<Peer>,
 }
 
-impl LongPolling {
+impl Http {
     /// Does not connect.
     pub(crate) fn new(peer: Arc<Peer>) -> Self {
         let config = Agent::config_builder()
@@ -41,14 +41,14 @@ impl LongPolling {
             .agent
             .post(&self.uri)
             .header(header::CONTENT_TYPE, "application/json;charset=UTF-8");
-        for (name, value) in &self.peer.headers {
+        for (name, value) in &self.peer.options.headers {
             request = request.header(name, value);
         }
         if let Some(cookies) = self.peer.cookies() {
             request = request.header(header::COOKIE, cookies);
         }
         // Not the global timeout: with it each request would resolve the name in a new thread.
-        let limit = self.peer.network_timeout;
+        let limit = self.peer.options.network_timeout;
         let network = Some(limit);
         let request = request
             .config()
@@ -62,32 +62,32 @@ impl LongPolling {
     }
 
     fn failure(&self, error: ureq::Error) -> Failure {
-        use std::io::ErrorKind;
-        use ureq::Timeout;
+        use std::io::ErrorKind::{
+            AddrNotAvailable, ConnectionRefused, HostUnreachable, NetworkUnreachable, NotConnected,
+        };
+        use ureq::{Error, Timeout};
+        let unreachable = |io: &std::io::Error| {
+            let kinds = [
+                AddrNotAvailable,
+                ConnectionRefused,
+                HostUnreachable,
+                NetworkUnreachable,
+                NotConnected,
+            ];
+            kinds.contains(&io.kind())
+        };
         match error {
-            ureq::Error::HostNotFound | ureq::Error::ConnectionFailed => {
+            Error::HostNotFound
+            | Error::ConnectionFailed
+            | Error::Timeout(Timeout::Resolve | Timeout::Connect) => {
                 Failure::Connect(error.to_string())
             }
-            ureq::Error::Timeout(Timeout::Resolve | Timeout::Connect) => {
-                Failure::Connect(error.to_string())
-            }
-            ureq::Error::Io(io)
-                if matches!(
-                    io.kind(),
-                    ErrorKind::ConnectionRefused
-                        | ErrorKind::HostUnreachable
-                        | ErrorKind::NetworkUnreachable
-                        | ErrorKind::AddrNotAvailable
-                        | ErrorKind::NotConnected
-                ) =>
-            {
-                Failure::Connect(io.to_string())
-            }
-            ureq::Error::Timeout(_) => Failure::Timeout,
-            ureq::Error::BodyExceedsLimit(_) => Failure::TooLarge {
-                limit: self.peer.max_response,
+            Error::Io(io) if unreachable(&io) => Failure::Connect(io.to_string()),
+            Error::Timeout(_) => Failure::Timeout,
+            Error::BodyExceedsLimit(_) => Failure::TooLarge {
+                limit: self.peer.options.max_response,
             },
-            ureq::Error::Io(io) => Failure::Io(io.kind(), io.to_string()),
+            Error::Io(io) => Failure::Io(io.kind(), io.to_string()),
             other => Failure::Protocol(other.to_string()),
         }
     }
@@ -101,7 +101,7 @@ impl LongPolling {
         let body = response
             .body_mut()
             .with_config()
-            .limit(self.peer.max_response)
+            .limit(self.peer.options.max_response)
             .read_to_vec();
         let messages = body
             .map_err(|error| self.failure(error))

@@ -23,8 +23,6 @@ use super::wire::{self, Ext};
 use crate::clock::{Clock, FOREVER, SystemClock};
 use crate::protocol::Pattern;
 
-type Provider = Box<dyn Fn() -> Result<Ext, Error> + Send + Sync>;
-
 /// A client to be. What is wrong with it is told when it is started. Times above 100 years count as
 /// that: [`Duration::MAX`] means for ever.
 #[must_use]
@@ -33,7 +31,8 @@ pub struct ClientBuilder {
     transport: Option<Transport>,
     options: Options,
     ext: Ext,
-    provider: Option<Provider>,
+    provider: Credentials,
+    acknowledged: bool,
     listeners: Vec<Listener>,
     callbacks: Vec<(Pattern, Sink)>,
     problem: Option<Error>,
@@ -46,7 +45,8 @@ impl ClientBuilder {
             transport: None,
             options: Options::default(),
             ext: Ext::new(),
-            provider: None,
+            provider: Box::new(|| Ok(Ext::new())),
+            acknowledged: false,
             listeners: Vec::new(),
             callbacks: Vec::new(),
             problem: None,
@@ -88,10 +88,10 @@ impl ClientBuilder {
         E: Display,
         F: Fn() -> Result<T, E> + Send + Sync + 'static,
     {
-        self.provider = Some(Box::new(move || {
+        self.provider = Box::new(move || {
             let ext = provider().map_err(|error| Error::Credentials(error.to_string()))?;
             wire::to_ext(&ext)
-        }));
+        });
         self
     }
 
@@ -134,7 +134,7 @@ impl ClientBuilder {
     /// Offers the ack extension: nothing that the server sent is lost with a broken connection,
     /// but some of it may come twice. Off by default.
     pub fn acknowledged(mut self, on: bool) -> Self {
-        self.options.acknowledged = on;
+        self.acknowledged = on;
         self
     }
 
@@ -221,6 +221,9 @@ impl ClientBuilder {
         if let Some(problem) = self.problem.take() {
             return Err(problem);
         }
+        if self.acknowledged {
+            self.ext.insert("ack".into(), wire::to_json(&true)?);
+        }
         let (endpoint, transport) = Endpoint::new(&self.url, self.transport)?;
         let options = Arc::new(self.options);
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
@@ -232,7 +235,12 @@ impl ClientBuilder {
         let config = websocket::config(&peer)?;
         // Without a random generator clients come back together, which is no reason not to start.
         let seed = getrandom::u64().unwrap_or_default();
-        let credentials = handshake_ext(self.ext, self.provider, options.acknowledged);
+        let (ext, provider) = (self.ext, self.provider);
+        let credentials: Credentials = Box::new(move || {
+            let mut all = ext.clone();
+            all.extend(provider()?);
+            Ok(all)
+        });
         let driver = Driver::new(options, transport, credentials, clock, seed, |driver| {
             let owner: Weak<dyn Owner> = Weak::<Driver>::clone(driver);
             Box::new(Transports {
@@ -254,19 +262,6 @@ impl ClientBuilder {
     fn complain(&mut self, error: Error) {
         self.problem.get_or_insert(error);
     }
-}
-
-fn handshake_ext(ext: Ext, provider: Option<Provider>, acknowledged: bool) -> Credentials {
-    Box::new(move || {
-        let mut all = ext.clone();
-        if acknowledged {
-            all.insert("ack".into(), wire::to_json(&true)?);
-        }
-        if let Some(provider) = &provider {
-            all.extend(provider()?);
-        }
-        Ok(all)
-    })
 }
 
 impl std::fmt::Debug for ClientBuilder {

@@ -118,7 +118,8 @@ impl Driver {
 
     /// Starts the threads; none runs if one cannot be started.
     pub(crate) fn start(self: &Arc<Self>) -> Result<Vec<Thread>, Error> {
-        let bodies: [(&str, fn(&Self)); 3] = [
+        type Body = fn(&Driver);
+        let bodies: [(&str, Body); 3] = [
             ("bayeux-poll", |this| this.run(Exchange::Connect)),
             ("bayeux-send", |this| this.run(Exchange::Send)),
             ("bayeux-callback", Self::run_callbacks),
@@ -183,7 +184,7 @@ impl Driver {
 
     fn run(&self, exchange: Exchange) {
         while let Some(request) = self.wait_for_request(exchange) {
-            if let Some(answer) = self.carry_out(exchange, request) {
+            if let Some(answer) = self.carry_out(request) {
                 self.change(|model, now| model.answered(now, exchange, answer));
             }
         }
@@ -209,7 +210,7 @@ impl Driver {
         }
     }
 
-    fn carry_out(&self, exchange: Exchange, mut request: Request) -> Option<Result<Answer, Error>> {
+    fn carry_out(&self, mut request: Request) -> Option<Result<Answer, Error>> {
         if let Some(Handshake { id, offer }) = request.handshake {
             let ext = catch_unwind(AssertUnwindSafe(|| (self.credentials)()))
                 .unwrap_or_else(|_| Err(Error::Credentials("the callback panicked".into())));
@@ -223,7 +224,7 @@ impl Driver {
             None => Transport::LongPolling,
         };
         wire::log_sent(transport, &request.body);
-        let answer = self.network.send(exchange, request)?;
+        let answer = self.network.send(request)?;
         if let Ok(answer) = &answer {
             wire::log_received(transport, &answer.messages);
         }

@@ -32,6 +32,17 @@
 //! It logs through the facade `log`: at level debug what happens and which messages come and go, by
 //! channel and size, never with credentials.
 //!
+//! # Inside
+//! - `api`, `builder`, `outgoing`, `subscription`, `event`, `message`, `error`: what users see.
+//! - `model`: the whole client without threads, sockets or clock, made of `session` (handshakes,
+//!   connects, back-off, the ack extension), `outbox` (what waits, is under way, or may be sent
+//!   again), `subscriptions` (who gets what, and the queue to callbacks) and `transport` (falling
+//!   back).
+//! - `driver`: the lock around the model, and the threads that ask it for requests.
+//! - `network`: takes requests to the server, by `http` or `websocket`, with what both know of the
+//!   server in `peer`.
+//! - `wire`: JSON. `completion`, `ring`: where callers wait.
+//!
 //! # In scope
 //! Long-polling, WebSocket, the ack extension, cookies of the server, `json-comment-filtered`
 //! answers.
@@ -40,7 +51,6 @@
 //! Proxies and redirects: the client talks to the URL it was given.
 
 mod api;
-mod backoff;
 mod builder;
 mod completion;
 mod cookies;

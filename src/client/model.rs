@@ -7,7 +7,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
-use super::backoff::Backoff;
 use super::completion::Completion;
 use super::error::Error;
 use super::event::{Event, State, Stats};
@@ -17,6 +16,7 @@ use super::outbox::{Kind, Outbox, Queued, Report};
 use super::session::{Change, Session};
 use super::subscriptions::{Listener, Subscriptions};
 use super::transport::{Fallback, Transport};
+use crate::util::Retries;
 
 pub(crate) use requests::{Answer, Exchange, Handshake, Request};
 use requests::{Socket, UnderWay};
@@ -56,7 +56,7 @@ impl Model {
         now: Instant,
         seed: u64,
     ) -> Self {
-        let backoff = |seed| Backoff::new(options.backoff_first, options.backoff_longest, seed);
+        let backoff = |seed| Retries::new(options.backoff_first, options.backoff_longest, seed);
         Self {
             fallback: Fallback::new(transport),
             ids,

@@ -4,14 +4,14 @@ use std::time::Duration;
 
 use super::error::Failure;
 use super::http::Http;
-use super::model::{Answer, Exchange, Request};
+use super::model::{Answer, Request};
 use super::websocket::WebSocket;
 
 /// Carries requests to the server.
 pub(crate) trait Network: Send + Sync {
     /// Sends a request. Over HTTP it waits for the answer; otherwise the owner of the WebSocket is
     /// told what comes of it.
-    fn send(&self, exchange: Exchange, request: Request) -> Option<Result<Answer, Failure>>;
+    fn send(&self, request: Request) -> Option<Result<Answer, Failure>>;
 
     /// Cuts short what waits, and refuses further requests. Does not block.
     fn close(&self);
@@ -27,11 +27,11 @@ pub(crate) struct Transports {
 }
 
 impl Network for Transports {
-    fn send(&self, exchange: Exchange, request: Request) -> Option<Result<Answer, Failure>> {
+    fn send(&self, request: Request) -> Option<Result<Answer, Failure>> {
         let Some(socket) = request.socket else {
             return Some(self.http.exchange(&request));
         };
-        self.websocket.send(socket, exchange, request);
+        self.websocket.send(socket, request);
         None
     }
 

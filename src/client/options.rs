@@ -20,7 +20,6 @@ pub(crate) struct Options {
     pub(crate) batch_messages: usize,
     pub(crate) batch_bytes: usize,
     pub(crate) callback_queue: usize,
-    pub(crate) acknowledged: bool,
     pub(crate) headers: Vec<(HeaderName, HeaderValue)>,
     /// Instead of the roots of Mozilla.
     #[cfg(feature = "client-tls")]
@@ -45,7 +44,6 @@ impl Default for Options {
             batch_messages: 256,
             batch_bytes: 256 << 10,
             callback_queue: 10_000,
-            acknowledged: false,
             headers: Vec::new(),
             #[cfg(feature = "client-tls")]
             roots: None,

@@ -8,13 +8,14 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::backoff::{Backoff, later};
 use super::completion::{Completion, Outcome};
 use super::error::{Error, Failure, Rejection};
 use super::message::Message;
 use super::options::Options;
 use super::wire;
+use crate::clock::later;
 use crate::protocol::json;
+use crate::util::Retries;
 
 /// A message to send.
 #[derive(Debug)]
@@ -76,7 +77,7 @@ pub(crate) struct Outbox {
     /// Calls that the server has taken, by id.
     awaiting: HashMap<u64, Queued>,
     not_before: Option<Instant>,
-    backoff: Backoff,
+    backoff: Retries,
     reports: Vec<Report>,
 }
 
@@ -144,7 +145,7 @@ impl Queued {
 }
 
 impl Outbox {
-    pub(crate) fn new(backoff: Backoff) -> Self {
+    pub(crate) fn new(backoff: Retries) -> Self {
         Self {
             queue: VecDeque::new(),
             queued_bytes: 0,

@@ -6,12 +6,13 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use super::backoff::{Backoff, later};
 use super::error::{Error, Failure, Rejection};
 use super::event::State;
 use super::message::Message;
 use super::transport::Transport;
+use crate::clock::later;
 use crate::protocol::Reconnect;
+use crate::util::Retries;
 
 /// What is to be sent next.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,7 +52,7 @@ pub(crate) struct Session {
     state: State,
     client_id: Option<Box<str>>,
     advice: Advice,
-    backoff: Backoff,
+    backoff: Retries,
     due: Instant,
     /// What is under way.
     step: Option<Step>,
@@ -64,7 +65,7 @@ pub(crate) struct Session {
 }
 
 impl Session {
-    pub(crate) fn new(now: Instant, backoff: Backoff) -> Self {
+    pub(crate) fn new(now: Instant, backoff: Retries) -> Self {
         Self {
             state: State::Handshaking,
             client_id: None,
@@ -224,6 +225,16 @@ impl Session {
             self.due = self.due.max(later(now, pause.min(self.backoff.longest())));
         }
         change
+    }
+
+    /// The connection broke. Where a request is under way, its failure tells it.
+    pub(crate) fn interrupted(&mut self, now: Instant, error: Error) -> Change {
+        match self.state {
+            State::Connecting | State::Connected if self.step.is_none() => {
+                self.failed(now, error, State::Interrupted)
+            }
+            _ => Change::Nothing,
+        }
     }
 
     /// What is under way is to be tried again, now and in another way. Says whether it is.

@@ -237,12 +237,13 @@ impl Subscriptions {
             .filter(|(_, entry)| missing(entry))
             .collect();
         missing.sort_by_key(|(_, entry)| entry.sinks.first().map(|(key, _)| *key));
-        let ask = |(pattern, entry): (&Box<str>, &mut Entry)| {
+        let mut asked = Vec::new();
+        for (pattern, entry) in missing {
             let id = new_id();
             entry.standing = Standing::Asked(id);
-            (id, pattern.clone(), entry.ext.clone())
-        };
-        missing.into_iter().map(ask).collect()
+            asked.push((id, pattern.clone(), entry.ext.clone()));
+        }
+        asked
     }
 
     /// Gives the message to all whose pattern matches. Says whether there are any.

@@ -29,9 +29,9 @@ struct Fake {
 impl Network for Fake {
     fn join(&self, _: Duration) {}
 
-    fn send(&self, exchange: Exchange, request: Request) -> Option<Result<Answer, Failure>> {
+    fn send(&self, request: Request) -> Option<Result<Answer, Failure>> {
         let (answer, answered) = unbounded();
-        let body = request.body;
+        let Request { exchange, body, .. } = request;
         let asked = Asked {
             exchange,
             body,

@@ -6,13 +6,13 @@
 use std::time::{Duration, Instant};
 
 use super::Model;
-use crate::client::backoff::later;
 use crate::client::error::{Error, Failure};
 use crate::client::event::{Event, State};
 use crate::client::message::Message;
 use crate::client::session::Step;
 use crate::client::transport::Transport;
 use crate::client::wire;
+use crate::clock::later;
 use crate::protocol::json;
 
 /// The two sequences of requests. Each has at most one under way.
@@ -27,6 +27,7 @@ pub(crate) enum Exchange {
 /// A request to carry out.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Request {
+    pub(crate) exchange: Exchange,
     /// No other has it.
     pub(crate) number: u64,
     /// An array of messages as JSON.
@@ -108,6 +109,7 @@ impl Model {
         }
         let (number, socket) = self.depart(now, exchange, hold);
         Some(Request {
+            exchange,
             number,
             body,
             handshake,
@@ -194,6 +196,9 @@ impl Model {
     pub(crate) fn closed(&mut self, now: Instant, number: u64, failure: &Failure) {
         if self.socket.as_ref().is_some_and(|one| one.number == number) {
             self.socket = None;
+            let error = Error::Failed(failure.clone());
+            let change = self.session.interrupted(now, error);
+            self.apply(change);
         }
         for exchange in [Exchange::Connect, Exchange::Send] {
             let request = self.under_way[exchange as usize].as_ref();

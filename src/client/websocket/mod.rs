@@ -14,7 +14,7 @@ use parking_lot::Mutex;
 
 use super::error::{Error, Failure};
 use super::message::Message;
-use super::model::{Exchange, Request};
+use super::model::Request;
 use super::peer::Peer;
 use crate::tcp::reactor::{Config, ConnectOptions, PreConnect};
 use crate::tcp::{Client, ClientConfig, Clients};
@@ -69,10 +69,10 @@ impl WebSocket {
     }
 
     /// Sends a request through the WebSocket of that number, as soon as that is open.
-    pub(crate) fn send(&self, number: u64, exchange: Exchange, request: Request) {
+    pub(crate) fn send(&self, number: u64, request: Request) {
         let posted = self.client(number).and_then(|client| {
             client
-                .post(Command::Send(exchange, request))
+                .post(Command::Send(request))
                 .map_err(|_| "the connection has ended".into())
         });
         if let (Err(why), Some(owner)) = (posted, self.owner.upgrade()) {

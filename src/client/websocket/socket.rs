@@ -16,7 +16,7 @@ use tungstenite::{Error, Message as Frame, WebSocket};
 use ureq::http::header;
 
 use super::super::error::Failure;
-use super::super::model::{Exchange, Request};
+use super::super::model::Request;
 use super::super::peer::{Peer, USER_AGENT, retry_after};
 use super::super::wire;
 use super::Owner;
@@ -28,7 +28,7 @@ use crate::tcp::{ClientHandler, Context, Handler, SendError};
 /// What the client asks of it.
 pub(super) enum Command {
     /// To be sent as one message as soon as that is possible.
-    Send(Exchange, Request),
+    Send(Request),
     /// The closing handshake.
     Close,
 }
@@ -40,8 +40,8 @@ pub(super) struct Socket {
     open: Arc<AtomicBool>,
     owner: Weak<dyn Owner>,
     phase: Phase,
-    /// Requests that wait for the upgrade, at most one of each exchange.
-    waiting: Vec<(Exchange, Request)>,
+    /// Requests that wait for the upgrade, those that were given up meanwhile among them.
+    waiting: Vec<Request>,
 }
 
 enum Phase {
@@ -88,7 +88,7 @@ impl Socket {
             }
             Err(HandshakeError::Failure(error)) => {
                 let failure = self.refused(&error);
-                self.end(failure, ctx);
+                self.end(&failure, ctx);
             }
         }
     }
@@ -101,7 +101,7 @@ impl Socket {
         if let Some(owner) = self.owner.upgrade() {
             owner.opened(self.number);
         }
-        for (_, request) in std::mem::take(&mut self.waiting) {
+        for request in std::mem::take(&mut self.waiting) {
             self.send(request, ctx);
         }
         self.read(ctx);
@@ -130,7 +130,7 @@ impl Socket {
         }
         match socket.send(Frame::text(request.body)) {
             Ok(()) => self.flush(ctx),
-            Err(error) => self.fail(CloseCode::Error, Failure::Protocol(error.to_string()), ctx),
+            Err(error) => self.fail(CloseCode::Error, &Failure::Protocol(error.to_string()), ctx),
         }
     }
 
@@ -142,13 +142,13 @@ impl Socket {
                 Ok(Frame::Close(frame)) => return self.closed(frame, ctx),
                 Ok(Frame::Binary(_)) => {
                     let why = Failure::NotBayeux("a binary message".into());
-                    return self.fail(CloseCode::Unsupported, why, ctx);
+                    return self.fail(CloseCode::Unsupported, &why, ctx);
                 }
                 Ok(Frame::Ping(_) | Frame::Pong(_) | Frame::Frame(_)) => {}
                 Err(Error::Io(_)) => break,
                 Err(error) => {
                     let (code, failure) = self.broken(&error);
-                    return self.fail(code, failure, ctx);
+                    return self.fail(code, &failure, ctx);
                 }
             }
         }
@@ -159,7 +159,7 @@ impl Socket {
     fn deliver(&mut self, text: &str, ctx: &mut Context<'_, Self>) {
         let messages = match wire::decode(text.as_bytes()) {
             Ok(messages) => messages,
-            Err(failure) => return self.fail(CloseCode::Invalid, failure, ctx),
+            Err(failure) => return self.fail(CloseCode::Invalid, &failure, ctx),
         };
         match self.owner.upgrade() {
             Some(owner) => owner.received(&messages),
@@ -179,7 +179,7 @@ impl Socket {
             let _ = socket.flush();
         }
         self.flush(ctx);
-        self.end(failure, ctx);
+        self.end(&failure, ctx);
     }
 
     fn broken(&self, error: &Error) -> (CloseCode, Failure) {
@@ -194,7 +194,7 @@ impl Socket {
     }
 
     /// Closes it with a word to the server.
-    fn fail(&mut self, code: CloseCode, failure: Failure, ctx: &mut Context<'_, Self>) {
+    fn fail(&mut self, code: CloseCode, failure: &Failure, ctx: &mut Context<'_, Self>) {
         self.say_goodbye(code, ctx);
         self.end(failure, ctx);
     }
@@ -208,8 +208,8 @@ impl Socket {
         }
     }
 
-    fn end(&mut self, failure: Failure, ctx: &mut Context<'_, Self>) {
-        self.over(&failure);
+    fn end(&mut self, failure: &Failure, ctx: &mut Context<'_, Self>) {
+        self.over(failure);
         self.phase = Phase::Over;
         ctx.shutdown();
     }
@@ -284,12 +284,8 @@ impl Handler for Socket {
 
     fn message(&mut self, command: Command, ctx: &mut Context<'_, Self>) {
         match (command, &self.phase) {
-            (Command::Send(_, request), Phase::Open(_)) => self.send(request, ctx),
-            (Command::Send(exchange, request), _) => {
-                // What was sent before is given up.
-                self.waiting.retain(|(other, _)| *other != exchange);
-                self.waiting.push((exchange, request));
-            }
+            (Command::Send(request), Phase::Open(_)) => self.send(request, ctx),
+            (Command::Send(request), _) => self.waiting.push(request),
             (Command::Close, _) => {
                 self.say_goodbye(CloseCode::Normal, ctx);
                 self.phase = Phase::Over;
@@ -304,7 +300,7 @@ impl Handler for Socket {
 
     fn timer(&mut self, _: u32, ctx: &mut Context<'_, Self>) {
         let failure = self.refused(&Error::Io(io::ErrorKind::TimedOut.into()));
-        self.end(failure, ctx);
+        self.end(&failure, ctx);
         ctx.abort();
     }
 

@@ -160,3 +160,17 @@ fn the_answer_has_its_time_from_when_the_socket_opened() {
     let answering = Some(now + Duration::from_secs(1));
     assert_eq!(world.model.due(Exchange::Connect), answering);
 }
+
+#[test]
+fn a_socket_lost_between_two_connects_is_replaced_after_a_pause() {
+    let (mut world, socket) = World::with_socket();
+    world.received(r#"{"channel":"/meta/connect","successful":true}"#);
+    world.events();
+    let (now, lost) = (world.clock.now(), Failure::Timeout);
+    world.model.closed(now, socket, &lost);
+    assert_eq!(world.states(), [State::Interrupted]);
+    assert_eq!(world.model.stats().failures, 1);
+    let next = world.request(Exchange::Connect);
+    assert!(world.clock.now() >= now + Duration::from_millis(500));
+    assert!(next.socket > Some(socket) && next.body.contains(r#""timeout":0"#));
+}

@@ -7,7 +7,6 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::builder::ClientBuilder;
-use super::completion::Completion;
 use super::driver::{Driver, Thread};
 use super::error::Error;
 use super::event::{Event, State, Stats};
@@ -15,6 +14,7 @@ use super::message::Message;
 use super::model::Model;
 use super::outbox::{Kind, Queued};
 use super::outgoing::{Outgoing, Pending};
+use super::receipt::Receipt;
 use super::ring::Ring;
 use super::subscription::{Hold, Listening, SubscribeOptions, Subscription};
 use super::subscriptions::{Callback, Listener, Sink};
@@ -217,7 +217,7 @@ impl Handle {
         let pattern = parse_pattern(pattern)?;
         let pending = self.pending();
         self.driver
-            .update(|model, _| model.unsubscribe_all(&pattern, &pending.completion))?;
+            .update(|model, _| model.unsubscribe_all(&pattern, &pending.receipt))?;
         pending.wait().map(drop)
     }
 
@@ -227,16 +227,16 @@ impl Handle {
     ///
     /// Says whether they have. In a callback it waits in vain: that one is not done.
     pub fn catch_up(&self, timeout: Duration) -> bool {
-        let completion = Completion::new(0);
+        let receipt = Receipt::new(0);
         let waits = self.driver.update(|model, _| {
             let open = model.ended.is_none();
             // Without the thread of the callbacks nothing would ever run.
             if open {
-                model.subscriptions.catch_up(&completion);
+                model.subscriptions.catch_up(&receipt);
             }
             open
         });
-        waits && completion.wait(timeout).is_some()
+        waits && receipt.wait(timeout).is_some()
     }
 
     /// Calls a function for each event, in the thread of the callbacks, until the client closes.
@@ -308,8 +308,8 @@ impl Handle {
     }
 
     fn pending(&self) -> Pending {
-        let completion = Completion::new(self.driver.ids.next());
-        Pending::new(Arc::clone(&self.driver), completion)
+        let receipt = Receipt::new(self.driver.ids.next());
+        Pending::new(Arc::clone(&self.driver), receipt)
     }
 
     /// A message that is yet to be queued.
@@ -339,8 +339,8 @@ impl Handle {
         let pattern = parse_pattern(pattern)?;
         let pending = self.pending();
         let (key, message) = self.driver.update(|model, _| {
-            let completion = Arc::clone(&pending.completion);
-            model.subscribe(&pattern, ext, sink, completion)
+            let receipt = Arc::clone(&pending.receipt);
+            model.subscribe(&pattern, ext, sink, receipt)
         })?;
         let hold = Hold {
             driver: Arc::clone(&self.driver),

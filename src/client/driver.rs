@@ -238,7 +238,7 @@ impl Driver {
                 Job::Message(callback, message) => callback.run(&message),
                 Job::Event(Listener(listener), event) => listener(&event),
                 Job::Drop(trash) => drop(trash),
-                Job::CaughtUp(completion) => completion.settle(Ok(Message::local_success())),
+                Job::CaughtUp(receipt) => receipt.settle(Ok(Message::local_success())),
             });
             if catch_unwind(run).is_err() {
                 log::error!("a callback of the Bayeux client panicked");

@@ -41,7 +41,7 @@
 //! - `driver`: the lock around the model, and the threads that ask it for requests.
 //! - `network`: takes requests to the server, by `http` or `websocket`, with what both know of the
 //!   server in `peer`.
-//! - `wire`: JSON. `completion`, `ring`: where callers wait.
+//! - `wire`: JSON. `receipt`, `ring`: where callers wait.
 //!
 //! # In scope
 //! Long-polling, WebSocket, the ack extension, cookies of the server, `json-comment-filtered`
@@ -52,7 +52,6 @@
 
 mod api;
 mod builder;
-mod completion;
 mod cookies;
 mod driver;
 mod error;
@@ -65,6 +64,7 @@ mod options;
 mod outbox;
 mod outgoing;
 mod peer;
+mod receipt;
 mod ring;
 mod session;
 mod subscription;

@@ -7,12 +7,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
-use super::completion::Completion;
 use super::error::Error;
 use super::event::{Event, State, Stats};
 use super::message::Message;
 use super::options::Options;
 use super::outbox::{Kind, Outbox, Queued, Report};
+use super::receipt::Receipt;
 use super::session::{Change, Session};
 use super::subscriptions::{Listener, Subscriptions};
 use super::transport::{Fallback, Transport};
@@ -252,8 +252,8 @@ impl Model {
     }
 
     fn message(&self, kind: Kind, channel: &str) -> Queued {
-        let completion = Completion::new(self.ids.next());
-        Queued::new(completion, kind, channel)
+        let receipt = Receipt::new(self.ids.next());
+        Queued::new(receipt, kind, channel)
     }
 }
 

@@ -8,10 +8,10 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::completion::{Completion, Outcome};
 use super::error::{Error, Failure, Rejection};
 use super::message::Message;
 use super::options::Options;
+use super::receipt::{Outcome, Receipt};
 use super::wire;
 use crate::clock::later;
 use crate::protocol::json;
@@ -21,7 +21,7 @@ use crate::util::Retries;
 #[derive(Debug)]
 pub(crate) struct Queued {
     /// Has its id.
-    pub(crate) completion: Arc<Completion>,
+    pub(crate) receipt: Arc<Receipt>,
     pub(crate) kind: Kind,
     /// Where it goes on the wire.
     pub(crate) channel: Box<str>,
@@ -83,9 +83,9 @@ pub(crate) struct Outbox {
 
 impl Queued {
     /// With nothing but what each has.
-    pub(crate) fn new(completion: Arc<Completion>, kind: Kind, channel: &str) -> Self {
+    pub(crate) fn new(receipt: Arc<Receipt>, kind: Kind, channel: &str) -> Self {
         Self {
-            completion,
+            receipt,
             kind,
             channel: channel.into(),
             client_id: None,
@@ -100,19 +100,19 @@ impl Queued {
         Self {
             subscription: Some(pattern.into()),
             ext,
-            ..Self::new(Completion::new(id), kind, "/meta/subscribe")
+            ..Self::new(Receipt::new(id), kind, "/meta/subscribe")
         }
     }
 
-    pub(crate) fn unsubscribe(completion: Arc<Completion>, pattern: &str) -> Self {
+    pub(crate) fn unsubscribe(receipt: Arc<Receipt>, pattern: &str) -> Self {
         Self {
             subscription: Some(pattern.into()),
-            ..Self::new(completion, Kind::Unsubscribe, "/meta/unsubscribe")
+            ..Self::new(receipt, Kind::Unsubscribe, "/meta/unsubscribe")
         }
     }
 
     pub(crate) fn id(&self) -> u64 {
-        self.completion.id
+        self.receipt.id
     }
 
     /// The pattern, if it is a subscribe.
@@ -264,7 +264,7 @@ impl Outbox {
         if reply.successful() == Some(true) {
             if sent.kind != Kind::Call {
                 self.settle(sent, Ok(reply.clone()));
-            } else if is_open(&sent.completion) {
+            } else if is_open(&sent.receipt) {
                 self.awaiting.insert(sent.id(), sent);
             }
             return true;
@@ -308,8 +308,8 @@ impl Outbox {
         }
         // The answer rides before the reply, which will find the call settled.
         match self.in_flight.iter().find(|one| asks(one)) {
-            Some(call) if call.completion.get().is_none() => {
-                call.completion.settle(outcome);
+            Some(call) if call.receipt.get().is_none() => {
+                call.receipt.settle(outcome);
                 true
             }
             _ => false,
@@ -405,7 +405,7 @@ impl Outbox {
     }
 
     fn settle(&mut self, message: Queued, outcome: Outcome) {
-        let watched = Completion::is_watched(&message.completion);
+        let watched = Receipt::is_watched(&message.receipt);
         let report = match (message.kind, outcome) {
             (Kind::Subscribe | Kind::Resubscribe, outcome) => Report::Subscribed {
                 id: message.id(),
@@ -417,15 +417,15 @@ impl Outbox {
                 channel: message.channel,
                 error,
             },
-            (_, outcome) => return message.completion.settle(outcome),
+            (_, outcome) => return message.receipt.settle(outcome),
         };
         self.reports.push(report);
     }
 }
 
 /// Whether somebody waits for it.
-fn is_open(completion: &Arc<Completion>) -> bool {
-    Completion::is_watched(completion) && completion.get().is_none()
+fn is_open(receipt: &Arc<Receipt>) -> bool {
+    Receipt::is_watched(receipt) && receipt.get().is_none()
 }
 
 #[cfg(test)]

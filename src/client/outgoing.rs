@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::completion::Completion;
 use super::driver::Driver;
 use super::error::Error;
 use super::message::Message;
 use super::outbox::{Kind, Queued};
+use super::receipt::Receipt;
 use super::wire;
 use crate::protocol::{ChannelKind, ChannelName};
 
@@ -55,11 +55,11 @@ impl Outgoing {
     }
 
     pub(crate) fn queued(self, pending: &Pending, kind: Kind) -> Queued {
-        let completion = Arc::clone(&pending.completion);
+        let receipt = Arc::clone(&pending.receipt);
         Queued {
             data: Some(self.data),
             ext: self.ext,
-            ..Queued::new(completion, kind, self.channel.as_str())
+            ..Queued::new(receipt, kind, self.channel.as_str())
         }
     }
 }
@@ -70,12 +70,12 @@ impl Outgoing {
 #[derive(Debug)]
 pub struct Pending {
     driver: Arc<Driver>,
-    pub(crate) completion: Arc<Completion>,
+    pub(crate) receipt: Arc<Receipt>,
 }
 
 impl Pending {
-    pub(crate) fn new(driver: Arc<Driver>, completion: Arc<Completion>) -> Self {
-        Self { driver, completion }
+    pub(crate) fn new(driver: Arc<Driver>, receipt: Arc<Receipt>) -> Self {
+        Self { driver, receipt }
     }
 
     /// Waits for the acknowledgement, at most the client's reply timeout. Returns the server's
@@ -93,18 +93,18 @@ impl Pending {
     /// # Errors
     /// As [`Self::wait`].
     pub fn wait_timeout(self, timeout: Duration) -> Result<Message, Error> {
-        if let Some(outcome) = self.completion.wait(timeout) {
+        if let Some(outcome) = self.receipt.wait(timeout) {
             return outcome;
         }
-        let id = self.completion.id;
+        let id = self.receipt.id;
         let sent = self.driver.update(|model, _| model.outbox.abandon(id));
         // It may have come while we were giving up.
-        let outcome = self.completion.get();
+        let outcome = self.receipt.get();
         outcome.unwrap_or(Err(Error::Timeout { sent }))
     }
 
     /// The acknowledgement, if it is there by now.
     pub fn try_get(&self) -> Option<Result<Message, Error>> {
-        self.completion.get()
+        self.receipt.get()
     }
 }

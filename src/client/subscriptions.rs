@@ -9,10 +9,10 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::completion::{Completion, Outcome};
 use super::error::Error;
 use super::event::{Event, Stats};
 use super::message::Message;
+use super::receipt::{Outcome, Receipt};
 use super::ring::Ring;
 use crate::protocol::{ChannelKind, ChannelName, Pattern, expand};
 
@@ -40,7 +40,7 @@ pub(crate) enum Job {
     Event(Listener, Event),
     Drop(Trash),
     /// Tells whoever waits that everything before it has run.
-    CaughtUp(Arc<Completion>),
+    CaughtUp(Arc<Receipt>),
 }
 
 /// What owns user code and has ended.
@@ -76,7 +76,7 @@ pub(crate) struct Subscriptions {
 struct Entry {
     standing: Standing,
     ext: Option<Box<str>>,
-    waiting: Vec<Arc<Completion>>,
+    waiting: Vec<Arc<Receipt>>,
     sinks: Vec<(u64, Sink)>,
 }
 
@@ -95,14 +95,14 @@ impl Subscriptions {
     }
 
     /// Adds a subscriber. Returns the key to remove it with, and whether the server is to be asked
-    /// with the id of the completion, which gets the outcome. Without one the server will be asked
+    /// with the id of the receipt, which gets the outcome. Without one the server will be asked
     /// on the next session.
     pub(crate) fn add(
         &mut self,
         pattern: &Pattern,
         ext: Option<Box<str>>,
         sink: Sink,
-        completion: Option<Arc<Completion>>,
+        receipt: Option<Arc<Receipt>>,
     ) -> (u64, bool) {
         self.last_key += 1;
         let key = self.last_key;
@@ -118,18 +118,18 @@ impl Subscriptions {
         });
         entry.ext = ext.or(entry.ext.take());
         entry.sinks.push((key, sink));
-        let Some(completion) = completion else {
+        let Some(receipt) = receipt else {
             return (key, false);
         };
         let ask = entry.standing == Standing::Unknown && entry.sinks.len() == 1;
         if ask {
-            entry.standing = Standing::Asked(completion.id);
+            entry.standing = Standing::Asked(receipt.id);
         }
         match entry.standing {
             Standing::Local | Standing::Confirmed => {
-                completion.settle(Ok(Message::local_success()));
+                receipt.settle(Ok(Message::local_success()));
             }
-            Standing::Asked(_) | Standing::Unknown => entry.waiting.push(completion),
+            Standing::Asked(_) | Standing::Unknown => entry.waiting.push(receipt),
         }
         (key, ask)
     }
@@ -191,8 +191,8 @@ impl Subscriptions {
             _ if entry.standing != Standing::Asked(id) => {}
             Ok(reply) => {
                 entry.standing = Standing::Confirmed;
-                for completion in entry.waiting.drain(..) {
-                    completion.settle(Ok(reply.clone()));
+                for receipt in entry.waiting.drain(..) {
+                    receipt.settle(Ok(reply.clone()));
                 }
             }
             Err(error) => {
@@ -265,9 +265,9 @@ impl Subscriptions {
         found
     }
 
-    /// Has the completion settled when everything that waits now has run.
-    pub(crate) fn catch_up(&mut self, completion: &Arc<Completion>) {
-        self.jobs.push_back(Job::CaughtUp(Arc::clone(completion)));
+    /// Has the receipt settled when everything that waits now has run.
+    pub(crate) fn catch_up(&mut self, receipt: &Arc<Receipt>) {
+        self.jobs.push_back(Job::CaughtUp(Arc::clone(receipt)));
     }
 
     /// A function that hears of events from now on.
@@ -316,9 +316,9 @@ impl Subscriptions {
 impl Entry {
     /// Fails the subscribe. Says whether somebody was waiting for it.
     fn fail(&self, reason: &Error) -> bool {
-        let watched = self.waiting.iter().any(Completion::is_watched);
-        for completion in &self.waiting {
-            completion.settle(Err(reason.clone()));
+        let watched = self.waiting.iter().any(Receipt::is_watched);
+        for receipt in &self.waiting {
+            receipt.settle(Err(reason.clone()));
         }
         watched
     }

@@ -4,11 +4,11 @@
 use std::sync::Arc;
 
 use super::Model;
-use crate::client::completion::Completion;
 use crate::client::error::Error;
 use crate::client::event::State;
 use crate::client::message::Message;
 use crate::client::outbox::{Kind, Queued};
+use crate::client::receipt::Receipt;
 use crate::client::subscriptions::{Sink, Standing};
 use crate::protocol::{ChannelKind, Pattern};
 
@@ -37,25 +37,25 @@ impl Model {
                 let outcome = Err(error.clone());
                 self.subscriptions.settle(pattern, message.id(), outcome);
             }
-            message.completion.settle(Err(error.clone()));
+            message.receipt.settle(Err(error.clone()));
         }
     }
 
     /// A new subscriber. Returns the key to remove it with, and the subscribe, if one is needed;
-    /// the completion gets the outcome in any case.
+    /// the receipt gets the outcome in any case.
     pub(crate) fn subscribe(
         &mut self,
         pattern: &Pattern,
         ext: Option<Box<str>>,
         sink: Sink,
-        completion: Arc<Completion>,
+        receipt: Arc<Receipt>,
     ) -> Result<(u64, Option<Queued>), Error> {
         if let Err(error) = self.check_open() {
             self.subscriptions.discard(sink, &error);
             return Err(error);
         }
-        let id = completion.id;
-        let waits = Some(completion);
+        let id = receipt.id;
+        let waits = Some(receipt);
         let (key, ask) = self.subscriptions.add(pattern, ext.clone(), sink, waits);
         let message = ask.then(|| Queued::subscribe(id, Kind::Subscribe, pattern.as_str(), ext));
         Ok((key, message))
@@ -69,9 +69,9 @@ impl Model {
             Some(Standing::Confirmed) => true,
         };
         if known {
-            let completion = Completion::new(self.ids.next());
+            let receipt = Receipt::new(self.ids.next());
             self.outbox
-                .push_anyway(Queued::unsubscribe(completion, pattern));
+                .push_anyway(Queued::unsubscribe(receipt, pattern));
         }
     }
 
@@ -79,16 +79,16 @@ impl Model {
     pub(crate) fn unsubscribe_all(
         &mut self,
         pattern: &Pattern,
-        completion: &Arc<Completion>,
+        receipt: &Arc<Receipt>,
     ) -> Result<(), Error> {
         self.check_open()?;
         self.subscriptions
             .remove_all(pattern.as_str(), &Error::Closed);
         if pattern.kind() == ChannelKind::Broadcast {
-            let message = Queued::unsubscribe(Arc::clone(completion), pattern.as_str());
+            let message = Queued::unsubscribe(Arc::clone(receipt), pattern.as_str());
             self.outbox.push_anyway(message);
         } else {
-            completion.settle(Ok(Message::local_success()));
+            receipt.settle(Ok(Message::local_success()));
         }
         Ok(())
     }

@@ -112,22 +112,22 @@ impl World {
         sent.iter().map(subject).collect()
     }
 
-    fn publish(&mut self, channel: &str) -> Arc<Completion> {
+    fn publish(&mut self, channel: &str) -> Arc<Receipt> {
         let message = self.model.message(Kind::Publish, channel);
-        let completion = Arc::clone(&message.completion);
+        let receipt = Arc::clone(&message.receipt);
         self.model.push(vec![message]).unwrap();
-        completion
+        receipt
     }
 
-    fn subscribe(&mut self, pattern: &str) -> (Arc<Ring>, u64, Arc<Completion>) {
-        let completion = Completion::new(self.model.ids.next());
-        let (ring, waiter) = (Arc::new(Ring::new(10)), Arc::clone(&completion));
+    fn subscribe(&mut self, pattern: &str) -> (Arc<Ring>, u64, Arc<Receipt>) {
+        let receipt = Receipt::new(self.model.ids.next());
+        let (ring, waiter) = (Arc::new(Ring::new(10)), Arc::clone(&receipt));
         let sink = Sink::Ring(Arc::clone(&ring));
         let pattern = Pattern::try_from(pattern).unwrap();
         let subscribed = self.model.subscribe(&pattern, None, sink, waiter);
         let (key, message) = subscribed.unwrap();
         self.model.push(message.into_iter().collect()).unwrap();
-        (ring, key, completion)
+        (ring, key, receipt)
     }
 
     fn events(&mut self) -> Vec<Event> {
@@ -189,26 +189,26 @@ fn while_interrupted_messages_wait() {
     let mut world = World::connected();
     world.next(Exchange::Connect);
     world.fail(Exchange::Connect);
-    let completion = world.publish("/a");
+    let receipt = world.publish("/a");
     assert_eq!(world.sent(), []);
     assert_eq!(world.model.due(Exchange::Send), None);
     world.poll("c");
     assert_eq!(world.accept(), ["/a"]);
-    assert!(completion.get().unwrap().is_ok());
+    assert!(receipt.get().unwrap().is_ok());
     assert_eq!(world.states(), [State::Interrupted, State::Connected]);
 }
 
 #[test]
 fn the_disconnect_comes_after_what_is_queued() {
     let mut world = World::connected();
-    let completion = world.publish("/a");
+    let receipt = world.publish("/a");
     world.model.disconnect();
     world.model.disconnect();
     let refused = world.model.push(Vec::new());
     assert_eq!(refused, Err(Error::Closed));
     assert_eq!(world.model.next(world.clock.now(), Exchange::Connect), None);
     assert_eq!(world.accept(), ["/a", "/meta/disconnect"]);
-    assert!(completion.get().unwrap().is_ok());
+    assert!(receipt.get().unwrap().is_ok());
     assert_eq!(world.model.ended, Some(Error::Closed));
     assert_eq!(world.states(), [State::Disconnecting, State::Closed]);
 }
@@ -218,10 +218,10 @@ fn without_contact_a_disconnect_just_closes() {
     let mut world = World::connected();
     world.next(Exchange::Connect);
     world.fail(Exchange::Connect);
-    let completion = world.publish("/a");
+    let receipt = world.publish("/a");
     world.model.disconnect();
     assert_eq!(world.model.session.state(), State::Closed);
-    assert_eq!(completion.get(), Some(Err(Error::Closed)));
+    assert_eq!(receipt.get(), Some(Err(Error::Closed)));
 }
 
 #[test]
@@ -232,12 +232,12 @@ fn the_server_may_end_it() {
     ] {
         let mut world = World::connected();
         let (ring, ..) = world.subscribe("/a");
-        let completion = world.publish("/a");
+        let receipt = world.publish("/a");
         world.next(Exchange::Connect);
         world.answer(Exchange::Connect, farewell);
         assert_eq!(world.model.ended, Some(Error::Disconnected));
         assert!(ring.recv(None).is_err());
-        assert_eq!(completion.get(), Some(Err(Error::Disconnected)));
+        assert_eq!(receipt.get(), Some(Err(Error::Disconnected)));
         assert_eq!(world.next(Exchange::Connect), None);
         assert_eq!(world.sent(), []);
     }

@@ -23,17 +23,17 @@ impl World {
         }
     }
 
-    fn message(&mut self, kind: Kind, channel: &str) -> (Queued, Arc<Completion>) {
+    fn message(&mut self, kind: Kind, channel: &str) -> (Queued, Arc<Receipt>) {
         self.ids += 1;
-        let completion = Completion::new(self.ids);
-        let message = Queued::new(Arc::clone(&completion), kind, channel);
-        (message, completion)
+        let receipt = Receipt::new(self.ids);
+        let message = Queued::new(Arc::clone(&receipt), kind, channel);
+        (message, receipt)
     }
 
-    fn push(&mut self, kind: Kind, channel: &str) -> Arc<Completion> {
-        let (message, completion) = self.message(kind, channel);
+    fn push(&mut self, kind: Kind, channel: &str) -> Arc<Receipt> {
+        let (message, receipt) = self.message(kind, channel);
         self.outbox.push(vec![message], &self.options).unwrap();
-        completion
+        receipt
     }
 
     fn subscribe(&mut self, pattern: &str) {
@@ -184,7 +184,7 @@ fn what_was_never_sent_is_sent_again_in_order() {
     world.taken();
     world.push(Kind::Publish, "/c");
     world.finish(Err(Failure::Connect("refused".into())));
-    assert!(waiting.iter().all(|completion| completion.get().is_none()));
+    assert!(waiting.iter().all(|receipt| receipt.get().is_none()));
     world.clock.advance(Duration::from_secs(1));
     assert_eq!(world.taken(), [1, 2, 3]);
 }
@@ -291,7 +291,7 @@ fn calls_wait_for_the_message_with_their_id() {
     let mut world = World::new();
     for answer_first in [false, true] {
         world.ids = 0;
-        let completion = world.push(Kind::Call, "/service/a");
+        let receipt = world.push(Kind::Call, "/service/a");
         world.taken();
         let message = Message::parse(answer).unwrap();
         if answer_first {
@@ -301,11 +301,11 @@ fn calls_wait_for_the_message_with_their_id() {
             world.accept(1);
             assert!(!world.outbox.answer(&Message::parse(other).unwrap()));
             world.finish(Ok(()));
-            assert_eq!(completion.get(), None);
+            assert_eq!(receipt.get(), None);
             assert!(world.outbox.answer(&message), "a late answer");
         }
         world.finish(Ok(()));
-        assert_eq!(completion.get(), Some(Ok(message.clone())));
+        assert_eq!(receipt.get(), Some(Ok(message.clone())));
         assert!(!world.outbox.answer(&message), "once only");
     }
 }
@@ -383,7 +383,7 @@ fn closing_fails_everything() {
     assert!(
         waiting
             .iter()
-            .all(|completion| completion.get() == Some(Err(Error::Closed)))
+            .all(|receipt| receipt.get() == Some(Err(Error::Closed)))
     );
     assert_eq!(world.outbox.len(), 0);
 }
@@ -410,7 +410,7 @@ fn encoded(message: &Queued) -> String {
 
 #[test]
 fn each_kind_has_its_form() {
-    let message = |kind, channel| Queued::new(Completion::new(7), kind, channel);
+    let message = |kind, channel| Queued::new(Receipt::new(7), kind, channel);
     let mut publish = message(Kind::Publish, "/a");
     (publish.data, publish.ext) = (Some("[1.0]".into()), Some("{}".into()));
     assert_eq!(

@@ -11,12 +11,12 @@ impl World {
         Self(subscriptions)
     }
 
-    fn add(&mut self, pattern: &str, id: u64) -> (u64, bool, Arc<Completion>) {
-        let (sink, completion) = (Sink::Ring(Arc::new(Ring::new(1))), Completion::new(id));
+    fn add(&mut self, pattern: &str, id: u64) -> (u64, bool, Arc<Receipt>) {
+        let (sink, receipt) = (Sink::Ring(Arc::new(Ring::new(1))), Receipt::new(id));
         let pattern = Pattern::try_from(pattern).unwrap();
-        let waiting = Some(Arc::clone(&completion));
+        let waiting = Some(Arc::clone(&receipt));
         let (key, ask) = self.0.add(&pattern, None, sink, waiting);
-        (key, ask, completion)
+        (key, ask, receipt)
     }
 
     fn add_quietly(&mut self, sink: Sink) {

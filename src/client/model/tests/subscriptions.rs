@@ -71,8 +71,8 @@ fn a_refused_subscription_ends_for_all_who_wait() {
         sent[0].id().unwrap()
     );
     world.answer(Exchange::Send, &no);
-    for (ring, _, completion) in subscribers {
-        assert!(matches!(completion.get(), Some(Err(Error::Rejected(_)))));
+    for (ring, _, receipt) in subscribers {
+        assert!(matches!(receipt.get(), Some(Err(Error::Rejected(_)))));
         assert!(ring.recv(None).is_err());
     }
     assert_eq!(world.events(), []);
@@ -118,9 +118,9 @@ fn the_last_subscriber_unsubscribes() {
 #[test]
 fn a_subscribe_that_has_not_left_is_taken_back() {
     let mut world = World::new();
-    let (_, key, completion) = world.subscribe("/a");
+    let (_, key, receipt) = world.subscribe("/a");
     world.model.unsubscribe("/a", key);
-    assert_eq!(completion.get(), Some(Err(Error::Closed)));
+    assert_eq!(receipt.get(), Some(Err(Error::Closed)));
     world.poll("c");
     assert_eq!(world.sent(), []);
     let (_, key, _) = world.subscribe("/a");
@@ -145,13 +145,13 @@ fn who_gives_up_waiting_leaves_the_subscribe_to_others() {
 #[test]
 fn a_session_lost_amid_a_subscribe_asks_again_once() {
     let mut world = World::connected();
-    let (_, _, completion) = world.subscribe("/a");
+    let (_, _, receipt) = world.subscribe("/a");
     assert_eq!(world.sent().len(), 1);
     world.lose("d");
     world.fail(Exchange::Send);
     let (_, _, joined) = world.subscribe("/a");
     assert_eq!(world.accept(), ["/a"]);
-    assert!(completion.get().unwrap().is_ok() && joined.get().unwrap().is_ok());
+    assert!(receipt.get().unwrap().is_ok() && joined.get().unwrap().is_ok());
     assert_eq!(world.sent(), []);
 }
 
@@ -162,8 +162,8 @@ fn a_full_queue_ends_the_subscription() {
         ..Options::default()
     });
     world.publish("/x");
-    let (ring, completion) = (Arc::new(Ring::new(10)), Completion::new(9));
-    let (sink, waiter) = (Sink::Ring(Arc::clone(&ring)), Arc::clone(&completion));
+    let (ring, receipt) = (Arc::new(Ring::new(10)), Receipt::new(9));
+    let (sink, waiter) = (Sink::Ring(Arc::clone(&ring)), Arc::clone(&receipt));
     let pattern = Pattern::try_from("/a").unwrap();
     let subscribed = world.model.subscribe(&pattern, None, sink, waiter);
     let messages = subscribed.unwrap().1.into_iter().collect();
@@ -171,25 +171,22 @@ fn a_full_queue_ends_the_subscription() {
         world.model.push(messages),
         Err(Error::QueueFull { .. })
     ));
-    assert!(matches!(
-        completion.get(),
-        Some(Err(Error::QueueFull { .. }))
-    ));
+    assert!(matches!(receipt.get(), Some(Err(Error::QueueFull { .. }))));
     assert!(ring.recv(None).is_err());
 }
 
 #[test]
 fn a_batch_that_comes_too_late_does_not_ask_twice() {
     let mut world = World::connected();
-    let (ring, completion) = (Arc::new(Ring::new(10)), Completion::new(9));
-    let (sink, waiter) = (Sink::Ring(ring), Arc::clone(&completion));
+    let (ring, receipt) = (Arc::new(Ring::new(10)), Receipt::new(9));
+    let (sink, waiter) = (Sink::Ring(ring), Arc::clone(&receipt));
     let pattern = Pattern::try_from("/a").unwrap();
     let subscribed = world.model.subscribe(&pattern, None, sink, waiter);
     let messages = subscribed.unwrap().1.into_iter().collect();
     world.lose("d");
     world.model.push(messages).unwrap();
     assert_eq!(world.accept(), ["/a"]);
-    assert!(completion.get().unwrap().is_ok());
+    assert!(receipt.get().unwrap().is_ok());
     assert_eq!(world.sent(), []);
 }
 
@@ -199,11 +196,11 @@ fn all_of_a_pattern_can_go_at_once() {
     let rings = [world.subscribe("/a").0, world.subscribe("/a").0];
     world.accept();
     for (pattern, sent) in [("/a", vec!["/a"]), ("/service/x", vec![])] {
-        let completion = Completion::new(9);
+        let receipt = Receipt::new(9);
         let pattern = Pattern::try_from(pattern).unwrap();
-        world.model.unsubscribe_all(&pattern, &completion).unwrap();
+        world.model.unsubscribe_all(&pattern, &receipt).unwrap();
         assert_eq!(world.accept(), sent);
-        assert!(completion.get().unwrap().is_ok());
+        assert!(receipt.get().unwrap().is_ok());
     }
     assert!(rings.iter().all(|ring| ring.recv(None).is_err()));
 }

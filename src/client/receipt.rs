@@ -14,13 +14,13 @@ pub(crate) type Outcome = Result<Message, Error>;
 /// The outcome of the message with that id: written once by the client's threads, read by whoever
 /// waits for it.
 #[derive(Debug)]
-pub(crate) struct Completion {
+pub(crate) struct Receipt {
     pub(crate) id: u64,
     outcome: Mutex<Option<Outcome>>,
     settled: Condvar,
 }
 
-impl Completion {
+impl Receipt {
     pub(crate) fn new(id: u64) -> Arc<Self> {
         Arc::new(Self {
             id,
@@ -63,26 +63,26 @@ mod tests {
 
     #[test]
     fn the_first_outcome_stays() {
-        let completion = Completion::new(1);
-        assert!(!Completion::is_watched(&completion));
-        let other = Arc::clone(&completion);
-        assert!(Completion::is_watched(&completion));
-        assert_eq!(completion.get(), None);
-        assert_eq!(completion.wait(Duration::from_millis(1)), None);
+        let receipt = Receipt::new(1);
+        assert!(!Receipt::is_watched(&receipt));
+        let other = Arc::clone(&receipt);
+        assert!(Receipt::is_watched(&receipt));
+        assert_eq!(receipt.get(), None);
+        assert_eq!(receipt.wait(Duration::from_millis(1)), None);
         other.settle(Err(Error::SessionLost));
         other.settle(Err(Error::Closed));
         assert_eq!(
-            completion.wait(Duration::from_secs(60)),
+            receipt.wait(Duration::from_secs(60)),
             Some(Err(Error::SessionLost))
         );
     }
 
     #[test]
     fn a_waiting_thread_wakes() {
-        let completion = Completion::new(1);
-        let other = Arc::clone(&completion);
+        let receipt = Receipt::new(1);
+        let other = Arc::clone(&receipt);
         let waiting = std::thread::spawn(move || other.wait(Duration::from_secs(60)));
-        completion.settle(Err(Error::Closed));
+        receipt.settle(Err(Error::Closed));
         assert_eq!(waiting.join().unwrap(), Some(Err(Error::Closed)));
     }
 }

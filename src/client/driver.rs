@@ -122,7 +122,7 @@ impl Driver {
         let bodies: [(&str, Body); 3] = [
             ("bayeux-poll", |this| this.run(Exchange::Connect)),
             ("bayeux-send", |this| this.run(Exchange::Send)),
-            ("bayeux-callback", Self::run_callbacks),
+            ("bayeux-notify", Self::run_callbacks),
         ];
         let mut threads = Vec::new();
         for (name, body) in bodies {

@@ -26,7 +26,7 @@
 //! server delivers with connects only (its option, or [`ClientBuilder::acknowledged`]).
 //!
 //! Its threads: `bayeux-poll` has the connect, `bayeux-send` everything else, `bayeux-ws-io-0` the
-//! WebSocket if there is one, and `bayeux-callback` runs the user's functions. They end when the
+//! WebSocket if there is one, and `bayeux-notify` runs the user's functions. They end when the
 //! [`Client`] is dropped.
 //!
 //! It logs through the facade `log`: at level debug what happens and which messages come and go, by

@@ -8,7 +8,7 @@ use bayeux::client::{Client, Transport};
 
 use crate::common::alone::alone;
 
-const POLLING: [&str; 3] = ["bayeux-callback", "bayeux-poll", "bayeux-send"];
+const POLLING: [&str; 3] = ["bayeux-notify", "bayeux-poll", "bayeux-send"];
 const SOCKET: &str = "bayeux-ws-io-0";
 
 /// Waits until exactly these threads of clients run.

@@ -238,7 +238,7 @@ fn what_a_callback_owns_is_dropped_without_a_lock_by_the_user_or_the_callback_th
     let listening = Nosy::listen(&world.client, &ends).unwrap();
     let closed = r#"[{"channel":"/meta/connect","successful":true,"advice":{"reconnect":"none"}}]"#;
     world.next(Exchange::Connect).reply(closed);
-    assert_eq!(ended.recv_timeout(LONG), Ok(Some("bayeux-callback".into())));
+    assert_eq!(ended.recv_timeout(LONG), Ok(Some("bayeux-notify".into())));
     drop(listening);
     let late = Nosy::listen(&world.client, &ends);
     assert_eq!(late.err(), Some(Error::Closed));

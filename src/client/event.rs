@@ -6,6 +6,7 @@ use super::error::Error;
 
 /// Where the client stands with its server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum State {
     /// No session: asking for one.
     Handshaking,

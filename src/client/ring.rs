@@ -26,6 +26,7 @@ struct State {
 
 /// Why a receiver has nothing to return.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub enum RecvError {
     /// Nothing came in time.
     Empty,

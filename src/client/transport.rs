@@ -4,6 +4,7 @@ use super::error::Failure;
 
 /// How a client talks to its server.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Transport {
     /// WebSocket, and long-polling where a server or a proxy does not let WebSocket through. The
     /// default for `http` and `https`.

@@ -196,9 +196,12 @@ impl Model {
     pub(crate) fn closed(&mut self, now: Instant, number: u64, failure: &Failure) {
         if self.socket.as_ref().is_some_and(|one| one.number == number) {
             self.socket = None;
-            let error = Error::Failed(failure.clone());
-            let change = self.session.interrupted(now, error);
-            self.apply(change);
+            // Unless the session goes by HTTP, as the server wants it.
+            if self.fallback.current() == Transport::WebSocket {
+                let error = Error::Failed(failure.clone());
+                let change = self.session.interrupted(now, error);
+                self.apply(change);
+            }
         }
         for exchange in [Exchange::Connect, Exchange::Send] {
             let request = self.under_way[exchange as usize].as_ref();

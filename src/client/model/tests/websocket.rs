@@ -174,3 +174,21 @@ fn a_socket_lost_between_two_connects_is_replaced_after_a_pause() {
     assert!(world.clock.now() >= now + Duration::from_millis(500));
     assert!(next.socket > Some(socket) && next.body.contains(r#""timeout":0"#));
 }
+
+#[test]
+fn a_socket_that_is_not_in_use_may_go() {
+    let mut world = World::over(Options::default(), Transport::Auto);
+    let handshake = world.request(Exchange::Connect);
+    let (now, socket) = (world.clock.now(), handshake.socket.unwrap());
+    world.model.opened(now, socket);
+    assert!(world.model.departs(handshake.number));
+    world.received(
+        r#"{"channel":"/meta/handshake","successful":true,"clientId":"c",
+            "supportedConnectionTypes":["long-polling"]}"#,
+    );
+    world.events();
+    world.model.closed(now, socket, &Failure::Timeout);
+    assert_eq!(world.events(), []);
+    assert_eq!(world.model.session.state(), State::Connecting);
+    assert_eq!(world.request(Exchange::Connect).socket, None);
+}

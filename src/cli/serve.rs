@@ -100,7 +100,7 @@ fn announce(config: &Config, server: &Server) {
         let scheme = server.scheme();
         say(format_args!(
             "listening on {scheme}://{address}{}",
-            config.path
+            config.site.mount
         ));
     }
     if let Some(address) = server.link_addr() {

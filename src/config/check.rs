@@ -6,7 +6,7 @@ use std::fmt;
 use super::knobs::Config;
 use super::table::KNOBS;
 use super::words::Connector;
-use crate::http::{AllowedOrigin, CallbackPolling, CookieConfig};
+use crate::http::{AllowedOrigin, CallbackPolling};
 use crate::transport::Transport;
 
 /// A setting that cannot be obeyed.
@@ -52,7 +52,11 @@ impl Config {
             }
         }
         let across = RULES.iter().filter_map(|rule| rule(self));
-        let parts = [self.broker.conflicts(), self.native.conflicts()];
+        let parts = [
+            self.broker.conflicts(),
+            self.site.conflicts(),
+            self.native.conflicts(),
+        ];
         let all = across.chain(parts.into_iter().flatten());
         conflicts.extend(all.map(|(key, message)| Conflict { key, message }));
         if conflicts.is_empty() {
@@ -64,12 +68,12 @@ impl Config {
 
     /// Whether the demo pages are served.
     pub fn serves_demo(&self) -> bool {
-        self.demo.unwrap_or(self.document_root.is_none())
+        self.demo.unwrap_or(self.site.document_root.is_none())
     }
 
     /// Whether pages of any origin may use the endpoint.
     pub fn allows_any_origin(&self) -> bool {
-        self.allowed_origin.iter().any(AllowedOrigin::is_any)
+        self.site.allowed_origins.iter().any(AllowedOrigin::is_any)
     }
 
     /// The transports that clients are offered, best first: those of the setting that the connector
@@ -87,21 +91,10 @@ impl Config {
                     self.connector == Connector::Native
                 }
                 Transport::LongPolling => true,
-                Transport::CallbackPolling => self.callback_polling != CallbackPolling::Off,
+                Transport::CallbackPolling => self.site.callback_polling != CallbackPolling::Off,
             };
             possible && self.transport.contains(transport)
         })
-    }
-
-    /// What the browser cookie is like.
-    pub fn cookie(&self) -> CookieConfig {
-        CookieConfig {
-            name: self.cookie_name.clone(),
-            same_site: self.cookie_same_site,
-            secure: self.cookie_secure,
-            domain: self.cookie_domain.clone(),
-            partitioned: self.cookie_partitioned,
-        }
     }
 }
 
@@ -111,7 +104,6 @@ type Rule = fn(&Config) -> Option<(&'static str, String)>;
 const RULES: &[Rule] = &[
     somewhere_to_listen,
     cookies_need_known_origins,
-    cookies_come_back,
     something_is_offered,
     tiny_http_stays_inside,
     operations_stay_inside,
@@ -119,7 +111,6 @@ const RULES: &[Rule] = &[
     links_have_certificates,
     authorisers_are_linked,
     body_fits,
-    folder_is_there,
     proxies_are_known,
     #[cfg(feature = "tls")]
     tls_needs_both_files,
@@ -142,11 +133,6 @@ fn cookies_need_known_origins(config: &Config) -> Option<(&'static str, String)>
                        name the origins";
         ("require_browser_cookie", message.to_owned())
     })
-}
-
-fn cookies_come_back(config: &Config) -> Option<(&'static str, String)> {
-    let wrong = config.cookie().check().err()?;
-    Some((wrong.setting, wrong.message.to_owned()))
 }
 
 fn something_is_offered(config: &Config) -> Option<(&'static str, String)> {
@@ -232,7 +218,7 @@ fn authorisers_are_linked(config: &Config) -> Option<(&'static str, String)> {
 }
 
 fn body_fits(config: &Config) -> Option<(&'static str, String)> {
-    let fits = config.max_body <= config.native.max_input_total;
+    let fits = config.site.max_body <= config.native.max_input_total;
     (!fits).then(|| {
         (
             "max_body",
@@ -247,17 +233,6 @@ fn proxies_are_known(config: &Config) -> Option<(&'static str, String)> {
         let message = "needs trusted_proxy, the addresses from which the header is believed";
         ("proxy_protocol", message.to_owned())
     })
-}
-
-fn folder_is_there(config: &Config) -> Option<(&'static str, String)> {
-    let folder = config
-        .document_root
-        .as_ref()
-        .filter(|folder| !folder.is_dir())?;
-    Some((
-        "document_root",
-        format!("{} is no folder", folder.display()),
-    ))
 }
 
 #[cfg(feature = "tls")]

@@ -1,18 +1,17 @@
 //! The settings of the server itself, and the parts that other modules own.
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use log::LevelFilter;
 
 use super::address::{Address, ListenAddress, Subnet};
-use super::text::{ALIAS, COOKIE, DIR, DOMAIN, FILE, HEADER, INDEX, NODE, Origin, PATH};
-use super::words::{Connector, EndingTypes, TypeTimes};
+use super::text::{ALIAS, NODE};
+use super::words::Connector;
 use crate::broker::BrokerConfig;
 use crate::connectors::native::NativeConfig;
-use crate::http::{AllowedOrigin, CallbackPolling, SameSite};
-use crate::settings::{Auto, Count, List, Off, Size, Switch, Time, Word, nothing, settings};
+use crate::http::SiteConfig;
+use crate::settings::{Auto, Count, FILE, List, Off, Switch, Time, Word, nothing, settings};
 use crate::tcp::Network;
 use crate::transport::Transport;
 use crate::util::machine;
@@ -27,6 +26,8 @@ settings! {
     pub struct Config {
         /// Sessions, queues, and what the protocol allows.
         pub broker: BrokerConfig = BrokerConfig::default();
+        /// The endpoint, its cookies, and files.
+        pub site: SiteConfig = SiteConfig::default();
         /// Connections, and what they may use.
         pub native: NativeConfig = NativeConfig::default();
     }
@@ -64,12 +65,6 @@ settings! {
         /// process.
         connector_exposed: bool = Switch, default "false";
 
-        /// Path of the Bayeux endpoint.
-        ///
-        /// Also served with a slash at its end and with any path below it, as clients append the
-        /// kind of message. With `/` files are where a request carries no message.
-        path: String = PATH, default "/cometd";
-
         /// File with the certificate for TLS (PEM), the chain up to the root behind it.
         ///
         /// With it all addresses are served by TLS. Read again at the signal SIGHUP, together with
@@ -98,71 +93,6 @@ settings! {
             default "websocket,eventsource,long-polling,callback-polling";
     }
 
-    "Browsers" {
-        /// Name of the cookie that tells browsers apart.
-        ///
-        /// Behind one host name, several servers need several names.
-        cookie_name: String = COOKIE, default "BAYEUX_BROWSER";
-
-        /// With which requests of pages of other sites browsers send the cookie.
-        ///
-        /// `unset` says nothing, since old cookie jars fail on what they do not know; browsers
-        /// then take `lax`. Pages of other sites need `none`, and cookie_partitioned besides, else
-        /// the server cannot tell that several windows are of one browser. Browsers take `none`
-        /// over encrypted connections only.
-        cookie_same_site: SameSite = Word::<SameSite>::KIND, default "unset";
-
-        /// Whether the cookie is for encrypted connections only.
-        ///
-        /// `auto`: if it is set over one, or a trusted proxy says that it is.
-        cookie_secure: Option<bool> = Auto(Switch), default "auto";
-
-        /// Name whose hosts share the cookie, such as `app.example`.
-        ///
-        /// Off: it goes to the host that set it.
-        cookie_domain: Option<String> = Off(DOMAIN), default "off";
-
-        /// Gives a browser another cookie below each site (CHIPS).
-        ///
-        /// What browsers ask for that do without the cookies of other sites. It needs
-        /// cookie_same_site `none`.
-        cookie_partitioned: bool = Switch, default "false";
-
-        /// Origin whose pages may use the endpoint, such as `https://app.example`; `*` is any.
-        ///
-        /// Also `https://*.app.example` for all names below, `http://localhost:*` for any port,
-        /// `file://` for pages of files, and `null` for pages whose origin browsers keep secret:
-        /// anybody can make one. Pages of the server itself always may, and native clients that
-        /// name the server. With `*` cookies are neither read nor set.
-        allowed_origin: Vec<AllowedOrigin> = List { each: Origin, may_be_empty: true },
-            default "none" from nothing;
-
-        /// Header that pages of allowed origins may send; `*` is any.
-        ///
-        /// For headers that the page's program adds, such as `X-CSRF-Token`. What stock clients
-        /// send they always may; an empty list leaves it at that.
-        allowed_headers: Vec<String> = List { each: HEADER, may_be_empty: true }, default "*";
-
-        /// Whether callback-polling (JSONP) is offered.
-        ///
-        /// Browsers let any page load a script from anywhere: `guarded` asks the request to show
-        /// that it comes from the own or an allowed origin, `open` does not, `off` removes it.
-        callback_polling: CallbackPolling = Word::<CallbackPolling>::KIND, default "guarded";
-    }
-
-    "Requests" {
-        /// Most bytes of a request's body; beyond them status 413.
-        max_body: usize = Size, within "256B or more", default "1MiB";
-
-        /// Most messages in one request; beyond them status 400.
-        max_messages: usize = Count, within "1 or more", default "1000";
-
-        /// Deepest nesting of JSON in a request; beyond it status 400.
-        ///
-        /// Receivers parse what is sent through the server, and many of them recursively.
-        max_depth: usize = Count, within "4 to 1000", default "128";
-    }
-
     "Threads" {
         /// Threads that run services, policy and listeners.
         ///
@@ -173,32 +103,10 @@ settings! {
     }
 
     "Files" {
-        /// Folder with files to serve outside the endpoint.
-        ///
-        /// Nothing outside of it is reachable, nor are names that begin with a dot.
-        document_root: Option<PathBuf> = Off(DIR), default "off";
-
         /// Serves the demo pages and their services.
         ///
         /// `auto`: unless there is a document root. With both, a file of the document root wins.
         demo: Option<bool> = Auto(Switch), default "auto";
-
-        /// Name of the file that is served for a folder; the first that is there.
-        directory_index: Vec<String> = List { each: INDEX, may_be_empty: true },
-            default "index.html";
-
-        /// Media type of files with an ending, such as `wasm=application/wasm`.
-        ///
-        /// Before the built-in table, which knows the usual ones; the longest ending decides. What
-        /// has no type is sent as `application/octet-stream`.
-        mime: BTreeMap<String, String> = EndingTypes, default "none" from nothing;
-
-        /// How long files of a media type may be cached, such as `text/css=1h`.
-        ///
-        /// Sent as an `Expires` header. Other types have none: browsers then ask again whether
-        /// their copy is still good.
-        expires: BTreeMap<String, Duration> = TypeTimes, within "0s to 366d",
-            default "none" from nothing;
     }
 
     "Linked processes" {

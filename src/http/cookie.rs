@@ -9,29 +9,51 @@ use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 
 use super::headers::{Headers, is_token};
+use super::kinds::{COOKIE, DOMAIN};
+use crate::settings::{Auto, Named, Off, Switch, Word, settings};
 use crate::transport::BrowserId;
 
-/// What the cookie is called, and to whom browsers send it. The default says no more than browsers
-/// of any age understand: old cookie jars fail on an attribute that they do not know.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct CookieConfig {
-    /// Its name, a token of at most 128 bytes. Default `BAYEUX_BROWSER`.
-    pub name: String,
-    /// Whether pages of other sites bring it. Default `Unset`.
-    pub same_site: SameSite,
-    /// Whether it is for encrypted connections only. Default `None`: if it was set on one.
-    pub secure: Option<bool>,
-    /// The name whose hosts share it. Default none: the host that set it.
-    pub domain: Option<String>,
-    /// Whether it is another one below each site. Default no.
-    pub partitioned: bool,
+settings! {
+    /// What the cookie is called, and to whom browsers send it. The default says no more than
+    /// browsers of any age understand: old cookie jars fail on an attribute that they do not know.
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub struct CookieConfig {}
+    "Browsers" {
+        /// Name of the cookie that tells browsers apart.
+        ///
+        /// Behind one host name, several servers need several names.
+        name as "cookie_name": String = COOKIE, default "BAYEUX_BROWSER";
+
+        /// With which requests of pages of other sites browsers send the cookie.
+        ///
+        /// `unset` says nothing, since old cookie jars fail on what they do not know; browsers
+        /// then take `lax`. Pages of other sites need `none`, and cookie_partitioned besides, else
+        /// the server cannot tell that several windows are of one browser. Browsers take `none`
+        /// over encrypted connections only.
+        same_site as "cookie_same_site": SameSite = Word::<SameSite>::KIND, default "unset";
+
+        /// Whether the cookie is for encrypted connections only.
+        ///
+        /// `auto`: if it is set over one, or a trusted proxy says that it is.
+        secure as "cookie_secure": Option<bool> = Auto(Switch), default "auto";
+
+        /// Name whose hosts share the cookie, such as `app.example`.
+        ///
+        /// Off: it goes to the host that set it.
+        domain as "cookie_domain": Option<String> = Off(DOMAIN), default "off";
+
+        /// Gives a browser another cookie below each site (CHIPS).
+        ///
+        /// What browsers ask for that do without the cookies of other sites. It needs
+        /// cookie_same_site `none`.
+        partitioned as "cookie_partitioned": bool = Switch, default "false";
+    }
 }
 
 /// With which requests of pages of other sites browsers send a cookie.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SameSite {
     /// Nothing is said about it: browsers of today take `Lax`.
-    #[default]
     Unset,
     /// When one follows a link, but with nothing that a page does by itself.
     Lax,
@@ -41,6 +63,15 @@ pub enum SameSite {
     None,
 }
 
+impl Named for SameSite {
+    const WORDS: &'static [(&'static str, Self)] = &[
+        ("unset", Self::Unset),
+        ("lax", Self::Lax),
+        ("strict", Self::Strict),
+        ("none", Self::None),
+    ];
+}
+
 /// Why cookies like that would not come back.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InvalidCookie {
@@ -48,18 +79,6 @@ pub struct InvalidCookie {
     pub setting: &'static str,
     /// What is wrong with it, and what to do about it.
     pub message: &'static str,
-}
-
-impl Default for CookieConfig {
-    fn default() -> Self {
-        Self {
-            name: "BAYEUX_BROWSER".to_owned(),
-            same_site: SameSite::Unset,
-            secure: None,
-            domain: None,
-            partitioned: false,
-        }
-    }
 }
 
 impl CookieConfig {

@@ -5,6 +5,7 @@ use super::headers::{Headers, is_token};
 use super::origin::{AllowedOrigin, Origin};
 use super::request::RequestHead;
 use super::response::{Response, push_header};
+use crate::settings::Named;
 
 /// The origins besides the server's own whose pages may use it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -24,15 +25,22 @@ pub(super) enum Verdict<'a> {
 }
 
 /// Who may use callback-polling, whose requests carry no `Origin`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CallbackPolling {
     /// A request must show that a page of the own or of an allowed origin makes it.
-    #[default]
     Guarded,
     /// Everybody: pages of any origin act with their visitors' addresses and cookies.
     Open,
     /// Nobody.
     Off,
+}
+
+impl Named for CallbackPolling {
+    const WORDS: &'static [(&'static str, Self)] = &[
+        ("guarded", Self::Guarded),
+        ("open", Self::Open),
+        ("off", Self::Off),
+    ];
 }
 
 impl AllowedOrigins {

@@ -235,7 +235,7 @@ fn has_message(query: &str) -> bool {
 
 /// Checks the path of an endpoint: empty, or slashes each with a name behind it that needs no
 /// escapes. The error says what it has or contains that is wrong.
-pub(crate) fn check_path(path: &str) -> Result<(), String> {
+pub(super) fn check_path(path: &str) -> Result<(), String> {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-._~!$&'()*+,;=:@".contains(c);
     if let Some(c) = path.chars().find(|&c| c != '/' && !plain(c)) {
         return Err(format!(

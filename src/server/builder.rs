@@ -248,7 +248,7 @@ impl ServerBuilder {
             linked: None,
             _demo: demo,
             addresses,
-            path: config.path.clone(),
+            path: config.site.mount.clone(),
             tls,
             link_tls,
         };
@@ -313,39 +313,21 @@ fn connection_types(config: &Config) -> Vec<&'static str> {
     types
 }
 
-/// How long files may be cached: what the settings say, and where there are none but the demo's
-/// files, its times.
-fn expires(config: &Config) -> Vec<http::Expiry> {
-    let alone = config.serves_demo() && config.document_root.is_none();
-    let demo = demo::EXPIRES.iter().filter(|_| alone);
-    let demo = demo.filter(|(media_type, _)| !config.expires.contains_key(*media_type));
-    let set = config.expires.iter();
-    let set = set.map(|(media_type, age)| http::Expiry::new(media_type, *age));
-    set.chain(demo.map(|(media_type, age)| http::Expiry::new(media_type, *age)))
-        .collect()
-}
-
 fn site_config(config: &Config) -> SiteConfig {
-    SiteConfig {
-        mount: config.path.clone(),
-        allowed_origins: config.allowed_origin.clone(),
-        allowed_headers: config.allowed_headers.clone(),
-        cookie: config.cookie(),
-        callback_polling: config.callback_polling,
-        max_body: config.max_body,
-        max_messages: config.max_messages,
-        max_depth: config.max_depth,
-        document_root: config.document_root.clone(),
-        embedded: if config.serves_demo() {
-            pages::pages(&config.path)
-        } else {
-            &[]
-        },
-        client_script: Some(client_script()),
-        directory_index: config.directory_index.clone(),
-        trusted_proxies: trusted_proxies(&config.trusted_proxy),
-        media_types: config.mime.clone().into_iter().collect(),
-        expires: expires(config),
-        ..SiteConfig::default()
+    let mut site = config.site.clone();
+    site.client_script.get_or_insert(client_script());
+    if let Some(networks) = trusted_proxies(&config.trusted_proxy) {
+        site.trusted_proxies = Some(networks);
     }
+    if config.serves_demo() && site.embedded.is_empty() {
+        site.embedded = pages::pages(&config.site.mount);
+        // How long files may be cached, where there are none but the demo's.
+        let alone = config.site.document_root.is_none();
+        for (media_type, age) in demo::EXPIRES.iter().filter(|_| alone) {
+            if site.expires.iter().all(|set| set.media != *media_type) {
+                site.expires.push(http::Expiry::new(media_type, *age));
+            }
+        }
+    }
+    site
 }

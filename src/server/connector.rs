@@ -163,7 +163,7 @@ fn listen(address: &SocketAddr) -> std::io::Result<TcpListener> {
 #[cfg_attr(not(feature = "tls"), allow(unused_variables))]
 fn native_config(config: &Config, tls: &Tls) -> NativeConfig {
     let mut native = config.native.clone();
-    native.max_message.get_or_insert(config.max_body);
+    native.max_message.get_or_insert(config.site.max_body);
     if config.proxy_protocol {
         let proxies = config.trusted_proxy.iter().copied();
         native

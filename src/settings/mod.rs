@@ -9,6 +9,7 @@ mod kind;
 mod number;
 mod suggest;
 mod table;
+mod text;
 mod word;
 
 pub use kind::Form;
@@ -17,4 +18,5 @@ pub use number::duration;
 pub(crate) use number::{Count, Size, Time};
 pub(crate) use suggest::nearest;
 pub(crate) use table::{Row, Settings, settings};
+pub(crate) use text::{DIR, FILE, Text};
 pub(crate) use word::{Named, Word};

@@ -51,11 +51,11 @@ pub(crate) fn the_cookie_of_a_browser(on: On) {
 
 pub(crate) fn a_cookie_as_pages_of_other_sites_need_it(on: On) {
     let world = World::with(on, |config| {
-        config.cookie_name = "__Secure-b".to_owned();
-        config.cookie_same_site = SameSite::None;
-        config.cookie_secure = Some(true);
-        config.cookie_domain = Some("bayeux.test".to_owned());
-        config.cookie_partitioned = true;
+        config.site.cookie.name = "__Secure-b".to_owned();
+        config.site.cookie.same_site = SameSite::None;
+        config.site.cookie.secure = Some(true);
+        config.site.cookie.domain = Some("bayeux.test".to_owned());
+        config.site.cookie.partitioned = true;
     });
     let response = handshake(&world, "");
     let pair = response.cookie().expect("a cookie is set");
@@ -130,7 +130,7 @@ pub(crate) fn a_browser_may_be_asked_for(on: On) {
 pub(crate) fn pages_of_allowed_origins(on: On) {
     let app = "Origin: http://app.example\r\n";
     let world = World::with(on, |config| {
-        config.allowed_origin = origins(&["http://app.example"]);
+        config.site.allowed_origins = origins(&["http://app.example"]);
     });
     let response = handshake(&world, app);
     assert_eq!(response.status, 200);
@@ -179,7 +179,7 @@ pub(crate) fn pages_of_allowed_origins(on: On) {
 }
 
 pub(crate) fn pages_of_any_origin(on: On) {
-    let world = World::with(on, |config| config.allowed_origin = origins(&["*"]));
+    let world = World::with(on, |config| config.site.allowed_origins = origins(&["*"]));
     for origin in [
         "http://any.example",
         "null",
@@ -198,7 +198,7 @@ pub(crate) fn pages_of_any_origin(on: On) {
 pub(crate) fn origins_by_pattern(on: On) {
     let world = World::with(on, |config| {
         let list = ["https://*.app.example", "http://localhost:*", "file://"];
-        config.allowed_origin = origins(&list);
+        config.site.allowed_origins = origins(&list);
     });
     for (origin, status) in [
         ("https://a.b.app.example", 200),
@@ -215,7 +215,9 @@ pub(crate) fn origins_by_pattern(on: On) {
         assert_eq!(response.status, status, "{origin}");
         assert_eq!(echoed, (status == 200).then_some(origin));
     }
-    let world = World::with(on, |config| config.allowed_origin = origins(&["null"]));
+    let world = World::with(on, |config| {
+        config.site.allowed_origins = origins(&["null"])
+    });
     assert_eq!(handshake(&world, "Origin: null\r\n").status, 200);
     assert_eq!(handshake(&world, "Origin: file://\r\n").status, 403);
 }
@@ -282,7 +284,7 @@ pub(crate) fn messages_in_a_script(on: On) {
 
 pub(crate) fn who_may_load_scripts(on: On) {
     let world = World::with(on, |config| {
-        config.allowed_origin = origins(&["http://app.example"]);
+        config.site.allowed_origins = origins(&["http://app.example"]);
     });
     let table = [
         ("", 403),
@@ -303,9 +305,13 @@ pub(crate) fn who_may_load_scripts(on: On) {
             "{headers:?}"
         );
     }
-    let open = World::with(on, |config| config.callback_polling = CallbackPolling::Open);
+    let open = World::with(on, |config| {
+        config.site.callback_polling = CallbackPolling::Open
+    });
     assert_eq!(script(&open, "&jsonp=c", "").status, 200);
-    let off = World::with(on, |config| config.callback_polling = CallbackPolling::Off);
+    let off = World::with(on, |config| {
+        config.site.callback_polling = CallbackPolling::Off
+    });
     assert!(matches!(
         script(&off, "&jsonp=c", OWN_PAGE).status,
         404 | 405

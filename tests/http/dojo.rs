@@ -237,7 +237,7 @@ pub(crate) fn the_time(on: On) {
 pub(crate) fn scripts_from_elsewhere(on: On) {
     let world = World::with(on, |config| {
         config.demo = None;
-        config.allowed_origin = vec!["http://app.example".parse().unwrap()];
+        config.site.allowed_origins = vec!["http://app.example".parse().unwrap()];
     });
     let mut connection = world.connection();
     let mut script = |message: &str| {

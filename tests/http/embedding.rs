@@ -223,8 +223,9 @@ pub(crate) fn types_by_ending(on: On) {
     let world = World::with(on, |config| {
         config.demo = Some(true);
         config
-            .mime
-            .insert("svg".to_owned(), "text/x-own".to_owned());
+            .site
+            .media_types
+            .push(("svg".to_owned(), "text/x-own".to_owned()));
     });
     let response = world.connection().get("/favicon.svg");
     let kind = response.header("content-type");

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use bayeux::http::{ContentRequest, Response};
+use bayeux::http::{ContentRequest, Expiry, Response};
 
 use super::harness::{On, World};
 
@@ -43,10 +43,8 @@ impl Folder {
 
     fn world(&self, on: On) -> World {
         World::with(on, |config| {
-            config.document_root = Some(self.0.join("root"));
-            config
-                .expires
-                .insert("text/css".to_owned(), Duration::from_secs(3600));
+            config.site.document_root = Some(self.0.join("root"));
+            config.site.expires = vec![Expiry::new("text/css", Duration::from_secs(3600))];
         })
     }
 }
@@ -160,7 +158,7 @@ pub(crate) fn copies_are_revalidated(on: On) {
 
 pub(crate) fn the_client_script_lies_below_the_endpoint(on: On) {
     for (path, script) in [("/cometd", "/cometd/client.js"), ("/a/b", "/a/b/client.js")] {
-        let world = World::with(on, |config| config.path = path.to_owned());
+        let world = World::with(on, |config| config.site.mount = path.to_owned());
         let mut connection = world.connection();
         let response = connection.get(script);
         assert!(response.text().contains("globalThis.Faye = Faye;"));
@@ -249,8 +247,8 @@ pub(crate) fn files_beside_an_endpoint_at_the_root(on: On) {
     let world = World::built(
         on,
         |config| {
-            config.path = "/".to_owned();
-            config.document_root = Some(folder.0.join("root"));
+            config.site.mount = "/".to_owned();
+            config.site.document_root = Some(folder.0.join("root"));
         },
         |builder| builder.content("/api/", 100, content),
     );

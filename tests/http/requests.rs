@@ -168,7 +168,7 @@ pub(crate) fn refusals_are_counted(on: On) {
 }
 
 pub(crate) fn nothing_of_a_bad_request_is_executed(on: On) {
-    let world = World::with(on, |config| config.max_messages = 3);
+    let world = World::with(on, |config| config.site.max_messages = 3);
     let mut listener = world.client();
     listener.subscribe(&json!("/x"));
     let message = json!({"channel": "/x", "clientId": listener.id, "data": 1});
@@ -191,7 +191,7 @@ pub(crate) fn nothing_of_a_bad_request_is_executed(on: On) {
 }
 
 pub(crate) fn a_body_may_be_this_long(on: On) {
-    let world = World::with(on, |config| config.max_body = 4096);
+    let world = World::with(on, |config| config.site.max_body = 4096);
     let body = |length: usize| {
         let start = r#"[{"channel":"/meta/handshake","ext":{"x":""#;
         let end = r#""}}]"#;

@@ -24,7 +24,7 @@ fn rules() {
     assert_eq!(key, "listen");
     let (key, message) = refused(|c| {
         c.broker.require_browser_cookie = true;
-        c.allowed_origin = vec!["https://app.example".parse().unwrap(), "*".parse().unwrap()];
+        c.site.allowed_origins = vec!["https://app.example".parse().unwrap(), "*".parse().unwrap()];
     });
     assert_eq!(key, "require_browser_cookie");
     assert!(message.contains("allowed_origin `*`"), "{message}");
@@ -43,7 +43,7 @@ fn rules() {
     assert_eq!(refused(|c| c.broker.timeout = Duration::ZERO).0, "interval");
     assert_eq!(refused(|c| c.proxy_protocol = true).0, "proxy_protocol");
     assert_eq!(
-        refused(|c| c.max_body = c.native.max_input_total + 1).0,
+        refused(|c| c.site.max_body = c.native.max_input_total + 1).0,
         "max_body"
     );
     assert_eq!(
@@ -55,7 +55,7 @@ fn rules() {
         "max_queue_bytes"
     );
     assert_eq!(
-        refused(|c| c.document_root = Some("/no/such".into())).0,
+        refused(|c| c.site.document_root = Some("/no/such".into())).0,
         "document_root"
     );
 }
@@ -63,15 +63,15 @@ fn rules() {
 #[test]
 fn cookies_that_would_not_come_back() {
     assert_eq!(
-        refused(|c| c.cookie_name = "a b".to_owned()).0,
+        refused(|c| c.site.cookie.name = "a b".to_owned()).0,
         "cookie_name"
     );
-    let (key, message) = refused(|c| c.cookie_domain = Some("1.2.3.4".to_owned()));
+    let (key, message) = refused(|c| c.site.cookie.domain = Some("1.2.3.4".to_owned()));
     assert_eq!(key, "cookie_domain");
     assert!(message.contains("`app.example`"), "{message}");
     let (key, _) = refused(|c| {
-        c.cookie_same_site = SameSite::None;
-        c.cookie_secure = Some(false);
+        c.site.cookie.same_site = SameSite::None;
+        c.site.cookie.secure = Some(false);
     });
     assert_eq!(key, "cookie_secure");
 }
@@ -93,7 +93,7 @@ fn transports() {
         "long-polling callback-polling"
     );
     assert_eq!(
-        names(|c| c.callback_polling = CallbackPolling::Off),
+        names(|c| c.site.callback_polling = CallbackPolling::Off),
         "websocket eventsource long-polling"
     );
     assert_eq!(
@@ -123,10 +123,8 @@ fn tls() {
 
 #[test]
 fn what_goes_together() {
-    let mut of_one_origin = Config {
-        allowed_origin: vec!["https://a.example".parse().unwrap()],
-        ..Config::default()
-    };
+    let mut of_one_origin = Config::default();
+    of_one_origin.site.allowed_origins = vec!["https://a.example".parse().unwrap()];
     of_one_origin.broker.require_browser_cookie = true;
     assert_eq!(of_one_origin.check(), Ok(()));
     let (key, message) = refused(|c| c.link_authoriser = Some("judge".to_owned()));
@@ -167,13 +165,11 @@ fn certificates_of_links() {
 
 #[test]
 fn limits_of_data() {
-    let (key, message) = refused(|c| c.max_depth = 100_000);
+    let (key, message) = refused(|c| c.site.max_depth = 100_000);
     assert_eq!((key, message.as_str()), ("max_depth", "must be 4 to 1000"));
-    let mut config = Config {
-        max_depth: 0,
-        max_messages: 0,
-        ..Config::default()
-    };
+    let mut config = Config::default();
+    config.site.max_depth = 0;
+    config.site.max_messages = 0;
     let error = config.check().unwrap_err();
     assert_eq!(
         error.to_string(),
@@ -195,9 +191,9 @@ fn accepted() {
     assert_eq!(exposed.check(), Ok(()));
     let mut polling = Config {
         ops_listen: Some(address("localhost:9090")),
-        document_root: Some(std::env::temp_dir()),
         ..Config::default()
     };
+    polling.site.document_root = Some(std::env::temp_dir());
     polling.broker.timeout = Duration::ZERO;
     polling.broker.interval = Duration::from_secs(5);
     assert_eq!(polling.check(), Ok(()));
@@ -205,12 +201,9 @@ fn accepted() {
 
 #[test]
 fn demo_pages() {
-    let config = Config::default();
+    let mut config = Config::default();
     assert!(config.serves_demo());
-    let config = Config {
-        document_root: Some("/".into()),
-        ..config
-    };
+    config.site.document_root = Some("/".into());
     assert!(!config.serves_demo());
     assert!(
         Config {
@@ -219,12 +212,7 @@ fn demo_pages() {
         }
         .serves_demo()
     );
-    assert!(
-        !Config {
-            demo: Some(false),
-            document_root: None,
-            ..config
-        }
-        .serves_demo()
-    );
+    config.site.document_root = None;
+    config.demo = Some(false);
+    assert!(!config.serves_demo());
 }

@@ -36,7 +36,7 @@ impl MediaTypes {
 }
 
 /// Whether a setting is a media type, perhaps with parameters, that can stand in a header.
-pub(crate) fn is_media_type(media: &str) -> bool {
+pub(in crate::http) fn is_media_type(media: &str) -> bool {
     let plain = media.bytes().all(|byte| matches!(byte, b' '..=b'~'));
     let essence = media.split(';').next().unwrap_or_default();
     let named = |part: &str| !part.is_empty() && !part.contains([' ', '/', ',', '"']);

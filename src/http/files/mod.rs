@@ -19,6 +19,6 @@ mod range;
 mod serve;
 
 pub use expiry::Expiry;
-pub(crate) use media::is_media_type;
-pub(crate) use path::is_servable;
+pub(super) use media::is_media_type;
+pub(super) use path::is_servable;
 pub(super) use serve::StaticFiles;

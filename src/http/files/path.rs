@@ -79,7 +79,7 @@ impl SitePath {
 
 /// Whether a name may be served at all: it is one plain name on every system, and not hidden
 /// (which covers `.` and `..`).
-pub(crate) fn is_servable(name: &str) -> bool {
+pub(in crate::http) fn is_servable(name: &str) -> bool {
     let hidden = name.starts_with('.');
     let odd = name
         .chars()

@@ -9,9 +9,9 @@ use crate::common::websocket::{A_WHILE, Client, Frame, PATIENCE, World, frame};
 #[test]
 fn what_cannot_be_understood_closes_the_socket() {
     let world = World::with(|config| {
-        config.max_body = 1000;
-        config.max_messages = 5;
-        config.max_depth = 10;
+        config.site.max_body = 1000;
+        config.site.max_messages = 5;
+        config.site.max_depth = 10;
     });
     let text = |text: &str| frame(0x81, text.as_bytes());
     let many = format!("[{}]", ["{}"; 6].join(","));

@@ -103,8 +103,9 @@ fn an_upgrade_waits_for_the_answers_before_it() {
 
 #[test]
 fn upgrades_that_are_refused() {
-    let world =
-        World::with(|config| config.allowed_origin = vec!["http://app.example".parse().unwrap()]);
+    let world = World::with(|config| {
+        config.site.allowed_origins = vec!["http://app.example".parse().unwrap()]
+    });
     let with = |change: &dyn Fn(&str) -> String| {
         let mut socket = world.tcp();
         socket.send_raw(change(UPGRADE).as_bytes());

@@ -22,7 +22,7 @@ settings! {
         /// Recognises the cookies that this server issued. Default: a key for the life of the
         /// process.
         pub cookie_key: Option<CookieKey> = None;
-        /// Proxies that say for whom they ask. Default none; a server's `trusted_proxy` goes before.
+        /// Proxies that say for whom they ask. Default none; a server's `trusted_proxy` goes first.
         pub trusted_proxies: Option<TrustedProxies> = None;
         /// Files that are part of the program: their paths without the first slash. Default none.
         /// The directory goes before them.
@@ -45,7 +45,8 @@ settings! {
         /// `file://` for pages of files, and `null` for pages whose origin browsers keep secret:
         /// anybody can make one. Pages of the server itself always may, and native clients that
         /// name the server. With `*` cookies are neither read nor set.
-        allowed_origins as "allowed_origin": Vec<AllowedOrigin> = List { each: Origin, may_be_empty: true },
+        allowed_origins as "allowed_origin": Vec<AllowedOrigin> =
+            List { each: Origin, may_be_empty: true },
             default "none" from nothing;
 
         /// Header that pages of allowed origins may send; `*` is any.

@@ -4,7 +4,6 @@
 use std::sync::{Mutex, mpsc};
 use std::time::Duration;
 
-use crate::common::world::{World, connect};
 use bayeux::broker::{
     AuthRequest, BrokerConfig, Client, Decision, Event, EventKind, Gone, LocalError,
 };
@@ -12,7 +11,9 @@ use bayeux::protocol::{ClientId, Publication, Publisher};
 use bayeux::transport::Transport;
 use serde_json::{Value, json};
 
-const SOON: Duration = Duration::from_secs(20);
+use crate::common::wait::PATIENCE;
+use crate::common::world::{World, connect};
+
 const FOREVER: Duration = Duration::from_secs(3600);
 
 fn world() -> World {
@@ -193,7 +194,7 @@ fn everybody_in_the_server_hears_that_it_stops() {
         assert_eq!(bot.publish("/x", &n), Ok(3));
     }
     let broker = world.broker.clone();
-    let stop = std::thread::spawn(move || broker.stop(SOON));
+    let stop = std::thread::spawn(move || broker.stop(PATIENCE));
     drop(go);
     stop.join().unwrap();
     let mut ended: Vec<_> = events.try_iter().collect();
@@ -210,7 +211,7 @@ fn everybody_in_the_server_hears_that_it_stops() {
             .unwrap();
         ended.swap_remove(at);
     }
-    let next = || hears.recv_timeout(SOON).unwrap();
+    let next = || hears.recv_timeout(PATIENCE).unwrap();
     let all: Vec<String> = (0..11).map(|_| next()).collect();
     let numbers = (0..10).map(|n: u32| n.to_string());
     assert_eq!(
@@ -218,7 +219,7 @@ fn everybody_in_the_server_hears_that_it_stops() {
         numbers.chain(["Stopped".to_owned()]).collect::<Vec<_>>()
     );
     for n in 0..10 {
-        assert_eq!(reader.recv_timeout(SOON).unwrap().data(), n.to_string());
+        assert_eq!(reader.recv_timeout(PATIENCE).unwrap().data(), n.to_string());
     }
     assert!(
         reader.recv_timeout(FOREVER).is_none(),
@@ -270,18 +271,24 @@ fn a_local_client_that_is_sent_away_hears_of_it_last() {
     assert!(world.broker.disconnect(bot.id()));
     assert_eq!(bot.publish("/x", &3), Err(LocalError::UnknownClient));
     (0..3).for_each(|_| go.send(()).unwrap());
-    let all: Vec<String> = (0..4).map(|_| hears.recv_timeout(SOON).unwrap()).collect();
+    let all: Vec<String> = (0..4)
+        .map(|_| hears.recv_timeout(PATIENCE).unwrap())
+        .collect();
     assert_eq!(all, ["0", "1", "2", "Dismissed"]);
     let (late, lately) = mpsc::channel();
     bot.on_end(move |gone| late.send(gone).unwrap());
-    assert_eq!(lately.recv_timeout(SOON), Ok(Gone::Dismissed), "at once");
+    assert_eq!(
+        lately.recv_timeout(PATIENCE),
+        Ok(Gone::Dismissed),
+        "at once"
+    );
     // Who drops it knows.
     let quiet = world.broker.local_client();
     let (never, nothing) = mpsc::channel::<Gone>();
     quiet.on_end(move |gone| never.send(gone).unwrap());
     drop(quiet);
     assert_eq!(
-        nothing.recv_timeout(SOON),
+        nothing.recv_timeout(PATIENCE),
         Err(mpsc::RecvTimeoutError::Disconnected)
     );
     assert_eq!(world.broker.stats().queued_bytes, 0);

@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
-use crate::common::world::World;
 use bayeux::broker::{Action, AuthRequest, BrokerConfig, Decision, Policy};
 use bayeux::extensions::Extensions;
 use bayeux::extensions::timesync::ClockEstimate;
 use bayeux::protocol::ClientId;
 use serde_json::{Value, json};
+
+use crate::common::world::World;
 
 fn config(timesync: bool) -> BrokerConfig {
     let mut extensions = Extensions::default();

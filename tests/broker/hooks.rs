@@ -11,7 +11,6 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
 use std::time::{Duration, SystemTime};
 
-use crate::common::world::{World, connect, data_of};
 use bayeux::broker::{
     Access, Action, AuthRequest, BrokerConfig, Client, Decision, DeliveryDecision, Event,
     EventKind, Gone, LocalError, Principal, Verdict,
@@ -20,7 +19,8 @@ use bayeux::protocol::{ChannelName, ClientId, Publication, Publisher};
 use bayeux::{ServiceCall, ServiceError, ServiceReply};
 use serde_json::{Value, json};
 
-const SOON: Duration = Duration::from_secs(20);
+use crate::common::wait::PATIENCE;
+use crate::common::world::{World, connect, data_of};
 
 fn id_of(client: &str) -> ClientId {
     ClientId::parse(client).unwrap()
@@ -257,13 +257,23 @@ fn a_silent_subscription_is_one_that_receives_nothing() {
         .add_observer(move |event| drop(told.send(format!("{event:?}"))));
     let bot = world.broker.local_client();
     let silent = bot.subscribe_silently("/x/**").unwrap();
-    assert!(events.recv_timeout(SOON).unwrap().starts_with("Connected"));
-    assert!(events.recv_timeout(SOON).unwrap().starts_with("Subscribed"));
+    assert!(
+        events
+            .recv_timeout(PATIENCE)
+            .unwrap()
+            .starts_with("Connected")
+    );
+    assert!(
+        events
+            .recv_timeout(PATIENCE)
+            .unwrap()
+            .starts_with("Subscribed")
+    );
     world.broker.publish("/x/y", &1).unwrap();
     let _loud = bot.subscribe_queue("/x/y").unwrap();
     world.broker.publish("/x/y", &2).unwrap();
     world.broker.publish("/x/z", &3).unwrap();
-    let got = bot.recv_timeout(SOON).unwrap();
+    let got = bot.recv_timeout(PATIENCE).unwrap();
     assert_eq!(
         (got.data(), bot.recv_timeout(Duration::ZERO).is_none()),
         ("2", true)
@@ -292,7 +302,9 @@ fn observers_are_told_of_the_kinds_they_asked_for() {
     world.broker.publish("/x", &1).unwrap();
     world.broker.publish("/y", &1).unwrap();
     drop((subscription, bot, told));
-    let mut seen: Vec<_> = (0..4).map(|_| events.recv_timeout(SOON).unwrap()).collect();
+    let mut seen: Vec<_> = (0..4)
+        .map(|_| events.recv_timeout(PATIENCE).unwrap())
+        .collect();
     // Each is told in order; between two there is none.
     seen.sort_by_key(|(observer, _)| *observer);
     let expected = [
@@ -303,7 +315,7 @@ fn observers_are_told_of_the_kinds_they_asked_for() {
     ];
     assert_eq!(seen, expected);
     drop(world);
-    let rest = events.recv_timeout(SOON);
+    let rest = events.recv_timeout(PATIENCE);
     assert_eq!(rest, Err(mpsc::RecvTimeoutError::Disconnected));
 }
 
@@ -331,7 +343,7 @@ fn any_client_can_be_pushed_to_with_any_fields() {
         .unwrap();
     let expected = json!({"channel": "/service/x", "data": 1, "successful": false, "id": "q"});
     assert_eq!(world.reply_all(&a)[0], expected);
-    let got = bot.recv_timeout(SOON).unwrap();
+    let got = bot.recv_timeout(PATIENCE).unwrap();
     assert_eq!(
         serde_json::from_slice::<Value>(got.json()).unwrap(),
         expected
@@ -383,7 +395,7 @@ fn the_filter_is_asked_for_each_receiver() {
     let own = data_of(&world.reply_all(&c)).len();
     assert!(own <= 1, "the other came with the publish");
     for _ in 0..2 {
-        assert_eq!(bot.recv_timeout(SOON).unwrap().data(), big.to_string());
+        assert_eq!(bot.recv_timeout(PATIENCE).unwrap().data(), big.to_string());
     }
     let push = |id| {
         world.broker.push(
@@ -449,7 +461,7 @@ fn a_panic_stays_where_it_is() {
     );
     for n in 0..3 {
         assert_eq!(data_of(&world.publish(&a, "/x", &json!(n))), [json!(n)]);
-        assert_eq!(calls.recv_timeout(SOON).unwrap(), n.to_string());
+        assert_eq!(calls.recv_timeout(PATIENCE).unwrap(), n.to_string());
     }
     world.until(|| events.load(Ordering::Relaxed) >= 8);
 }
@@ -480,7 +492,7 @@ fn observers_are_told_in_order() {
     world.reply_all(&a);
     world.broker.disconnect(id_of(&a));
     let client = Client::Remote(id_of(&a));
-    let next = || events.recv_timeout(SOON).unwrap();
+    let next = || events.recv_timeout(PATIENCE).unwrap();
     assert!(matches!(next(), Event::Connected { client: c, peer: Some(_) } if c == client));
     assert!(matches!(next(), Event::Subscribed { client: c, .. } if c == client));
     let Event::Published { publication } = next() else {

@@ -5,7 +5,6 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use crate::common::world::{Response, World, connect};
 use bayeux::broker::{
     Action, AuthRequest, Broker, BrokerConfig, Call, Decision, Executed, Gone, Policy,
 };
@@ -13,6 +12,8 @@ use bayeux::broker::{Client, Event};
 use bayeux::protocol::{BatchLimits, ClientId, parse};
 use bayeux::transport::{Link, Outlet, Peer, Transport};
 use serde_json::json;
+
+use crate::common::world::{Response, World, connect};
 
 /// A policy that thinks about messages with `ext` until it is told to allow them.
 fn slow_policy() -> (Box<dyn Policy>, Receiver<Action>, Sender<()>) {

@@ -4,12 +4,12 @@ use std::sync::mpsc;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use crate::common::world::{World, connect, data_of};
 use bayeux::broker::{BrokerConfig, LocalClient, LocalError, Overflow, QueueLimits};
 use bayeux::protocol::{ChannelName, ClientId, Publication, Publisher};
 use serde_json::{Value, json};
 
-const SOON: Duration = Duration::from_secs(20);
+use crate::common::wait::PATIENCE;
+use crate::common::world::{World, connect, data_of};
 
 fn world_with(messages: usize, overflow: Overflow) -> World {
     World::new(BrokerConfig {
@@ -68,13 +68,13 @@ fn a_slow_callback_loses_messages_and_its_client_stays() {
     .unwrap()
     .keep();
     world.broker.publish("/x", &0).unwrap();
-    assert_eq!(begins.recv_timeout(SOON).unwrap(), "0");
+    assert_eq!(begins.recv_timeout(PATIENCE).unwrap(), "0");
     for n in 1..=5 {
         world.broker.publish("/x", &n).unwrap();
     }
     for expected in ["3", "4", "5"] {
         go.send(()).unwrap();
-        assert_eq!(begins.recv_timeout(SOON).unwrap(), expected);
+        assert_eq!(begins.recv_timeout(PATIENCE).unwrap(), expected);
     }
     go.send(()).unwrap();
     assert_eq!(world.broker.stats().queued_bytes, 0);
@@ -119,7 +119,7 @@ fn the_most_specific_subscription_gets_a_message() {
         assert_eq!(bot.publish(channel, &0).unwrap(), 1, "one copy");
     }
     bot.publish("/a/b", &"last").unwrap();
-    wait.recv_timeout(SOON).unwrap();
+    wait.recv_timeout(PATIENCE).unwrap();
     assert_eq!(
         *heard.lock().unwrap(),
         [
@@ -155,7 +155,7 @@ fn order_is_kept_between_threads() {
         }
         let mut next = [0_u64; 3];
         for _ in 0..3 * MESSAGES {
-            let message = bot.recv_timeout(SOON).expect("all of them");
+            let message = bot.recv_timeout(PATIENCE).expect("all of them");
             let channel: usize = message.channel().as_str()[3..].parse().unwrap();
             assert_eq!(message.data(), next[channel].to_string());
             next[channel] += 1;

@@ -4,7 +4,6 @@
 use std::sync::mpsc;
 use std::time::Duration;
 
-use crate::common::world::{World, connect};
 use bayeux::ServiceCall;
 use bayeux::broker::{
     Access, AuthRequest, BrokerConfig, Decision, DeliveryDecision, LocalError, ServiceReply,
@@ -13,7 +12,8 @@ use bayeux::broker::{
 use bayeux::protocol::Publication;
 use serde_json::json;
 
-const SOON: Duration = Duration::from_secs(20);
+use crate::common::wait::PATIENCE;
+use crate::common::world::{World, connect};
 
 /// Runs it in a thread that is left behind if it is stuck.
 fn within_time(what: &str, run: impl FnOnce() + Send + 'static) {
@@ -24,7 +24,7 @@ fn within_time(what: &str, run: impl FnOnce() + Send + 'static) {
             done.send(()).unwrap();
         })
         .unwrap();
-    assert!(ends.recv_timeout(SOON).is_ok(), "{what} is stuck");
+    assert!(ends.recv_timeout(PATIENCE).is_ok(), "{what} is stuck");
 }
 
 /// Asks the broker for everything that replaces hooks, when it is dropped.
@@ -172,13 +172,13 @@ fn a_callback_that_fails_at_its_end_does_not_end_its_client() {
     .unwrap()
     .keep();
     world.broker.publish("/bad", &0).unwrap();
-    told.recv_timeout(SOON).unwrap();
+    told.recv_timeout(PATIENCE).unwrap();
     // The callback runs, and is dropped after it.
     drop(bad);
     go.send(()).unwrap();
     for n in 1..3 {
         world.broker.publish("/good", &n).unwrap();
-        assert_eq!(heard.recv_timeout(SOON), Ok(n.to_string()));
+        assert_eq!(heard.recv_timeout(PATIENCE), Ok(n.to_string()));
     }
 }
 
@@ -251,7 +251,7 @@ fn an_observer_that_hangs_does_not_hold_up_the_end() {
         wait.lock().unwrap().recv().unwrap_err();
     });
     world.broker.publish("/x", &1).unwrap();
-    told.recv_timeout(SOON).unwrap();
+    told.recv_timeout(PATIENCE).unwrap();
     within_time("dropping the broker", move || drop(world));
     drop(go);
 }

@@ -3,7 +3,6 @@
 use std::sync::{Mutex, mpsc};
 use std::time::Duration;
 
-use crate::common::world::{World, connect, data_of};
 use bayeux::Reason;
 use bayeux::broker::{
     Access, AnswerStatus, AuthRequest, BrokerConfig, Decision, Overflow, QueueLimits, ServiceCall,
@@ -11,6 +10,8 @@ use bayeux::broker::{
 };
 use bayeux::transport::{BrowserId, Transport};
 use serde_json::{Value, json};
+
+use crate::common::world::{World, connect, data_of};
 
 fn world() -> World {
     World::new(BrokerConfig::default())

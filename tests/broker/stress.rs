@@ -7,7 +7,6 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
-use crate::common::world::rng::Rng;
 use bayeux::broker::{
     Answer, Broker, BrokerConfig, Call, Exchange, Executed, Overflow, QueueLimits,
 };
@@ -16,8 +15,8 @@ use bayeux::protocol::{BatchLimits, Publication, parse};
 use bayeux::transport::{Link, Outlet, Peer, Transport};
 use serde_json::{Value, json};
 
-/// Everything has to be over by then, on however slow a machine.
-const PATIENCE: Duration = Duration::from_secs(60);
+use crate::common::rng::Rng;
+use crate::common::wait::{PATIENCE, eventually};
 
 /// Collects wakes for one thread.
 #[derive(Default)]
@@ -327,7 +326,7 @@ fn nothing_is_lost_or_doubled_between_threads() {
                 std::thread::park_timeout(Duration::from_millis(2));
             }
         });
-        until(|| ready.load(Ordering::Relaxed) == 2);
+        eventually("both are ready", || ready.load(Ordering::Relaxed) == 2);
         for publisher in 0..PUBLISHERS {
             scope.spawn(move || publish(Sender::new(broker), publisher));
         }
@@ -336,24 +335,17 @@ fn nothing_is_lost_or_doubled_between_threads() {
             let message = bot.recv_timeout(PATIENCE).expect("all messages");
             got.message(&message);
         }
-        until(|| receivers.iter().all(|receiver| receiver.is_finished()));
+        eventually("all have got theirs", || {
+            receivers.iter().all(|receiver| receiver.is_finished())
+        });
     });
     drop(all);
     clock.advance(Duration::from_secs(700));
-    until(|| {
+    eventually("nothing is left", || {
         let stats = broker.stats();
         let left = [stats.sessions, stats.held, stats.subscriptions];
         left == [0; 3] && (stats.queued_messages, stats.queued_bytes) == (0, 0)
     });
-}
-
-/// Waits for what other threads bring about.
-fn until(done: impl Fn() -> bool) {
-    let begun = Instant::now();
-    while !done() {
-        assert!(begun.elapsed() < PATIENCE, "it takes too long");
-        std::thread::park_timeout(Duration::from_millis(5));
-    }
 }
 
 #[test]

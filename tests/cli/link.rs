@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
-use crate::common::program::{File, PATIENCE, Running, output, text};
 use bayeux::link::{Config, Fault, Key, Message, Methods, Node};
+
+use crate::common::program::{File, Running, output, text};
+use crate::common::wait::PATIENCE;
 
 const SECRET: &str = "a secret of more than 16 bytes";
 
@@ -131,14 +133,14 @@ fn certificates_need_a_build_with_tls() {
 
 #[cfg(feature = "tls")]
 mod tls {
-    use std::path::{Path, PathBuf};
+    use std::path::PathBuf;
 
     use super::*;
+    use crate::common::certificates;
 
     /// One of the files made by `tests/certificates/make`.
     fn file(name: &str) -> String {
-        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/certificates");
-        folder.join(name).to_str().unwrap().to_owned()
+        certificates::file(name).to_str().unwrap().to_owned()
     }
 
     /// The options of links with a certificate and the root of the others.

@@ -3,7 +3,8 @@
 use std::io::{Read, Write};
 use std::net::TcpStream;
 
-use crate::common::program::{PATIENCE, Running, address, text, wait_for_number};
+use crate::common::program::{Running, address, text, wait_for_number};
+use crate::common::wait::PATIENCE;
 
 /// Sends a request and reads to the end of the answer.
 fn ask(address: &str, head: &str, body: &str) -> String {

@@ -4,7 +4,8 @@ use std::io::Write as _;
 use std::process::{ChildStdin, Stdio};
 use std::sync::mpsc::Receiver;
 
-use crate::common::program::{PATIENCE, Running, output, text};
+use crate::common::program::{Running, output, text};
+use crate::common::wait::PATIENCE;
 
 struct Shell {
     process: Running,

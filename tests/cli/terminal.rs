@@ -10,7 +10,8 @@ use std::time::Instant;
 
 use rustix::pty;
 
-use crate::common::program::{PATIENCE, Running, bayeux, output};
+use crate::common::program::{Running, bayeux, output};
+use crate::common::wait::{PATIENCE, until};
 
 /// The person's side of the terminal.
 struct Terminal {
@@ -94,14 +95,10 @@ impl Terminal {
     }
 
     fn wait(&mut self) -> Option<i32> {
-        let start = Instant::now();
-        while start.elapsed() < PATIENCE {
-            if let Some(status) = self.child.try_wait().unwrap() {
-                return status.code();
-            }
-            thread::sleep(std::time::Duration::from_millis(5));
-        }
-        panic!("still running");
+        let status = until("it ends", || {
+            self.child.try_wait().unwrap().ok_or("it runs")
+        });
+        status.code()
     }
 }
 

@@ -5,12 +5,15 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::common::https::{Https, file};
-use crate::common::program::{PATIENCE, Running, output, text};
 use bayeux::config::{Config, Connector};
 use bayeux::server::{Server, StartError};
 use bayeux::tcp::tls::{TlsAcceptor, certificates, server_config};
 use serde_json::json;
+
+use crate::common::certificates::file;
+use crate::common::https::Https;
+use crate::common::program::{Running, output, text};
+use crate::common::wait::PATIENCE;
 
 /// A program that serves by TLS with these files.
 fn serve(certificate: &Path, key: &Path) -> (Running, String) {

@@ -16,14 +16,12 @@ use bayeux::{Server, ServerBuilder};
 use serde_json::{Value, json};
 
 use crate::common::ports::lasting_address;
+use crate::common::wait::{PATIENCE, eventually};
 
 #[path = "../../examples/client.rs"]
 mod client_example;
 #[path = "../../examples/reply_bot.rs"]
 mod reply_bot;
-
-/// Longer than anything takes here.
-const LONG: Duration = Duration::from_secs(20);
 
 macro_rules! everywhere {
     ($($name:ident)*) => {
@@ -107,20 +105,12 @@ fn to(place: Place, server: &Server) -> ClientBuilder {
         .transport(place.transport)
         .backoff(first, longest)
         .network_timeout(Duration::from_secs(2))
-        .connect_timeout(LONG)
+        .connect_timeout(PATIENCE)
 }
 
 fn numbers(subscription: &Subscription, count: usize) -> Vec<u64> {
-    let next = |_| subscription.recv_timeout(LONG).unwrap().data().unwrap();
+    let next = |_| subscription.recv_timeout(PATIENCE).unwrap().data().unwrap();
     (0..count).map(next).collect()
-}
-
-fn eventually(what: &str, check: impl Fn() -> bool) {
-    let start = Instant::now();
-    while !check() {
-        assert!(start.elapsed() < LONG, "{what}");
-        thread::sleep(Duration::from_millis(5));
-    }
 }
 
 fn messages_arrive_once_and_in_order(place: Place) {
@@ -165,7 +155,7 @@ fn a_publisher_gets_its_own_copy(place: Place) {
     let subscription = client.subscribe("/a").unwrap();
     let raw = serde_json::value::RawValue::from_string("{ \"n\":1.50e0 }".into()).unwrap();
     client.publish("/a", &raw).unwrap();
-    let message = subscription.recv_timeout(LONG).unwrap();
+    let message = subscription.recv_timeout(PATIENCE).unwrap();
     assert_eq!(message.data_json(), "{ \"n\":1.50e0 }");
     assert_eq!(message.id(), None);
 }
@@ -187,13 +177,13 @@ fn callbacks_can_be_waited_for(place: Place) {
         client.publish("/a", &n).unwrap();
         // A poll that comes at that very moment may have taken the copy.
         eventually("it has run", || {
-            assert!(client.catch_up(LONG));
+            assert!(client.catch_up(PATIENCE));
             hears.try_iter().last() == Some(n.to_string())
         });
     }
     let handle = client.handle();
     drop(client);
-    assert!(!handle.catch_up(LONG), "nothing runs any more");
+    assert!(!handle.catch_up(PATIENCE), "nothing runs any more");
 }
 
 fn wildcards_deliver_one_copy_to_each_subscription(place: Place) {
@@ -231,13 +221,13 @@ fn services_are_called(place: Place) {
     let client = to(place, &server).connect().unwrap();
     let seen = client.subscribe("/service/**").unwrap();
     assert_eq!(server.stats().broker.subscriptions, 0);
-    let answer = client.call("/service/double", &21, LONG).unwrap();
+    let answer = client.call("/service/double", &21, PATIENCE).unwrap();
     assert_eq!(answer.data_json(), "42");
     assert!(seen.is_empty(), "the call took it");
     client.publish("/service/double", &4).unwrap();
     assert_eq!(numbers(&seen, 1), [8]);
     for (service, data, code) in [("/service/double", -1, 500), ("/service/none", 1, 404)] {
-        let Err(Error::Rejected(rejection)) = client.call(service, &data, LONG) else {
+        let Err(Error::Rejected(rejection)) = client.call(service, &data, PATIENCE) else {
             panic!("{service} answered")
         };
         assert_eq!(rejection.code(), Some(code));
@@ -299,7 +289,7 @@ fn a_restarted_server_is_found_again(place: Place) {
         let queued = client.publish_later("/a/x", &round).unwrap();
         server = start();
         let replaced = |event: Event| matches!(event, Event::SessionReplaced { .. });
-        let mut events = std::iter::from_fn(|| seen.recv_timeout(LONG).ok());
+        let mut events = std::iter::from_fn(|| seen.recv_timeout(PATIENCE).ok());
         assert!(events.any(replaced));
         // What was sent into the gap arrives, or its sender knows that it may not have.
         let received = match queued.wait() {
@@ -310,7 +300,7 @@ fn a_restarted_server_is_found_again(place: Place) {
             ),
         };
         assert!(received, "round {round}");
-        client.wait_connected(LONG).unwrap();
+        client.wait_connected(PATIENCE).unwrap();
         client.publish("/a/y", &(round + 100)).unwrap();
         assert_eq!(numbers(&subscription, 1), [round + 100]);
     }
@@ -326,7 +316,7 @@ fn the_server_can_dismiss_a_client(place: Place) {
     let id = ClientId::parse(&client.client_id().unwrap()).unwrap();
     assert!(server.broker().disconnect(id));
     assert_eq!(
-        subscription.recv_timeout(LONG),
+        subscription.recv_timeout(PATIENCE),
         Err(RecvError::Ended(Error::Disconnected))
     );
     assert_eq!(client.state(), State::Closed);
@@ -336,17 +326,17 @@ fn the_server_can_dismiss_a_client(place: Place) {
 
 fn leaving_ends_the_session_at_once(place: Place) {
     let server = server(place);
-    let client = to(place, &server).linger(LONG).connect().unwrap();
+    let client = to(place, &server).linger(PATIENCE).connect().unwrap();
     let local = server.local_client();
     let inbox = local.subscribe_queue("/last").unwrap();
     eventually("held", || server.stats().broker.held == 1);
     client.post("/last", &"words").unwrap();
     let start = Instant::now();
     drop(client);
-    assert!(start.elapsed() < LONG / 2, "{:?}", start.elapsed());
+    assert!(start.elapsed() < PATIENCE / 2, "{:?}", start.elapsed());
     let stats = server.stats().broker;
     assert_eq!((stats.sessions, stats.ended_disconnected), (0, 1));
-    assert!(local.recv_timeout(LONG).is_some());
+    assert!(local.recv_timeout(PATIENCE).is_some());
     drop(inbox);
 }
 
@@ -377,7 +367,7 @@ fn many_clients_hear_each_other(place: Place) {
     }
     let mut counts = vec![0; clients.len()];
     for _ in 0..clients.len() * clients.len() {
-        let said = hearing.recv_timeout(LONG).unwrap();
+        let said = hearing.recv_timeout(PATIENCE).unwrap();
         counts[usize::try_from(said["from"].as_u64().unwrap()).unwrap()] += 1;
     }
     assert!(
@@ -453,7 +443,7 @@ fn a_visitor_and_a_bot_talk() {
     let typed = &b"Hello\n"[..];
     client_example::chat(&server.url(), "/chat/demo", "Ann", Duration::ZERO, typed).unwrap();
     stranger.publish("/chat/demo", &"no name").unwrap();
-    let heard = || witness.recv_timeout(LONG);
+    let heard = || witness.recv_timeout(PATIENCE);
     let (mut visitor, mut bot) = (Vec::new(), Vec::new());
     for message in std::iter::from_fn(heard).take(10) {
         let said: Value = serde_json::from_str(message.data()).unwrap();

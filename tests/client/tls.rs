@@ -1,19 +1,14 @@
 //! The client over encrypted connections: every transport, and whom it does not believe.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use bayeux::Server;
 use bayeux::client::{Client, Error, Failure, Transport};
 use bayeux::config::Config;
 
-const LONG: Duration = Duration::from_secs(20);
-
-/// One of the files made by `tests/certificates/make`.
-fn file(name: &str) -> PathBuf {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    root.join("tests/certificates").join(name)
-}
+use crate::common::certificates::file;
+use crate::common::wait::PATIENCE;
 
 fn server() -> (Server, String) {
     let config = Config {
@@ -49,7 +44,7 @@ fn every_transport_is_encrypted() {
         let large = "x".repeat(900_000);
         for _ in 0..3 {
             client.publish("/a", &large).unwrap();
-            let message = subscription.recv_timeout(LONG).unwrap();
+            let message = subscription.recv_timeout(PATIENCE).unwrap();
             assert_eq!(message.data::<String>().unwrap(), large);
         }
         assert_eq!(client.stats().failures, 0);

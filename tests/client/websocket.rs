@@ -4,10 +4,12 @@
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-use crate::support::frames::{close, frame};
-use crate::support::{LONG, Script, Server, Upgrade, quick};
 use bayeux::client::{Client, ClientBuilder, Error, Event, Failure, RecvError, Transport};
 use serde_json::{Value, json};
+
+use crate::common::wait::{PATIENCE, eventually};
+use crate::support::frames::{close, frame};
+use crate::support::{Script, Server, Upgrade, quick};
 
 const NOT_FOUND: Upgrade = Upgrade::Answer(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n");
 
@@ -27,14 +29,6 @@ fn over_websocket(server: &Server) -> ClientBuilder {
 
 fn connected(server: &Server) -> Client {
     over_websocket(server).connect().unwrap()
-}
-
-fn eventually(what: &str, check: impl Fn() -> bool) {
-    let start = Instant::now();
-    while !check() {
-        assert!(start.elapsed() < LONG, "{what}");
-        std::thread::sleep(Duration::from_millis(2));
-    }
 }
 
 #[test]
@@ -100,7 +94,7 @@ fn a_refused_upgrade_leads_to_long_polling_at_once() {
             .connect()
             .unwrap();
         assert_eq!(client.transport(), Transport::LongPolling);
-        let fell_back = seen.recv_timeout(LONG).unwrap();
+        let fell_back = seen.recv_timeout(PATIENCE).unwrap();
         let Event::FellBack { error } = &fell_back else {
             panic!("{fell_back:?}")
         };
@@ -135,12 +129,12 @@ fn a_refused_upgrade_leads_to_long_polling_at_once() {
             (server.upgrades().len(), client.transport()),
             (1, Transport::LongPolling)
         );
-        client.wait_connected(LONG).unwrap();
+        client.wait_connected(PATIENCE).unwrap();
         client.reconnect();
         eventually("back to WebSocket", || {
             client.transport() == Transport::WebSocket
         });
-        client.wait_connected(LONG).unwrap();
+        client.wait_connected(PATIENCE).unwrap();
         client.publish("/a", &2).unwrap();
     }
 }
@@ -182,7 +176,10 @@ fn a_session_goes_on_over_long_polling_where_no_socket_follows() {
     let so_far = server.messages("/meta/connect").len();
     server.wait_for("/meta/connect", so_far + 3);
     server.push(&json!({"channel": "/a", "data": 7}));
-    assert_eq!(subscription.recv_timeout(LONG).unwrap().data_json(), "7");
+    assert_eq!(
+        subscription.recv_timeout(PATIENCE).unwrap().data_json(),
+        "7"
+    );
     let connects = server.messages("/meta/connect");
     assert_eq!(connects.last().unwrap()["connectionType"], "long-polling");
 }
@@ -215,7 +212,7 @@ fn a_closed_socket_is_replaced_after_a_pause() {
             published,
             Err(Error::Unacknowledged(unacknowledged.clone()))
         );
-        let mut events = std::iter::from_fn(|| seen.recv_timeout(LONG).ok());
+        let mut events = std::iter::from_fn(|| seen.recv_timeout(PATIENCE).ok());
         let trouble = events.find_map(|(event, at)| match event {
             Event::Trouble { error, .. } => Some((error, at)),
             _ => None,
@@ -230,7 +227,7 @@ fn a_closed_socket_is_replaced_after_a_pause() {
         );
         assert_eq!(server.control(0x88)[..2], code.to_be_bytes(), "the answer");
     }
-    client.wait_connected(LONG).unwrap();
+    client.wait_connected(PATIENCE).unwrap();
     assert_eq!(client.stats().sessions, 1);
     assert_eq!(server.messages("/a").len(), 3, "none is repeated");
 }
@@ -258,7 +255,7 @@ fn what_is_not_a_proper_frame_costs_the_connection_only() {
         (frame(0x81, long.as_bytes()), 1009),
         (endless, 1009),
     ] {
-        client.wait_connected(LONG).unwrap();
+        client.wait_connected(PATIENCE).unwrap();
         server.script("/a", Script::Raw(bytes.clone()));
         let published = client.publish("/a", &1);
         assert!(
@@ -290,7 +287,7 @@ fn pieces_pings_and_empty_messages_are_fine() {
     let data: Vec<_> = (0..2)
         .map(|_| {
             subscription
-                .recv_timeout(LONG)
+                .recv_timeout(PATIENCE)
                 .unwrap()
                 .data_json()
                 .to_owned()
@@ -315,7 +312,7 @@ fn a_connect_that_is_never_answered_means_a_dead_connection() {
         .connect()
         .unwrap();
     eventually("another socket", || server.upgrades().len() == 2);
-    client.wait_connected(LONG).unwrap();
+    client.wait_connected(PATIENCE).unwrap();
     assert_eq!(
         (client.stats().sessions, client.client_id().as_deref()),
         (1, Some("x"))
@@ -331,7 +328,7 @@ fn large_messages_go_both_ways() {
     client.publish("/b", &large).unwrap();
     assert_eq!(server.messages("/b")[0]["data"], large);
     server.push(&json!({"channel": "/a", "data": large}));
-    let message = subscription.recv_timeout(LONG).unwrap();
+    let message = subscription.recv_timeout(PATIENCE).unwrap();
     assert_eq!(message.data::<String>().unwrap(), large);
     assert_eq!(server.connections(), 1);
 }
@@ -341,7 +338,7 @@ fn a_connect_behind_a_large_message_waits_for_it() {
     let server = server();
     let client = over_websocket(&server)
         .queue(100, 1000)
-        .network_timeout(LONG)
+        .network_timeout(PATIENCE)
         .connect()
         .unwrap();
     let subscription = client.subscribe("/a").unwrap();
@@ -349,7 +346,7 @@ fn a_connect_behind_a_large_message_waits_for_it() {
     let stopped = server.stop_reading();
     client.post("/b", &"x".repeat(8 << 20)).unwrap();
     server.push(&json!({"channel": "/a", "data": 1}));
-    subscription.recv_timeout(LONG).unwrap();
+    subscription.recv_timeout(PATIENCE).unwrap();
     // In this time it wants to send the next connect.
     std::thread::sleep(Duration::from_millis(200));
     drop(stopped);
@@ -366,7 +363,7 @@ fn times_without_end_do_not_overflow() {
             .transport(transport)
             .network_timeout(Duration::MAX)
             .reply_timeout(Duration::MAX);
-        let client = endless.connect_timeout(LONG).connect().unwrap();
+        let client = endless.connect_timeout(PATIENCE).connect().unwrap();
         client.publish("/a", &1).unwrap();
         assert_eq!(server.messages("/a")[0]["data"], 1);
     }
@@ -375,12 +372,12 @@ fn times_without_end_do_not_overflow() {
 #[test]
 fn dropping_says_goodbye_and_closes_in_order() {
     let server = server();
-    let client = over_websocket(&server).linger(LONG).connect().unwrap();
+    let client = over_websocket(&server).linger(PATIENCE).connect().unwrap();
     server.wait_for("/meta/connect", 2);
     client.post("/last", &"words").unwrap();
     let start = Instant::now();
     drop(client);
-    assert!(start.elapsed() < LONG / 2, "{:?}", start.elapsed());
+    assert!(start.elapsed() < PATIENCE / 2, "{:?}", start.elapsed());
     assert_eq!(server.messages("/last").len(), 1);
     assert_eq!(server.messages("/meta/disconnect").len(), 1);
     assert_eq!(server.control(0x88), 1000_u16.to_be_bytes());
@@ -391,10 +388,10 @@ fn dropping_does_not_wait_for_what_never_comes() {
     for upgrade in [Upgrade::Silence, Upgrade::Hangup] {
         let server = Server::start();
         server.set_upgrade(upgrade);
-        let client = over_websocket(&server).linger(LONG).start().unwrap();
+        let client = over_websocket(&server).linger(PATIENCE).start().unwrap();
         eventually("an attempt", || !server.upgrades().is_empty());
         let start = Instant::now();
         drop(client);
-        assert!(start.elapsed() < LONG / 2, "{:?}", start.elapsed());
+        assert!(start.elapsed() < PATIENCE / 2, "{:?}", start.elapsed());
     }
 }

@@ -4,9 +4,11 @@ use std::sync::mpsc;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use crate::support::{LONG, Script, Server, quick};
 use bayeux::client::{Client, ClientBuilder, Error, RecvError, State, SubscribeOptions};
 use serde_json::{Value, json};
+
+use crate::common::wait::PATIENCE;
+use crate::support::{Script, Server, quick};
 
 fn builder(server: &Server) -> ClientBuilder {
     quick(&server.url())
@@ -142,7 +144,7 @@ fn data_travels_as_it_was_written() {
             .any(|r| r.body.contains("\"data\":{\"x\" : 1.50}"))
     );
     server.push(&json!({"channel": "/a/b", "data": {"n": 7}, "ext": {}, "id": "9", "extra": 1}));
-    let message = subscription.recv_timeout(LONG).unwrap();
+    let message = subscription.recv_timeout(PATIENCE).unwrap();
     assert_eq!(message.data::<Value>().unwrap()["n"], 7);
     assert_eq!(
         (message.id(), message.field("extra")),
@@ -155,9 +157,9 @@ fn data_travels_as_it_was_written() {
 fn a_service_is_called() {
     let server = Server::start();
     let client = connected(&server);
-    let answer = client.call("/service/echo", &"hi", LONG).unwrap();
+    let answer = client.call("/service/echo", &"hi", PATIENCE).unwrap();
     assert_eq!(answer.data_json(), r#"{"echo":"hi"}"#);
-    let not_a_service = client.call("/echo", &"hi", LONG);
+    let not_a_service = client.call("/echo", &"hi", PATIENCE);
     assert_eq!(not_a_service, Err(Error::Channel("/echo".into())));
     server.script(
         "/service/mute",
@@ -170,14 +172,14 @@ fn a_service_is_called() {
 #[test]
 fn dropping_says_goodbye_and_does_not_wait_for_the_poll() {
     let server = Server::start();
-    let client = builder(&server).linger(LONG).connect().unwrap();
+    let client = builder(&server).linger(PATIENCE).connect().unwrap();
     server.wait_for("/meta/connect", 2);
     client.post("/last", &"words").unwrap();
     let subscription = client.subscribe("/a").unwrap();
     let handle = client.handle();
     let start = Instant::now();
     drop(client);
-    assert!(start.elapsed() < LONG / 2, "{:?}", start.elapsed());
+    assert!(start.elapsed() < PATIENCE / 2, "{:?}", start.elapsed());
     assert_eq!(server.messages("/last").len(), 1);
     assert_eq!(server.messages("/meta/disconnect").len(), 1);
     assert_eq!(subscription.recv(), Err(RecvError::Ended(Error::Closed)));
@@ -188,12 +190,12 @@ fn dropping_says_goodbye_and_does_not_wait_for_the_poll() {
 #[test]
 fn closing_is_silent_and_quick() {
     let server = Server::start();
-    let client = builder(&server).linger(LONG).connect().unwrap();
+    let client = builder(&server).linger(PATIENCE).connect().unwrap();
     server.wait_for("/meta/connect", 2);
     let start = Instant::now();
     client.close();
     drop(client);
-    assert!(start.elapsed() < LONG / 2, "{:?}", start.elapsed());
+    assert!(start.elapsed() < PATIENCE / 2, "{:?}", start.elapsed());
     assert_eq!(server.messages("/meta/disconnect").len(), 0);
 }
 
@@ -220,7 +222,7 @@ fn callbacks_may_call_panic_and_drop_the_client() {
     for n in 0..3 {
         server.push(&json!({"channel": "/a", "data": n}));
     }
-    is_done.recv_timeout(LONG).unwrap();
+    is_done.recv_timeout(PATIENCE).unwrap();
     assert_eq!(server.messages("/answer").len(), 1);
     assert_eq!(handle.stats().callbacks_panicked, 1);
     assert_eq!(handle.state(), State::Closed);

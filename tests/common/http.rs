@@ -5,8 +5,7 @@ use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
-/// The longest that a test waits for bytes before it fails.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+use super::wait::PATIENCE;
 
 /// One connection.
 pub(crate) struct Connection {

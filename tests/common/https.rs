@@ -2,7 +2,6 @@
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,14 +11,8 @@ use bayeux::tcp::tls::{certificates, provider};
 use serde_json::Value;
 use socket2::{Domain, Socket, Type};
 
-use super::program::PATIENCE;
-
-/// One of the files made by `tests/certificates/make`.
-pub(crate) fn file(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("tests/certificates")
-        .join(name)
-}
+use super::certificates::file;
+use super::wait::PATIENCE;
 
 pub(crate) struct Https(StreamOwned<ClientConnection, TcpStream>);
 

@@ -7,10 +7,8 @@ use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc::{Receiver, channel};
 use std::thread;
-use std::time::{Duration, Instant};
 
-/// Longer than anything takes that works.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+use super::wait::{PATIENCE, until};
 
 /// The program with arguments, without the settings of the environment that runs the tests.
 pub(crate) fn bayeux(arguments: &[&str]) -> Command {
@@ -119,14 +117,10 @@ impl Running {
     }
 
     pub(crate) fn wait(&mut self) -> ExitStatus {
-        let start = Instant::now();
-        while start.elapsed() < PATIENCE {
-            if let Some(status) = self.child.try_wait().unwrap() {
-                return status;
-            }
-            thread::sleep(Duration::from_millis(5));
-        }
-        panic!("still running");
+        until("it ends", || {
+            let status = self.child.try_wait().unwrap();
+            status.ok_or("it runs")
+        })
     }
 }
 
@@ -221,14 +215,11 @@ impl Http {
 
 /// Waits until a line is among the metrics.
 pub(crate) fn wait_for_number(metrics: &str, line: &str) {
-    let start = Instant::now();
-    loop {
+    until(line, || {
         let (_, numbers) = Http::connect(metrics).ask("GET", metrics, "");
-        if numbers.lines().any(|number| number == line) {
-            return;
-        }
-        assert!(start.elapsed() < PATIENCE, "{line}\n{numbers}");
-    }
+        let there = numbers.lines().any(|number| number == line);
+        if there { Ok(()) } else { Err(numbers) }
+    });
 }
 
 /// `HOST:PORT` of a URL.

@@ -9,8 +9,8 @@ use bayeux::config::Config;
 use bayeux::server::{Server, ServerBuilder};
 use serde_json::{Value, json};
 
-/// How long a client waits for what must come.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(5);
+use super::wait::{PATIENCE, until_numbers};
+
 /// Long enough to see that something does not come.
 pub(crate) const A_WHILE: Duration = Duration::from_millis(150);
 
@@ -78,12 +78,7 @@ impl World {
 
     /// Waits for the server's numbers to become what they should be.
     pub(crate) fn until(&self, what: &str, holds: impl Fn(&bayeux::server::ServerStats) -> bool) {
-        let deadline = Instant::now() + PATIENCE;
-        while !holds(&self.server.stats()) {
-            let stats = self.server.stats();
-            assert!(Instant::now() < deadline, "{what}: {stats:?}");
-            std::thread::sleep(Duration::from_millis(5));
-        }
+        until_numbers(what, || self.server.stats(), holds);
     }
 }
 

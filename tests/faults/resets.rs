@@ -12,6 +12,7 @@ use super::program::Program;
 use super::scale::{
     alone, few, handshake, is_full, lenient, metric, post, span, tell, tell_latencies, until,
 };
+use crate::common::rng::Rng;
 use crate::common::websocket::{UPGRADE, frame};
 
 const THREADS: usize = 8;
@@ -67,7 +68,7 @@ fn storm(program: &Program, good: &Good, round: u64) -> (usize, super::good::Lat
             scope.spawn(move || {
                 stand_back(is_full());
                 let seed = 1 + round * 1000 + n as u64;
-                resetters(program.address, &mut Dice(seed), until)
+                resetters(program.address, &mut Rng::new(seed), until)
             })
         });
         let threads: Vec<_> = threads.collect();
@@ -80,12 +81,12 @@ fn storm(program: &Program, good: &Good, round: u64) -> (usize, super::good::Lat
 }
 
 /// Keeps a number of clients going, each somewhere else in its life; how many were reset.
-fn resetters(address: SocketAddr, dice: &mut Dice, until: Instant) -> usize {
+fn resetters(address: SocketAddr, dice: &mut Rng, until: Instant) -> usize {
     let each = few(CLIENTS).div_ceil(THREADS);
     let mut clients: Vec<Resetter> = (0..each).map(|_| Resetter::new(address, dice)).collect();
     let mut resets = 0;
     while Instant::now() < until {
-        let at = dice.roll(clients.len());
+        let at = dice.below(clients.len());
         if !clients[at].goes_on(dice) {
             clients[at] = Resetter::new(address, dice);
             resets += 1;
@@ -105,7 +106,7 @@ struct Resetter {
 }
 
 impl Resetter {
-    fn new(address: SocketAddr, dice: &mut Dice) -> Self {
+    fn new(address: SocketAddr, dice: &mut Rng) -> Self {
         let stream = TcpStream::connect(address).expect("the server accepts");
         socket2::SockRef::from(&stream)
             .set_linger(Some(Duration::ZERO))
@@ -117,30 +118,30 @@ impl Resetter {
         Self {
             stream,
             id: String::new(),
-            over_websocket: dice.roll(2) == 0,
-            steps_left: dice.roll(6),
+            over_websocket: dice.below(2) == 0,
+            steps_left: dice.below(6),
             steps_done: 0,
         }
     }
 
     /// Takes a step, or a part of one as the last; dropped after that, it resets.
-    fn goes_on(&mut self, dice: &mut Dice) -> bool {
+    fn goes_on(&mut self, dice: &mut Rng) -> bool {
         let bytes = self.step(dice);
         if self.steps_left == 0 {
-            let part = dice.roll(bytes.len() + 1);
+            let part = dice.below(bytes.len() + 1);
             // The server may have closed before.
             let _ = self.stream.write_all(&bytes[..part]);
-            if dice.roll(2) == 0 {
-                std::thread::sleep(Duration::from_millis(dice.roll(4) as u64));
+            if dice.below(2) == 0 {
+                std::thread::sleep(Duration::from_millis(dice.below(4) as u64));
             }
             return false;
         }
         self.steps_left -= 1;
         self.steps_done += 1;
-        self.stream.write_all(&bytes).is_ok() && (dice.roll(4) == 0 || self.listen())
+        self.stream.write_all(&bytes).is_ok() && (dice.below(4) == 0 || self.listen())
     }
 
-    fn step(&self, dice: &mut Dice) -> Vec<u8> {
+    fn step(&self, dice: &mut Rng) -> Vec<u8> {
         if self.over_websocket && self.steps_done == 0 {
             return UPGRADE.into();
         }
@@ -148,8 +149,8 @@ impl Resetter {
         if id.is_empty() {
             return self.request(&json!({"channel": "/meta/handshake"}));
         }
-        let large = "x".repeat(dice.roll(50_000));
-        match dice.roll(8) {
+        let large = "x".repeat(dice.below(50_000));
+        match dice.below(8) {
             0 | 1 => self.request(
                 &json!({"channel": "/meta/subscribe", "clientId": id, "subscription": "/storm"}),
             ),
@@ -192,17 +193,5 @@ impl Resetter {
             // Nothing to read, as on a connect that is held.
             Err(error) => error.kind() == std::io::ErrorKind::WouldBlock,
         }
-    }
-}
-
-/// A generator that needs no crate (xorshift64*).
-struct Dice(u64);
-
-impl Dice {
-    fn roll(&mut self, below: usize) -> usize {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        (self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 33) as usize % below
     }
 }

@@ -1,10 +1,11 @@
 //! The demo server: its services, its bot, its private channels, its files.
 
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use serde_json::{Value, json};
 
 use super::harness::{Client, On, World, data_of};
+use crate::common::wait;
 
 fn demo(on: On) -> World {
     World::with(on, |config| config.demo = None)
@@ -30,13 +31,7 @@ fn call(client: &mut Client, channel: &str, data: &Value) -> Option<Value> {
 
 /// Waits for something that another thread brings about.
 fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
-    for _ in 0..4000 {
-        if let Some(found) = look() {
-            return found;
-        }
-        std::thread::sleep(Duration::from_millis(5));
-    }
-    panic!("still waiting until {what}")
+    wait::until(what, || look().ok_or("not yet"))
 }
 
 pub(crate) fn a_calculator(on: On) {

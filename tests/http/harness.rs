@@ -8,6 +8,7 @@ use bayeux::server::{Server, ServerBuilder};
 use serde_json::{Value, json};
 
 use crate::common::http::{Connection, Response};
+use crate::common::wait::until_numbers;
 
 /// How long a connect is held, unless the test says otherwise.
 pub(crate) const HOLD: Duration = Duration::from_secs(1);
@@ -105,15 +106,7 @@ impl World {
 
     /// Waits for the server's numbers to become what they should be.
     pub(crate) fn until(&self, what: &str, holds: impl Fn(&bayeux::server::ServerStats) -> bool) {
-        let deadline = Instant::now() + crate::common::http::PATIENCE;
-        while !holds(&self.server.stats()) {
-            assert!(
-                Instant::now() < deadline,
-                "{what}: {:?}",
-                self.server.stats()
-            );
-            std::thread::sleep(Duration::from_millis(5));
-        }
+        until_numbers(what, || self.server.stats(), holds);
     }
 }
 

@@ -11,6 +11,7 @@ use serde_json::json;
 
 use super::harness::{Client, Held, On, World, data_of};
 use crate::common::ports::lasting_address;
+use crate::common::wait::{PATIENCE, eventually};
 
 pub(crate) fn every_held_connect_is_answered(on: On) {
     drop(drained(on));
@@ -92,12 +93,8 @@ pub(crate) fn user_code_that_hangs_does_not_delay_the_stop(on: On) {
     for connection in &mut waiting {
         connection.send(super::harness::post_bytes("", &call));
     }
-    begins.recv_timeout(Duration::from_secs(10)).unwrap();
-    let start = Instant::now();
-    while world.server.stats().broker.received < 4 {
-        assert!(start.elapsed() < Duration::from_secs(10), "all are called");
-        std::thread::sleep(Duration::from_millis(5));
-    }
+    begins.recv_timeout(PATIENCE).unwrap();
+    world.until("all are called", |stats| stats.broker.received == 4);
     let begun = Instant::now();
     world.server.shutdown(Duration::from_secs(1));
     let took = begun.elapsed();
@@ -116,10 +113,7 @@ pub(crate) fn a_port_can_be_taken_again_at_once(on: On) {
     world.server.shutdown(Duration::from_secs(1));
     if on == On::TinyHttp {
         // The library does not wait for its thread that accepts.
-        let begun = Instant::now();
-        while TcpListener::bind(address).is_err() {
-            assert!(begun.elapsed() < Duration::from_secs(2));
-        }
+        eventually("it lets go", || TcpListener::bind(address).is_ok());
     }
     World::with(on, at_port).client();
 }

@@ -10,12 +10,14 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use crate::support::{LONG, Process, SECRET, eventually, key, linked, role};
 use bayeux::bridge::{Bridge, Judgement, Remote, Request};
 use bayeux::broker::{Access, ServiceCall, ServiceReply};
 use bayeux::link::{Config as LinkConfig, ExportError, Fault, Node};
 use bayeux::{Config, Server, ServerBuilder};
 use serde_json::{Value, json};
+
+use crate::common::wait::{PATIENCE, eventually};
+use crate::support::{Process, SECRET, key, linked, role};
 
 /// Not a test by itself: what the worker's process does.
 #[test]
@@ -75,7 +77,7 @@ fn start(builder: ServerBuilder, key: &KeyFile, authoriser: Option<&str>) -> (Se
 /// One request over HTTP, in the plainest way.
 fn ask(server: &Server, messages: &Value) -> Vec<Value> {
     let mut stream = TcpStream::connect(server.local_addrs()[0]).unwrap();
-    stream.set_read_timeout(Some(LONG)).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
     let body = messages.to_string();
     let head = format!(
         "POST /cometd HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\
@@ -186,7 +188,7 @@ fn an_authoriser_can_be_asked_for_by_the_name_of_its_process() {
     let is_allowed = || handshake(&server)[0]["successful"] == true;
     let (_a, impostor) = remote("impostor", &address);
     let judging = impostor.authorise("judge", |_| Judgement::allow()).unwrap();
-    assert!(server.link_node().unwrap().wait_for("judge", LONG));
+    assert!(server.link_node().unwrap().wait_for("judge", PATIENCE));
     assert!(!is_allowed(), "another process has the alias");
     drop(judging);
     let (node, court) = remote("court", &address);
@@ -206,7 +208,7 @@ fn linked_processes_publish_and_push() {
     assert_eq!(ask(&server, &subscribe)[0]["successful"], true);
     let node = linked("editor", &address);
     let editor = Remote::new(&node, "editor").unwrap();
-    assert!(node.wait_for("bayeux", LONG));
+    assert!(node.wait_for("bayeux", PATIENCE));
     assert_eq!(editor.publish("/news/today", &json!({"n": 1})), Ok(1));
     assert_eq!(editor.push(&client, "/only/you", &2), Ok(()));
     assert!(editor.publish("/meta/handshake", &1).is_err());
@@ -248,7 +250,7 @@ fn a_remote_subscribes_again_when_the_server_comes_back() {
             server.broker().stats().subscriptions == 1
         });
         server.broker().publish("/chat/x", &n).unwrap();
-        assert_eq!(tell.recv_timeout(LONG).unwrap(), json!(n));
+        assert_eq!(tell.recv_timeout(PATIENCE).unwrap(), json!(n));
     };
     publish(&first, 1);
     first.shutdown(Duration::from_secs(1));
@@ -275,7 +277,7 @@ fn by(name: &'static str) -> impl Fn(&Request) -> Result<Value, Fault> {
 fn remote(name: &str, address: &str) -> (Node, Remote) {
     let node = linked(name, address);
     let remote = Remote::new(&node, name).unwrap();
-    assert!(node.wait_for("bayeux", LONG));
+    assert!(node.wait_for("bayeux", PATIENCE));
     (node, remote)
 }
 
@@ -310,7 +312,7 @@ fn of_two_processes_with_one_service_the_second_is_refused() {
     let is_by = |name: &str| answered_by(&server, &client).as_deref() == Some(name);
     let ((_a, first), (_b, second)) = (remote("first", &address), remote("second", &address));
     let service = first.serve("echo", by("first")).unwrap();
-    assert!(second.node().wait_for("service:echo", LONG));
+    assert!(second.node().wait_for("service:echo", PATIENCE));
     for refused in [
         second.serve("echo", by("second")),
         second.serve_shared("echo", by("second")),
@@ -425,13 +427,17 @@ fn a_bridge_that_was_dropped_does_nothing_more() {
     drop(bridge);
     assert!(!is_there() && broker.stats().subscriptions == 0);
     remote.serve("late", by("worker")).unwrap().keep();
-    assert!(hub.wait_for("service:late", LONG));
+    assert!(hub.wait_for("service:late", PATIENCE));
     let late = json!([{"channel": "/service/late", "clientId": client, "data": 1}]);
     // Observers are told in order; when this one has been, so would have been the bridge.
     let (told, tell) = std::sync::mpsc::channel();
     hub.observe(move |event| drop(told.send(format!("{event:?}"))));
     remote.serve("later", by("worker")).unwrap().keep();
-    while !tell.recv_timeout(LONG).unwrap().contains("service:later") {}
+    while !tell
+        .recv_timeout(PATIENCE)
+        .unwrap()
+        .contains("service:later")
+    {}
     assert_eq!(ask(&server, &late)[0]["successful"], false);
 }
 

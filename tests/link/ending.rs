@@ -6,8 +6,10 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::support::{LONG, eventually, hub, linked, node};
 use bayeux::link::{Event, Message};
+
+use crate::common::wait::{PATIENCE, eventually};
+use crate::support::{hub, linked, node};
 
 /// A handler that tells what it begins and waits before it ends, and its ends for the test.
 fn gated() -> (impl Fn(Message), Receiver<u32>, Sender<()>) {
@@ -32,7 +34,7 @@ fn an_alias_that_is_exported_anew_is_handled_by_one_thread() {
     let (old, enters, release_old) = gated();
     let export = node.export("x", old).unwrap();
     node.post("x", "e", &0).unwrap();
-    assert_eq!(enters.recv_timeout(LONG), Ok(0));
+    assert_eq!(enters.recv_timeout(PATIENCE), Ok(0));
     drop(export);
     let (entered, enters) = channel();
     let (release, held) = channel::<()>();
@@ -51,14 +53,14 @@ fn an_alias_that_is_exported_anew_is_handled_by_one_thread() {
     for n in 1..=3 {
         node.post("x", "e", &n).unwrap();
     }
-    assert_eq!(enters.recv_timeout(LONG), Ok((1, 0)));
+    assert_eq!(enters.recv_timeout(PATIENCE), Ok((1, 0)));
     // The thread of the old one has nothing to do with the new one.
     drop(release_old);
     let early = enters.recv_timeout(Duration::from_millis(300));
     assert!(early.is_err(), "{early:?} beside the first");
     drop(release);
-    assert_eq!(enters.recv_timeout(LONG), Ok((2, 0)));
-    assert_eq!(enters.recv_timeout(LONG), Ok((3, 0)));
+    assert_eq!(enters.recv_timeout(PATIENCE), Ok((2, 0)));
+    assert_eq!(enters.recv_timeout(PATIENCE), Ok((3, 0)));
 }
 
 #[test]
@@ -73,8 +75,8 @@ fn a_node_that_has_nothing_to_wait_for_ends_at_once() {
         // What is said about this is under way, and nobody waits for it.
         drop(exports);
         let begun = Instant::now();
-        assert_eq!(a.shutdown(LONG), 0);
-        assert!(begun.elapsed() < LONG / 2, "it has waited for nothing");
+        assert_eq!(a.shutdown(PATIENCE), 0);
+        assert!(begun.elapsed() < PATIENCE / 2, "it has waited for nothing");
     }
 }
 
@@ -86,12 +88,12 @@ fn what_a_node_has_posted_to_itself_counts_too() {
     for n in 0..3 {
         node.post("x", "e", &n).unwrap();
     }
-    assert_eq!(enters.recv_timeout(LONG), Ok(0));
+    assert_eq!(enters.recv_timeout(PATIENCE), Ok(0));
     assert!(!node.flush(Duration::from_millis(20)), "nothing is handled");
     (0..2).for_each(|_| release.send(()).unwrap());
     assert!(!node.flush(Duration::from_millis(200)), "one is not");
     release.send(()).unwrap();
-    assert!(node.flush(LONG));
+    assert!(node.flush(PATIENCE));
     assert_eq!(enters.try_iter().collect::<Vec<_>>(), [1, 2]);
 }
 
@@ -107,7 +109,7 @@ fn a_node_waits_for_its_own_handlers_and_tells_what_they_have_not_handled() {
     for n in 0..5 {
         patient.post("x", "e", &n).unwrap();
     }
-    assert_eq!(patient.shutdown(LONG), 0);
+    assert_eq!(patient.shutdown(PATIENCE), 0);
     assert_eq!(tell.try_iter().collect::<Vec<_>>(), [0, 1, 2, 3, 4]);
     let hasty = node("hasty");
     let (tell, told) = channel();
@@ -117,7 +119,7 @@ fn a_node_waits_for_its_own_handlers_and_tells_what_they_have_not_handled() {
     for n in 0..5 {
         hasty.post("x", "e", &n).unwrap();
     }
-    assert_eq!(enters.recv_timeout(LONG), Ok(0));
+    assert_eq!(enters.recv_timeout(PATIENCE), Ok(0));
     assert_eq!(hasty.shutdown(Duration::ZERO), 5);
     let lost = Event::Undelivered {
         alias: "x".into(),
@@ -134,8 +136,8 @@ fn nobody_waits_for_an_alias_beyond_the_end_of_the_node() {
     let node = node("one");
     let handle = node.clone();
     let begun = Instant::now();
-    let waiting = thread::spawn(move || handle.wait_for("never", LONG));
+    let waiting = thread::spawn(move || handle.wait_for("never", PATIENCE));
     node.shutdown(Duration::ZERO);
     assert!(!waiting.join().unwrap());
-    assert!(begun.elapsed() < LONG / 2);
+    assert!(begun.elapsed() < PATIENCE / 2);
 }

@@ -5,11 +5,11 @@ use std::net::TcpStream;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
-use crate::support::{
-    CHANGE, LONG, PING, PROOF, REFUSE, Raw, SECRET, STATE, config, eventually, linked,
-};
 use bayeux::link::{Event, LinkEnd, Message, Methods, Node};
 use serde_json::json;
+
+use crate::common::wait::{PATIENCE, eventually};
+use crate::support::{CHANGE, PING, PROOF, REFUSE, Raw, SECRET, STATE, config, linked};
 
 /// A hub, a well-behaved node that exports `echo`, another that calls it, and how links fail.
 struct Scene {
@@ -40,7 +40,7 @@ fn scene(hello_timeout: Duration) -> Scene {
         .unwrap()
         .keep();
     let other = linked("other", &address);
-    assert!(other.wait_for("echo", LONG));
+    assert!(other.wait_for("echo", PATIENCE));
     Scene {
         hub,
         address,
@@ -52,13 +52,13 @@ fn scene(hello_timeout: Duration) -> Scene {
 
 impl Scene {
     fn failure(&self) -> LinkEnd {
-        self.failures.recv_timeout(LONG).unwrap()
+        self.failures.recv_timeout(PATIENCE).unwrap()
     }
 
     /// The others have noticed nothing.
     fn is_fine(&self) {
         for n in 0..20 {
-            assert_eq!(self.other.call("echo", "echo", &n, LONG), Ok(n));
+            assert_eq!(self.other.call("echo", "echo", &n, PATIENCE), Ok(n));
         }
         assert_eq!(self.hub.stats().nodes, 2);
     }
@@ -66,7 +66,7 @@ impl Scene {
 
 #[test]
 fn nonsense_instead_of_a_hello() {
-    let scene = scene(LONG);
+    let scene = scene(PATIENCE);
     for bytes in [
         b"GET / HTTP/1.1\r\n\r\n".as_slice(),
         b"\xff\xff\xff\xff",
@@ -85,7 +85,7 @@ fn nonsense_instead_of_a_hello() {
 
 #[test]
 fn a_wrong_key_and_a_recorded_proof() {
-    let scene = scene(LONG);
+    let scene = scene(PATIENCE);
     let mut raw = Raw::connect(&scene.address);
     let proof = raw.greet("evil", b"not the secret of the tests");
     raw.send(&proof).unwrap();
@@ -122,7 +122,7 @@ fn no_hello_and_half_a_hello() {
     }
     assert!(begun.elapsed() >= Duration::from_millis(200));
     for stream in [&mut silent, &mut stutters] {
-        stream.set_read_timeout(Some(LONG)).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
         stream.read_to_end(&mut Vec::new()).unwrap();
     }
     scene.is_fine();
@@ -130,7 +130,7 @@ fn no_hello_and_half_a_hello() {
 
 #[test]
 fn frames_cut_and_changed_at_every_byte() {
-    let scene = scene(LONG);
+    let scene = scene(PATIENCE);
     let raw = Raw::connect(&scene.address);
     let state = json!({"origin": raw.id, "seq": 5, "hops": 8, "name": "evil", "peers": [],
         "aliases": {}});
@@ -158,7 +158,7 @@ fn frames_cut_and_changed_at_every_byte() {
 
 #[test]
 fn announcing_the_alias_of_another() {
-    let scene = scene(LONG);
+    let scene = scene(PATIENCE);
     let mut raw = Raw::linked(
         &scene.address,
         "evil",
@@ -166,7 +166,7 @@ fn announcing_the_alias_of_another() {
     );
     let refused = std::iter::repeat_with(|| raw.receive().unwrap()).find(|f| f[0] == REFUSE);
     assert!(String::from_utf8_lossy(&refused.unwrap()).contains("\"echo\""));
-    assert!(scene.other.wait_for("own", LONG));
+    assert!(scene.other.wait_for("own", PATIENCE));
     // In the name of the owner.
     let owner = scene
         .other
@@ -178,7 +178,7 @@ fn announcing_the_alias_of_another() {
     let drop_it = json!({"origin": owner, "seq": 99, "hops": 8, "drop": ["echo"]});
     raw.send_json(CHANGE, &drop_it).unwrap();
     for _ in 0..20 {
-        assert_eq!(scene.other.call("echo", "echo", &1, LONG), Ok(1));
+        assert_eq!(scene.other.call("echo", "echo", &1, PATIENCE), Ok(1));
     }
     // In the name of the hub.
     let hub = json!({"origin": scene.hub.id(), "seq": 999, "hops": 8, "drop": ["echo"]});
@@ -191,7 +191,7 @@ fn announcing_the_alias_of_another() {
 
 #[test]
 fn in_the_place_of_another_node() {
-    let scene = scene(LONG);
+    let scene = scene(PATIENCE);
     // Under its name, after another was proved.
     let mut raw = Raw::linked(&scene.address, "evil", &json!({}));
     let state = json!({"origin": raw.id, "seq": 9, "hops": 8, "name": "good",
@@ -214,7 +214,7 @@ fn in_the_place_of_another_node() {
 
 #[test]
 fn a_flood_that_reads_nothing() {
-    let scene = scene(LONG);
+    let scene = scene(PATIENCE);
     let mut raw = Raw::linked(&scene.address, "evil", &json!({}));
     let mut frame = vec![0, 0, 0, 9, PING];
     frame.extend_from_slice(&[0; 8]);
@@ -224,13 +224,13 @@ fn a_flood_that_reads_nothing() {
         .unwrap();
     let begun = Instant::now();
     let mut slowest = Duration::ZERO;
-    while raw.stream.write_all(&flood).is_ok() && begun.elapsed() < LONG {
+    while raw.stream.write_all(&flood).is_ok() && begun.elapsed() < PATIENCE {
         let call = Instant::now();
-        assert_eq!(scene.other.call("echo", "echo", &1, LONG), Ok(1));
+        assert_eq!(scene.other.call("echo", "echo", &1, PATIENCE), Ok(1));
         slowest = slowest.max(call.elapsed());
     }
-    assert!(begun.elapsed() < LONG, "it was stopped");
-    assert!(slowest < LONG / 3, "others went on: {slowest:?}");
+    assert!(begun.elapsed() < PATIENCE, "it was stopped");
+    assert!(slowest < PATIENCE / 3, "others went on: {slowest:?}");
     drop(raw);
     scene.failure();
     scene.is_fine();

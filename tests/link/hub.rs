@@ -7,9 +7,11 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::common::ports::lasting_address;
-use crate::support::{LONG, Process, config, eventually, key, role};
 use bayeux::link::{Event, Message, Node};
+
+use crate::common::ports::lasting_address;
+use crate::common::wait::{PATIENCE, eventually};
+use crate::support::{Process, config, key, role};
 
 fn number(variable: &str, default: usize) -> usize {
     std::env::var(variable).map_or(default, |text| text.parse().expect("a number"))
@@ -37,7 +39,7 @@ fn leaf(n: usize, nodes: usize, address: &str) -> Leaf {
     let mut config = config(&format!("leaf{n}"));
     config.workers = 1;
     // However long a slow machine takes to tell all of all again.
-    config.limits.outbox_time = 10 * LONG;
+    config.limits.outbox_time = 10 * PATIENCE;
     let node = Node::start(config).unwrap();
     let got = Arc::new(Mutex::new(vec![Vec::new(); nodes]));
     let (inbox, undelivered) = (Arc::clone(&got), Arc::new(Mutex::new(0)));
@@ -130,7 +132,7 @@ fn nothing_is_lost_doubled_or_out_of_order_when_the_hub_is_killed() {
         sent = all.into_iter().map(|(_, counts)| counts).collect();
     });
     for leaf in &leaves {
-        assert!(leaf.node.flush(10 * LONG), "{:?}", leaf.node.stats());
+        assert!(leaf.node.flush(10 * PATIENCE), "{:?}", leaf.node.stats());
     }
     let took = begun.elapsed();
     for (n, counts) in sent.iter().enumerate() {

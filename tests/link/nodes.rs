@@ -6,12 +6,14 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::common::ports::lasting_address;
-use crate::support::{LONG, config, eventually, hub, key, linked, node};
 use bayeux::link::{
     CallError, Config, Event, ExportError, Fault, FaultKind, Full, Keys, Message, Methods, Node,
     PostError, PostOptions,
 };
+
+use crate::common::ports::lasting_address;
+use crate::common::wait::{PATIENCE, eventually};
+use crate::support::{config, hub, key, linked, node};
 
 fn adder() -> Methods {
     Methods::new().on("add", |message: &Message| {
@@ -33,10 +35,10 @@ fn it_makes_no_difference_where_an_alias_is() {
     let [a, b] = ["a", "b"].map(|name| linked(name, &address));
     a.export("adder", adder()).unwrap().keep();
     for node in [&a, &*hub, &b] {
-        assert!(node.wait_for("adder", LONG));
-        let sum: i64 = node.call("adder", "add", &[1, 2, 3], LONG).unwrap();
+        assert!(node.wait_for("adder", PATIENCE));
+        let sum: i64 = node.call("adder", "add", &[1, 2, 3], PATIENCE).unwrap();
         assert_eq!(sum, 6);
-        let sum: i64 = node.call("a/adder", "add", &[1], LONG).unwrap();
+        let sum: i64 = node.call("a/adder", "add", &[1], PATIENCE).unwrap();
         assert_eq!(sum, 1);
     }
     let aliases = b.aliases();
@@ -72,13 +74,13 @@ fn messages_say_who_sent_them_and_can_be_answered_in_several_ways() {
         Ok::<_, Fault>(())
     });
     let asker = a.export("asker", listen).unwrap();
-    assert!(a.wait_for("late", LONG));
-    let now: String = asker.node().call("oracle", "ask", &(), LONG).unwrap();
+    assert!(a.wait_for("late", PATIENCE));
+    let now: String = asker.node().call("oracle", "ask", &(), PATIENCE).unwrap();
     assert_eq!(now, "now");
-    assert_eq!(tell.recv_timeout(LONG).unwrap(), "a Some(\"asker\")");
-    assert_eq!(tell.recv_timeout(LONG).unwrap(), "later");
+    assert_eq!(tell.recv_timeout(PATIENCE).unwrap(), "a Some(\"asker\")");
+    assert_eq!(tell.recv_timeout(PATIENCE).unwrap(), "later");
     assert_eq!(
-        a.call::<String>("late", "x", &(), LONG).unwrap(),
+        a.call::<String>("late", "x", &(), PATIENCE).unwrap(),
         "much later"
     );
 }
@@ -94,13 +96,13 @@ fn exports_come_and_go_and_everybody_hears_of_it() {
         _ => {}
     });
     let export = hub.export("x", adder()).unwrap();
-    assert_eq!(events.recv_timeout(LONG).unwrap(), "+x");
+    assert_eq!(events.recv_timeout(PATIENCE).unwrap(), "+x");
     let taken = a.export("x", adder()).unwrap_err();
     assert_eq!(taken, ExportError::Taken { owner: hub.id() });
     drop(export);
-    assert_eq!(events.recv_timeout(LONG).unwrap(), "-x");
+    assert_eq!(events.recv_timeout(PATIENCE).unwrap(), "-x");
     let _mine = a.export("x", adder()).unwrap();
-    assert_eq!(events.recv_timeout(LONG).unwrap(), "+x");
+    assert_eq!(events.recv_timeout(PATIENCE).unwrap(), "+x");
 }
 
 #[test]
@@ -113,8 +115,8 @@ fn errors_are_typed() {
     hub.export("mute", |_: Message| {}).unwrap().keep();
     let slow = |_: Message| thread::sleep(Duration::from_millis(300));
     hub.export("slow", slow).unwrap().keep();
-    assert!(a.wait_for("slow", LONG));
-    let call = |alias, event| a.call::<i64>(alias, event, &"x", LONG);
+    assert!(a.wait_for("slow", PATIENCE));
+    let call = |alias, event| a.call::<i64>(alias, event, &"x", PATIENCE);
     assert_eq!(fault(call("adder", "add")), FaultKind::InvalidArgs);
     assert_eq!(fault(call("adder", "subtract")), FaultKind::UnknownEvent);
     assert_eq!(fault(call("boom", "x")), FaultKind::Panic);
@@ -143,7 +145,7 @@ fn errors_are_typed() {
         a.post("adder", "add", &long),
         Err(PostError::TooLarge { .. })
     ));
-    assert_eq!(a.call::<i64>("adder", "add", &[2, 2], LONG), Ok(4));
+    assert_eq!(a.call::<i64>("adder", "add", &[2, 2], PATIENCE), Ok(4));
 }
 
 #[test]
@@ -160,7 +162,7 @@ fn a_slow_handler_holds_up_its_own_posters_only() {
         .unwrap()
         .keep();
     hub.export("adder", adder()).unwrap().keep();
-    assert!(a.wait_for("adder", LONG));
+    assert!(a.wait_for("adder", PATIENCE));
     let full = Full::Block(Duration::from_millis(20));
     let options = PostOptions {
         full,
@@ -175,7 +177,7 @@ fn a_slow_handler_holds_up_its_own_posters_only() {
         Err(PostError::Full)
     );
     for _ in 0..100 {
-        assert_eq!(a.call::<i64>("adder", "add", &[1], LONG), Ok(1));
+        assert_eq!(a.call::<i64>("adder", "add", &[1], PATIENCE), Ok(1));
     }
     let (node, begun) = (a.clone(), Instant::now());
     let blocked = thread::spawn(move || node.post("slow", "x", &1));
@@ -183,7 +185,7 @@ fn a_slow_handler_holds_up_its_own_posters_only() {
     drop(held);
     assert_eq!(blocked.join().unwrap(), Ok(()));
     assert!(begun.elapsed() >= Duration::from_millis(50));
-    assert!(a.flush(LONG));
+    assert!(a.flush(PATIENCE));
 }
 
 /// What `observe` tells of links, as text.
@@ -210,16 +212,16 @@ fn a_link_ends_once_and_is_made_again() {
     let a = node("a");
     links(&a, &seen);
     a.connect(&address).unwrap();
-    assert_eq!(lines.recv_timeout(LONG).unwrap(), "up hub");
-    hub.shutdown(LONG);
+    assert_eq!(lines.recv_timeout(PATIENCE).unwrap(), "up hub");
+    hub.shutdown(PATIENCE);
     assert_eq!(
-        lines.recv_timeout(LONG).unwrap(),
+        lines.recv_timeout(PATIENCE).unwrap(),
         "down hub closed by the peer: shut down"
     );
-    assert!(lines.recv_timeout(LONG).unwrap().starts_with("failed "));
+    assert!(lines.recv_timeout(PATIENCE).unwrap().starts_with("failed "));
     let again = node("hub");
     eventually("the port is free", || again.listen(&address).is_ok());
-    let up = std::iter::repeat_with(|| lines.recv_timeout(LONG).unwrap());
+    let up = std::iter::repeat_with(|| lines.recv_timeout(PATIENCE).unwrap());
     let rest: Vec<String> = up.take_while(|line| line.starts_with("failed ")).collect();
     drop(rest);
     eventually("it is linked", || a.nodes().len() == 1);
@@ -230,14 +232,14 @@ fn a_node_that_was_shut_down_stays_so() {
     let (hub, address) = hub();
     let a = linked("a", &address);
     hub.export("x", |_: Message| {}).unwrap().keep();
-    assert!(a.wait_for("x", LONG));
+    assert!(a.wait_for("x", PATIENCE));
     let handle = a.clone();
     a.post("x", "e", &1).unwrap();
-    assert_eq!(a.shutdown(LONG), 0);
-    assert_eq!(a.shutdown(LONG), 0);
+    assert_eq!(a.shutdown(PATIENCE), 0);
+    assert_eq!(a.shutdown(PATIENCE), 0);
     assert_eq!(handle.post("x", "e", &1), Err(PostError::Stopped));
     assert_eq!(
-        handle.call::<()>("x", "e", &1, LONG),
+        handle.call::<()>("x", "e", &1, PATIENCE),
         Err(CallError::Stopped)
     );
     assert!(matches!(
@@ -265,7 +267,7 @@ fn three_nodes_in_a_ring_come_to_rest() {
     }
     for (node, _) in &nodes {
         for alias in ["a-alias", "b-alias", "c-alias"] {
-            assert!(node.wait_for(alias, LONG));
+            assert!(node.wait_for(alias, PATIENCE));
         }
     }
     let frames = || {
@@ -296,7 +298,7 @@ fn a_name_with_a_key_of_its_own_is_not_for_others() {
     let address = hub.listen("127.0.0.1:0").unwrap()[0].to_string();
     let thief = linked("bank", &address);
     assert_eq!(
-        lines.recv_timeout(LONG).unwrap(),
+        lines.recv_timeout(PATIENCE).unwrap(),
         "failed wrong key or name"
     );
     drop(thief);
@@ -323,7 +325,7 @@ fn work_is_spread_over_those_that_share_it() {
     for n in 0..100 {
         hub.post("work", "do", &n).unwrap();
     }
-    assert!(hub.flush(LONG));
+    assert!(hub.flush(PATIENCE));
     assert_eq!(counts.map(|count| count.load(Ordering::Relaxed)), [50, 50]);
     assert_eq!(hub.broadcast("work", "do", &0), Ok(2));
 }
@@ -341,7 +343,7 @@ fn a_handler_may_own_what_uses_the_node_when_it_is_dropped() {
     drop(outer);
     assert!(node.aliases().is_empty());
     node.export("last", own("all")).unwrap().keep();
-    node.shutdown(LONG);
+    node.shutdown(PATIENCE);
 }
 
 #[test]
@@ -353,13 +355,13 @@ fn a_call_can_be_given_up() {
     })
     .unwrap()
     .keep();
-    assert!(a.wait_for("mute", LONG));
+    assert!(a.wait_for("mute", PATIENCE));
     let call = a
-        .start_call(PostOptions::AT_ONCE, "mute", "x", &(), LONG)
+        .start_call(PostOptions::AT_ONCE, "mute", "x", &(), PATIENCE)
         .unwrap();
     call.cancel();
     let wait = a
-        .start_call(PostOptions::AT_ONCE, "mute", "x", &(), LONG)
+        .start_call(PostOptions::AT_ONCE, "mute", "x", &(), PATIENCE)
         .unwrap();
     eventually("it has arrived", || hub.stats().delivered == 2);
     hub.shutdown(Duration::ZERO);
@@ -403,7 +405,7 @@ fn a_call_that_has_to_wait_for_room_takes_no_longer() {
 #[test]
 fn an_observer_can_be_ended() {
     let node = node("one");
-    let seen = |observing: &Receiver<String>| observing.recv_timeout(LONG).unwrap();
+    let seen = |observing: &Receiver<String>| observing.recv_timeout(PATIENCE).unwrap();
     let (tell, told) = channel();
     let note = tell.clone();
     let observing = node.observe_while(move |event| drop(note.send(format!("{event:?}"))));
@@ -412,7 +414,10 @@ fn an_observer_can_be_ended() {
     drop(observing);
     // What it owned is gone with it, and it is told nothing more.
     drop(tell);
-    assert_eq!(told.recv_timeout(LONG), Err(RecvTimeoutError::Disconnected));
+    assert_eq!(
+        told.recv_timeout(PATIENCE),
+        Err(RecvTimeoutError::Disconnected)
+    );
     let (tell, told) = channel();
     node.observe(move |event| drop(tell.send(format!("{event:?}"))));
     node.export("b", adder()).unwrap().keep();
@@ -431,12 +436,12 @@ fn an_observer_misses_nothing_while_another_is_slow() {
         let _ = held.lock().unwrap().recv();
     });
     node.export("a", adder()).unwrap().keep();
-    enters.recv_timeout(LONG).unwrap();
+    enters.recv_timeout(PATIENCE).unwrap();
     let (tell, told) = channel();
     node.observe(move |event| drop(tell.send(format!("{event:?}"))));
     node.export("b", adder()).unwrap().keep();
     drop(release);
-    let seen = std::iter::repeat_with(|| told.recv_timeout(LONG).unwrap());
+    let seen = std::iter::repeat_with(|| told.recv_timeout(PATIENCE).unwrap());
     assert!(seen.take(2).any(|event| event.contains("\"b\"")));
 }
 
@@ -450,6 +455,6 @@ fn limits_without_end_are_no_trouble() {
     let address = hub.listen("127.0.0.1:0").unwrap()[0].to_string();
     hub.export("adder", adder()).unwrap().keep();
     let a = linked("a", &address);
-    assert!(a.wait_for("adder", LONG));
-    assert_eq!(a.call("adder", "add", &[1, 2], LONG), Ok(3));
+    assert!(a.wait_for("adder", PATIENCE));
+    assert_eq!(a.call("adder", "add", &[1, 2], PATIENCE), Ok(3));
 }

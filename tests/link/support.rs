@@ -14,8 +14,8 @@ use hmac::{Hmac, KeyInit, Mac};
 use serde_json::{Value, json};
 use sha2::Sha256;
 
-/// Longer than anything takes here.
-pub(crate) const LONG: Duration = Duration::from_secs(60);
+use crate::common::wait::PATIENCE;
+
 pub(crate) const SECRET: &[u8] = b"the secret of all tests";
 
 pub(crate) fn key() -> Key {
@@ -50,15 +50,6 @@ pub(crate) fn linked(name: &str, address: &str) -> Node {
     node
 }
 
-/// Waits until it is so.
-pub(crate) fn eventually(what: &str, is_so: impl Fn() -> bool) {
-    let end = Instant::now() + LONG;
-    while !is_so() {
-        assert!(Instant::now() < end, "it does not come to pass: {what}");
-        thread::sleep(Duration::from_millis(5));
-    }
-}
-
 /// Another process that runs one test of this program, which plays a role there.
 pub(crate) struct Process {
     child: Child,
@@ -88,7 +79,7 @@ impl Process {
 
     /// Waits for a line that begins so, and skips what comes before.
     pub(crate) fn line(&self, beginning: &str) -> String {
-        let end = Instant::now() + LONG;
+        let end = Instant::now() + PATIENCE;
         loop {
             let left = end.saturating_duration_since(Instant::now());
             let line = self.lines.recv_timeout(left);
@@ -127,7 +118,7 @@ pub(crate) struct Raw {
 impl Raw {
     pub(crate) fn connect(address: &str) -> Self {
         let stream = TcpStream::connect(address).unwrap();
-        stream.set_read_timeout(Some(LONG)).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
         let (hello, id) = (Vec::new(), "ee".repeat(16));
         Self { stream, hello, id }
     }

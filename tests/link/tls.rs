@@ -3,24 +3,19 @@
 
 use std::io::Read;
 use std::net::TcpStream;
-use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use crate::common::ports::lasting_address;
-use crate::support::{LONG, config, eventually, key};
 use bayeux::link::{Config, Event, Key, Keys, LinkEnd, Message, Methods, Node, Tls, TlsFailure};
 use bayeux::tcp::tls::rustls::ClientConfig;
 use bayeux::tcp::tls::rustls::pki_types::ServerName;
 use bayeux::tcp::tls::{certificates, mutual_configs, private_key, provider, roots};
 
-/// One of the files made by `tests/certificates/make`.
-fn file(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("tests/certificates")
-        .join(name)
-}
+use crate::common::certificates::file;
+use crate::common::ports::lasting_address;
+use crate::common::wait::{PATIENCE, eventually};
+use crate::support::{config, key};
 
 fn tls(certificate: &str, root: &str) -> Tls {
     let (pem, key) = (format!("{certificate}.pem"), format!("{certificate}.key"));
@@ -102,7 +97,7 @@ fn scene(change: impl Fn(&mut Config)) -> Scene {
     hub.export("echo", echo()).unwrap().keep();
     let worker = Node::start(worker).unwrap();
     worker.connect(&address).unwrap();
-    assert!(worker.wait_for("echo", LONG));
+    assert!(worker.wait_for("echo", PATIENCE));
     Scene {
         address,
         worker,
@@ -117,8 +112,8 @@ impl Scene {
         let (node, own) = watched(config);
         let outgoing = node.connect(&self.address).unwrap();
         let ends = (
-            self.failures.recv_timeout(LONG).unwrap(),
-            own.recv_timeout(LONG).unwrap(),
+            self.failures.recv_timeout(PATIENCE).unwrap(),
+            own.recv_timeout(PATIENCE).unwrap(),
         );
         outgoing.close();
         assert_eq!(node.stats().nodes, 0);
@@ -134,7 +129,7 @@ impl Scene {
 
     fn is_fine(&self) {
         for n in 0..20 {
-            let answer = self.worker.call("echo", "echo", &n, LONG);
+            let answer = self.worker.call("echo", "echo", &n, PATIENCE);
             assert_eq!(answer, Ok((n, "worker".to_owned())));
         }
         assert_eq!(self.worker.stats().links, 1);
@@ -174,17 +169,17 @@ fn posts_and_calls_both_ways() {
     worker.connect(&format!("localhost:{port}")).unwrap();
     for (from, to) in [(&worker, &hub), (&hub, &worker)] {
         let alias = format!("at-{}", to.name());
-        assert!(from.wait_for(&alias, LONG));
+        assert!(from.wait_for(&alias, PATIENCE));
         for n in 0..200 {
             from.post(&alias, "note", &n).unwrap();
         }
-        let answer = from.call(&alias, "echo", &7, LONG);
+        let answer = from.call(&alias, "echo", &7, PATIENCE);
         assert_eq!(answer, Ok((7, from.name().to_owned())));
         let expected: Vec<_> = (0..200).map(|n| (from.name().to_owned(), n)).collect();
         assert_eq!(std::mem::take(&mut *heard.lock().unwrap()), expected);
         // Longer than any buffer on its way, and than a record.
         let long = "x".repeat(200_000);
-        let refused = from.call::<()>(&alias, "echo", &long, LONG);
+        let refused = from.call::<()>(&alias, "echo", &long, PATIENCE);
         assert!(
             refused
                 .unwrap_err()
@@ -227,9 +222,9 @@ fn who_speaks_no_tls_is_refused() {
     let address = plain.listen("127.0.0.1:0").unwrap()[0].to_string();
     let (worker, own) = watched(over("worker", worker_tls()));
     worker.connect(&address).unwrap();
-    let end = failures.recv_timeout(LONG).unwrap();
+    let end = failures.recv_timeout(PATIENCE).unwrap();
     assert!(matches!(end, LinkEnd::Protocol(_)), "{end:?}");
-    let end = own.recv_timeout(LONG).unwrap();
+    let end = own.recv_timeout(PATIENCE).unwrap();
     assert!(
         matches!(end, LinkEnd::Tls(TlsFailure::Failed(_))),
         "{end:?}"
@@ -240,8 +235,8 @@ fn who_speaks_no_tls_is_refused() {
 fn who_says_nothing_has_the_time_of_the_hello() {
     let scene = scene(|config| config.limits.hello_timeout = Duration::from_millis(800));
     let mut silent = TcpStream::connect(&scene.address).unwrap();
-    assert_eq!(scene.failures.recv_timeout(LONG), Ok(LinkEnd::NoHello));
-    silent.set_read_timeout(Some(LONG)).unwrap();
+    assert_eq!(scene.failures.recv_timeout(PATIENCE), Ok(LinkEnd::NoHello));
+    silent.set_read_timeout(Some(PATIENCE)).unwrap();
     // Closed or reset, and nothing was said.
     assert_eq!(silent.read(&mut [0]).unwrap_or(0), 0);
     scene.is_fine();
@@ -299,7 +294,7 @@ fn an_address_without_a_host_needs_a_name() {
     let address = format!("unix:{}", path.display());
     hub.listen(&address).unwrap();
     node.connect(&address).unwrap();
-    let end = failures.recv_timeout(LONG).unwrap();
+    let end = failures.recv_timeout(PATIENCE).unwrap();
     assert!(end.to_string().contains("does not name a host"), "{end}");
     let named = worker_tls().server_name(ServerName::try_from("hub").unwrap());
     let (node, _) = watched(over("worker", named));
@@ -320,13 +315,13 @@ fn a_link_is_made_again() {
     let hub = start();
     worker.connect(&address).unwrap();
     let answers = |n: u32| {
-        assert!(worker.wait_for("echo", LONG));
-        let answer = worker.call("echo", "echo", &n, LONG);
+        assert!(worker.wait_for("echo", PATIENCE));
+        let answer = worker.call("echo", "echo", &n, PATIENCE);
         assert_eq!(answer, Ok((n, "worker".to_owned())));
     };
     answers(1);
     hub.shutdown(Duration::ZERO);
-    assert!(matches!(ends.recv_timeout(LONG), Ok(LinkEnd::Bye(_))));
+    assert!(matches!(ends.recv_timeout(PATIENCE), Ok(LinkEnd::Bye(_))));
     eventually("it has gone", || worker.stats().nodes == 0);
     let _again = start();
     answers(2);

@@ -6,12 +6,14 @@ use std::sync::Mutex;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::time::{Duration, Instant};
 
-use crate::support::{PATIENCE, Seen, World, listener};
 use bayeux::tcp::client::{Backoff, ConnectError, Retry};
 use bayeux::tcp::codec::{LineDecoder, LineEncoder};
 use bayeux::tcp::reactor::CloseReason;
 use bayeux::tcp::{Client, ClientConfig, ClientHandler, Clients, Context, Handler, PostErrorKind};
 use socket2::{Domain, Socket, Type};
+
+use crate::common::wait::eventually;
+use crate::support::{PATIENCE, Seen, World, listener};
 
 #[derive(Debug, PartialEq)]
 enum Told {
@@ -117,11 +119,7 @@ fn failed(told: Told) -> CloseReason {
 }
 
 fn ended<M: Send + 'static>(client: &Client<M>) {
-    let start = Instant::now();
-    while client.is_running() {
-        assert!(start.elapsed() < PATIENCE);
-        std::thread::yield_now();
-    }
+    eventually("it has ended", || !client.is_running());
 }
 
 /// A port on which nobody listens, and which nobody else can get meanwhile.

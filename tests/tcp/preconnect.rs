@@ -4,7 +4,6 @@ use std::io::{self, Read, Write};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::support::{PATIENCE, Peer, Seen, Talker, World, serve, wait_for};
 use bayeux::clock::ManualClock;
 use bayeux::tcp::codec::{DecodeError, LineDecoder, LineEncoder};
 use bayeux::tcp::preconnect::{AllowList, ProxyProtocol};
@@ -12,6 +11,8 @@ use bayeux::tcp::reactor::{
     CloseReason, Early, Layer, PreConnect, Refuse, SecondLayer, Step, Wire,
 };
 use bayeux::tcp::{Client, ClientConfig, Context, Handler, Network, Server, ServerConfig};
+
+use crate::support::{PATIENCE, Peer, Seen, Talker, World, serve, wait_for};
 
 fn local() -> Network {
     "127.0.0.0/8".parse().unwrap()

@@ -3,15 +3,16 @@
 use std::io::{ErrorKind, Read};
 use std::net::{IpAddr, Shutdown, TcpStream};
 use std::sync::{Mutex, mpsc};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use crate::common::alone::alone;
-use crate::support::{PATIENCE, Peer, Seen, World, listener, serve};
 use bayeux::tcp::codec::{Bytes, Decoder, JsonLines, LineDecoder, LineEncoder};
 use bayeux::tcp::preconnect::AllowList;
 use bayeux::tcp::reactor::{AcceptLoop, Accepted, CloseReason, Config};
 use bayeux::tcp::{Context, Handler, ListenOptions, Listener, Network, ServerConfig};
 use log::{LevelFilter, Log, Metadata, Record};
+
+use crate::common::alone::alone;
+use crate::support::{PATIENCE, Peer, Seen, World, listener, serve, wait_for};
 
 #[test]
 fn lines_are_echoed_and_end_with_crlf() {
@@ -277,11 +278,7 @@ fn a_failure_that_nobody_handles_is_in_the_log() {
                 assert_eq!(peer.line(), "bye");
                 drop(peer);
             }
-            let begin = Instant::now();
-            while server.stats().open > 0 {
-                assert!(begin.elapsed() < PATIENCE);
-                std::thread::yield_now();
-            }
+            wait_for(&server, "it has gone", |stats| stats.open == 0);
             if !fails {
                 assert_eq!(told(), [""; 0], "an end is no failure");
             }

@@ -7,8 +7,9 @@ use std::io::{BufRead, BufReader, ErrorKind};
 use std::net::{SocketAddr, TcpStream};
 use std::process::{Child, Command, Stdio};
 
-use crate::support::Peer;
 use rustix::process::{Pid, Signal, kill_process};
+
+use crate::support::Peer;
 
 const ROLE: &str = "TCP_SIGNAL_ADDRESS";
 

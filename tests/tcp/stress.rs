@@ -6,14 +6,17 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bayeux::tcp::reactor::{CloseReason, Config, Io, Reactor, Refuse, Service, Waker};
 use bayeux::tcp::{ListenOptions, Listener};
 
+use crate::common::rng::Rng;
+use crate::common::wait::{PATIENCE, eventually, until_numbers};
+
 /// Echoes, with all the hesitation that the interface allows.
 struct Hesitant {
-    random: Random,
+    random: Rng,
     waker: Waker,
     ends: Arc<AtomicUsize>,
 }
@@ -30,7 +33,7 @@ impl Service for Hesitant {
         let n = match self.random.below(4) {
             0 => 1,
             1 => input.len(),
-            _ => 1 + self.random.below(input.len() as u64) as usize,
+            _ => 1 + self.random.below(input.len()),
         };
         if io.write(&input[..n]).is_err() {
             // The peer does not read; go on when it does.
@@ -44,7 +47,9 @@ impl Service for Hesitant {
             }
             1 => {
                 io.pause_input();
-                io.set_timer(Some(io.now() + Duration::from_millis(self.random.below(4))));
+                io.set_timer(Some(
+                    io.now() + Duration::from_millis(self.random.below(4) as u64),
+                ));
             }
             2 => {
                 io.pause_input();
@@ -94,31 +99,31 @@ impl Service for Hesitant {
 
 /// Sends random bytes in random pieces, reads with random pauses, and leaves in a random way.
 fn visit(address: SocketAddr, seed: u64) {
-    let mut random = Random(seed);
+    let mut random = Rng::new(seed);
     let mut stream = TcpStream::connect(address).unwrap();
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
     let magnitude = 1 + random.below(19);
-    let total = 1 + random.below(1 << magnitude) as usize;
+    let total = 1 + random.below(1 << magnitude);
     let sent: Vec<u8> = (0..total).map(|_| random.below(256) as u8).collect();
     let mut writer = stream.try_clone().unwrap();
     let to_send = sent.clone();
-    let mut pieces = Random(seed ^ 0x5555);
+    let mut pieces = Rng::new(seed ^ 0x5555);
     let sender = std::thread::spawn(move || {
         let mut rest = to_send.as_slice();
         while !rest.is_empty() {
-            let n = 1 + pieces.below(rest.len() as u64) as usize;
+            let n = 1 + pieces.below(rest.len());
             if writer.write_all(&rest[..n]).is_err() {
                 return;
             }
             rest = &rest[n..];
             if pieces.below(3) == 0 {
-                std::thread::sleep(Duration::from_micros(pieces.below(2000)));
+                std::thread::sleep(Duration::from_micros(pieces.below(2000) as u64));
             }
         }
     });
     let leave_early = random.below(4) == 0;
     let expected = if leave_early {
-        random.below(total as u64) as usize
+        random.below(total)
     } else {
         total
     };
@@ -157,7 +162,7 @@ fn echoes_are_whole_however_the_ends_behave() {
     let listener =
         Listener::bind(&"127.0.0.1:0".parse().unwrap(), &ListenOptions::default()).unwrap();
     let reactor = Reactor::start(&config, vec![listener], |index, waker| Hesitant {
-        random: Random(seed * 77 + index as u64 + 1),
+        random: Rng::new(seed * 77 + index as u64 + 1),
         waker,
         ends: Arc::clone(&ends),
     })
@@ -172,11 +177,7 @@ fn echoes_are_whole_however_the_ends_behave() {
             visit.join().unwrap();
         }
     }
-    let start = Instant::now();
-    while reactor.stats().open > 0 {
-        assert!(start.elapsed() < PATIENCE, "{:?}", reactor.stats());
-        std::thread::yield_now();
-    }
+    until_numbers("all have gone", || reactor.stats(), |stats| stats.open == 0);
     let stats = reactor.stats();
     assert_eq!((stats.opened, stats.closed, stats.panics), (120, 120, 0));
     assert_eq!(ends.load(Ordering::Relaxed), 120);
@@ -232,10 +233,9 @@ fn no_wake_is_lost() {
     let mut streams: Vec<TcpStream> = (0..CONNECTIONS)
         .map(|_| TcpStream::connect(address).unwrap())
         .collect();
-    let start = Instant::now();
-    while queues.lock().unwrap().len() < CONNECTIONS {
-        assert!(start.elapsed() < PATIENCE);
-    }
+    eventually("all are there", || {
+        queues.lock().unwrap().len() == CONNECTIONS
+    });
     let keys: Vec<u64> = queues.lock().unwrap().keys().copied().collect();
     let waker = reactor.wakers().next().unwrap();
     let publishers: Vec<_> = (0..PUBLISHERS)
@@ -265,19 +265,3 @@ fn no_wake_is_lost() {
         publisher.join().unwrap();
     }
 }
-
-/// A small generator, so that runs repeat.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, bound: u64) -> u64 {
-        self.0 = self
-            .0
-            .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1_442_695_040_888_963_407);
-        (self.0 >> 33) % bound.max(1)
-    }
-}
-
-/// How long anything may take before a test fails.
-const PATIENCE: Duration = Duration::from_secs(20);

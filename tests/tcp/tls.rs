@@ -3,12 +3,10 @@
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 
-use crate::support::{PATIENCE, Peer, Seen, Talker, World};
 use bayeux::clock::ManualClock;
 use bayeux::tcp::preconnect::ProxyProtocol;
 use bayeux::tcp::reactor::{
@@ -24,12 +22,8 @@ use bayeux::tcp::tls::{
 };
 use bayeux::tcp::{Client, ClientConfig as TcpClientConfig, ListenOptions, Listener};
 
-/// One of the files made by `tests/certificates/make`.
-fn file(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("tests/certificates")
-        .join(name)
-}
+use crate::common::certificates::file;
+use crate::support::{PATIENCE, Peer, Seen, Talker, World};
 
 fn server_tls(name: &str) -> Arc<ServerConfig> {
     let (certificate, key) = (format!("{name}.pem"), format!("{name}.key"));

@@ -3,10 +3,11 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use crate::common::world::{World, connect};
 use bayeux::broker::{Access, BrokerConfig, ServiceCall};
 use bayeux::transport::{BrowserId, Transport};
 use serde_json::{Value, json};
+
+use crate::common::world::{World, connect};
 
 const ME: Option<BrowserId> = Some(BrowserId(1));
 const OTHER: Option<BrowserId> = Some(BrowserId(2));

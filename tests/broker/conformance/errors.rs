@@ -1,12 +1,14 @@
 //! Every error there is, brought about through the broker's front door.
 
-use crate::common::world::{World, connect};
+use std::time::Duration;
+
 use bayeux::broker::{
     Access, Action, AuthRequest, BrokerConfig, Decision, ServiceCall, ServiceError, ServiceReply,
     Verdict,
 };
 use serde_json::{Value, json};
-use std::time::Duration;
+
+use crate::common::world::{World, connect};
 
 /// A reply whose error is that, at once or after work in the pools.
 fn error(world: &mut World, message: &Value) -> Value {

@@ -1,8 +1,10 @@
 //! `/meta/handshake`.
 
-use super::{check, check_defaults};
-use bayeux::broker::BrokerConfig;
 use std::time::Duration;
+
+use bayeux::broker::BrokerConfig;
+
+use super::{check, check_defaults};
 
 /// A successful reply to a handshake with the id 1, and any further fields.
 macro_rules! reply {

@@ -12,9 +12,10 @@ mod policy;
 mod publish;
 mod subscribe;
 
-use crate::common::world::World;
 use bayeux::broker::BrokerConfig;
 use serde_json::Value;
+
+use crate::common::world::World;
 
 type Row<'a> = (&'a str, &'a str, &'a str);
 

@@ -4,12 +4,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use crate::common::world::{World, connect, data_of};
 use bayeux::broker::{
     Access, AuthRequest, BrokerConfig, Decision, ServiceCall, ServiceReply, Verdict,
 };
 use bayeux::protocol::Advice;
 use serde_json::{Value, json};
+
+use crate::common::world::{World, connect, data_of};
 
 /// A world whose policy refuses messages that ask for it in their `ext`.
 fn world() -> World {

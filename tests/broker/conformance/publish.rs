@@ -1,9 +1,10 @@
 //! Publishing, and what of a message reaches others.
 
-use super::{check, check_defaults};
-use crate::common::world::{World, connect, data_of};
 use bayeux::broker::BrokerConfig;
 use serde_json::json;
+
+use super::{check, check_defaults};
+use crate::common::world::{World, connect, data_of};
 
 #[test]
 fn the_reply_never_has_the_data() {

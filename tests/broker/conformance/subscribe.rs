@@ -1,9 +1,10 @@
 //! `/meta/subscribe` and `/meta/unsubscribe`.
 
-use super::check_defaults;
-use crate::common::world::{World, connect, data_of};
 use bayeux::broker::BrokerConfig;
 use serde_json::{Value, json};
+
+use super::check_defaults;
+use crate::common::world::{World, connect, data_of};
 
 /// The reply to a subscription, given as JSON text: success, or the error.
 fn outcome(subscription: &str) -> Value {

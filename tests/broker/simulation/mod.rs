@@ -10,8 +10,6 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::Duration;
 
-use crate::common::world::rng::Rng;
-use crate::common::world::{Response, World};
 use bayeux::Reason;
 use bayeux::broker::{
     AnswerStatus, AuthRequest, BrokerConfig, Decision, Gone, LocalClient, LocalError,
@@ -21,6 +19,9 @@ use bayeux::protocol::{ChannelName, ClientId, Publication, Publisher};
 use bayeux::transport::{BrowserId, Transport};
 use model::{Expected, Local, Model, Request, Sent};
 use serde_json::{Value, json};
+
+use crate::common::rng::Rng;
+use crate::common::world::{Response, World};
 
 const CHANNELS: [&str; 6] = ["/a", "/a/b", "/a/b/c", "/b", "/b/x", "/a/c"];
 const PATTERNS: [&str; 11] = [

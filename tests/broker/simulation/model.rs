@@ -3,11 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::rc::Rc;
 
-pub(crate) use super::replies::{Expected, Request, Sent, Sums};
-use super::replies::{failure, farewell, matches, name_of, patterns, success};
 use bayeux::broker::{BrokerConfig, Gone, Overflow, QueueLimits};
 use bayeux::transport::{BrowserId, Transport};
 use serde_json::{Value, json};
+
+pub(crate) use super::replies::{Expected, Request, Sent, Sums};
+use super::replies::{failure, farewell, matches, name_of, patterns, success};
 
 #[derive(Default)]
 pub(crate) struct Queue {

@@ -3,7 +3,6 @@
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use bayeux::broker::{Call, Executed};
 use bayeux::config::Config;
@@ -15,6 +14,7 @@ use bayeux::{Access, ServiceCall};
 use serde_json::{Value, json};
 
 use super::server::{Connection, Server, numbers, post, post_text};
+use crate::common::wait::until;
 
 /// `name of the test: flags, what happens, [what then has moved];`. Each name stands for all its
 /// numbers, or with a label for one.
@@ -478,41 +478,39 @@ fn what_a_program_around_it_does() {
         .start()
         .unwrap();
     let address: SocketAddr = server.ops_addr().unwrap();
-    let until = |name: &str| {
-        let end = std::time::Instant::now() + crate::common::program::PATIENCE;
-        while !has_moved(&numbers(address), name) {
-            assert!(
-                std::time::Instant::now() < end,
-                "{name}:\n{}",
-                numbers(address)
-            );
-            std::thread::sleep(Duration::from_millis(10));
-        }
+    let moves = |name: &str| {
+        until(name, || {
+            let numbers = numbers(address);
+            if has_moved(&numbers, name) {
+                Ok(())
+            } else {
+                Err(numbers)
+            }
+        });
     };
     drop(execute(
         &server,
         &json!([{"channel": "/service/bad", "data": 1}]),
     ));
-    until(r#"bayeux_messages_failed_total{code="500"}"#);
-    let mut connection =
-        Connection::open(server.local_addrs()[0], crate::common::program::PATIENCE);
+    moves(r#"bayeux_messages_failed_total{code="500"}"#);
+    let mut connection = Connection::open(server.local_addrs()[0], crate::common::wait::PATIENCE);
     connection.send("GET /bad HTTP/1.1\r\nHost: x\r\n\r\n");
     assert_eq!(connection.outcome(), "500");
-    until(r#"bayeux_requests_refused_total{status="500"}"#);
+    moves(r#"bayeux_requests_refused_total{status="500"}"#);
     let Executed::Now(answer) = execute(&server, &json!([{"channel": "/meta/handshake"}])) else {
         panic!("a handshake is answered at once");
     };
     let reply: Value = serde_json::from_slice(&answer.handshake).unwrap();
     let id = bayeux::protocol::ClientId::parse(reply["clientId"].as_str().unwrap()).unwrap();
     assert!(server.broker().disconnect(id));
-    until(r#"bayeux_sessions_ended_total{reason="dismissed"}"#);
+    moves(r#"bayeux_sessions_ended_total{reason="dismissed"}"#);
     for n in 0..10_010 {
         server.broker().publish("/a", &n).unwrap();
     }
-    until(r#"bayeux_messages_dropped_total{reason="slow_observer"}"#);
+    moves(r#"bayeux_messages_dropped_total{reason="slow_observer"}"#);
     let call = json!([{"channel": "/service/slow", "data": 1}]);
     let calls: Vec<Executed> = (0..10_010).map(|_| execute(&server, &call)).collect();
-    until(r#"bayeux_refusals_total{reason="busy"}"#);
+    moves(r#"bayeux_refusals_total{reason="busy"}"#);
     drop(closed);
     drop(calls);
 }

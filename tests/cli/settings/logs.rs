@@ -185,7 +185,7 @@ fn what_user_code_did_wrong_is_told() {
             .start()
             .unwrap();
         let mut connection =
-            Connection::open(server.local_addrs()[0], crate::common::program::PATIENCE);
+            Connection::open(server.local_addrs()[0], crate::common::wait::PATIENCE);
         for service in ["panics", "fails"] {
             let call = json!([{"channel": format!("/service/{service}"), "data": 1}]);
             connection.send(post("", &call));

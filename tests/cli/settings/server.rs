@@ -3,14 +3,16 @@
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::common::program::{PATIENCE, Running, bayeux, text};
+use crate::common::certificates;
+use crate::common::program::{Running, bayeux, text};
+use crate::common::wait::PATIENCE;
 
 /// What an observer returns if nothing happens in time.
 pub(crate) const NOTHING: &str = "nothing";
@@ -400,7 +402,7 @@ impl Folder {
 
     /// With the names of files in it.
     pub(crate) fn fill(&self, flag: &str) -> String {
-        let certificates = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/certificates");
+        let certificates = certificates::folder();
         flag.replace("{dir}", self.0.to_str().unwrap())
             .replace("{certificates}", certificates.to_str().unwrap())
     }

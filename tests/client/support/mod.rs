@@ -13,8 +13,7 @@ use std::time::{Duration, Instant};
 use bayeux::client::{Client, ClientBuilder, Transport};
 use serde_json::{Value, json};
 
-/// Longer than anything takes here.
-pub(crate) const LONG: Duration = Duration::from_secs(20);
+use crate::common::wait::{PATIENCE, until};
 
 /// A client with little patience, on long-polling.
 pub(crate) fn quick(url: &str) -> ClientBuilder {
@@ -22,7 +21,7 @@ pub(crate) fn quick(url: &str) -> ClientBuilder {
     Client::builder(url)
         .transport(Transport::LongPolling)
         .backoff(first, longest)
-        .connect_timeout(LONG)
+        .connect_timeout(PATIENCE)
 }
 
 /// One request as it came.
@@ -142,15 +141,11 @@ impl Server {
 
     /// Waits for a control frame of that kind.
     pub(crate) fn control(&self, first: u8) -> Vec<u8> {
-        for _ in 0..1000 {
+        until("a control frame", || {
             let mut state = self.inner.lock();
-            if let Some(at) = state.controls.iter().position(|(byte, _)| *byte == first) {
-                return state.controls.remove(at).1;
-            }
-            drop(state);
-            thread::sleep(Duration::from_millis(10));
-        }
-        panic!("no control frame {first:#x}")
+            let at = state.controls.iter().position(|(byte, _)| *byte == first);
+            at.map(|at| state.controls.remove(at).1).ok_or(first)
+        })
     }
 
     pub(crate) fn url(&self) -> String {
@@ -195,14 +190,14 @@ impl Server {
 
     /// Waits until so many messages of that channel have come.
     pub(crate) fn wait_for(&self, channel: &str, count: usize) -> Vec<Value> {
-        for _ in 0..1000 {
+        until(channel, || {
             let messages = self.messages(channel);
             if messages.len() >= count {
-                return messages;
+                Ok(messages)
+            } else {
+                Err(self.requests())
             }
-            thread::sleep(Duration::from_millis(10));
-        }
-        panic!("no {count} messages of {channel}: {:#?}", self.requests())
+        })
     }
 }
 
@@ -245,7 +240,7 @@ impl Inner {
         };
         match upgrade {
             Upgrade::Hangup => {}
-            Upgrade::Silence => thread::sleep(LONG),
+            Upgrade::Silence => thread::sleep(PATIENCE),
             Upgrade::Answer(bytes) => drop(stream.write_all(bytes)),
             Upgrade::Accept => {
                 let answer = frames::accept(head, cookie);

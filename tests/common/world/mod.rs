@@ -3,7 +3,6 @@
 //!
 //! Each test program uses its own part of it.
 
-pub(crate) mod rng;
 pub(crate) mod sockets;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -19,6 +18,8 @@ use bayeux::clock::ManualClock;
 use bayeux::protocol::{BatchLimits, parse};
 use bayeux::transport::{BrowserId, Link, Outlet, Peer, Transport};
 use serde_json::{Value, json};
+
+use super::wait::{eventually, until};
 
 /// Remembers which connections were woken.
 #[derive(Default)]
@@ -197,22 +198,19 @@ impl World {
             Ok(response) => return Ok(response),
             Err(key) => key,
         };
-        for _ in 0..PATIENCE {
+        let answer = until("a decision", || {
             let exchange = self.pending.get_mut(&key).expect("it has no answer yet");
-            if exchange.is_held() {
-                // One that only lines up has its turn at once.
-                let turn = self.outlet.is_behind().then(|| exchange.poll()).flatten();
-                let answer = turn.ok_or(key)?;
-                self.pending.remove(&key);
-                return Ok(Response::new(answer));
+            let is_held = exchange.is_held();
+            // One that only lines up has its turn at once.
+            let may_answer = !is_held || self.outlet.is_behind();
+            match may_answer.then(|| exchange.poll()).flatten() {
+                Some(answer) => Ok(Ok(answer)),
+                None if is_held => Ok(Err(key)),
+                None => Err(key),
             }
-            if let Some(answer) = exchange.poll() {
-                self.pending.remove(&key);
-                return Ok(Response::new(answer));
-            }
-            std::thread::park_timeout(Duration::from_micros(200));
-        }
-        panic!("no decision on connection {key}")
+        })?;
+        self.pending.remove(&key);
+        Ok(Response::new(answer))
     }
 
     /// Lets every woken connection look; those that now have an answer.
@@ -250,13 +248,7 @@ impl World {
 
     /// Waits for work in the pools to bring an answer.
     pub(crate) fn worked(&mut self, key: u64) -> Response {
-        for _ in 0..PATIENCE {
-            if let Some(response) = self.answers().remove(&key) {
-                return response;
-            }
-            std::thread::park_timeout(Duration::from_micros(200));
-        }
-        panic!("no answer on connection {key}")
+        until("an answer", || self.answers().remove(&key).ok_or(key))
     }
 
     /// The peer of a held connect goes away.
@@ -302,22 +294,13 @@ impl World {
 
     /// Waits for what other threads do.
     pub(crate) fn until(&self, holds: impl Fn() -> bool) {
-        for _ in 0..PATIENCE {
-            if holds() {
-                return;
-            }
-            std::thread::park_timeout(Duration::from_micros(200));
-        }
-        panic!("it never came to that");
+        eventually("it comes to that", holds);
     }
 
     pub(crate) fn publish(&mut self, client: &str, channel: &str, data: &Value) -> Vec<Value> {
         self.ask(&json!([{"channel": channel, "clientId": client, "id": "p", "data": data}]))
     }
 }
-
-/// How often to look for what other threads do.
-const PATIENCE: u32 = 100_000;
 
 pub(crate) fn connect(client: &str) -> Value {
     json!({"channel": "/meta/connect", "clientId": client, "id": "c",

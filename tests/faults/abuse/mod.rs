@@ -18,11 +18,12 @@ mod wire;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+use kinds::{Abuse, KINDS, Kind, Scale};
+use wire::Tally;
+
 use crate::good::{Good, Latencies};
 use crate::priority::stand_back;
 use crate::program::{Metrics, Program};
-use kinds::{Abuse, KINDS, Kind, Scale};
-use wire::Tally;
 
 /// Well-behaved clients.
 const GOOD: usize = 100;

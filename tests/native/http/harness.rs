@@ -3,7 +3,7 @@
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bayeux::broker::{Broker, BrokerConfig};
 use bayeux::clock::{Clock, SystemClock};
@@ -12,6 +12,8 @@ use bayeux::http::{Site, SiteConfig};
 use bayeux::tcp::{Address, ListenOptions, Listener};
 use serde_json::{Value, json};
 use socket2::{Domain, Socket, Type};
+
+use crate::common::wait::eventually;
 
 /// What the tests change of the defaults.
 #[derive(Default)]
@@ -90,18 +92,9 @@ impl Server {
 
     /// Waits until so many connections are open.
     pub(crate) fn settle(&self, open: usize) {
-        until(
-            || self.running.stats().connections.open == open,
-            "connections open",
-        );
-    }
-}
-
-pub(crate) fn until(mut condition: impl FnMut() -> bool, what: &str) {
-    let deadline = Instant::now() + Duration::from_secs(5);
-    while !condition() {
-        assert!(Instant::now() < deadline, "waited too long for {what}");
-        std::thread::sleep(Duration::from_millis(2));
+        eventually("connections open", || {
+            self.running.stats().connections.open == open
+        });
     }
 }
 

@@ -11,8 +11,10 @@ mod stale;
 use std::time::{Duration, Instant};
 
 use bayeux::broker::{Access, ServiceCall, ServiceError, ServiceReply};
-use harness::{Server, post, until};
+use harness::{Server, post};
 use serde_json::{Value, json};
+
+use crate::common::wait::eventually;
 
 /// A timeout in a test that waits for it.
 const SHORT: Duration = Duration::from_millis(300);
@@ -188,10 +190,9 @@ fn a_newer_connect_cuts_an_unfinished_write_and_gets_its_messages_first() {
     // More than the sockets' buffers hold, so that a part of it stays with the server.
     let big = "x".repeat(12 << 20);
     server.broker.publish("/big", &big).unwrap();
-    until(
-        || server.running.stats().connections.bytes_out > 100_000,
-        "the beginning of the response",
-    );
+    eventually("the beginning of the response", || {
+        server.running.stats().connections.bytes_out > 100_000
+    });
     server.broker.publish("/big", &"second").unwrap();
     let mut fast = server.connect();
     fast.send(&session.connect(&json!({"id": "newer"})));
@@ -221,10 +222,9 @@ fn a_reader_that_stops_is_cut_and_loses_nothing() {
     assert!(stopped.is_silent(50));
     let big = "x".repeat(12 << 20);
     server.broker.publish("/big", &big).unwrap();
-    until(
-        || server.running.stats().connections.open == 1,
-        "the connection to be cut",
-    );
+    eventually("the connection to be cut", || {
+        server.running.stats().connections.open == 1
+    });
     let mut client = server.connect();
     client.send(&session.connect(&json!({})));
     assert_eq!(client.response().data(), [json!(big)]);
@@ -310,20 +310,18 @@ fn unfinished_requests_are_bounded_together() {
     let body = "x".repeat(59_000);
     let (mut first, mut second) = (server.connect(), server.connect());
     first.send(format!("{head}{body}").as_bytes());
-    until(
-        || server.running.stats().input_bytes > 59_000,
-        "the first body",
-    );
+    eventually("the first body", || {
+        server.running.stats().input_bytes > 59_000
+    });
     second.send(format!("{head}{body}").as_bytes());
     let refused = second.response();
     assert_eq!((refused.status, refused.closes()), (503, true));
     assert!(refused.head.contains("\r\nRetry-After: "));
     first.send(" ".repeat(1000).as_bytes());
     assert_eq!(first.response().status, 400, "no JSON, but it was read");
-    until(
-        || server.running.stats().input_bytes == 0,
-        "all input to be given back",
-    );
+    eventually("all input to be given back", || {
+        server.running.stats().input_bytes == 0
+    });
 }
 
 #[test]
@@ -429,10 +427,9 @@ fn a_large_file_goes_out_in_pieces_and_holds_nobody_up() {
     let get = b"GET /big.bin HTTP/1.1\r\nHost: h\r\n\r\n";
     let (mut slow, mut other) = (server.connect(), server.connect());
     slow.send(get);
-    until(
-        || server.running.stats().connections.bytes_out > 0,
-        "the beginning of the file",
-    );
+    eventually("the beginning of the file", || {
+        server.running.stats().connections.bytes_out > 0
+    });
     assert_eq!(other.post(&json!([])).json(), json!([]));
     slow.send(&post(&json!([])));
     let file = slow.response();

@@ -9,7 +9,8 @@ use std::time::{Instant, SystemTime};
 use bayeux::clock::{Clock, SystemClock};
 use serde_json::json;
 
-use super::harness::{Client, Server, post, until};
+use super::harness::{Client, Server, post};
+use crate::common::wait::eventually;
 
 /// A clock that fails once on an I/O thread, when it is told to.
 #[derive(Default)]
@@ -56,7 +57,7 @@ fn a_response_goes_to_nobody_else() {
     broken.send(&requests);
     assert!(broken.ends_silently());
     let panics = || server.running.stats().connections.panics == 1;
-    until(panics, "the panic is counted");
+    eventually("the panic is counted", panics);
     other.send(b"GET /nowhere HTTP/1.1\r\nHost: h\r\n\r\n");
     assert_eq!(other.response().status, 404);
     assert!(other.is_silent(50));

@@ -8,7 +8,8 @@ use std::sync::{Arc, Mutex};
 use bayeux::tcp::reactor::{Early, Layer, PreConnect, Refuse, Step, Wire};
 use serde_json::json;
 
-use super::harness::{Client, Server, Session, until};
+use super::harness::{Client, Server, Session};
+use crate::common::wait::eventually;
 
 /// Lets a connection's peer take only so many bytes more.
 #[derive(Default)]
@@ -75,7 +76,7 @@ fn held_connect(server: &Server, session: &Session) -> Client {
 /// Has a connect held on the connection.
 pub(crate) fn poll_on(mut client: Client, server: &Server, session: &Session) -> Client {
     client.send(&session.connect(&json!({})));
-    until(|| server.broker.stats().held == 1, "the connect to be held");
+    eventually("the connect to be held", || server.broker.stats().held == 1);
     client
 }
 
@@ -94,7 +95,7 @@ pub(crate) fn socket_on(mut client: Client, server: &Server, session: &Session) 
         "connectionType": "websocket"}])
     .to_string();
     client.send(&frame(&connect));
-    until(|| server.broker.stats().held == 1, "the connect to be held");
+    eventually("the connect to be held", || server.broker.stats().held == 1);
     client
 }
 
@@ -112,10 +113,9 @@ pub(crate) fn frame(text: &str) -> Vec<u8> {
 
 fn event_stream(server: &Server, session: &Session) -> Client {
     // One that was cut before may not be gone yet.
-    until(
-        || server.running.stats().streams == 0,
-        "no stream to be open",
-    );
+    eventually("no stream to be open", || {
+        server.running.stats().streams == 0
+    });
     let mut client = server.connect();
     let id = &session.id;
     client.send(
@@ -123,10 +123,9 @@ fn event_stream(server: &Server, session: &Session) -> Client {
             .as_bytes(),
     );
     assert_eq!(client.response().status, 200);
-    until(
-        || server.running.stats().streams == 1,
-        "the stream to be open",
-    );
+    eventually("the stream to be open", || {
+        server.running.stats().streams == 1
+    });
     client
 }
 
@@ -146,20 +145,20 @@ fn cut_at_every_byte(open: Open) {
     let left = cutter.newest();
     let before = left.load(Ordering::SeqCst);
     publish("one");
-    until(delivered, "the whole message to be delivered");
+    eventually("the whole message to be delivered", delivered);
     let length = before - left.load(Ordering::SeqCst);
     drop(whole);
     assert!((20..2000).contains(&length), "{length}");
 
     for cut in 0..=length {
-        until(|| server.broker.stats().held == 0, "the one before to end");
+        eventually("the one before to end", || server.broker.stats().held == 0);
         let client = open(&server, &session);
         let left = cutter.newest();
         left.store(cut, Ordering::SeqCst);
         publish("one");
-        until(|| left.load(Ordering::SeqCst) == 0, "the cut");
+        eventually("the cut", || left.load(Ordering::SeqCst) == 0);
         if cut == length {
-            until(delivered, "the last byte to be taken");
+            eventually("the last byte to be taken", delivered);
         }
         // A connection that has ended, or one that is only stuck.
         let stuck = (cut % 2 == 0).then_some(client);
@@ -175,7 +174,7 @@ fn cut_at_every_byte(open: Open) {
             false => vec![json!("two")],
         };
         assert_eq!(seen, expected, "cut at {cut} of {length}");
-        until(delivered, "everything to be delivered");
+        eventually("everything to be delivered", delivered);
         drop(stuck);
     }
 }

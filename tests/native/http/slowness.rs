@@ -7,8 +7,9 @@ use std::time::Duration;
 use bayeux::clock::ManualClock;
 use serde_json::json;
 
-use super::harness::{Client, Server, Session, until};
+use super::harness::{Client, Server, Session};
 use super::redelivery::{poll_on, socket_on};
+use crate::common::wait::eventually;
 
 /// Waits for messages on the connection.
 type Wait = fn(Client, &Server, &Session) -> Client;
@@ -39,10 +40,9 @@ fn a_long_time_passes(clock: &ManualClock, server: &Server) {
     let before = server.broker.stats();
     server.session("/other");
     clock.advance(A_LONG_TIME);
-    until(
-        || server.broker.stats().ended_expired > before.ended_expired,
-        "the idle session to expire",
-    );
+    eventually("the idle session to expire", || {
+        server.broker.stats().ended_expired > before.ended_expired
+    });
 }
 
 fn sessions_of_slow_readers(wait: Wait) {
@@ -55,10 +55,9 @@ fn sessions_of_slow_readers(wait: Wait) {
         let session = server.session("/a");
         let mut client = wait(server.connect_narrow(), &server, &session);
         server.broker.publish("/a", &"x".repeat(size)).unwrap();
-        until(
-            || server.running.stats().connections.bytes_out > 70_000,
-            "the kernel to have its part",
-        );
+        eventually("the kernel to have its part", || {
+            server.running.stats().connections.bytes_out > 70_000
+        });
         // The connect has its reply by now, which the client sees last.
         for _ in 0..3 {
             a_long_time_passes(&clock, &server);
@@ -72,13 +71,10 @@ fn sessions_of_slow_readers(wait: Wait) {
         next.send(&session.connect(&json!({"advice": {"timeout": 0}})));
         assert_eq!(next.response().json()[0]["successful"], true);
         // From then on it has its time, and no more.
-        until(
-            || {
-                clock.advance(A_LONG_TIME);
-                server.broker.stats().sessions == 0
-            },
-            "the session to expire",
-        );
+        eventually("the session to expire", || {
+            clock.advance(A_LONG_TIME);
+            server.broker.stats().sessions == 0
+        });
         assert_eq!(server.broker.stats().queued_messages, 0);
     }
 }
@@ -100,20 +96,16 @@ fn a_session_lives_no_longer_for_a_connection_that_has_gone() {
     let session = server.session("/a");
     let client = poll_on(server.connect_narrow(), &server, &session);
     server.broker.publish("/a", &"x".repeat(100_000)).unwrap();
-    until(
-        || server.broker.stats().queued_messages == 0,
-        "the kernel to have it",
-    );
+    eventually("the kernel to have it", || {
+        server.broker.stats().queued_messages == 0
+    });
     a_long_time_passes(&clock, &server);
     assert_eq!(server.broker.stats().sessions, 1);
     drop(client);
-    until(
-        || {
-            clock.advance(A_LONG_TIME);
-            server.broker.stats().sessions == 0
-        },
-        "the session to expire",
-    );
+    eventually("the session to expire", || {
+        clock.advance(A_LONG_TIME);
+        server.broker.stats().sessions == 0
+    });
 }
 
 /// A connection is not idle, nor its peer silent, while that reads on.

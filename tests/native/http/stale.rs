@@ -8,8 +8,9 @@ use bayeux::clock::ManualClock;
 use bayeux::refusals::Reason;
 use serde_json::{Value, json};
 
-use super::harness::{Client, Server, Session, post, until};
+use super::harness::{Client, Server, Session, post};
 use super::redelivery::{frame, socket_on};
+use crate::common::wait::eventually;
 
 /// Longer than a turn of the ticker.
 const A_WHILE: u64 = 250;
@@ -53,7 +54,7 @@ fn the_third_in_a_row_waits_and_further_ones_longer() {
     assert_eq!(counted(&server), 0);
     for (n, wait) in (1..).zip([1.0, 2.0, 4.0, 8.0, 10.0, 10.0]) {
         client.send(&post(&stale()));
-        until(|| counted(&server) == n, "the request to be there");
+        eventually("the request to be there", || counted(&server) == n);
         clock.advance(seconds(wait - 0.1));
         assert!(client.is_silent(A_WHILE), "{wait} s");
         clock.advance(seconds(0.2));
@@ -94,7 +95,7 @@ fn a_peer_that_does_not_wait_leaves_nothing() {
     client.send(&post(&stale()).repeat(3));
     client.response();
     client.response();
-    until(|| counted(&server) == 1, "the third to wait");
+    eventually("the third to wait", || counted(&server) == 1);
     drop(client);
     server.settle(0);
     clock.advance(seconds(100.0));
@@ -108,7 +109,7 @@ fn draining_makes_nobody_wait() {
     client.send(&post(&stale()).repeat(3));
     client.response();
     client.response();
-    until(|| counted(&server) == 1, "the third to wait");
+    eventually("the third to wait", || counted(&server) == 1);
     server.broker.drain(Duration::ZERO);
     let last = client.response();
     assert_unknown(&last.json()[0]);
@@ -145,7 +146,7 @@ fn frames_wait_and_pushes_do_not() {
     for _ in 0..2 {
         assert_unknown(&text(&mut client)[0]);
     }
-    until(|| counted(&server) == 1, "the third to wait");
+    eventually("the third to wait", || counted(&server) == 1);
     server.broker.publish("/a", &"meanwhile").unwrap();
     assert_eq!(text(&mut client)[0]["data"], "meanwhile");
     assert!(client.is_silent(A_WHILE));

@@ -4,7 +4,8 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use crate::common::websocket::{A_WHILE, Client, Frame, PATIENCE, World, frame};
+use crate::common::wait::PATIENCE;
+use crate::common::websocket::{A_WHILE, Client, Frame, World, frame};
 
 #[test]
 fn what_cannot_be_understood_closes_the_socket() {

@@ -8,10 +8,11 @@ mod working;
 
 use std::time::Duration;
 
-use crate::common::websocket::{Client, Frame, Socket, UPGRADE, World, frame};
 use bayeux::broker::{Access, ServiceCall, ServiceError, ServiceReply};
 use bayeux::protocol::{Publication, Publisher};
 use serde_json::{Value, json};
+
+use crate::common::websocket::{Client, Frame, Socket, UPGRADE, World, frame};
 
 #[test]
 fn a_push_is_a_frame_of_its_own_and_does_not_end_the_hold() {

@@ -11,7 +11,8 @@ use bayeux::protocol::{BatchLimits, parse};
 use bayeux::transport::{Link, Outlet, Peer, Transport};
 use serde_json::{Value, json};
 
-use crate::common::websocket::{Client, Frame, PATIENCE, World, frame};
+use crate::common::wait::PATIENCE;
+use crate::common::websocket::{Client, Frame, World, frame};
 
 /// As many as are more than the server keeps of the input of a connection that does not wait.
 const MANY: usize = 500;

@@ -7,11 +7,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant, SystemTime};
 
-use crate::support::probe::{Probe, Seen, World, local, read_line, read_to_end};
-use crate::support::{PATIENCE, is_without_ipv6};
 use bayeux::clock::{Clock, SystemClock};
 use bayeux::tcp::reactor::{AcceptLoop, Accepted, CloseReason, Config, Reactor};
 use bayeux::tcp::{Address, ListenOptions, Listener};
+
+use crate::support::probe::{Probe, Seen, World, local, read_line, read_to_end};
+use crate::support::{PATIENCE, is_without_ipv6};
 
 #[test]
 fn the_limit_is_exact_and_moves_in_both_directions() {

@@ -8,10 +8,11 @@ use std::net::Shutdown;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::support::probe::{Seen, World, read_line, read_to_end};
 use bayeux::tcp::preconnect::ProxyProtocol;
 use bayeux::tcp::reactor::CloseReason;
 use socket2::Socket;
+
+use crate::support::probe::{Seen, World, read_line, read_to_end};
 
 #[test]
 fn lines_in_pieces_and_several_at_once() {

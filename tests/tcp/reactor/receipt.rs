@@ -7,9 +7,10 @@ use std::net::TcpStream;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::support::probe::{Seen, World};
 use bayeux::clock::ManualClock;
 use bayeux::tcp::reactor::CloseReason;
+
+use crate::support::probe::{Seen, World};
 
 const TIMEOUT: Duration = Duration::from_millis(100);
 

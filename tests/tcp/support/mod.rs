@@ -5,7 +5,7 @@ pub(crate) mod probe;
 use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{Ipv6Addr, SocketAddr, TcpListener, TcpStream};
 use std::sync::mpsc::{self, Receiver, Sender};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bayeux::tcp::codec::{DecodeError, LineDecoder, LineEncoder};
 use bayeux::tcp::reactor::{CloseReason, Stats};
@@ -14,8 +14,8 @@ use bayeux::tcp::{
     ServerConfig,
 };
 
-/// How long anything may take before a test fails.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) use crate::common::wait::PATIENCE;
+use crate::common::wait::until_numbers;
 
 /// What a [`Talker`] reports to its test.
 #[derive(Debug)]
@@ -199,13 +199,9 @@ impl World {
 pub(crate) fn wait_for<M: Send + 'static>(
     server: &Server<M>,
     what: &str,
-    mut condition: impl FnMut(&Stats) -> bool,
+    condition: impl FnMut(&Stats) -> bool,
 ) {
-    let start = Instant::now();
-    while !condition(&server.stats()) {
-        assert!(start.elapsed() < PATIENCE, "{what}: {:?}", server.stats());
-        std::thread::yield_now();
-    }
+    until_numbers(what, || server.stats(), condition);
 }
 
 pub(crate) fn serve<H, F>(config: &ServerConfig, make: F) -> Server<H::Message>

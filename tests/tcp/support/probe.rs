@@ -3,7 +3,7 @@
 use std::io::Read;
 use std::net::{SocketAddr, TcpStream};
 use std::sync::mpsc::{self, Receiver, Sender};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bayeux::tcp::reactor::{
     CloseReason, Config, Io, Reactor, Refuse, Service, Turn, Waker, WriteError,
@@ -11,7 +11,7 @@ use bayeux::tcp::reactor::{
 use bayeux::tcp::{Address, ListenOptions, Listener};
 use socket2::{Domain, Socket, Type};
 
-use super::PATIENCE;
+use crate::common::wait::{PATIENCE, until};
 
 /// What a [`Probe`] reports to its test.
 #[derive(Debug, PartialEq)]
@@ -202,15 +202,10 @@ impl World {
     }
 
     pub(crate) fn wait_for(&self, what: &str, mut condition: impl FnMut(&Reactor) -> bool) {
-        let start = Instant::now();
-        while !condition(&self.reactor) {
-            assert!(
-                start.elapsed() < PATIENCE,
-                "{what}: {:?}",
-                self.reactor.stats()
-            );
-            std::thread::yield_now();
-        }
+        until(what, || {
+            let so = condition(&self.reactor);
+            so.then_some(()).ok_or_else(|| self.reactor.stats())
+        });
     }
 }
 

@@ -1,33 +1,30 @@
 //! Nothing of a client is left when it is dropped. Threads are counted, so the process is its own.
 
 use std::fs;
-use std::time::{Duration, Instant};
 
 use bayeux::Server;
 use bayeux::client::{Client, Transport};
 
 use crate::common::alone::alone;
+use crate::common::wait::until_numbers;
 
 const POLLING: [&str; 3] = ["bayeux-notify", "bayeux-poll", "bayeux-send"];
 const SOCKET: &str = "bayeux-ws-io-0";
 
-/// Waits until exactly these threads of clients run.
+/// Waits until exactly these threads of clients run. The kernel may take a moment to name one, and
+/// to forget one that was joined.
 fn expect(expected: &[&str]) {
-    let start = Instant::now();
-    loop {
-        let tasks = fs::read_dir("/proc/self/task").unwrap();
-        let name = |path| fs::read_to_string(path).unwrap_or_default();
-        let names = tasks.map(|task| name(task.unwrap().path().join("comm")));
-        let mut names: Vec<_> = names.map(|name| name.trim().to_owned()).collect();
-        names.retain(|name| POLLING.contains(&name.as_str()) || name == SOCKET);
-        names.sort();
-        if names == expected {
-            return;
-        }
-        // The kernel may take a moment to name a thread, and to forget one that was joined.
-        assert!(start.elapsed() < Duration::from_secs(1), "{names:?}");
-        std::thread::yield_now();
-    }
+    until_numbers("threads", running, |names| names == expected);
+}
+
+fn running() -> Vec<String> {
+    let tasks = fs::read_dir("/proc/self/task").unwrap();
+    let name = |path| fs::read_to_string(path).unwrap_or_default();
+    let names = tasks.map(|task| name(task.unwrap().path().join("comm")));
+    let mut names: Vec<_> = names.map(|name| name.trim().to_owned()).collect();
+    names.retain(|name| POLLING.contains(&name.as_str()) || name == SOCKET);
+    names.sort();
+    names
 }
 
 #[test]

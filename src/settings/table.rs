@@ -40,7 +40,11 @@ macro_rules! settings {
     (
         $(#[$meta:meta])*
         pub struct $Config:ident {
-            $($(#[$own_doc:meta])* pub $own:ident: $Own:ty = $own_default:expr;)*
+            $(
+                $(#[doc = $own_doc:literal])*
+                $(#[cfg($own_gate:meta)])?
+                pub $own:ident: $Own:ty = $own_default:expr;
+            )*
         }
         $($section:literal { $(
             $(#[doc = $about:literal])+
@@ -51,7 +55,7 @@ macro_rules! settings {
     ) => {
         $(#[$meta])*
         pub struct $Config {
-            $($(#[$own_doc])* pub $own: $Own,)*
+            $($(#[doc = $own_doc])* $(#[cfg($own_gate)])? pub $own: $Own,)*
             $($(
                 $(#[doc = $about])+
                 #[doc = ""]
@@ -65,7 +69,7 @@ macro_rules! settings {
             fn default() -> Self {
                 use $crate::settings::Kind;
                 Self {
-                    $($own: $own_default,)*
+                    $($(#[cfg($own_gate)])? $own: $own_default,)*
                     $($($(#[cfg($gate)])? $field: $kind
                         .parse($crate::settings::settings!(@text $default $(, $compute)?))
                         .expect("because a test reads every default of the table"),)+)+

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use super::connect::HeldConnect;
 use super::core::Core;
+use super::receiver::Attachment;
 use super::session::Session;
-use super::stream::Attachment;
 use super::work::RunResult;
 use crate::protocol::{ClientId, Publication};
 use crate::transport::{BrowserId, Link};

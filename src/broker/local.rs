@@ -9,8 +9,8 @@ use serde::Serialize;
 use super::core::{Core, client_of};
 use super::events::{Client, Event, EventKind};
 use super::mailbox::{Destination, LocalInbox};
+use super::receiver::Kind;
 use super::session::{Gone, Identity, Session, SessionSettings};
-use super::stream::Kind;
 use crate::protocol::{ChannelKind, ChannelName, Fit, LocalId, Pattern, Publication, Publisher};
 use crate::transport::Link;
 

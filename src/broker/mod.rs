@@ -10,9 +10,9 @@
 //! and `publish` execute it, after `permission`. What is published goes to everyone whom the
 //! `table` names, through the `filter` into the queue of each `session` (`deliver`), and the
 //! connection that takes that session's messages is woken (`wakes`). It comes back on a thread of
-//! its own and takes what waits: as a socket or a stream of events (`stream`), or with the reply to
-//! a connect (`connect`). The messages stay at the head of the `queue` until the kernel has taken
-//! them (`answer`), and wait again if the connection breaks before.
+//! its own and takes what waits: as a socket or a stream of events (`receiver`), or with the reply
+//! to a connect (`connect`). The messages stay at the head of the `queue` until the kernel has
+//! taken them (`answer`), and wait again if the connection breaks before.
 //!
 //! # Files
 //! | | |
@@ -24,7 +24,7 @@
 //! | `work` | the threads that run it |
 //! | `deliver` `table` `trie` | who gets a publication |
 //! | `session` `queue` `registry` `public_id` | one client; all of them |
-//! | `stream` `answer` `wakes` | receivers and answers, from the side of their connections |
+//! | `receiver` `answer` `wakes` | receivers and answers, from the side of their connections |
 //! | `held` `budget` `stale` `failures` `stats` | bounds, and what is refused and counted |
 //! | `ticker` `ending` | time, and how sessions end |
 //!
@@ -68,6 +68,7 @@ mod policy;
 mod public_id;
 mod publish;
 mod queue;
+mod receiver;
 mod registry;
 mod request;
 mod service;
@@ -75,7 +76,6 @@ mod session;
 mod shrink;
 mod stale;
 mod stats;
-mod stream;
 mod stripes;
 mod subscriptions;
 mod table;
@@ -94,10 +94,10 @@ pub use info::SessionInfo;
 pub use local::{LocalClient, LocalError, LocalSubscription};
 pub use policy::{Action, AuthRequest, Decision, Extra, Policy, Principal, Verdict};
 pub use queue::{Overflow, QueueLimits};
+pub use receiver::{Attachment, Collected, Ended, NoStream};
 pub use request::Call;
 pub(crate) use service::ServiceOverride;
 pub use service::{Access, Service, ServiceCall, ServiceError, ServiceReply};
 pub use session::Gone;
 pub use stats::BrokerStats;
-pub use stream::{Attachment, Collected, Ended, NoStream};
 pub(crate) use work::guarded;

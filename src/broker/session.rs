@@ -17,7 +17,7 @@ use parking_lot::{Mutex, MutexGuard};
 use super::flags::Flags;
 use super::held::{Browser, Place};
 use super::queue::{Outcome, Pushed, Queue, QueueLimits};
-use super::stream::Stream;
+use super::receiver::Receiver;
 use crate::clock::FOREVER;
 use crate::protocol::{Advice, ClientId, LocalId, Pattern, Publication};
 use crate::transport::{BrowserId, Link};
@@ -178,7 +178,7 @@ pub(crate) struct State {
     /// The connection that is writing what the queue has in flight.
     flight: Option<InFlight>,
     /// A receiver that takes messages as they come: an in-process client, a socket, a stream.
-    stream: Option<Stream>,
+    receiver: Option<Receiver>,
     /// When it dies; never while a connect is held or an answer is being received.
     expires: Option<Instant>,
     /// How long it lives after its last answer.
@@ -277,8 +277,8 @@ impl State {
     /// To be called whenever the held connect or the receiver has changed.
     fn update_wake_target(&mut self) {
         let held = self.hold.as_ref().map(|hold| &hold.link);
-        let stream = self.stream.as_ref().filter(|stream| stream.delivers);
-        self.wake_target = stream.map(|stream| &stream.link).or(held).cloned();
+        let receiver = self.receiver.as_ref().filter(|receiver| receiver.delivers);
+        self.wake_target = receiver.map(|receiver| &receiver.link).or(held).cloned();
     }
 
     /// Whether messages wait that may be taken now.

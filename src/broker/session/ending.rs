@@ -30,14 +30,14 @@ impl State {
         self.expires = None;
         self.flight = None;
         let held = self.hold.take().map(|hold| hold.link);
-        let stream = self.stream.take().map(|stream| stream.link);
+        let receiver = self.receiver.take().map(|receiver| receiver.link);
         self.wake_target = None;
         let lost = match self.local {
             true => (0, 0),
             false => self.queue.clear(),
         };
         Some(Remains {
-            links: [held, stream],
+            links: [held, receiver],
             lost: (lost.0.saturating_sub(notice), lost.1),
             news,
         })
@@ -91,7 +91,7 @@ impl State {
             && self.hold.is_none()
             && match self.gone {
                 // Its client has said goodbye and does not come back.
-                Some(Gone::Disconnected) => empty || self.stream.is_none(),
+                Some(Gone::Disconnected) => empty || self.receiver.is_none(),
                 _ => empty && self.told,
             }
     }

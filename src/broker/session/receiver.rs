@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::State;
-use crate::broker::stream::{Ended, Kind, Stream};
+use crate::broker::receiver::{Ended, Kind, Receiver};
 use crate::protocol::Publication;
 use crate::transport::Link;
 
@@ -18,7 +18,7 @@ impl State {
     ) -> (u64, Option<Link>) {
         let older = self.take_back();
         self.numbers += 1;
-        self.stream = Some(Stream {
+        self.receiver = Some(Receiver {
             number: self.numbers,
             link: link.clone(),
             kind,
@@ -34,7 +34,7 @@ impl State {
     /// From now on messages leave with connects. Returns the receiver until now, to be woken.
     pub(crate) fn take_back(&mut self) -> Option<Link> {
         self.woken = false;
-        let older = self.stream.take()?;
+        let older = self.receiver.take()?;
         self.update_wake_target();
         Some(older.link)
     }
@@ -42,7 +42,9 @@ impl State {
     /// The receiver of that number has gone; returns of what kind it was, if it was the one at
     /// present.
     pub(crate) fn detach(&mut self, number: u64) -> Option<Kind> {
-        let mine = self.stream.take_if(|stream| stream.number == number)?;
+        let mine = self
+            .receiver
+            .take_if(|receiver| receiver.number == number)?;
         self.update_wake_target();
         self.woken = false;
         Some(mine.kind)
@@ -50,19 +52,19 @@ impl State {
 
     /// Whether the connection is the receiver already.
     pub(crate) fn is_attached_to(&self, link: &Link) -> bool {
-        let stream = self.stream.as_ref();
-        stream.is_some_and(|stream| stream.link.same(link))
+        let receiver = self.receiver.as_ref();
+        receiver.is_some_and(|receiver| receiver.link.same(link))
     }
 
     /// Why the receiver of that number is it no more.
     pub(crate) fn ended(&self, number: u64) -> Option<Ended> {
-        let mine = self.stream.as_ref();
-        let mine = mine.is_some_and(|stream| stream.number == number);
+        let mine = self.receiver.as_ref();
+        let mine = mine.is_some_and(|receiver| receiver.number == number);
         let has_more = self.parting && mine && self.queue.len() > 0;
         if let Some(reason) = self.gone.filter(|_| !has_more) {
             return Some(Ended::Gone { reason });
         }
-        match &self.stream {
+        match &self.receiver {
             Some(_) if mine => None,
             Some(_) => Some(Ended::TakenOver),
             None => Some(Ended::Released),
@@ -80,28 +82,33 @@ impl State {
         budget: usize,
         out: &mut Vec<Arc<Publication>>,
     ) -> Option<u64> {
-        let stream = self.stream.as_ref().filter(|stream| stream.delivers)?;
+        let receiver = self
+            .receiver
+            .as_ref()
+            .filter(|receiver| receiver.delivers)?;
         self.woken = false;
         if !self.ready() {
             return None;
         }
-        let link = stream.link.clone();
+        let link = receiver.link.clone();
         Some(self.begin_flight(&link, budget, out))
     }
 
     /// Whether there is a stream of events.
     pub(crate) fn has_events(&self) -> bool {
-        let stream = self.stream.as_ref();
-        stream.is_some_and(|stream| stream.kind == Kind::Events)
+        let receiver = self.receiver.as_ref();
+        receiver.is_some_and(|receiver| receiver.kind == Kind::Events)
     }
 
     pub(super) fn is_kept_alive(&self) -> bool {
-        let stream = self.stream.as_ref();
-        stream.is_some_and(|stream| stream.kind != Kind::Socket)
+        let receiver = self.receiver.as_ref();
+        receiver.is_some_and(|receiver| receiver.kind != Kind::Socket)
     }
 
     /// Whether messages leave by a receiver, and not with responses.
     pub(crate) fn is_streaming(&self) -> bool {
-        self.stream.as_ref().is_some_and(|stream| stream.delivers)
+        self.receiver
+            .as_ref()
+            .is_some_and(|receiver| receiver.delivers)
     }
 }

@@ -16,7 +16,7 @@ use crate::protocol::{Advice, ClientId, ErrorText, Publication, ReplyTo, ShownId
 use crate::transport::{Link, Peer};
 
 /// What the session remembers of its receiver.
-pub(crate) struct Stream {
+pub(crate) struct Receiver {
     /// Tells it from those before and after it.
     pub(crate) number: u64,
     pub(crate) link: Link,

@@ -17,24 +17,35 @@
 //!
 //! # The layers
 //!
-//! Arrows point down only; siblings do not see each other. A test checks it.
+//! A module names those of rows below it only, and none of its own row. A test reads this drawing
+//! and checks it.
 //!
 //! ```text
-//!  cli                    the program: arguments, signals, the log
-//!  server  demo           everything wired together; what the demo pages need
-//!  config  bridge         settings; linked processes as part of the server
-//!  ops  client            handlers for health and metrics; the Bayeux client
-//!  connectors             native (HTTP/1.1 on tcp), tiny_http
-//!  http                   sites: the endpoint, static files, handlers; without sockets
-//!  broker                 sessions, subscriptions, fan-out, services, policy
-//!  transport  extensions  the seam between broker and connectors; what rides in `ext`
-//!  protocol               channels, messages, replies; no threads, no clock
-//!
-//!  link                   messaging between processes, over tcp; stands alone with it
-//!  tcp                    stands alone: a general TCP server and client component
-//!  refusals               why something is refused: counted, and told in the log
-//!  clock  counters  util  settings    at the bottom, for everyone
+//!  cli
+//!  server
+//!  config  bridge
+//!  connectors  link  client  ops
+//!  http  demo
+//!  broker
+//!  transport  extensions
+//!  protocol  tcp
+//!  refusals
+//!  clock  counters  settings  util
 //! ```
+//!
+//! - `cli`: the program: arguments, signals, the log.
+//! - `server`: everything wired together. `config`: its settings. `bridge`: linked processes as
+//!   part of it.
+//! - `connectors`: native (HTTP/1.1 on `tcp`) and tiny_http.
+//! - `link`: messaging between processes, over `tcp`; stands alone with it.
+//! - `client`: the Bayeux client. `ops`: handlers for health and metrics. `demo`: what the demo
+//!   pages need.
+//! - `http`: sites: the endpoint, static files, handlers; without sockets.
+//! - `broker`: sessions, subscriptions, fan-out, services, policy.
+//! - `transport`: the seam between broker and connectors. `extensions`: what rides in `ext`.
+//! - `protocol`: channels, messages, replies; no threads, no clock.
+//! - `tcp`: stands alone: a general TCP server and client component.
+//! - `refusals`: why something is refused: counted, and told in the log.
 //!
 //! A request becomes bytes, then a request, then messages, then effects: JSON ends in [`protocol`],
 //! HTTP words end in [`http`], and nothing is written to a connection but by its own thread. A

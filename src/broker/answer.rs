@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 
 use super::connect::HeldConnect;
 use super::core::Core;
+use super::pool::RunResult;
 use super::receiver::Attachment;
 use super::session::Session;
-use super::work::RunResult;
 use crate::protocol::{ClientId, Publication};
 use crate::transport::{BrowserId, Link};
 

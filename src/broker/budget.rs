@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use super::core::Core;
 use super::mailbox::LocalInbox;
 use super::queue::Overflow;
-use super::session::{Gone, Session};
+use super::session::{Gone, Session, State};
 use super::stripes::Stripes;
 
 /// Bytes in all queues together.
@@ -122,7 +122,7 @@ impl Core {
                 self.end(session, Gone::Overflowed);
                 return;
             }
-            Evicted::Session(session) => session.lock().clear_waiting(),
+            Evicted::Session(session) => self.change(session, State::clear_waiting),
             Evicted::Local(local) => local.clear(),
         };
         self.counters.mine().dropped_oldest.add(messages as u64);

@@ -10,7 +10,7 @@ use super::answer::{Answer, AnswerStatus, Flight};
 use super::config::millis;
 use super::core::{Core, Unknown};
 use super::failures::Lines;
-use super::held::{Full, HeldLimits, Place};
+use super::held_limits::{Full, HeldLimits, Place};
 use super::policy::Action;
 use super::receiver::{Attachment, Kind};
 use super::request::Run;
@@ -58,7 +58,7 @@ pub(crate) struct HeldConnect {
 
 /// What a connect is told.
 #[derive(Clone, Copy)]
-enum Outcome {
+enum Told {
     /// What there is for it, if anything.
     Served,
     /// That it would have to be held, and too many are.
@@ -74,7 +74,7 @@ impl Connect {
     fn compose(
         &self,
         state: &mut State,
-        outcome: Outcome,
+        outcome: Told,
         carries: bool,
         answer: &mut Answer,
         failures: &mut Lines,
@@ -82,35 +82,36 @@ impl Connect {
         let (core, config) = (&self.core, &self.core.config);
         let budget = if carries { RESPONSE_BYTES } else { 0 };
         let tells_all = state.tells_all(budget);
-        let served = matches!(outcome, Outcome::Served | Outcome::Full(_));
+        let served = matches!(outcome, Told::Served | Told::Full(_));
         if served && carries && state.may_carry() {
             let flight = state.begin_flight(&self.link, budget, &mut answer.messages);
+            debug_assert!(answer.flight.is_none(), "dropping one locks its session");
             answer.flight = Some(Flight::new(core, &self.session, Some(flight)));
         }
         let mut lifetime = config.lifetime(self.interval_ms);
         let (error, advice) = match outcome {
-            Outcome::Served if tells_all => (None, Some(Advice::none())),
-            Outcome::Served if core.is_draining() => (None, None),
-            Outcome::Served => (None, self.new_advice(state)),
-            Outcome::Full(Full::Browser) => {
+            Told::Served if tells_all => (None, Some(Advice::none())),
+            Told::Served if core.is_draining() => (None, None),
+            Told::Served => (None, self.new_advice(state)),
+            Told::Full(Full::Browser) => {
                 let slowly = config.multiple_clients_interval;
                 lifetime = slowly + config.max_interval;
                 let advice = Advice::multiple_clients(millis(slowly));
                 state.advised = Some(advice);
                 (None, Some(advice))
             }
-            Outcome::Full(Full::Address) => {
+            Told::Full(Full::Address) => {
                 let error = error::held_limit();
                 failures.refuse(Reason::MaxHeldPerIp, &self.reply_to(), &error);
                 (Some(error), None)
             }
-            Outcome::Superseded => {
+            Told::Superseded => {
                 let advice = Advice::retry_after(SLOW_RETRY_MS);
                 state.advised = Some(advice);
                 (Some(error::connect_superseded()), Some(advice))
             }
-            Outcome::Gone(Gone::Disconnected | Gone::Dismissed) => (None, Some(Advice::none())),
-            Outcome::Gone(Gone::Expired | Gone::Overflowed | Gone::Stopped) => {
+            Told::Gone(Gone::Disconnected | Gone::Dismissed) => (None, Some(Advice::none())),
+            Told::Gone(Gone::Expired | Gone::Overflowed | Gone::Stopped) => {
                 (Some(error::session_unknown()), Some(Advice::handshake(0)))
             }
         };
@@ -192,9 +193,9 @@ impl DueConnect {
         let mut state = session.lock();
         let gone = state.gone().filter(|_| !state.is_parting());
         let outcome = match (gone, self.refused) {
-            (Some(gone), _) => Outcome::Gone(gone),
-            (None, Some(full)) => Outcome::Full(full),
-            (None, None) => Outcome::Served,
+            (Some(gone), _) => Told::Gone(gone),
+            (None, Some(full)) => Told::Full(full),
+            (None, None) => Told::Served,
         };
         self.connect
             .compose(&mut state, outcome, carries, answer, failures);
@@ -226,21 +227,21 @@ impl HeldConnect {
         let mut state = session.lock();
         let outcome = match state.look(self.number) {
             Look::Wait => return None,
-            Look::Due => Outcome::Served,
-            Look::Superseded => Outcome::Superseded,
-            Look::Gone(gone) => Outcome::Gone(gone),
+            Look::Due => Told::Served,
+            Look::Superseded => Told::Superseded,
+            Look::Gone(gone) => Told::Gone(gone),
         };
         state.release(self.number);
         self.answered = true;
         let mut answer = Answer::new(Vec::with_capacity(96));
         let mut failures = Lines::default();
-        let served = matches!(outcome, Outcome::Served);
-        answer.close = matches!(outcome, Outcome::Gone(Gone::Stopped));
+        let served = matches!(outcome, Told::Served);
+        answer.close = matches!(outcome, Told::Gone(Gone::Stopped));
         self.connect
             .compose(&mut state, outcome, true, &mut answer, &mut failures);
         let over = state.is_over();
         drop(state);
-        failures.write();
+        failures.write_failed();
         if over {
             core.let_go(session);
         }

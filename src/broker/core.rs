@@ -7,7 +7,7 @@ use super::budget::QueueBudget;
 use super::config::BrokerConfig;
 use super::events::Client;
 use super::failures::Failures;
-use super::held::{Browser, HeldCounts};
+use super::held_limits::{Browser, HeldCounts};
 use super::hooks::Hooks;
 use super::local::LocalError;
 use super::mailbox::Locals;

@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicU8, Ordering};
 
 use parking_lot::RwLock;
 
+use super::pool::{Inbox, Pool, guarded};
 use super::session::Gone;
-use super::work::{Inbox, Pool, guarded};
 use crate::counters::Counter;
 use crate::protocol::{ClientId, LocalId, Pattern, Publication, Shown};
 use crate::transport::Peer;

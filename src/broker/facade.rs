@@ -14,7 +14,7 @@ use super::deliver::Source;
 use super::ending::farewell;
 use super::events::{Event, EventKind};
 use super::filter::{Delivery, DeliveryDecision};
-use super::held::HeldCounts;
+use super::held_limits::HeldCounts;
 use super::hooks::Hooks;
 use super::local::{LocalClient, LocalError, broadcast, check_fit, to_json};
 use super::mailbox::Locals;
@@ -238,7 +238,8 @@ impl Broker {
         self.core.hooks.observers.add(kinds, Box::new(observer));
     }
 
-    /// Runs user code on a worker thread. When the broker is being dropped it is dropped instead.
+    /// Runs user code on a worker thread; also when the broker is being dropped, unless it is kept
+    /// from that by other user code.
     pub(crate) fn run(&self, job: impl FnOnce() + Send + 'static) {
         self.core.hooks.callback_pool.run(job);
     }

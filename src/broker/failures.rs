@@ -44,7 +44,8 @@ impl Lines {
         self.refused.push((reason, line(to, error)));
     }
 
-    pub(crate) fn write(&mut self) {
+    /// Writes those of messages that failed; refusals wait.
+    pub(crate) fn write_failed(&mut self) {
         for line in self.failed.drain(..) {
             log::debug!("{line}");
         }
@@ -52,7 +53,7 @@ impl Lines {
 
     /// Writes all, and counts the refusals. The messages came from this address.
     pub(crate) fn write_all(&mut self, refusals: &Refusals, ip: IpAddr) {
-        self.write();
+        self.write_failed();
         for (reason, line) in self.refused.drain(..) {
             refusals.count(reason, format_args!("{line}, at {ip}"));
         }

@@ -9,8 +9,8 @@ use parking_lot::RwLock;
 use super::core::client_of;
 use super::events::Client;
 use super::flags::Flags;
+use super::pool::guarded;
 use super::session::Session;
-use super::work::guarded;
 use crate::protocol::{ChannelKind, Publication};
 
 /// A message on its way to one receiver.

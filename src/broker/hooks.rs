@@ -1,8 +1,8 @@
 //! User code: what the embedder has added, and the threads that run it.
 //!
 //! Policy and listeners run in one pool, services, callbacks and observers in another, so that
-//! neither waits for the other. Nothing of it runs on an I/O thread, but for the delivery filter,
-//! which makes all publishing go by the policy's pool.
+//! neither waits for the other. Nothing of it runs on an I/O thread: where there is a delivery
+//! filter, all publishing goes by the policy's pool.
 
 use std::sync::Arc;
 
@@ -10,8 +10,8 @@ use super::events::{Event, EventKind, Observers};
 use super::filter::Filters;
 use super::listeners::Listeners;
 use super::policy::{Action, Policy, PolicyHook};
+use super::pool::Pool;
 use super::service::Services;
-use super::work::Pool;
 use crate::protocol::Target;
 
 pub(crate) struct Hooks {

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use parking_lot::RwLock;
 
 use super::policy::{AuthRequest, Verdict};
-use super::work::guarded;
+use super::pool::guarded;
 use crate::protocol::{ChannelName, Pattern};
 
 type Listener = Box<dyn Fn(&AuthRequest<'_>) -> Verdict + Send + Sync>;

@@ -10,9 +10,9 @@ use std::time::Duration;
 use parking_lot::{Condvar, Mutex};
 
 use super::core::Core;
+use super::pool::guarded;
 use super::queue::{Outcome, Queue};
 use super::session::{Gone, Session};
-use super::work::guarded;
 use crate::protocol::{ChannelName, LocalId, Pattern, Publication, Tail};
 use crate::transport::Outlet;
 

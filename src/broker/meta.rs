@@ -2,111 +2,19 @@
 
 use std::sync::Arc;
 
-use super::core::{Unknown, client_of};
+use super::core::client_of;
 use super::events::{Event, EventKind};
 use super::flags::Flags;
-use super::permission::Denied;
 use super::policy::Action;
-use super::request::{Run, Step};
+use super::request::Run;
 use super::session::{Gone, Identity, Session, SessionSettings};
 use super::subscriptions::{DENIED, subscriptions};
-use crate::protocol::{
-    Advice, ChannelName, ClientId, ErrorText, Message, ReplyTo, SentId, Target, error, json,
-};
+use crate::protocol::{Advice, ChannelName, ClientId, ErrorText, Message, ReplyTo, error, json};
 use crate::refusals::Reason;
 use crate::transport::{BrowserId, Transport};
 
 impl Run {
-    /// Executes one message.
-    pub(super) fn step(&mut self, message: Message<'_>) -> Step {
-        match message.target() {
-            Target::Handshake => self.handshake(message),
-            Target::Connect => self.connect(message),
-            Target::Subscribe => self.subscribe(message),
-            Target::Unsubscribe => self.unsubscribe(message),
-            Target::Disconnect => self.disconnect(message),
-            Target::UnknownMeta(channel) => self.unknown_meta(message, channel),
-            Target::Service(channel) => return self.service(message, channel),
-            Target::Broadcast(channel) => self.publish(message, channel),
-        }
-        Step::Done
-    }
-
-    /// The session a message comes from. It is alive, and stays so a while longer for it.
-    pub(super) fn find(&mut self, message: Message<'_>) -> Result<Arc<Session>, Unknown> {
-        let session = match self.caller.take() {
-            Some(session) => session,
-            None => self.session_of(message)?,
-        };
-        let config = &self.core.config;
-        if *message.target() != Target::Connect {
-            let mut state = session.lock();
-            if state.gone().is_some() {
-                return Err(Unknown {
-                    wrong_cookie: false,
-                });
-            }
-            let grace = if state.is_connected() {
-                config.max_interval
-            } else {
-                config.first_lifetime()
-            };
-            state.extend(self.core.clock.now() + grace);
-        }
-        self.answer.known = true;
-        if self.receiver.is_none() {
-            self.receiver = Some(Arc::clone(&session));
-        }
-        Ok(session)
-    }
-
-    /// The session whose id the message carries.
-    pub(super) fn session_of(&self, message: Message<'_>) -> Result<Arc<Session>, Unknown> {
-        let id = message.client_id().and_then(SentId::id);
-        self.core.known(id.as_ref(), self.peer.browser)
-    }
-
-    /// Replies that the message failed.
-    pub(super) fn fail(
-        &mut self,
-        message: Message<'_>,
-        error: &ErrorText,
-        advice: Option<&Advice>,
-    ) {
-        self.fail_to(&message.reply_to(), error, advice);
-    }
-
-    /// Replies that something failed.
-    pub(super) fn fail_to(&mut self, to: &ReplyTo<'_>, error: &ErrorText, advice: Option<&Advice>) {
-        self.core.counters.failed.count(error);
-        self.failures.add(to, error);
-        to.failure(&mut self.answer.replies, error, advice).finish();
-    }
-
-    /// Replies that the policy refused the message of this session, which remembers what it has
-    /// been advised.
-    pub(super) fn fail_denied(
-        &mut self,
-        message: Message<'_>,
-        session: Option<&Session>,
-        error: fn(&str) -> ErrorText,
-        denied: &Denied,
-    ) {
-        if let (Some(session), Some(advice)) = (session, denied.advice) {
-            session.lock().advised = Some(advice);
-        }
-        let error = error(&denied.reason);
-        let to = message.reply_to();
-        self.failures.refuse(Reason::Policy, &to, &error);
-        self.fail_to(&to, &error, denied.advice.as_ref());
-    }
-
-    /// Replies that the session is not known.
-    pub(super) fn fail_unknown(&mut self, message: Message<'_>) {
-        self.fail(message, &error::session_unknown(), None);
-    }
-
-    fn handshake(&mut self, message: Message<'_>) {
+    pub(super) fn handshake(&mut self, message: Message<'_>) {
         let reply_to = message.reply_to();
         let offered = &self.core.config.connection_types;
         let none = Advice::none();
@@ -198,7 +106,7 @@ impl Run {
         Some(*self.answer.cookie.get_or_insert_with(BrowserId::random))
     }
 
-    fn subscribe(&mut self, message: Message<'_>) {
+    pub(super) fn subscribe(&mut self, message: Message<'_>) {
         let Ok(session) = self.find(message) else {
             return self.fail_unknown(message);
         };
@@ -227,7 +135,7 @@ impl Run {
         }
     }
 
-    fn unsubscribe(&mut self, message: Message<'_>) {
+    pub(super) fn unsubscribe(&mut self, message: Message<'_>) {
         let Ok(session) = self.find(message) else {
             return self.fail_unknown(message);
         };
@@ -247,7 +155,7 @@ impl Run {
             .finish();
     }
 
-    fn disconnect(&mut self, message: Message<'_>) {
+    pub(super) fn disconnect(&mut self, message: Message<'_>) {
         let Ok(session) = self.find(message) else {
             return self.fail_unknown(message);
         };
@@ -268,7 +176,7 @@ impl Run {
         }
     }
 
-    fn unknown_meta(&mut self, message: Message<'_>, channel: &ChannelName) {
+    pub(super) fn unknown_meta(&mut self, message: Message<'_>, channel: &ChannelName) {
         let Ok(session) = self.find(message) else {
             return self.fail_unknown(message);
         };

@@ -18,14 +18,14 @@
 //! | | |
 //! |---|---|
 //! | `facade` `admin` `local` `mailbox` | what embedders call; clients in this process |
-//! | `request` | the messages of a request in order, and where it waits |
+//! | `request` `steps` | the messages of a request in order, and where it waits |
 //! | `meta` `connect` `publish` `subscriptions` | executing each kind of message |
 //! | `hooks` `permission` `policy` `listeners` `filter` `service` `events` `flags` | user code |
-//! | `work` | the threads that run it |
+//! | `pool` | the threads that run it |
 //! | `deliver` `table` `trie` | who gets a publication |
 //! | `session` `queue` `registry` `public_id` | one client; all of them |
 //! | `receiver` `answer` `wakes` | receivers and answers, from the side of their connections |
-//! | `held` `budget` `stale` `failures` `stats` | bounds, and what is refused and counted |
+//! | `held_limits` `budget` `stale` `failures` `stats` | bounds, and what is refused and counted |
 //! | `ticker` `ending` | time, and how sessions end |
 //!
 //! # Threads
@@ -36,8 +36,10 @@
 //! # Locks
 //! Each lock has its own private state, and none is held while another is taken, but for these:
 //! - a local client's mailbox before its session's `subscriptions` or state;
-//! - a session's `subscriptions` before the table, the session's state or the observers' inboxes;
+//! - a session's `subscriptions` before the table, the session's state or the observers'
+//!   list and inboxes;
 //! - in the table, a shard of the cache before the trie;
+//! - a callback's own lock while it runs, which may do anything that its owner may;
 //! - a session's state before the leaves: held counts and the ticker's calendar.
 //!
 //! Never the table and a session's state together, never two sessions. What a locked step brings
@@ -56,7 +58,7 @@ mod facade;
 mod failures;
 mod filter;
 mod flags;
-mod held;
+mod held_limits;
 mod hooks;
 mod info;
 mod listeners;
@@ -65,6 +67,7 @@ mod mailbox;
 mod meta;
 mod permission;
 mod policy;
+mod pool;
 mod public_id;
 mod publish;
 mod queue;
@@ -76,13 +79,13 @@ mod session;
 mod shrink;
 mod stale;
 mod stats;
+mod steps;
 mod stripes;
 mod subscriptions;
 mod table;
 mod ticker;
 mod trie;
 mod wakes;
-mod work;
 
 pub use answer::{Answer, AnswerStatus, Exchange, Executed, Flight, Unread};
 pub use config::BrokerConfig;
@@ -93,6 +96,7 @@ pub use flags::Flags;
 pub use info::SessionInfo;
 pub use local::{LocalClient, LocalError, LocalSubscription};
 pub use policy::{Action, AuthRequest, Decision, Extra, Policy, Principal, Verdict};
+pub(crate) use pool::guarded;
 pub use queue::{Overflow, QueueLimits};
 pub use receiver::{Attachment, Collected, Ended, NoStream};
 pub use request::Call;
@@ -100,4 +104,3 @@ pub(crate) use service::ServiceOverride;
 pub use service::{Access, Service, ServiceCall, ServiceError, ServiceReply};
 pub use session::Gone;
 pub use stats::BrokerStats;
-pub(crate) use work::guarded;

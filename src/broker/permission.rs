@@ -2,9 +2,9 @@
 
 use super::flags::Flags;
 use super::policy::{Action, AuthRequest, Decision, Extra, Principal};
+use super::pool::guarded;
 use super::request::Run;
 use super::session::Session;
-use super::work::guarded;
 use crate::protocol::{Advice, Message, Pattern};
 
 /// What the policy said, when it said no.
@@ -77,14 +77,6 @@ impl Run {
             connection_type: message.connection_type(),
             extra: Extra(message),
             flags,
-        }
-    }
-
-    /// Keeps with the client what the current message, which is allowed, tells extensions of it.
-    pub(super) fn remember(&self, flags: &Flags) {
-        let told = self.heard.as_ref().and_then(|heard| heard.clock_estimate());
-        if let Some(clock_estimate) = told {
-            flags.set(clock_estimate);
         }
     }
 }

@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use super::flags::Flags;
 use super::policy::{Action, Verdict};
+use super::pool::guarded;
 use super::request::{Run, Step, Wait};
 use super::service::{Access, ServiceCall, ServiceEntry, ServiceError, ServiceReply};
 use super::session::Session;
-use super::work::guarded;
 use crate::protocol::{ChannelName, Message, Publication, Publisher, Target, error, json};
 
 impl Run {

@@ -249,6 +249,11 @@ impl Queue {
         (self.len() - messages, self.bytes() - bytes)
     }
 
+    /// The newest message, if it is not being written.
+    pub(crate) fn last_waiting(&self) -> Option<&Arc<Publication>> {
+        self.items.iter().skip(self.in_flight as usize).last()
+    }
+
     /// Marks messages from the head as in flight and copies their handles to `out`: as many as fit
     /// into `budget` bytes, but at least one. Only when nothing is in flight.
     pub(crate) fn begin(&mut self, budget: usize, out: &mut Vec<Arc<Publication>>) {

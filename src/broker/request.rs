@@ -12,11 +12,11 @@ use super::connect::{DueConnect, HeldConnect, piggyback};
 use super::core::Core;
 use super::deliver::Source;
 use super::failures::Lines;
+use super::pool::{Job, run_result};
 use super::registry::Reservation;
 use super::service::ServiceEntry;
 use super::session::Session;
 use super::wakes::Wakes;
-use super::work::{Job, run_result};
 use crate::extensions::{Heard, Moment};
 use crate::protocol::{Batch, ErrorText, Message, Parsed, Shown, ShownId, Target, add_ext, error};
 use crate::refusals::Reason;
@@ -31,17 +31,6 @@ pub struct Call {
     pub batch: Batch,
     /// The connection that will be woken if the answer comes later.
     pub link: Link,
-}
-
-/// Which thread a request is on.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Thread {
-    /// An I/O thread: no user code here.
-    Io,
-    /// One of the pool of policy and listeners.
-    Policy,
-    /// One of the pool of services.
-    Service,
 }
 
 /// What a message waits for.
@@ -96,7 +85,7 @@ pub(crate) struct Run {
     /// The connect that the answer waits for.
     pub(super) held: Option<HeldConnect>,
     /// The session whose messages the response carries: the first one that is known.
-    pub(super) receiver: Option<Arc<Session>>,
+    pub(super) carried: Option<Arc<Session>>,
     pub(super) wakes: Wakes,
     pub(super) failures: Lines,
     /// How long the answer has to wait.
@@ -109,7 +98,7 @@ pub(crate) fn execute(core: &Arc<Core>, call: Call) -> Executed {
     if let Some(refusal) = request.admit() {
         return Executed::Now(refusal);
     }
-    match request.advance(Thread::Io) {
+    match request.advance(false) {
         None => request.run.finish(),
         Some(wait) => {
             let (result, promise) = run_result(request.run.link.clone());
@@ -138,7 +127,7 @@ impl Request {
             answer: Answer::new(Vec::with_capacity(128)),
             due: Vec::new(),
             held: None,
-            receiver: None,
+            carried: None,
             wakes: Wakes::default(),
             failures: Lines::default(),
             wait: Duration::ZERO,
@@ -176,15 +165,16 @@ impl Request {
         for parsed in self.batch.iter() {
             run.fail_to(&parsed.reply_to(), error, None);
         }
-        run.failures.write();
+        run.failures.write_failed();
         let mut answer = std::mem::replace(&mut run.answer, Answer::new(Vec::new()));
         answer.status = AnswerStatus::Unavailable;
         answer.close = run.core.is_draining();
         answer
     }
 
-    /// Executes messages until the end, or until one has to wait for what must not run here.
-    fn advance(&mut self, thread: Thread) -> Option<Wait> {
+    /// Executes messages until the end, or until one has to wait for what must not run here. The
+    /// policy may be asked on threads of its pool only.
+    fn advance(&mut self, may_ask_policy: bool) -> Option<Wait> {
         let run = &mut self.run;
         while let Some(parsed) = self.batch.get(self.at) {
             run.first = self.at == 0;
@@ -194,7 +184,7 @@ impl Request {
                         run.begin(message);
                     }
                     let target = message.target();
-                    if thread != Thread::Policy && run.core.hooks.come_before(target) {
+                    if !may_ask_policy && run.core.hooks.come_before(target) {
                         run.look_up(message);
                         return Some(Wait::Policy);
                     }
@@ -234,7 +224,8 @@ impl Request {
                 },
                 Wait::Service(entry) => {
                     let inbox = Arc::clone(&entry.inbox);
-                    let call = |request: Self| Box::new(move || request.call(&entry)) as Job;
+                    let call =
+                        |request: Self| Box::new(move || request.call_service(&entry)) as Job;
                     match inbox.send(&core.hooks.callback_pool, request, call) {
                         Ok(()) => return,
                         Err(refused) => refused,
@@ -242,7 +233,7 @@ impl Request {
                 }
             };
             request.fail_current();
-            match request.advance(Thread::Io) {
+            match request.advance(false) {
                 Some(next) => wait = next,
                 None => return request.complete(),
             }
@@ -251,19 +242,19 @@ impl Request {
 
     /// Goes on where the policy may be asked.
     fn resume(mut self) {
-        match self.advance(Thread::Policy) {
+        match self.advance(true) {
             Some(wait) => self.dispatch(wait),
             None => self.complete(),
         }
     }
 
     /// Calls the service that the message waits for, and goes on.
-    fn call(mut self, entry: &ServiceEntry) {
+    fn call_service(mut self, entry: &ServiceEntry) {
         if let Some(Parsed::Message(message)) = self.batch.get(self.at) {
             self.run.call_service(message, entry);
         }
         self.next();
-        match self.advance(Thread::Service) {
+        match self.advance(false) {
             Some(wait) => self.dispatch(wait),
             None => self.complete(),
         }
@@ -356,18 +347,18 @@ impl Run {
         answer.close = self.core.is_draining();
         // An answer that waits would keep its messages waiting.
         let carries = answer.status == AnswerStatus::Ok && self.wait.is_zero();
-        let receiver = self.receiver.as_ref();
+        let carried = self.carried.as_ref();
         let mut connected = false;
         let replies = answer.replies.len();
         for connect in std::mem::take(&mut self.due) {
-            let is_receiver = receiver.is_some_and(|session| connect.is_of(session));
-            connected |= is_receiver;
+            let is_its = carried.is_some_and(|session| connect.is_of(session));
+            connected |= is_its;
             let grown = answer.replies.len() - replies;
-            let carries = carries && is_receiver;
+            let carries = carries && is_its;
             connect.answer(grown, carries, answer, &mut self.failures);
         }
         self.failures.write_all(&self.core.refusals, self.peer.ip);
-        if let Some(session) = receiver {
+        if let Some(session) = carried {
             answer.filtered = session.filtered;
             let bound = session.deliver_only || self.peer.transport == Transport::CallbackPolling;
             if !connected {
@@ -386,7 +377,7 @@ impl Run {
 
     /// Who publishes, for the fan-out.
     pub(super) fn source(&self, publisher: Option<&Arc<Session>>) -> Source {
-        Source::new(publisher, self.receiver.as_ref())
+        Source::new(publisher, self.carried.as_ref())
     }
 }
 

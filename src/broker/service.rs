@@ -8,7 +8,7 @@ use parking_lot::RwLock;
 use serde::Serialize;
 
 use super::flags::Flags;
-use super::work::{Inbox, Job};
+use super::pool::{Inbox, Job};
 use crate::protocol::{ChannelKind, ChannelName, ClientId, json};
 use crate::transport::Peer;
 

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant, SystemTime};
 use parking_lot::{Mutex, MutexGuard};
 
 use super::flags::Flags;
-use super::held::{Browser, Place};
+use super::held_limits::{Browser, Place};
 use super::queue::{Outcome, Pushed, Queue, QueueLimits};
 use super::receiver::Receiver;
 use crate::clock::FOREVER;
@@ -42,8 +42,8 @@ pub(crate) struct Session {
     /// Messages leave with connect replies only.
     pub(crate) deliver_only: bool,
     pub(crate) created: WallTime,
-    /// What it is subscribed to. Held while the table is changed, so that both always agree; never
-    /// taken together with `state`.
+    /// What it is subscribed to. Held while the table is changed, so that both always agree; taken
+    /// before `state`, never after it.
     pub(crate) subscriptions: Mutex<HashMap<Pattern, WallTime>>,
     state: Mutex<State>,
     /// What hooks remember about the client.
@@ -409,12 +409,6 @@ impl State {
         self.queue.waiting().1
     }
 
-    /// Drops all messages that nobody is writing, for the bound on all queues together; returns how
-    /// many and how many bytes.
-    pub(crate) fn clear_waiting(&mut self) -> (usize, usize) {
-        self.queue.clear_waiting()
-    }
-
     /// Ends the hold in good order, at the latest now.
     pub(crate) fn finish_hold(&mut self) -> Option<Link> {
         let hold = self.hold.as_mut()?;
@@ -474,6 +468,25 @@ const READING_LOOK: Duration = Duration::from_secs(1);
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::protocol::Publisher;
+
+    #[test]
+    fn the_notice_of_its_end_survives_when_room_is_made() {
+        let message = |channel: &str| {
+            let channel = channel.try_into().unwrap();
+            Arc::new(Publication::new(&channel, "1", Publisher::Nobody))
+        };
+        let (first, notice) = (message("/a"), message("/end"));
+        let limits = QueueLimits::default();
+        let mut state = State::default();
+        for item in [&first, &first] {
+            assert_eq!(state.push(item, &limits).outcome, Outcome::Queued);
+        }
+        assert!(state.part(Gone::Dismissed, Some(&notice)).is_none());
+        assert_eq!(state.clear_waiting(), (2, 2 * first.json().len()));
+        assert_eq!(state.clear_waiting(), (0, 0));
+        assert!(Arc::ptr_eq(&state.pop().unwrap(), &notice) && state.pop().is_none());
+    }
 
     #[test]
     fn what_a_delivery_needs_is_one_cache_line() {

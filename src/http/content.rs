@@ -46,8 +46,9 @@ impl ContentRequest {
     }
 }
 
-/// Answers the requests to a path. Called on a worker thread and may block, which holds up nobody
-/// but the client; a panic is answered with status 500.
+/// Answers the requests to a path. On a public site it is called on a worker thread and may block,
+/// which holds up nobody but the client; on an internal site it is called on the connector's own
+/// thread and must not block. A panic is answered with status 500.
 pub trait ContentHandler: Send + Sync + 'static {
     /// The response. Lines about the connection and the length are added by the server.
     fn handle(&self, request: &ContentRequest) -> Response;

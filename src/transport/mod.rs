@@ -19,7 +19,8 @@ use crate::util::Notify;
 /// wakes that bring nothing.
 pub trait Outlet: Send + Sync + 'static {
     /// Each key names a connection that now has something to collect. Never blocks, and is never
-    /// called with a broker lock held. The implementation collects later, on its own thread.
+    /// called with a broker lock held. The implementation collects later, on its own thread; but a
+    /// client in this process may have its own queue, and collect at once.
     fn wake(&self, keys: &[u64]);
 
     /// Whether connections that were woken before are still waiting for their turn. A connect that

@@ -43,7 +43,8 @@ const LONG_FILES: [(&str, &str); 0] = [];
 
 #[test]
 fn imports_point_downwards() {
-    let mut broken = Broken::new("a module imports what is not below it (see DESIGN in lib.rs)");
+    let mut broken =
+        Broken::new("a module imports what is not below it (see the drawing in src/lib.rs)");
     for source in sources().iter().filter(|s| s.is_rust() && s.below("src")) {
         for (line, wrong) in layers::forbidden(&source.path, &bare(&source.text)) {
             broken.at(source, line, &wrong);

@@ -61,6 +61,19 @@ impl State {
         older
     }
 
+    /// Drops all messages that nobody is writing, for the bound on all queues together; returns how
+    /// many and how many bytes. The notice of its end stays.
+    pub(crate) fn clear_waiting(&mut self) -> (usize, usize) {
+        let ends = self.parting && self.gone == Some(Gone::Dismissed);
+        let notice = self.queue.last_waiting().filter(|_| ends).cloned();
+        let (messages, bytes) = self.queue.clear_waiting();
+        let Some(notice) = notice else {
+            return (messages, bytes);
+        };
+        self.queue.push(&notice, &NO_LIMITS, || false);
+        (messages - 1, bytes - notice.json().len())
+    }
+
     /// Takes out what waits for the last response to its client; returns the bytes.
     pub(crate) fn take_rest(&mut self, budget: usize, out: &mut Vec<Arc<Publication>>) -> usize {
         self.queue.take_waiting(budget, out)

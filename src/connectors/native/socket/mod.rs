@@ -9,7 +9,6 @@
 //! - `service`: what happens to a socket when.
 //! - `state`: what is kept for one; what it waits for, and how it ends.
 //! - `writer`: putting together what leaves in one write.
-//! - `few`: a short list without memory of its own.
 //!
 //! # Out of scope
 //! - Frames: `websocket`. What they mean: `http` and below.

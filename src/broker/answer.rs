@@ -6,11 +6,11 @@ use std::time::{Duration, Instant};
 
 use super::connect::HeldConnect;
 use super::core::Core;
-use super::pool::RunResult;
 use super::receiver::Attachment;
 use super::session::Session;
 use crate::protocol::{ClientId, Publication};
 use crate::transport::{BrowserId, Link};
+use crate::util::Completion;
 
 /// The outcome of a request or a frame.
 pub enum Executed {
@@ -18,6 +18,16 @@ pub enum Executed {
     Now(Answer),
     /// The answer comes later: ask the exchange whenever the link's key is woken.
     Later(Exchange),
+}
+
+impl Executed {
+    /// What stands for the outcome of a request that was lost on its way, or whose broker is being
+    /// dropped: an empty answer, so that nobody waits for ever.
+    pub(crate) fn lost() -> Self {
+        let mut answer = Answer::new(Vec::new());
+        answer.status = AnswerStatus::Unavailable;
+        Self::Now(answer)
+    }
 }
 
 /// How the answer is to be marked, where the transport has a way to do so.
@@ -242,7 +252,7 @@ impl Drop for Unread {
 pub struct Exchange(Pending);
 
 enum Pending {
-    Working(RunResult),
+    Working(Completion<Executed, Link>),
     Held(HeldConnect),
     Waiting(Box<WaitingAnswer>),
     Done,
@@ -256,7 +266,7 @@ struct WaitingAnswer {
 }
 
 impl Exchange {
-    pub(crate) fn working(result: RunResult) -> Self {
+    pub(crate) fn working(result: Completion<Executed, Link>) -> Self {
         Self(Pending::Working(result))
     }
 
@@ -336,5 +346,39 @@ impl Exchange {
     /// Whether this is a connect that is being held (and not work in progress).
     pub fn is_held(&self) -> bool {
         matches!(self.0, Pending::Held(_))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+    use crate::transport::Outlet;
+
+    #[derive(Default)]
+    struct Bell(AtomicUsize);
+
+    impl Outlet for Bell {
+        fn wake(&self, keys: &[u64]) {
+            self.0.fetch_add(keys.len(), Ordering::Relaxed);
+        }
+    }
+
+    #[test]
+    fn a_lost_request_is_answered_too() {
+        let bell = Arc::new(Bell::default());
+        let link = Link {
+            outlet: Arc::clone(&bell) as _,
+            key: 1,
+        };
+        let (result, promise) = Completion::new(link, Executed::lost);
+        assert!(result.take().is_none());
+        drop(promise);
+        let Some(Executed::Now(answer)) = result.take() else {
+            panic!("an answer")
+        };
+        assert_eq!(answer.status, AnswerStatus::Unavailable);
+        assert_eq!(bell.0.load(Ordering::Relaxed), 1);
     }
 }

@@ -83,6 +83,15 @@ enum Evicted {
     Local(Arc<LocalInbox>),
 }
 
+/// The turn of the thread that makes room. It ends also where that fails.
+struct Evicting<'a>(&'a AtomicBool);
+
+impl Drop for Evicting<'_> {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::Release);
+    }
+}
+
 impl Core {
     /// All queues together are too large: the largest lose first, until there is some room again.
     /// To look for them costs as much as there are sessions, so it is not done for each message.
@@ -90,11 +99,7 @@ impl Core {
         if self.budget.evicting.swap(true, Ordering::Acquire) {
             return;
         }
-        self.evict_largest();
-        self.budget.evicting.store(false, Ordering::Release);
-    }
-
-    fn evict_largest(self: &Arc<Self>) {
+        let _evicting = Evicting(&self.budget.evicting);
         let bound = self.budget.bound;
         let goal = bound - bound / ROOM;
         let mut queues = Vec::new();

@@ -173,46 +173,43 @@ impl Connect {
 }
 
 impl DueConnect {
-    pub(super) fn is_of(&self, session: &Arc<Session>) -> bool {
-        Arc::ptr_eq(&self.connect.session, session)
-    }
-
-    /// Puts the reply where it belongs among the others, before which others have been put that
-    /// take so many bytes. `carries` says whether messages may go with it.
-    pub(super) fn answer(
-        self,
-        grown: usize,
-        carries: bool,
-        answer: &mut Answer,
-        failures: &mut Lines,
-    ) {
-        let (at, cuts) = self.at;
-        let start = at + grown;
-        let behind = answer.replies.split_off(start);
-        let session = &self.connect.session;
+    /// Appends the reply. `carries` says whether messages may go with it.
+    fn answer(&self, carries: bool, answer: &mut Answer, failures: &mut Lines) {
+        let Connect { core, session, .. } = &self.connect;
         let mut state = session.lock();
         let gone = state.gone().filter(|_| !state.is_parting());
-        let outcome = match (gone, self.refused) {
+        let told = match (gone, self.refused) {
             (Some(gone), _) => Told::Gone(gone),
             (None, Some(full)) => Told::Full(full),
             (None, None) => Told::Served,
         };
         self.connect
-            .compose(&mut state, outcome, carries, answer, failures);
+            .compose(&mut state, told, carries, answer, failures);
         let over = state.is_over();
         drop(state);
         if over {
-            self.connect.core.let_go(session);
+            core.let_go(session);
         }
-        let more = answer.replies.len() - start;
-        let comma = usize::from(behind.first().is_some_and(|byte| *byte != b','));
-        for cut in &mut answer.cuts[cuts..] {
-            // A comma goes with what is behind it.
-            *cut += more + if *cut > start { comma } else { 0 };
-        }
-        answer.replies.extend_from_slice(&b","[..comma]);
-        answer.replies.extend_from_slice(&behind);
     }
+}
+
+/// Appends replies that were written before and began at `start`, with the cuts in them.
+fn append(answer: &mut Answer, replies: &[u8], cuts: &[usize], start: usize) {
+    let begin = answer.replies.len();
+    if begin > 0 && replies.first().is_some_and(|byte| *byte != b',') {
+        answer.replies.push(b',');
+    }
+    let moved = answer.replies.len();
+    // A comma goes with what is behind it.
+    let at = |cut: &usize| {
+        if *cut == start {
+            begin
+        } else {
+            moved + cut - start
+        }
+    };
+    answer.cuts.extend(cuts.iter().map(at));
+    answer.replies.extend_from_slice(replies);
 }
 
 impl HeldConnect {
@@ -271,6 +268,44 @@ impl Drop for HeldConnect {
 }
 
 impl Run {
+    /// Writes the replies to connects that are due, each where its message stands among the others.
+    /// Whether one is of the session whose messages the response carries, if it may carry any.
+    pub(super) fn answer_due(&mut self, carries: bool) -> bool {
+        let Some(first) = self.due.first() else {
+            return false;
+        };
+        let answer = &mut self.answer;
+        let (mut at, mut cut) = first.at;
+        // Most of the time the connect is alone, or the last.
+        let behind = match at == answer.replies.len() {
+            true => Vec::new(),
+            false => answer.replies.split_off(at),
+        };
+        let cuts = answer.cuts.split_off(cut);
+        let (start, first_cut) = first.at;
+        let mut carried = false;
+        for due in self.due.iter() {
+            let (next, next_cut) = due.at;
+            let between = &behind[at - start..next - start];
+            append(
+                answer,
+                between,
+                &cuts[cut - first_cut..next_cut - first_cut],
+                at,
+            );
+            (at, cut) = due.at;
+            let session = &due.connect.session;
+            let is_its = self
+                .carried
+                .as_ref()
+                .is_some_and(|carried| Arc::ptr_eq(carried, session));
+            carried |= is_its;
+            due.answer(carries && is_its, answer, &mut self.failures);
+        }
+        append(answer, &behind[at - start..], &cuts[cut - first_cut..], at);
+        carried
+    }
+
     pub(super) fn connect(&mut self, message: Message<'_>) {
         let session = match self.find(message) {
             Ok(session) => session,

@@ -24,7 +24,7 @@ use crate::transport::Link;
 pub struct LocalClient {
     core: Arc<Core>,
     session: Arc<Session>,
-    shared: Arc<LocalInbox>,
+    inbox: Arc<LocalInbox>,
 }
 
 /// What went wrong with a call of a local client.
@@ -67,7 +67,7 @@ impl std::error::Error for LocalError {}
 pub struct LocalSubscription {
     core: Arc<Core>,
     session: Arc<Session>,
-    shared: Arc<LocalInbox>,
+    inbox: Arc<LocalInbox>,
     token: u64,
     kept: bool,
 }
@@ -81,13 +81,13 @@ impl LocalClient {
         };
         let identity = Identity::Local(LocalId(number));
         let session = Arc::new(Session::new(number, identity, &settings));
-        let shared = LocalInbox::new(core, &session);
+        let inbox = LocalInbox::new(core, &session);
         let link = Link {
-            outlet: Arc::clone(&shared) as _,
+            outlet: Arc::clone(&inbox) as _,
             key: number,
         };
         session.lock().attach(&link, Kind::Local, true);
-        core.locals.add(number, &shared);
+        core.locals.add(number, &inbox);
         let client = client_of(&session);
         core.hooks.tell(EventKind::Connected, || Event::Connected {
             client,
@@ -100,7 +100,7 @@ impl LocalClient {
         Self {
             core: Arc::clone(core),
             session,
-            shared,
+            inbox,
         }
     }
 
@@ -137,7 +137,7 @@ impl LocalClient {
     /// callbacks of all messages that came before; at once if that is so already. Not when the
     /// client is dropped. A later function takes the place of an earlier one.
     pub fn on_end(&self, callback: impl FnOnce(Gone) + Send + 'static) {
-        self.shared.on_end(Some(Box::new(callback)));
+        self.inbox.on_end(Some(Box::new(callback)));
     }
 
     /// Why the client is none any more: it was sent away, or the server has stopped.
@@ -148,7 +148,7 @@ impl LocalClient {
     /// Waits for the next message of a subscription without callback. Blocks at the most so long,
     /// and not at all when the client has [`ended`](Self::ended).
     pub fn recv_timeout(&self, timeout: Duration) -> Option<Arc<Publication>> {
-        let message = self.shared.wait(timeout)?;
+        let message = self.inbox.wait(timeout)?;
         self.core.budget.left(message.json().len());
         Some(message)
     }
@@ -184,13 +184,13 @@ impl LocalClient {
             return Err(invalid());
         }
         let mut recorded = Ok(());
-        let token = self.shared.add(pattern.clone(), goes, || {
+        let token = self.inbox.add(pattern.clone(), goes, || {
             recorded = self.core.subscribe(&self.session, &[pattern]);
         });
         let subscription = LocalSubscription {
             core: Arc::clone(&self.core),
             session: Arc::clone(&self.session),
-            shared: Arc::clone(&self.shared),
+            inbox: Arc::clone(&self.inbox),
             token,
             kept: false,
         };
@@ -216,10 +216,10 @@ impl LocalClient {
 
 impl Drop for LocalClient {
     fn drop(&mut self) {
-        self.shared.on_end(None);
+        self.inbox.on_end(None);
         self.core.end(&self.session, Gone::Disconnected);
         self.core.locals.remove(self.session.number());
-        let (_, bytes) = self.shared.clear();
+        let (_, bytes) = self.inbox.clear();
         self.core.budget.left(bytes);
     }
 }
@@ -236,7 +236,7 @@ impl Drop for LocalSubscription {
         if self.kept {
             return;
         }
-        self.shared.remove(self.token, |pattern| {
+        self.inbox.remove(self.token, |pattern| {
             let pattern = pattern.clone();
             self.core.unsubscribe(&self.session, &[pattern]);
         });

@@ -29,7 +29,7 @@ impl Run {
 
     /// Asks the policy, with these flags for it to look at and to change. With them is kept what an
     /// allowed message tells extensions.
-    #[allow(clippy::too_many_arguments)] // what the question is made of
+    #[allow(clippy::too_many_arguments)] // what the request is made of
     pub(super) fn authorized_with(
         &self,
         flags: &Flags,

@@ -14,10 +14,6 @@ use std::time::Duration;
 use crossbeam_channel::Sender;
 use parking_lot::{Condvar, Mutex};
 
-use super::answer::{Answer, AnswerStatus, Executed};
-use crate::transport::Link;
-use crate::util::{Completion, Promise};
-
 /// Work that needs no more than a thread.
 pub(crate) type Job = Box<dyn FnOnce() + Send>;
 
@@ -215,49 +211,9 @@ impl<T: Send + 'static> Inbox<T> {
 /// What an inbox has done before others may use the thread.
 const TURN: usize = 16;
 
-/// Where the result of a run is put that goes on elsewhere. If the run fails, or the broker is
-/// being dropped, the connection gets an empty answer instead of waiting for ever.
-pub(crate) type RunResult = Completion<Executed, Link>;
-
-/// A place for the result, and the duty to put it there.
-pub(crate) fn run_result(link: Link) -> (RunResult, Promise<Executed, Link>) {
-    Completion::new(link, || {
-        let mut answer = Answer::new(Vec::new());
-        answer.status = AnswerStatus::Unavailable;
-        Executed::Now(answer)
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::transport::Outlet;
-
-    #[derive(Default)]
-    struct Bell(AtomicUsize);
-
-    impl Outlet for Bell {
-        fn wake(&self, keys: &[u64]) {
-            self.0.fetch_add(keys.len(), Ordering::Relaxed);
-        }
-    }
-
-    #[test]
-    fn a_lost_run_is_answered_too() {
-        let bell = Arc::new(Bell::default());
-        let link = Link {
-            outlet: Arc::clone(&bell) as _,
-            key: 1,
-        };
-        let (result, promise) = run_result(link);
-        assert!(result.take().is_none());
-        drop(promise);
-        let Some(Executed::Now(answer)) = result.take() else {
-            panic!("an answer")
-        };
-        assert_eq!(answer.status, AnswerStatus::Unavailable);
-        assert_eq!(bell.0.load(Ordering::Relaxed), 1);
-    }
 
     #[test]
     fn an_inbox_has_one_thread_at_a_time_and_a_bound() {

@@ -6,11 +6,11 @@
 //! receiver at any moment, perhaps before its connection comes to say so: nothing may be dropped
 //! for it, and a queue has more than its limits by one flight at the most.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 
 use crate::protocol::Publication;
 use crate::settings::{Count, Named, Size, Word, settings};
+use crate::util::OneOrMany;
 
 /// What happens when a message does not fit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -87,82 +87,12 @@ impl Pushed {
     }
 }
 
-/// Messages in order. The first one lies here and not on the heap: most queues never have a second.
-#[derive(Debug, Default)]
-#[repr(C)]
-struct Items {
-    first: Option<Arc<Publication>>,
-    /// Empty when there is no first.
-    #[expect(clippy::box_collection, reason = "most of the time there is none")]
-    rest: Option<Box<VecDeque<Arc<Publication>>>>,
-}
-
-impl Items {
-    fn len(&self) -> usize {
-        usize::from(self.first.is_some()) + self.rest.as_ref().map_or(0, |rest| rest.len())
-    }
-
-    fn is_empty(&self) -> bool {
-        self.first.is_none()
-    }
-
-    fn iter(&self) -> impl Iterator<Item = &Arc<Publication>> {
-        self.first
-            .iter()
-            .chain(self.rest.iter().flat_map(|rest| rest.iter()))
-    }
-
-    fn push_back(&mut self, item: Arc<Publication>) {
-        if self.first.is_none() {
-            self.first = Some(item);
-        } else {
-            self.rest.get_or_insert_default().push_back(item);
-        }
-    }
-
-    fn pop_front(&mut self) -> Option<Arc<Publication>> {
-        let second = self.rest.as_mut().and_then(|rest| rest.pop_front());
-        std::mem::replace(&mut self.first, second)
-    }
-
-    fn remove(&mut self, at: usize) -> Option<Arc<Publication>> {
-        match at.checked_sub(1) {
-            None => self.pop_front(),
-            Some(at) => self.rest.as_mut()?.remove(at),
-        }
-    }
-
-    /// Removes so many from the head.
-    fn skip(&mut self, count: usize) {
-        if let (Some(rest), Some(count)) = (&mut self.rest, count.checked_sub(1)) {
-            rest.drain(..count);
-        }
-        if count > 0 {
-            self.pop_front();
-        }
-        if self.is_empty()
-            && self
-                .rest
-                .as_ref()
-                .is_some_and(|r| r.capacity() > KEPT_CAPACITY)
-        {
-            self.rest = None;
-        }
-    }
-
-    fn truncate(&mut self, count: usize) {
-        match count.checked_sub(1) {
-            None => *self = Self::default(),
-            Some(count) => self.rest.iter_mut().for_each(|rest| rest.truncate(count)),
-        }
-    }
-}
-
 /// Small, since every session has one: limits are kept below 2 GiB.
 #[derive(Debug, Default)]
 #[repr(C)]
 pub(crate) struct Queue {
-    items: Items,
+    /// Most queues never have a second. One that is drained keeps a little room.
+    items: OneOrMany<Arc<Publication>, KEPT>,
     bytes: u32,
     /// Messages at the head that are being written.
     in_flight: u32,
@@ -211,7 +141,7 @@ impl Queue {
             }
         }
         self.bytes += u32::try_from(size).expect("the limit is lower");
-        self.items.push_back(Arc::clone(item));
+        self.items.push(Arc::clone(item));
         pushed
     }
 
@@ -251,7 +181,8 @@ impl Queue {
 
     /// The newest message, if it is not being written.
     pub(crate) fn last_waiting(&self) -> Option<&Arc<Publication>> {
-        self.items.iter().skip(self.in_flight as usize).last()
+        let all_in_flight = self.in_flight as usize == self.items.len();
+        self.items.last().filter(|_| !all_in_flight)
     }
 
     /// Marks messages from the head as in flight and copies their handles to `out`: as many as fit
@@ -288,7 +219,7 @@ impl Queue {
     /// Takes out the oldest message for a receiver in this process.
     pub(crate) fn pop(&mut self) -> Option<Arc<Publication>> {
         debug_assert_eq!(self.in_flight, 0, "receivers in process have no flights");
-        let item = self.items.pop_front()?;
+        let item = self.items.remove(0)?;
         self.forget(item.json().len());
         Some(item)
     }
@@ -348,8 +279,8 @@ fn fits(messages: usize, bytes: usize, size: usize, limits: &QueueLimits) -> boo
 
 /// Sizes are kept in 32 bits; a flight and as much again find room in them.
 const MOST: usize = u32::MAX as usize / 2;
-/// A queue that has been drained keeps room for so many messages at the most.
-const KEPT_CAPACITY: usize = 16;
+/// Messages that a queue which has been drained keeps room for.
+const KEPT: usize = 16;
 
 #[cfg(test)]
 mod tests {

@@ -12,7 +12,7 @@ use super::connect::{DueConnect, HeldConnect, piggyback};
 use super::core::Core;
 use super::deliver::Source;
 use super::failures::Lines;
-use super::pool::{Job, run_result};
+use super::pool::Job;
 use super::registry::Reservation;
 use super::service::ServiceEntry;
 use super::session::Session;
@@ -21,7 +21,7 @@ use crate::extensions::{Heard, Moment};
 use crate::protocol::{Batch, ErrorText, Message, Parsed, Shown, ShownId, Target, add_ext, error};
 use crate::refusals::Reason;
 use crate::transport::{Link, Peer, Transport};
-use crate::util::Promise;
+use crate::util::{Completion, OneOrMany, Promise};
 
 /// A request or frame to be executed.
 pub struct Call {
@@ -81,7 +81,7 @@ pub(crate) struct Run {
     /// What is to be sent, so far.
     pub(super) answer: Answer,
     /// Connects whose replies are written last, with the messages that go with them.
-    pub(super) due: Vec<DueConnect>,
+    pub(super) due: OneOrMany<DueConnect>,
     /// The connect that the answer waits for.
     pub(super) held: Option<HeldConnect>,
     /// The session whose messages the response carries: the first one that is known.
@@ -101,7 +101,7 @@ pub(crate) fn execute(core: &Arc<Core>, call: Call) -> Executed {
     match request.advance(false) {
         None => request.run.finish(),
         Some(wait) => {
-            let (result, promise) = run_result(request.run.link.clone());
+            let (result, promise) = Completion::new(request.run.link.clone(), Executed::lost);
             request.promise = Some(promise);
             request.dispatch(wait);
             Executed::Later(Exchange::working(result))
@@ -125,7 +125,7 @@ impl Request {
             heard: None,
             ext: Vec::new(),
             answer: Answer::new(Vec::with_capacity(128)),
-            due: Vec::new(),
+            due: OneOrMany::default(),
             held: None,
             carried: None,
             wakes: Wakes::default(),
@@ -175,8 +175,8 @@ impl Request {
     /// Executes messages until the end, or until one has to wait for what must not run here. The
     /// policy may be asked on threads of its pool only.
     fn advance(&mut self, may_ask_policy: bool) -> Option<Wait> {
-        let run = &mut self.run;
         while let Some(parsed) = self.batch.get(self.at) {
+            let run = &mut self.run;
             run.first = self.at == 0;
             match parsed {
                 Parsed::Message(message) => {
@@ -197,7 +197,7 @@ impl Request {
                     run.fail_to(&rejected.reply_to(), rejected.error(), None);
                 }
             }
-            (self.at, self.begun) = (self.at + 1, false);
+            self.next();
         }
         None
     }
@@ -343,22 +343,13 @@ impl Run {
             self.failures.write_all(&self.core.refusals, self.peer.ip);
             return Executed::Later(Exchange::held(connect));
         }
-        let answer = &mut self.answer;
-        answer.close = self.core.is_draining();
         // An answer that waits would keep its messages waiting.
-        let carries = answer.status == AnswerStatus::Ok && self.wait.is_zero();
-        let carried = self.carried.as_ref();
-        let mut connected = false;
-        let replies = answer.replies.len();
-        for connect in std::mem::take(&mut self.due) {
-            let is_its = carried.is_some_and(|session| connect.is_of(session));
-            connected |= is_its;
-            let grown = answer.replies.len() - replies;
-            let carries = carries && is_its;
-            connect.answer(grown, carries, answer, &mut self.failures);
-        }
+        let carries = self.answer.status == AnswerStatus::Ok && self.wait.is_zero();
+        let connected = self.answer_due(carries);
         self.failures.write_all(&self.core.refusals, self.peer.ip);
-        if let Some(session) = carried {
+        let answer = &mut self.answer;
+        answer.close |= self.core.is_draining();
+        if let Some(session) = &self.carried {
             answer.filtered = session.filtered;
             let bound = session.deliver_only || self.peer.transport == Transport::CallbackPolling;
             if !connected {

@@ -6,8 +6,7 @@ use super::cors::Verdict;
 use super::endpoint::{Ask, Denied, Endpoint};
 use super::files::StaticFiles;
 use super::refusal::Refusal;
-use super::request::{Request, RequestHead, Target};
-use super::response::Response;
+use super::request::{RequestHead, Target};
 use super::site::Site;
 
 /// What a public site has besides handlers.
@@ -46,7 +45,7 @@ impl Site {
             verdict: Verdict::Absent,
         };
         let target = head.target().ok_or(denied(Refusal::Target))?;
-        let content = self.mounts().find(target.path);
+        let content = self.mounts.find(target.path);
         let Some(
             public @ Public {
                 endpoint, files, ..
@@ -87,35 +86,6 @@ impl Site {
             Route::Bayeux(public, Ask::Post { .. }) => public.endpoint.max_body,
             Route::Content(_, mount) => mount.max_body,
             Route::Bayeux(..) | Route::File { .. } | Route::Server => 0,
-        }
-    }
-
-    pub(super) fn file(
-        &self,
-        request: &Request<'_>,
-        public: &Public,
-        path: &str,
-        query: Option<&str>,
-    ) -> Response {
-        let head = &request.head;
-        let Public {
-            endpoint, files, ..
-        } = public;
-        let refuse = |refusal: Refusal| {
-            // Browsers look for the map by themselves; it is nobody's mistake.
-            if refusal == Refusal::NotFound && endpoint.is_file(head.method, path) {
-                return Response::text(404, refusal.text());
-            }
-            let lost = refusal == Refusal::NotFound && endpoint.is_meant(head, query);
-            let refusal = if lost { Refusal::Path } else { refusal };
-            self.tell(refusal, head, request.caller)
-        };
-        let now = self.wall();
-        let response = files.respond(head, path, query, now, &refuse);
-        if head.is_head() {
-            response.without_body()
-        } else {
-            response
         }
     }
 }

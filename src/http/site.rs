@@ -7,7 +7,6 @@
 use std::borrow::Cow;
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::SystemTime;
 
 use super::access::{AccessLog, Asked};
 use super::body_kind::BodyKind;
@@ -39,7 +38,7 @@ pub struct Site {
     statuses: RefusalCounts,
     /// What only the public site has; without it the site is an internal one.
     public: Option<Public>,
-    mounts: Mounts,
+    pub(super) mounts: Mounts,
     limits: BatchLimits,
     proxies: Option<TrustedProxies>,
     hook: Option<Hook>,
@@ -221,14 +220,6 @@ impl Site {
         self.public().map_or("", |public| public.endpoint.mount())
     }
 
-    pub(super) fn mounts(&self) -> &Mounts {
-        &self.mounts
-    }
-
-    pub(super) fn wall(&self) -> SystemTime {
-        self.clock.wall()
-    }
-
     pub(super) fn public(&self) -> Option<&Public> {
         self.public.as_ref()
     }
@@ -375,6 +366,35 @@ impl Site {
 
     pub(super) fn count(&self, status: u16) {
         self.statuses.count(status);
+    }
+
+    fn file(
+        &self,
+        request: &Request<'_>,
+        public: &Public,
+        path: &str,
+        query: Option<&str>,
+    ) -> Response {
+        let head = &request.head;
+        let Public {
+            endpoint, files, ..
+        } = public;
+        let refuse = |refusal: Refusal| {
+            // Browsers look for the map by themselves; it is nobody's mistake.
+            if refusal == Refusal::NotFound && endpoint.is_file(head.method, path) {
+                return Response::text(404, refusal.text());
+            }
+            let lost = refusal == Refusal::NotFound && endpoint.is_meant(head, query);
+            let refusal = if lost { Refusal::Path } else { refusal };
+            self.tell(refusal, head, request.caller)
+        };
+        let now = self.clock.wall();
+        let response = files.respond(head, path, query, now, &refuse);
+        if head.is_head() {
+            response.without_body()
+        } else {
+            response
+        }
     }
 
     fn post(

@@ -27,7 +27,7 @@ impl Form {
 
 /// A type of value: how it is read from text.
 pub(crate) trait Kind {
-    /// What it is in [`Config`](super::Config).
+    /// What it is in the struct that declares it.
     type Value;
 
     /// Reads a value; the error says what is wrong and what to write instead.

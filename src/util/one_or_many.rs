@@ -2,11 +2,13 @@
 
 use std::collections::VecDeque;
 
-/// Items in the order of their arrival. Without memory of its own while there is at most one.
+/// Items in the order of their arrival. Without memory of its own until there is a second; then it
+/// keeps room for so many, also while it is empty.
 #[derive(Debug)]
-pub(crate) struct OneOrMany<T> {
+#[repr(C)]
+pub(crate) struct OneOrMany<T, const KEPT: usize = 0> {
     first: Option<T>,
-    /// Missing while there is no second; empty while there is no first.
+    /// Missing before there is a second; empty while there is no first.
     #[expect(
         clippy::box_collection,
         reason = "a list without a second item is to be small"
@@ -14,7 +16,7 @@ pub(crate) struct OneOrMany<T> {
     more: Option<Box<VecDeque<T>>>,
 }
 
-impl<T> Default for OneOrMany<T> {
+impl<T, const KEPT: usize> Default for OneOrMany<T, KEPT> {
     fn default() -> Self {
         Self {
             first: None,
@@ -23,7 +25,7 @@ impl<T> Default for OneOrMany<T> {
     }
 }
 
-impl<T> OneOrMany<T> {
+impl<T, const KEPT: usize> OneOrMany<T, KEPT> {
     pub(crate) fn len(&self) -> usize {
         usize::from(self.first.is_some()) + self.more.as_ref().map_or(0, |more| more.len())
     }
@@ -65,10 +67,38 @@ impl<T> OneOrMany<T> {
             None => std::mem::replace(&mut self.first, more.pop_front()),
             Some(at) => more.remove(at),
         };
-        if more.is_empty() {
-            self.more = None;
-        }
+        self.shrink();
         removed
+    }
+
+    /// Removes so many from the head; all, if there are no more.
+    pub(crate) fn skip(&mut self, count: usize) {
+        let Some(behind) = count.checked_sub(1) else {
+            return;
+        };
+        self.first = None;
+        if let Some(more) = &mut self.more {
+            more.drain(..behind.min(more.len()));
+            self.first = more.pop_front();
+        }
+        self.shrink();
+    }
+
+    /// Keeps so many at the head.
+    pub(crate) fn truncate(&mut self, count: usize) {
+        match (count.checked_sub(1), &mut self.more) {
+            (None, _) => self.clear(),
+            (Some(behind), Some(more)) => {
+                more.truncate(behind);
+                self.shrink();
+            }
+            (Some(_), None) => {}
+        }
+    }
+
+    fn shrink(&mut self) {
+        let is_large = |more: &mut Box<VecDeque<T>>| more.is_empty() && more.capacity() > KEPT;
+        drop(self.more.take_if(is_large));
     }
 
     /// Puts the first so many items at the end.
@@ -110,7 +140,7 @@ mod tests {
 
     #[test]
     fn it_is_a_list() {
-        let mut few = OneOrMany::default();
+        let mut few = OneOrMany::<i32>::default();
         assert!(few.is_empty() && few.remove(0).is_none() && few.last().is_none());
         few.push(0);
         few.rotate(1);
@@ -138,5 +168,29 @@ mod tests {
         assert_eq!((few.remove(0), few.more.is_none()), (Some(4), true));
         few.clear();
         assert_eq!(few.len(), 0);
+    }
+
+    #[test]
+    fn heads_and_tails_and_what_it_keeps() {
+        let filled = |count| {
+            let mut list = OneOrMany::<i32, 16>::default();
+            (0..count).for_each(|n| list.push(n));
+            list
+        };
+        let all = |list: &OneOrMany<i32, 16>| list.iter().copied().collect::<Vec<_>>();
+        for count in [0, 1, 2, 5, 100] {
+            for cut in [0, 1, 2, 4, 5, 99, 100, 200] {
+                let (mut skipped, mut truncated) = (filled(count), filled(count));
+                skipped.skip(cut as usize);
+                assert_eq!(all(&skipped), (cut..count).collect::<Vec<_>>());
+                truncated.truncate(cut as usize);
+                assert_eq!(all(&truncated), (0..count.min(cut)).collect::<Vec<_>>());
+            }
+        }
+        let room = |list: &OneOrMany<i32, 16>| list.more.as_ref().map(|more| more.capacity());
+        let (mut few, mut many) = (filled(5), filled(100));
+        few.skip(5);
+        many.skip(100);
+        assert!(room(&few).is_some_and(|room| room <= 16) && room(&many).is_none());
     }
 }

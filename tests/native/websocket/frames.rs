@@ -104,19 +104,26 @@ fn replies_stay_in_the_order_of_their_messages() {
     let publish = client.message("/c", 1);
     for (batch, expected) in [
         (
-            [&connect, &service, &publish],
+            vec![&connect, &service, &publish],
             "/meta/connect /service/two=0 /service/two=1 /service/two /c",
         ),
         (
-            [&service, &connect, &service],
+            vec![&service, &connect, &service],
             concat!(
                 "/service/two=0 /service/two=1 /service/two /meta/connect ",
                 "/service/two=0 /service/two=1 /service/two"
             ),
         ),
         (
-            [&publish, &service, &connect],
+            vec![&publish, &service, &connect],
             "/c /service/two=0 /service/two=1 /service/two /meta/connect",
+        ),
+        (
+            vec![&connect, &connect, &service, &connect, &publish, &connect],
+            concat!(
+                "/meta/connect /meta/connect /service/two=0 /service/two=1 /service/two ",
+                "/meta/connect /c /meta/connect"
+            ),
         ),
     ] {
         client.socket.send_text(&json!(batch).to_string());

@@ -24,6 +24,7 @@ use wire::Tally;
 use crate::good::{Good, Latencies};
 use crate::priority::stand_back;
 use crate::program::{Metrics, Program};
+use crate::scale::alone;
 
 /// Well-behaved clients.
 const GOOD: usize = 100;
@@ -32,6 +33,7 @@ const RECOVERY: Duration = Duration::from_secs(10);
 
 #[test]
 fn nobody_suffers_from_hostile_clients() {
+    let _alone = alone();
     let only = std::env::var("ABUSE_KINDS").unwrap_or_default();
     let chosen = |kind: &&Kind| only.is_empty() || only.split(',').any(|name| name == kind.name);
     let kinds = KINDS.iter().filter(chosen);

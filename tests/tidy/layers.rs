@@ -123,6 +123,28 @@ fn word(text: &str) -> Option<&str> {
     (end > 0).then(|| &text[..end])
 }
 
+#[test]
+fn the_drawing_is_the_table() {
+    let root = include_str!("../../src/lib.rs");
+    let (_, drawing) = root.split_once("# The layers").unwrap();
+    let (_, drawing) = drawing.split_once("```text\n").unwrap();
+    let (drawing, _) = drawing.split_once("//! ```").unwrap();
+    let rows = drawing.lines().map(|row| {
+        let row = row.strip_prefix("//!").unwrap();
+        row.split_whitespace().collect::<Vec<_>>()
+    });
+    let mut rows: Vec<_> = rows.collect();
+    rows.reverse();
+    let sorted = |row: &[&'static str]| {
+        let mut row = row.to_vec();
+        row.sort_unstable();
+        row
+    };
+    let table = LAYERS.iter().map(|row| sorted(row));
+    let drawn = rows.iter().map(|row| sorted(row));
+    assert_eq!(drawn.collect::<Vec<_>>(), table.collect::<Vec<_>>());
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -173,26 +195,4 @@ mod tests {
             );
         }
     }
-}
-
-#[test]
-fn the_drawing_is_the_table() {
-    let root = include_str!("../../src/lib.rs");
-    let (_, drawing) = root.split_once("# The layers").unwrap();
-    let (_, drawing) = drawing.split_once("```text\n").unwrap();
-    let (drawing, _) = drawing.split_once("//! ```").unwrap();
-    let rows = drawing.lines().map(|row| {
-        let row = row.strip_prefix("//!").unwrap();
-        row.split_whitespace().collect::<Vec<_>>()
-    });
-    let mut rows: Vec<_> = rows.collect();
-    rows.reverse();
-    let sorted = |row: &[&'static str]| {
-        let mut row = row.to_vec();
-        row.sort_unstable();
-        row
-    };
-    let table = LAYERS.iter().map(|row| sorted(row));
-    let drawn = rows.iter().map(|row| sorted(row));
-    assert_eq!(drawn.collect::<Vec<_>>(), table.collect::<Vec<_>>());
 }

@@ -329,6 +329,38 @@ fn pages_name_files_that_are_there() {
     broken.judge();
 }
 
+/// The same for modules, named by their path below `src`, and for tests, which are known by their
+/// long names.
+#[test]
+fn tables_name_modules_and_tests_that_are_there() {
+    let mut broken = Broken::new("there is no such module or test");
+    let modules = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let is_name = |text: &str| {
+        let letter = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
+        !text.is_empty() && text.chars().all(letter)
+    };
+    let all = all_of_rust();
+    for source in sources().iter().filter(|s| s.below("docs")) {
+        for (line, text) in source.text.lines().enumerate() {
+            for code in text.split('`').skip(1).step_by(2) {
+                let is_path = code.contains('/') && code.split('/').all(is_name);
+                let top = code.split('/').next().filter(|_| is_path);
+                let file = modules.join(code);
+                let is_there = file.is_dir() || file.with_extension("rs").is_file();
+                if top.is_some_and(|top| modules.join(top).is_dir()) && !is_there {
+                    broken.at(source, line, code);
+                }
+                let name = code.rsplit("::").next().unwrap_or(code);
+                let is_test = is_name(name) && name.matches('_').count() > 2;
+                if is_test && !all.contains(&format!("fn {name}(")) {
+                    broken.at(source, line, code);
+                }
+            }
+        }
+    }
+    broken.judge();
+}
+
 /// The parity table leaves no item out, and names no test that is not there.
 #[test]
 fn the_parity_table_is_whole() {

@@ -6,6 +6,10 @@ use std::time::{Duration, Instant};
 /// Longer than anything takes that works, on a busy machine too.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
+/// Longer than tests wait. Limits that a test does not set have this time, so that nothing comes to
+/// pass by another limit than the one that it is about.
+pub(crate) const NEVER: Duration = Duration::from_secs(600);
+
 /// Waits until it is so.
 #[track_caller]
 pub(crate) fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {

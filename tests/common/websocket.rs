@@ -9,7 +9,7 @@ use bayeux::config::Config;
 use bayeux::server::{Server, ServerBuilder};
 use serde_json::{Value, json};
 
-use super::wait::{PATIENCE, until_numbers};
+use super::wait::{NEVER, PATIENCE, until_numbers};
 
 /// Long enough to see that something does not come.
 pub(crate) const A_WHILE: Duration = Duration::from_millis(150);
@@ -38,8 +38,10 @@ impl World {
             workers: 2,
             ..Config::default()
         };
-        config.broker.timeout = Duration::from_secs(20);
-        config.broker.max_interval = Duration::from_secs(10);
+        config.broker.timeout = NEVER;
+        config.broker.max_interval = NEVER;
+        config.native.body_timeout = NEVER;
+        config.native.write_timeout = NEVER;
         config.native.io_threads = 2;
         change(&mut config);
         let server = build(Server::builder().config(config)).start().unwrap();

@@ -8,7 +8,7 @@ use bayeux::server::{Server, ServerBuilder};
 use serde_json::{Value, json};
 
 use crate::common::http::{Connection, Response};
-use crate::common::wait::until_numbers;
+use crate::common::wait::{NEVER, until_numbers};
 
 /// How long a connect is held, unless the test says otherwise.
 pub(crate) const HOLD: Duration = Duration::from_secs(1);
@@ -48,7 +48,11 @@ impl World {
             ..Config::default()
         };
         config.broker.timeout = HOLD;
-        config.broker.max_interval = Duration::from_secs(10);
+        config.broker.max_interval = NEVER;
+        config.native.header_timeout = NEVER;
+        config.native.body_timeout = NEVER;
+        config.native.idle_timeout = NEVER;
+        config.native.write_timeout = NEVER;
         config.native.io_threads = 2;
         change(&mut config);
         let server = add(Server::builder().config(config))

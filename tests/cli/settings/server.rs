@@ -18,6 +18,9 @@ use crate::common::wait::PATIENCE;
 pub(crate) const NOTHING: &str = "nothing";
 /// Long enough to see that something does not happen.
 const A_WHILE: Duration = Duration::from_millis(400);
+/// Shorter than the times that are defaults, so that a setting of a time that has no effect is not
+/// taken for one that has.
+const SOON: Duration = Duration::from_secs(9);
 
 /// A running program.
 pub(crate) struct Server {
@@ -58,10 +61,10 @@ impl Server {
         {
             said.push(running.line(""));
         }
-        let patience = if expected == NOTHING {
-            A_WHILE
-        } else {
-            PATIENCE
+        let patience = match flag {
+            _ if expected == NOTHING => A_WHILE,
+            Some(_) => SOON,
+            None => PATIENCE,
         };
         Ok(Self {
             running,

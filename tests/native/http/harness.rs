@@ -13,7 +13,7 @@ use bayeux::tcp::{Address, ListenOptions, Listener};
 use serde_json::{Value, json};
 use socket2::{Domain, Socket, Type};
 
-use crate::common::wait::eventually;
+use crate::common::wait::{NEVER, PATIENCE, eventually};
 
 /// What the tests change of the defaults.
 #[derive(Default)]
@@ -41,6 +41,10 @@ impl Server {
     ) -> Self {
         let mut settings = Settings::default();
         settings.broker.max_sessions_per_browser = None;
+        settings.native.header_timeout = NEVER;
+        settings.native.body_timeout = NEVER;
+        settings.native.idle_timeout = NEVER;
+        settings.native.write_timeout = NEVER;
         settings.native.io_threads = 2;
         change(&mut settings);
         let clock = Arc::new(SystemClock);
@@ -168,12 +172,8 @@ impl Response {
 impl Client {
     fn new(stream: TcpStream) -> Self {
         stream.set_nodelay(true).unwrap();
-        stream
-            .set_read_timeout(Some(Duration::from_secs(5)))
-            .unwrap();
-        stream
-            .set_write_timeout(Some(Duration::from_secs(5)))
-            .unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.set_write_timeout(Some(PATIENCE)).unwrap();
         Self {
             stream,
             read: Vec::new(),
@@ -239,7 +239,7 @@ impl Client {
         }
     }
 
-    /// Whether the connection ends within five seconds, without another byte.
+    /// Whether the connection ends without another byte.
     pub(crate) fn ends_silently(&mut self) -> bool {
         self.read.is_empty() && !self.fill()
     }
@@ -253,9 +253,7 @@ impl Client {
             .set_read_timeout(Some(Duration::from_millis(millis)))
             .unwrap();
         let silent = self.stream.peek(&mut [0]).is_err();
-        self.stream
-            .set_read_timeout(Some(Duration::from_secs(5)))
-            .unwrap();
+        self.stream.set_read_timeout(Some(PATIENCE)).unwrap();
         silent
     }
 }

@@ -40,7 +40,7 @@ fn heartbeat(client: &Client) -> Value {
 
 #[test]
 fn events_carry_the_queue_and_what_comes_later() {
-    let world = World::new();
+    let world = World::with(|config| config.broker.timeout = Duration::from_secs(20));
     let mut client = world.unconnected();
     client.subscribe("/a");
     world.publish("/a", &json!(1));

@@ -15,7 +15,7 @@ use bayeux::tcp::{
 };
 
 pub(crate) use crate::common::wait::PATIENCE;
-use crate::common::wait::until_numbers;
+use crate::common::wait::{NEVER, until_numbers};
 
 /// What a [`Talker`] reports to its test.
 #[derive(Debug)]
@@ -148,6 +148,9 @@ impl World {
     pub(crate) fn new(adjust: impl FnOnce(&mut ServerConfig)) -> Self {
         let mut config = ServerConfig::default();
         config.reactor.threads = 2;
+        config.reactor.write_timeout = Some(NEVER);
+        config.reactor.close_timeout = NEVER;
+        config.reactor.pre_connect_timeout = NEVER;
         adjust(&mut config);
         let (seen, receiver) = mpsc::channel();
         let server = serve(&config, move |_peer| Talker::new(&seen));

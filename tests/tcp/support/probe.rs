@@ -11,7 +11,7 @@ use bayeux::tcp::reactor::{
 use bayeux::tcp::{Address, ListenOptions, Listener};
 use socket2::{Domain, Socket, Type};
 
-use crate::common::wait::{PATIENCE, until};
+use crate::common::wait::{NEVER, PATIENCE, until};
 
 /// What a [`Probe`] reports to its test.
 #[derive(Debug, PartialEq)]
@@ -156,6 +156,8 @@ impl World {
     pub(crate) fn new(adjust: impl FnOnce(&mut Config)) -> Self {
         let mut config = Config {
             threads: 1,
+            write_timeout: Some(NEVER),
+            close_timeout: NEVER,
             ..Config::default()
         };
         adjust(&mut config);

@@ -1,19 +1,16 @@
 //! Two things at once, in the order that hurts most, brought about by hooks instead of luck.
 
-use std::net::{IpAddr, Ipv4Addr};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use bayeux::broker::{
-    Action, AuthRequest, Broker, BrokerConfig, Call, Decision, Executed, Gone, Policy,
-};
+use bayeux::broker::{Action, AuthRequest, Broker, BrokerConfig, Decision, Executed, Gone, Policy};
 use bayeux::broker::{Client, Event};
-use bayeux::protocol::{BatchLimits, ClientId, parse};
-use bayeux::transport::{Link, Outlet, Peer, Transport};
+use bayeux::protocol::ClientId;
+use bayeux::transport::Outlet;
 use serde_json::json;
 
-use crate::common::world::{Response, World, connect};
+use crate::common::world::{Deaf, Response, World, connect, execute};
 
 /// A policy that thinks about messages with `ext` until it is told to allow them.
 fn slow_policy() -> (Box<dyn Policy>, Receiver<Action>, Sender<()>) {
@@ -100,34 +97,11 @@ impl Outlet for Reconnecting {
     fn wake(&self, keys: &[u64]) {
         let client = self.client.lock().unwrap().take();
         if let Some(client) = client {
-            let executed = send(&self.broker, &client, &(Arc::new(Deaf) as _), keys[0] + 100);
+            let request = json!([connect(&client)]);
+            let executed = execute(&self.broker, Arc::new(Deaf), keys[0] + 100, &request);
             *self.answer.lock().unwrap() = Some(executed);
         }
     }
-}
-
-struct Deaf;
-
-impl Outlet for Deaf {
-    fn wake(&self, _: &[u64]) {}
-}
-
-fn send(broker: &Broker, client: &str, outlet: &Arc<dyn Outlet>, key: u64) -> Executed {
-    let body = json!([connect(client)]).to_string();
-    let batch = parse(body.as_bytes(), &BatchLimits::default()).unwrap();
-    broker.execute(Call {
-        peer: Peer {
-            ip: IpAddr::V4(Ipv4Addr::LOCALHOST),
-            transport: Transport::LongPolling,
-            browser: None,
-            secure: false,
-        },
-        batch,
-        link: Link {
-            outlet: Arc::clone(outlet),
-            key,
-        },
-    })
 }
 
 #[test]
@@ -153,7 +127,8 @@ fn a_client_that_comes_back_while_the_ticker_is_at_work_is_not_ended() {
         client: Mutex::new(Some(late)),
         answer: Mutex::default(),
     });
-    let held = send(&world.broker, &holding, &(Arc::clone(&outlet) as _), 1);
+    let request = json!([connect(&holding)]);
+    let held = execute(&world.broker, outlet.clone(), 1, &request);
     assert!(matches!(held, Executed::Later(_)));
     // The hold and the other session's grace end in the same turn; the wake comes first.
     world.advance(Duration::from_secs(120));
@@ -194,7 +169,7 @@ fn a_connect_that_carries_the_end_says_so() {
             broker: world.broker.clone(),
             client: Mutex::new(ClientId::parse(&client)),
         });
-        let held = send(&world.broker, &other, &(outlet as _), 1);
+        let held = execute(&world.broker, outlet, 1, &json!([connect(&other)]));
         assert!(matches!(held, Executed::Later(_)));
         let publish = json!({"channel": "/x", "clientId": client, "data": 1});
         let response = world.response(&json!([publish, connect(&client)]));

@@ -2,21 +2,19 @@
 //! standing.
 
 use std::collections::HashMap;
-use std::net::{IpAddr, Ipv4Addr};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
-use bayeux::broker::{
-    Answer, Broker, BrokerConfig, Call, Exchange, Executed, Overflow, QueueLimits,
-};
+use bayeux::broker::{Answer, Broker, BrokerConfig, Exchange, Executed, Overflow, QueueLimits};
 use bayeux::clock::ManualClock;
-use bayeux::protocol::{BatchLimits, Publication, parse};
-use bayeux::transport::{Link, Outlet, Peer, Transport};
+use bayeux::protocol::Publication;
+use bayeux::transport::Outlet;
 use serde_json::{Value, json};
 
 use crate::common::rng::Rng;
 use crate::common::wait::{PATIENCE, eventually};
+use crate::common::world::execute;
 
 /// Collects wakes for one thread.
 #[derive(Default)]
@@ -60,21 +58,7 @@ impl Sender {
 
     fn send(&mut self, messages: &Value) -> (u64, Executed) {
         self.keys += 1;
-        let body = messages.to_string();
-        let batch = parse(body.as_bytes(), &BatchLimits::default()).expect("a batch");
-        let executed = self.broker.execute(Call {
-            peer: Peer {
-                ip: IpAddr::V4(Ipv4Addr::LOCALHOST),
-                transport: Transport::LongPolling,
-                browser: None,
-                secure: false,
-            },
-            batch,
-            link: Link {
-                outlet: Arc::clone(&self.bell) as Arc<dyn Outlet>,
-                key: self.keys,
-            },
-        });
+        let executed = execute(&self.broker, self.bell.clone(), self.keys, messages);
         (self.keys, executed)
     }
 

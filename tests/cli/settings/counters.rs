@@ -4,17 +4,16 @@ use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
-use bayeux::broker::{Call, Executed};
+use bayeux::broker::Executed;
 use bayeux::config::Config;
 use bayeux::http::ContentRequest;
-use bayeux::protocol::{BatchLimits, parse};
 use bayeux::server::Server as Embedded;
-use bayeux::transport::{Link, Outlet, Peer, Transport};
 use bayeux::{Access, ServiceCall};
 use serde_json::{Value, json};
 
 use super::server::{Connection, Server, numbers, post, post_text};
 use crate::common::wait::until;
+use crate::common::world::{self, Deaf};
 
 /// `name of the test: flags, what happens, [what then has moved];`. Each name stands for all its
 /// numbers, or with a label for one.
@@ -424,31 +423,6 @@ fn a_writer_that_hangs() {
     }
 }
 
-struct Nobody;
-
-impl Outlet for Nobody {
-    fn wake(&self, _keys: &[u64]) {}
-}
-
-/// What becomes of messages of nobody in particular.
-fn execute(server: &Embedded, messages: &Value) -> Executed {
-    let body = messages.to_string();
-    let batch = parse(body.as_bytes(), &BatchLimits::default()).unwrap();
-    server.broker().execute(Call {
-        peer: Peer {
-            ip: [127, 0, 0, 1].into(),
-            transport: Transport::LongPolling,
-            browser: None,
-            secure: false,
-        },
-        batch,
-        link: Link {
-            outlet: Arc::new(Nobody),
-            key: 0,
-        },
-    })
-}
-
 #[test]
 fn what_a_program_around_it_does() {
     let gate = Arc::new(Mutex::new(()));
@@ -478,6 +452,7 @@ fn what_a_program_around_it_does() {
         .start()
         .unwrap();
     let address: SocketAddr = server.ops_addr().unwrap();
+    let execute = |messages: &Value| world::execute(server.broker(), Arc::new(Deaf), 0, messages);
     let moves = |name: &str| {
         until(name, || {
             let numbers = numbers(address);
@@ -488,16 +463,13 @@ fn what_a_program_around_it_does() {
             }
         });
     };
-    drop(execute(
-        &server,
-        &json!([{"channel": "/service/bad", "data": 1}]),
-    ));
+    drop(execute(&json!([{"channel": "/service/bad", "data": 1}])));
     moves(r#"bayeux_messages_failed_total{code="500"}"#);
     let mut connection = Connection::open(server.local_addrs()[0], crate::common::wait::PATIENCE);
     connection.send("GET /bad HTTP/1.1\r\nHost: x\r\n\r\n");
     assert_eq!(connection.outcome(), "500");
     moves(r#"bayeux_requests_refused_total{status="500"}"#);
-    let Executed::Now(answer) = execute(&server, &json!([{"channel": "/meta/handshake"}])) else {
+    let Executed::Now(answer) = execute(&json!([{"channel": "/meta/handshake"}])) else {
         panic!("a handshake is answered at once");
     };
     let reply: Value = serde_json::from_slice(&answer.handshake).unwrap();
@@ -509,7 +481,7 @@ fn what_a_program_around_it_does() {
     }
     moves(r#"bayeux_messages_dropped_total{reason="slow_observer"}"#);
     let call = json!([{"channel": "/service/slow", "data": 1}]);
-    let calls: Vec<Executed> = (0..10_010).map(|_| execute(&server, &call)).collect();
+    let calls: Vec<Executed> = (0..10_010).map(|_| execute(&call)).collect();
     moves(r#"bayeux_refusals_total{reason="busy"}"#);
     drop(closed);
     drop(calls);

@@ -1,27 +1,19 @@
 //! Frames that user code is at work on, when the answer comes at once or brings a session, and
 //! frames behind them.
 
-use std::net::{IpAddr, Ipv4Addr};
 use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
 
-use bayeux::broker::{Access, Action, AuthRequest, Call, Decision, Executed};
+use bayeux::broker::{Access, Action, AuthRequest, Decision, Executed};
 use bayeux::broker::{ServiceCall, ServiceError, ServiceReply};
-use bayeux::protocol::{BatchLimits, parse};
-use bayeux::transport::{Link, Outlet, Peer, Transport};
 use serde_json::{Value, json};
 
 use crate::common::wait::PATIENCE;
 use crate::common::websocket::{Client, Frame, World, frame};
+use crate::common::world::{Deaf, execute};
 
 /// As many as are more than the server keeps of the input of a connection that does not wait.
 const MANY: usize = 500;
-
-struct Deaf;
-
-impl Outlet for Deaf {
-    fn wake(&self, _: &[u64]) {}
-}
 
 fn text(message: &Value) -> Vec<u8> {
     frame(0x81, json!([message]).to_string().as_bytes())
@@ -29,21 +21,8 @@ fn text(message: &Value) -> Vec<u8> {
 
 /// Sends the message from nowhere. Says whether a worker will come to it.
 fn waits(world: &World, message: &Value) -> bool {
-    let body = json!([message]).to_string();
-    let batch = parse(body.as_bytes(), &BatchLimits::default()).unwrap();
-    let executed = world.server.broker().execute(Call {
-        peer: Peer {
-            ip: IpAddr::V4(Ipv4Addr::LOCALHOST),
-            transport: Transport::LongPolling,
-            browser: None,
-            secure: false,
-        },
-        batch,
-        link: Link {
-            outlet: Arc::new(Deaf),
-            key: 0,
-        },
-    });
+    let messages = json!([message]);
+    let executed = execute(world.server.broker(), Arc::new(Deaf), 0, &messages);
     match executed {
         Executed::Later(mut exchange) => exchange.poll().is_none(),
         Executed::Now(_) => panic!("everything is judged"),

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use bayeux::Reason;
 use bayeux::broker::{
-    Access, AnswerStatus, AuthRequest, BrokerConfig, Decision, Overflow, QueueLimits, ServiceCall,
-    ServiceReply, Verdict,
+    Access, AnswerStatus, AuthRequest, BrokerConfig, Decision, Overflow, ServiceCall, ServiceReply,
+    Verdict,
 };
 use bayeux::transport::{BrowserId, Transport};
 use serde_json::{Value, json};
@@ -194,45 +194,35 @@ fn disconnecting_answers_the_held_connect_and_takes_the_subscriptions_along() {
     assert_eq!(world.reply(&bye)["error"], "402::session_unknown");
 }
 
+/// A session for which there were so many messages and is room for three.
+fn a_full_queue(overflow: Overflow, messages: u32) -> (World, String) {
+    let mut config = BrokerConfig::default();
+    config.queue.messages = 3;
+    config.queue.overflow = overflow;
+    let mut world = World::new(config);
+    let (a, b) = (world.open(), world.open());
+    world.subscribe(&a, &json!("/x"));
+    for n in 0..messages {
+        world.publish(&b, "/x", &json!(n));
+    }
+    (world, a)
+}
+
 #[test]
 fn overflow_policies() {
     for (overflow, expected) in [
         (Overflow::DropOldest, vec![json!(2), json!(3), json!(4)]),
         (Overflow::DropNewest, vec![json!(0), json!(1), json!(2)]),
     ] {
-        let queue = QueueLimits {
-            messages: 3,
-            overflow,
-            ..QueueLimits::default()
-        };
-        let mut world = World::new(BrokerConfig {
-            queue,
-            ..BrokerConfig::default()
-        });
-        let (a, b) = (world.open(), world.open());
-        world.subscribe(&a, &json!("/x"));
-        for n in 0..5 {
-            world.publish(&b, "/x", &json!(n));
-        }
+        let (mut world, a) = a_full_queue(overflow, 5);
         assert_eq!(
             data_of(&world.ask(&json!([connect(&a)]))),
             expected,
             "{overflow:?}"
         );
     }
-    let queue = QueueLimits {
-        messages: 3,
-        ..QueueLimits::default()
-    };
-    let mut world = World::new(BrokerConfig {
-        queue,
-        ..BrokerConfig::default()
-    });
-    let (a, b) = (world.open(), world.open());
-    world.subscribe(&a, &json!("/x"));
-    for n in 0..4 {
-        world.publish(&b, "/x", &json!(n));
-    }
+    let default = BrokerConfig::default().queue.overflow;
+    let (mut world, a) = a_full_queue(default, 4);
     assert_eq!(
         world.reply(&connect(&a))["advice"]["reconnect"],
         "handshake"

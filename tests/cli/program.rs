@@ -4,7 +4,9 @@ use std::net::TcpStream;
 use std::process::Command;
 use std::time::Instant;
 
-use crate::common::program::{File, Http, Running, address, bayeux, output, text, wait_for_number};
+use crate::common::program::{
+    File, Running, address, ask, bayeux, hold, output, text, wait_for_number,
+};
 use crate::common::wait::{PATIENCE, eventually};
 
 #[test]
@@ -259,13 +261,14 @@ fn every_address_is_announced_and_a_signal_stops_with_exit_code_0() {
         let metrics = server.line("metrics on ");
         let demo = server.line("open ");
         assert_eq!(format!("{}bayeux", demo.split(' ').next().unwrap()), url);
-        assert_eq!(Http::connect(&second).ask("POST", &second, "[]").1, "[]");
-        let mut held = Http::hold(&url);
+        assert_eq!(ask("POST", &second, "[]").text(), "[]");
+        let mut held = hold(&url);
         wait_for_number(&metrics, "bayeux_held_connects 1");
         let start = Instant::now();
         server.signal(signal);
-        let (head, body) = held.receive();
-        assert!(head.contains("\r\nConnection: close\r\n"), "{head}");
+        let answer = held.response();
+        assert_eq!(answer.header("connection"), Some("close"), "{answer:?}");
+        let body = answer.text();
         assert!(
             body.contains(r#""successful":true"#) && !body.contains("advice"),
             "{body}"
@@ -292,20 +295,12 @@ fn a_second_signal_ends_it_at_once() {
     let url = server.line("listening on ");
     let metrics = server.line("metrics on ");
     let ready = metrics.replace("/metrics", "/readyz");
-    assert!(
-        Http::connect(&ready)
-            .ask("GET", &ready, "")
-            .0
-            .starts_with("HTTP/1.1 200 ")
-    );
+    assert_eq!(ask("GET", &ready, "").status, 200);
     // Enough of them that answering one after the other takes a while.
-    let held: Vec<Http> = (0..200).map(|_| Http::hold(&url)).collect();
+    let held: Vec<_> = (0..200).map(|_| hold(&url)).collect();
     wait_for_number(&metrics, "bayeux_held_connects 200");
     server.signal("TERM");
-    eventually("it is not ready", || {
-        let (head, _) = Http::connect(&ready).ask("GET", &ready, "");
-        !head.starts_with("HTTP/1.1 200 ")
-    });
+    eventually("it is not ready", || ask("GET", &ready, "").status != 200);
     assert!(
         server.child.try_wait().unwrap().is_none(),
         "ended before all clients had an answer"
@@ -327,11 +322,10 @@ fn operations_and_settings_reach_the_server() {
     ]);
     let url = server.line("listening on ");
     let metrics = server.line("metrics on ");
-    let mut http = Http::connect(&url);
-    let (_, answer) = http.ask("POST", &url, r#"[{"channel":"/meta/handshake"}]"#);
+    let answer = ask("POST", &url, r#"[{"channel":"/meta/handshake"}]"#);
+    let answer = answer.text();
     assert!(answer.contains(r#""interval":1500"#) && answer.contains(r#""timeout":7000"#));
-    let (head, _) = http.ask("POST", &url, &format!("[{:>300}]", ""));
-    assert!(head.starts_with("HTTP/1.1 413 "), "{head}");
+    assert_eq!(ask("POST", &url, &format!("[{:>300}]", "")).status, 413);
     for line in [
         "bayeux_sessions 1",
         r#"bayeux_requests_refused_total{status="413"} 1"#,

@@ -1,13 +1,15 @@
 //! Runs the program and talks to it.
 
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::TcpStream;
+use std::io::{BufRead, BufReader, Read};
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 
+use serde_json::{Value, json};
+
+use super::http::{Connection, Response, request_bytes};
 use super::wait::{PATIENCE, until};
 
 /// The program with arguments, without the settings of the environment that runs the tests.
@@ -142,83 +144,48 @@ impl Drop for Running {
     }
 }
 
-/// A connection that speaks as much HTTP as the tests need.
-pub(crate) struct Http(TcpStream);
+/// Asks for a URL on a connection of its own.
+pub(crate) fn ask(method: &str, url: &str, body: &str) -> Response {
+    let mut connection = connect(url);
+    connection.send(request(method, url, body));
+    connection.response()
+}
 
-impl Http {
-    pub(crate) fn connect(url: &str) -> Self {
-        let (address, _) = url
-            .strip_prefix("http://")
-            .unwrap()
-            .split_once('/')
-            .unwrap();
-        let stream = TcpStream::connect(address).unwrap();
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        Self(stream)
-    }
+/// A connection on which the server holds a connect.
+pub(crate) fn hold(url: &str) -> Connection {
+    let mut connection = connect(url);
+    let mut reply = |message: &Value| {
+        connection.send(request("POST", url, &json!([message]).to_string()));
+        connection.response().messages().remove(0)
+    };
+    let id = reply(&json!({"channel": "/meta/handshake"}))["clientId"].take();
+    let poll = json!({"channel": "/meta/connect", "clientId": id,
+        "connectionType": "long-polling"});
+    reply(&poll);
+    connection.send(request("POST", url, &json!([poll]).to_string()));
+    connection
+}
 
-    pub(crate) fn send(&mut self, method: &str, url: &str, body: &str) {
-        let path = url.splitn(4, '/').nth(3).unwrap();
-        let request = format!(
-            "{method} /{path} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n\
-             Content-Length: {}\r\n\r\n{body}",
-            body.len()
-        );
-        self.0.write_all(request.as_bytes()).unwrap();
-    }
+fn connect(url: &str) -> Connection {
+    Connection::open(address(url).parse().unwrap())
+}
 
-    /// Head and body of the next answer.
-    pub(crate) fn receive(&mut self) -> (String, String) {
-        let mut bytes = Vec::new();
-        let mut byte = [0];
-        while !bytes.ends_with(b"\r\n\r\n") {
-            self.0.read_exact(&mut byte).unwrap();
-            bytes.push(byte[0]);
-        }
-        let head = text(&bytes);
-        let length = head
-            .split("Content-Length: ")
-            .nth(1)
-            .unwrap()
-            .lines()
-            .next()
-            .unwrap();
-        let mut body = vec![0; length.parse().unwrap()];
-        self.0.read_exact(&mut body).unwrap();
-        (head, text(&body))
-    }
-
-    pub(crate) fn ask(&mut self, method: &str, url: &str, body: &str) -> (String, String) {
-        self.send(method, url, body);
-        self.receive()
-    }
-
-    /// A session whose connect is held by the server.
-    pub(crate) fn hold(url: &str) -> Self {
-        let mut http = Self::connect(url);
-        let (_, answer) = http.ask("POST", url, r#"[{"channel":"/meta/handshake"}]"#);
-        let id = answer
-            .split(r#""clientId":""#)
-            .nth(1)
-            .unwrap()
-            .split('"')
-            .next()
-            .unwrap();
-        let connect = format!(
-            r#"[{{"channel":"/meta/connect","clientId":"{id}","connectionType":"long-polling"}}]"#
-        );
-        http.ask("POST", url, &connect);
-        http.send("POST", url, &connect);
-        http
-    }
+fn request(method: &str, url: &str, body: &str) -> Vec<u8> {
+    let path = url.splitn(4, '/').nth(3).unwrap();
+    let headers = "Content-Type: application/json\r\n";
+    request_bytes(method, &format!("/{path}"), headers, body.as_bytes())
 }
 
 /// Waits until a line is among the metrics.
 pub(crate) fn wait_for_number(metrics: &str, line: &str) {
     until(line, || {
-        let (_, numbers) = Http::connect(metrics).ask("GET", metrics, "");
-        let there = numbers.lines().any(|number| number == line);
-        if there { Ok(()) } else { Err(numbers) }
+        let numbers = ask("GET", metrics, "");
+        let there = numbers.text().lines().any(|number| number == line);
+        if there {
+            Ok(())
+        } else {
+            Err(numbers.text().to_owned())
+        }
     });
 }
 

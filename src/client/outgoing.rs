@@ -82,7 +82,8 @@ impl Pending {
     /// reply.
     ///
     /// # Errors
-    /// See [`Error`]. After [`Error::Timeout`] with `sent: false` the message is taken back.
+    /// See [`Error`]. After [`Error::Timeout`] with `sent: false` the message is taken back; a
+    /// subscribe stays for as long as its subscription is there.
     pub fn wait(self) -> Result<Message, Error> {
         let timeout = self.driver.options.reply_timeout;
         self.wait_timeout(timeout)

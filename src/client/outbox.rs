@@ -212,16 +212,20 @@ impl Outbox {
         client_id: Option<&str>,
         options: &Options,
     ) -> Option<String> {
-        if self.busy || self.not_before.is_some_and(|at| at > now) {
+        if !self.is_waiting() || self.not_before.is_some_and(|at| at > now) {
             return None;
         }
-        let mut body = vec![b'['];
+        let mut body = Vec::new();
         while let Some(next) = self.queue.front() {
             let room = self.in_flight.len() < options.batch_messages
                 && body.len() + next.size() <= options.batch_bytes;
             let sendable = client_id.is_some() || next.kind == Kind::Forget;
             if !sendable || !(room || self.in_flight.is_empty()) {
                 break;
+            }
+            body.reserve(next.size() + 2);
+            if body.is_empty() {
+                body.push(b'[');
             }
             next.encode(&mut body, client_id.unwrap_or_default());
             self.queued_bytes -= next.size();
@@ -371,7 +375,8 @@ impl Outbox {
     /// stays, as others may have joined it.
     pub(crate) fn abandon(&mut self, id: u64) -> bool {
         self.awaiting.remove(&id);
-        !self.subscribes().contains(&id) && !self.take_back(id)
+        let subscribe = |one: &Queued| one.id() == id && one.subscribes_to().is_some();
+        !self.queue.iter().any(subscribe) && !self.take_back(id)
     }
 
     /// Takes a message out of the queue. Says whether it was there.

@@ -80,14 +80,18 @@ pub(crate) fn to_json<T: Serialize + ?Sized>(value: &T) -> Result<Box<RawValue>,
 
 /// A value that must be an object, as its members.
 pub(crate) fn to_ext<T: Serialize + ?Sized>(value: &T) -> Result<Ext, Error> {
-    serde_json::from_str(to_json(value)?.get())
-        .map_err(|_| Error::Json("ext must be an object".into()))
+    members(&to_json(value)?)
 }
 
 /// A value that must be an object, as JSON text.
 pub(crate) fn to_object<T: Serialize + ?Sized>(value: &T) -> Result<Box<str>, Error> {
-    to_ext(value)?;
-    Ok(to_json(value)?.into())
+    let json = to_json(value)?;
+    members(&json)?;
+    Ok(json.into())
+}
+
+fn members(json: &RawValue) -> Result<Ext, Error> {
+    serde_json::from_str(json.get()).map_err(|_| Error::Json("ext must be an object".into()))
 }
 
 /// Logs a request that leaves.

@@ -19,7 +19,7 @@ use super::subscriptions::{Job, Listener};
 use super::transport::Transport;
 use super::websocket::Owner;
 use super::wire::{self, Ext};
-use crate::clock::Clock;
+use crate::clock::{Clock, later};
 
 /// Makes what a handshake carries in `ext`, anew for each.
 pub(crate) type Credentials = Box<dyn Fn() -> Result<Ext, Error> + Send + Sync>;
@@ -146,14 +146,15 @@ impl Driver {
     /// keeps longer than the linger time are left to end by themselves.
     pub(crate) fn stop(&self, threads: Vec<Thread>) {
         self.update(|model, _| model.close(&Error::Closed));
-        let deadline = self.clock.now() + self.options.linger;
+        let deadline = later(self.clock.now(), self.options.linger);
         for Thread { handle, ended } in threads {
             let own = handle.thread().id() == thread::current().id();
             if !own && ended.recv_deadline(deadline) == Err(RecvTimeoutError::Disconnected) {
                 let _ = handle.join();
             }
         }
-        self.network.join(self.options.linger);
+        let rest = deadline.saturating_duration_since(self.clock.now());
+        self.network.join(rest);
     }
 
     fn release(&self, mut locked: MutexGuard<'_, Locked>) {
@@ -161,6 +162,7 @@ impl Driver {
         let changed = locked.state != state;
         locked.state = state;
         let jobs = locked.model.subscriptions.has_jobs();
+        let told = locked.model.subscriptions.take_told();
         // Not for each message that comes: a thread would look, and sleep again.
         let connect = locked.model.is_wanted(Exchange::Connect);
         let send = locked.model.is_wanted(Exchange::Send);
@@ -176,6 +178,9 @@ impl Driver {
         }
         if send {
             self.send_ready.notify_one();
+        }
+        for event in told {
+            log::debug!("{event:?}");
         }
         if changed && state == State::Closed {
             self.network.close();
@@ -200,7 +205,13 @@ impl Driver {
             if locked.model.ended.is_some() {
                 return None;
             }
-            if let Some(request) = locked.model.next(self.clock.now(), exchange) {
+            let now = self.clock.now();
+            if locked.model.expire(now, exchange) {
+                self.release(locked);
+                locked = self.locked.lock();
+                continue;
+            }
+            if let Some(request) = locked.model.next(now, exchange) {
                 return Some(request);
             }
             match locked.model.due(exchange) {

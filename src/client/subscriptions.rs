@@ -1,7 +1,7 @@
 //! Who gets what comes: subscriptions, listeners of events, and the queue to the user's code.
 //!
-//! User code is neither run nor dropped in here, as the owner holds a lock: what is to run is
-//! queued as [`Job`]s, what is to be dropped is put aside.
+//! User code, a log writer included, is neither run nor dropped in here, as the owner holds a lock:
+//! what is to run is queued as [`Job`]s, what is to be logged or dropped is put aside.
 
 use std::any::Any;
 use std::collections::{HashMap, HashSet, VecDeque};
@@ -68,6 +68,8 @@ pub(crate) struct Subscriptions {
     pub(crate) stats: Stats,
     jobs: VecDeque<Job>,
     trash: Trash,
+    /// Events for the log, which may not be written here.
+    told: Vec<Event>,
     limit: usize,
 }
 
@@ -90,6 +92,7 @@ impl Subscriptions {
             stats: Stats::default(),
             jobs: VecDeque::new(),
             trash: Vec::new(),
+            told: Vec::new(),
             limit,
         }
     }
@@ -284,7 +287,9 @@ impl Subscriptions {
 
     /// Tells the listeners.
     pub(crate) fn emit(&mut self, event: &Event) {
-        log::debug!("{event:?}");
+        if log::log_enabled!(log::Level::Debug) {
+            self.told.push(event.clone());
+        }
         for listener in &self.listeners {
             // More room than for messages: these tell why messages are missing.
             if self.jobs.len() >= self.limit.saturating_mul(2).max(16) {
@@ -301,6 +306,11 @@ impl Subscriptions {
         self.jobs
             .pop_front()
             .or_else(|| (!self.trash.is_empty()).then(|| trash(self)))
+    }
+
+    /// What is to be logged.
+    pub(crate) fn take_told(&mut self) -> Vec<Event> {
+        std::mem::take(&mut self.told)
     }
 
     pub(crate) fn has_jobs(&self) -> bool {

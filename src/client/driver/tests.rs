@@ -19,6 +19,7 @@ struct Asked {
     answer: Sender<Result<Answer, Failure>>,
 }
 
+/// Answers over HTTP; a WebSocket never opens.
 struct Fake {
     asked: Sender<Asked>,
     closed: Arc<AtomicUsize>,
@@ -31,25 +32,31 @@ impl Network for Fake {
 
     fn send(&self, request: Request) -> Option<Result<Answer, Failure>> {
         let (answer, answered) = unbounded();
-        let Request { exchange, body, .. } = request;
+        let (exchange, body) = (request.exchange, request.body);
         let asked = Asked {
             exchange,
             body,
             answer,
         };
         self.asked.send(asked).expect("because the test listens");
-        loop {
-            if let Ok(answer) = answered.recv_timeout(Duration::from_millis(5)) {
-                return Some(answer);
-            }
-            if self.obedient && self.closed.load(Ordering::Relaxed) > 0 {
-                return Some(Err(Failure::Timeout));
-            }
-        }
+        request.socket.is_none().then(|| self.wait(&answered))
     }
 
     fn close(&self) {
         self.closed.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+impl Fake {
+    fn wait(&self, answered: &Queue<Result<Answer, Failure>>) -> Result<Answer, Failure> {
+        loop {
+            if let Ok(answer) = answered.recv_timeout(Duration::from_millis(5)) {
+                return answer;
+            }
+            if self.obedient && self.closed.load(Ordering::Relaxed) > 0 {
+                return Err(Failure::Timeout);
+            }
+        }
     }
 }
 
@@ -61,6 +68,20 @@ struct World {
 
 impl World {
     fn new(obedient: bool) -> Self {
+        let linger = Duration::from_millis(200);
+        let options = Options {
+            linger,
+            ..Options::default()
+        };
+        Self::over(Transport::LongPolling, options, obedient, |_| ())
+    }
+
+    fn over(
+        transport: Transport,
+        options: Options,
+        obedient: bool,
+        listener: impl Fn(&Event) + Send + Sync + 'static,
+    ) -> Self {
         let (sender, asked) = unbounded();
         let closed = Arc::new(AtomicUsize::new(0));
         let fake = Fake {
@@ -68,15 +89,12 @@ impl World {
             closed: Arc::clone(&closed),
             obedient,
         };
-        let options = Options {
-            linger: Duration::from_millis(200),
-            ..Options::default()
-        };
         let credentials: Credentials = Box::new(|| Ok(Ext::new()));
         let clock = Arc::new(SystemClock);
-        let (options, transport) = (Arc::new(options), Transport::LongPolling);
+        let options = Arc::new(options);
         let network = |_: &Weak<Driver>| Box::new(fake) as Box<dyn Network>;
         let driver = Driver::new(options, transport, credentials, clock, 1, network);
+        driver.update(|model, _| model.listen(Listener(Arc::new(listener))));
         let client = Client::start(driver).unwrap();
         Self {
             client,
@@ -272,4 +290,19 @@ fn a_callback_that_fails_at_its_end_does_not_stop_an_exchange() {
     assert!(matches!(listening.join().unwrap(), Err(Error::Rejected(_))));
     world.client.post("/b", &1).unwrap();
     assert!(world.next(Exchange::Send).body.contains("/b"));
+}
+
+#[test]
+fn a_request_that_is_given_up_is_told_at_once() {
+    let options = Options {
+        network_timeout: Duration::from_millis(5),
+        backoff_first: LONG * 10,
+        backoff_longest: LONG * 10,
+        ..Options::default()
+    };
+    let (events, seen) = unbounded();
+    let tell = move |event: &Event| drop(events.send(event.clone()));
+    let _world = World::over(Transport::WebSocket, options, true, tell);
+    let trouble = seen.recv_timeout(LONG).unwrap();
+    assert!(matches!(trouble, Event::Trouble { .. }), "{trouble:?}");
 }

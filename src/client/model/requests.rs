@@ -75,9 +75,8 @@ pub(super) struct Socket {
 }
 
 impl Model {
-    /// What is to be sent now, if anything.
+    /// What is to be sent now, if anything. To be asked after [`Self::expire`].
     pub(crate) fn next(&mut self, now: Instant, exchange: Exchange) -> Option<Request> {
-        self.expire(now, exchange);
         if self.ended.is_some() {
             return None;
         }
@@ -118,7 +117,7 @@ impl Model {
         })
     }
 
-    /// When to ask [`Self::next`] again, if nothing happens before.
+    /// When to ask [`Self::expire`] and [`Self::next`] again, if nothing happens before.
     pub(crate) fn due(&self, exchange: Exchange) -> Option<Instant> {
         match (&self.under_way[exchange as usize], exchange) {
             (Some(request), _) => request.deadline,
@@ -249,8 +248,8 @@ impl Model {
         (self.requests, socket)
     }
 
-    /// Gives up what has waited too long.
-    fn expire(&mut self, now: Instant, exchange: Exchange) {
+    /// Gives up what has waited too long. Says whether there was any.
+    pub(crate) fn expire(&mut self, now: Instant, exchange: Exchange) -> bool {
         let expired = |one: &&UnderWay| one.deadline.is_some_and(|deadline| deadline <= now);
         let request = self.under_way[exchange as usize].as_ref();
         match request.filter(expired).map(|one| (one.sent, one.socket)) {
@@ -265,8 +264,9 @@ impl Model {
                 };
                 self.finish(now, exchange, Err(Error::Failed(failure)), None);
             }
-            None => {}
+            None => return false,
         }
+        true
     }
 
     /// The request is over, and all messages of its answer are received. `pause`: the server asked

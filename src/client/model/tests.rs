@@ -46,7 +46,14 @@ impl World {
             let wait = due.saturating_duration_since(self.clock.now());
             self.clock.advance(wait);
         }
-        self.model.next(self.clock.now(), exchange)
+        self.ask(exchange)
+    }
+
+    /// The next request, if there is one now.
+    fn ask(&mut self, exchange: Exchange) -> Option<Request> {
+        let now = self.clock.now();
+        self.model.expire(now, exchange);
+        self.model.next(now, exchange)
     }
 
     /// The messages that the client sends now.
@@ -206,7 +213,7 @@ fn the_disconnect_comes_after_what_is_queued() {
     world.model.disconnect();
     let refused = world.model.push(Vec::new());
     assert_eq!(refused, Err(Error::Closed));
-    assert_eq!(world.model.next(world.clock.now(), Exchange::Connect), None);
+    assert_eq!(world.ask(Exchange::Connect), None);
     assert_eq!(world.accept(), ["/a", "/meta/disconnect"]);
     assert!(receipt.get().unwrap().is_ok());
     assert_eq!(world.model.ended, Some(Error::Closed));

@@ -79,7 +79,7 @@ fn what_did_not_leave_may_be_sent_again() {
     let given_up = world.request(Exchange::Send);
     world.clock.advance(Duration::from_secs(1));
     world.events();
-    assert_eq!(world.model.next(world.clock.now(), Exchange::Send), None);
+    assert_eq!(world.ask(Exchange::Send), None);
     assert_eq!(publish.get(), None, "it waits for the next attempt");
     let send = world.request(Exchange::Send);
     assert!(
@@ -139,7 +139,7 @@ fn a_connect_without_an_answer_means_a_dead_socket() {
         "the hold, and the network"
     );
     world.clock.advance(allowed);
-    assert_eq!(world.model.next(limit, Exchange::Connect), None);
+    assert_eq!(world.ask(Exchange::Connect), None);
     assert_eq!(world.model.session.state(), State::Interrupted);
     let next = world.request(Exchange::Connect);
     assert!(next.socket > Some(socket));

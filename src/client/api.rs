@@ -324,7 +324,7 @@ impl Handle {
         pattern: &str,
         options: SubscribeOptions,
     ) -> Result<(Subscription, Pending, Option<Queued>), Error> {
-        let ring = Arc::new(Ring::new(options.capacity));
+        let ring = Arc::new(Ring::new(options.messages, options.bytes));
         let sink = Sink::Ring(Arc::clone(&ring));
         let (hold, pending, message) = self.hold(pattern, options.ext, sink)?;
         Ok((Subscription::new(hold, ring), pending, message))

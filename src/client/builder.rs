@@ -193,10 +193,10 @@ impl ClientBuilder {
         self
     }
 
-    /// How many messages may wait for callbacks; further ones are dropped and counted. 10,000 by
-    /// default.
-    pub fn callback_queue(mut self, messages: usize) -> Self {
-        self.options.callback_queue = messages;
+    /// How much may wait for callbacks: messages, and bytes of them; what does not fit is dropped
+    /// and counted. 10,000 and 64 MiB by default.
+    pub fn callback_queue(mut self, messages: usize, bytes: usize) -> Self {
+        (self.options.callback_messages, self.options.callback_bytes) = (messages, bytes);
         self
     }
 

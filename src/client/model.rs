@@ -62,7 +62,7 @@ impl Model {
             ids,
             session: Session::new(now, backoff(seed)),
             outbox: Outbox::new(backoff(!seed)),
-            subscriptions: Subscriptions::new(options.callback_queue),
+            subscriptions: Subscriptions::new(options.callback_messages, options.callback_bytes),
             options,
             under_way: [None, None],
             requests: 0,

@@ -19,7 +19,8 @@ pub(crate) struct Options {
     pub(crate) queue_bytes: usize,
     pub(crate) batch_messages: usize,
     pub(crate) batch_bytes: usize,
-    pub(crate) callback_queue: usize,
+    pub(crate) callback_messages: usize,
+    pub(crate) callback_bytes: usize,
     pub(crate) headers: Vec<(HeaderName, HeaderValue)>,
     /// Instead of the roots of Mozilla.
     #[cfg(feature = "client-tls")]
@@ -43,7 +44,8 @@ impl Default for Options {
             queue_bytes: 16 << 20,
             batch_messages: 256,
             batch_bytes: 256 << 10,
-            callback_queue: 10_000,
+            callback_messages: 10_000,
+            callback_bytes: 64 << 20,
             headers: Vec::new(),
             #[cfg(feature = "client-tls")]
             roots: None,

@@ -12,7 +12,10 @@ use super::message::Message;
 /// that lags sees the newest.
 #[derive(Debug)]
 pub(crate) struct Ring {
-    capacity: usize,
+    /// At most so many messages,
+    limit: usize,
+    /// and bytes of them, but always one.
+    byte_limit: usize,
     state: Mutex<State>,
     changed: Condvar,
 }
@@ -20,6 +23,7 @@ pub(crate) struct Ring {
 #[derive(Debug, Default)]
 struct State {
     messages: VecDeque<Message>,
+    bytes: usize,
     dropped: u64,
     ended: Option<Error>,
 }
@@ -35,9 +39,10 @@ pub enum RecvError {
 }
 
 impl Ring {
-    pub(crate) fn new(capacity: usize) -> Self {
+    pub(crate) fn new(limit: usize, byte_limit: usize) -> Self {
         Self {
-            capacity: capacity.max(1),
+            limit,
+            byte_limit,
             state: Mutex::default(),
             changed: Condvar::new(),
         }
@@ -48,10 +53,16 @@ impl Ring {
         if state.ended.is_some() {
             return;
         }
-        if state.messages.len() == self.capacity {
-            state.messages.pop_front();
+        let size = message.json().len();
+        while state.messages.len() >= self.limit
+            || state.bytes > self.byte_limit.saturating_sub(size)
+        {
+            if state.pop().is_none() {
+                break;
+            }
             state.dropped += 1;
         }
+        state.bytes += size;
         state.messages.push_back(message);
         self.changed.notify_one();
     }
@@ -72,7 +83,7 @@ impl Ring {
             }
             None => self.changed.wait_while(&mut state, idle),
         }
-        match (state.messages.pop_front(), &state.ended) {
+        match (state.pop(), &state.ended) {
             (Some(message), _) => Ok(message),
             (None, Some(reason)) => Err(RecvError::Ended(reason.clone())),
             (None, None) => Err(RecvError::Empty),
@@ -85,6 +96,14 @@ impl Ring {
 
     pub(crate) fn dropped(&self) -> u64 {
         self.state.lock().dropped
+    }
+}
+
+impl State {
+    fn pop(&mut self) -> Option<Message> {
+        let message = self.messages.pop_front()?;
+        self.bytes -= message.json().len();
+        Some(message)
     }
 }
 
@@ -109,7 +128,7 @@ mod tests {
 
     #[test]
     fn the_oldest_goes_and_is_counted() {
-        let ring = Ring::new(2);
+        let ring = Ring::new(2, 1000);
         (1..=5).for_each(|n| ring.push(message(n)));
         assert_eq!((ring.len(), ring.dropped()), (2, 3));
         assert_eq!(ring.recv(Some(Duration::ZERO)), Ok(message(4)));
@@ -118,8 +137,23 @@ mod tests {
     }
 
     #[test]
+    fn large_ones_take_the_room_of_several() {
+        let size = message(1).json().len();
+        let ring = Ring::new(10, 2 * size);
+        (1..=2).for_each(|n| ring.push(message(n)));
+        assert_eq!((ring.len(), ring.dropped()), (2, 0));
+        ring.push(message(33));
+        assert_eq!((ring.len(), ring.dropped()), (1, 2));
+        ring.push(Message::parse(&format!(r#"{{"channel":"/{}"}}"#, "a".repeat(1000))).unwrap());
+        assert_eq!((ring.len(), ring.dropped()), (1, 3), "one in any case");
+        ring.recv(None).unwrap();
+        (1..=2).for_each(|n| ring.push(message(n)));
+        assert_eq!((ring.len(), ring.dropped()), (2, 3));
+    }
+
+    #[test]
     fn what_is_there_survives_the_end() {
-        let ring = Ring::new(0);
+        let ring = Ring::new(0, 0);
         ring.push(message(1));
         ring.end(Error::Disconnected);
         ring.end(Error::Closed);

@@ -28,11 +28,12 @@ pub struct Listening {
 #[derive(Clone, Debug)]
 #[must_use]
 pub struct SubscribeOptions {
-    pub(crate) capacity: usize,
+    pub(crate) messages: usize,
+    pub(crate) bytes: usize,
     pub(crate) ext: Option<Box<str>>,
 }
 
-/// A place in the registry.
+/// A place among the subscriptions.
 #[derive(Debug)]
 pub(crate) struct Hold {
     pub(crate) driver: Arc<Driver>,
@@ -107,19 +108,20 @@ impl Listening {
 }
 
 impl Default for SubscribeOptions {
-    /// A buffer of 1,024 messages, no `ext`.
+    /// A buffer of 1,024 messages and 64 MiB, no `ext`.
     fn default() -> Self {
         Self {
-            capacity: 1024,
+            messages: 1024,
+            bytes: 64 << 20,
             ext: None,
         }
     }
 }
 
 impl SubscribeOptions {
-    /// How many messages may wait to be read; at least 1.
-    pub fn capacity(mut self, messages: usize) -> Self {
-        self.capacity = messages;
+    /// How much may wait to be read: messages, and bytes of them; one message in any case.
+    pub fn capacity(mut self, messages: usize, bytes: usize) -> Self {
+        (self.messages, self.bytes) = (messages, bytes);
         self
     }
 

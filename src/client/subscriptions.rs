@@ -67,10 +67,13 @@ pub(crate) struct Subscriptions {
     listeners: Vec<Listener>,
     pub(crate) stats: Stats,
     jobs: VecDeque<Job>,
+    /// Of the messages among them.
+    job_bytes: usize,
     trash: Trash,
     /// Events for the log, which may not be written here.
     told: Vec<Event>,
     limit: usize,
+    byte_limit: usize,
 }
 
 /// The subscriptions of one pattern.
@@ -83,17 +86,19 @@ struct Entry {
 }
 
 impl Subscriptions {
-    /// `limit`: messages that may wait for callbacks.
-    pub(crate) fn new(limit: usize) -> Self {
+    /// So many messages, and bytes of them, may wait for callbacks.
+    pub(crate) fn new(limit: usize, byte_limit: usize) -> Self {
         Self {
             patterns: HashMap::new(),
             last_key: 0,
             listeners: Vec::new(),
             stats: Stats::default(),
             jobs: VecDeque::new(),
+            job_bytes: 0,
             trash: Vec::new(),
             told: Vec::new(),
             limit,
+            byte_limit,
         }
     }
 
@@ -142,6 +147,7 @@ impl Subscriptions {
         let entry = self.patterns.get_mut(pattern)?;
         let position = entry.sinks.iter().position(|(other, _)| *other == key)?;
         let (_, sink) = entry.sinks.remove(position);
+        entry.waiting.retain(Receipt::is_watched);
         let last = entry.sinks.is_empty();
         let standing = entry.standing;
         self.discard(sink, &Error::Closed);
@@ -252,14 +258,20 @@ impl Subscriptions {
     /// Gives the message to all whose pattern matches. Says whether there are any.
     pub(crate) fn deliver(&mut self, message: &Message) -> bool {
         let mut found = false;
+        let size = message.json().len();
         for sink in matching(&self.patterns, message.channel()) {
             found = true;
             match sink {
                 Sink::Ring(ring) => ring.push(message.clone()),
-                Sink::Callback(_) if self.jobs.len() >= self.limit => {
+                Sink::Callback(_)
+                    if self.jobs.len() >= self.limit
+                        || self.job_bytes > self.byte_limit.saturating_sub(size)
+                            && self.job_bytes > 0 =>
+                {
                     self.stats.callbacks_dropped += 1;
                 }
                 Sink::Callback(callback) => {
+                    self.job_bytes += size;
                     let callback = Arc::clone(callback);
                     self.jobs.push_back(Job::Message(callback, message.clone()));
                 }
@@ -270,6 +282,11 @@ impl Subscriptions {
 
     /// Has the receipt settled when everything that waits now has run.
     pub(crate) fn catch_up(&mut self, receipt: &Arc<Receipt>) {
+        // Or those who gave up waiting for a callback would leave ever more behind it.
+        let given_up = |last: &Job| matches!(last, Job::CaughtUp(one) if !Receipt::is_watched(one));
+        while self.jobs.back().is_some_and(given_up) {
+            self.jobs.pop_back();
+        }
         self.jobs.push_back(Job::CaughtUp(Arc::clone(receipt)));
     }
 
@@ -302,10 +319,11 @@ impl Subscriptions {
     }
 
     pub(crate) fn next_job(&mut self) -> Option<Job> {
-        let trash = |this: &mut Self| Job::Drop(this.take_trash());
-        self.jobs
-            .pop_front()
-            .or_else(|| (!self.trash.is_empty()).then(|| trash(self)))
+        let job = self.jobs.pop_front();
+        if let Some(Job::Message(_, message)) = &job {
+            self.job_bytes -= message.json().len();
+        }
+        job.or_else(|| (!self.trash.is_empty()).then(|| Job::Drop(self.take_trash())))
     }
 
     /// What is to be logged.

@@ -128,7 +128,7 @@ impl World {
 
     fn subscribe(&mut self, pattern: &str) -> (Arc<Ring>, u64, Arc<Receipt>) {
         let receipt = Receipt::new(self.model.ids.next());
-        let (ring, waiter) = (Arc::new(Ring::new(10)), Arc::clone(&receipt));
+        let (ring, waiter) = (Arc::new(Ring::new(10, 1000)), Arc::clone(&receipt));
         let sink = Sink::Ring(Arc::clone(&ring));
         let pattern = Pattern::try_from(pattern).unwrap();
         let subscribed = self.model.subscribe(&pattern, None, sink, waiter);

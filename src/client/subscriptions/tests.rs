@@ -6,13 +6,13 @@ struct World(Subscriptions);
 
 impl World {
     fn new() -> Self {
-        let mut subscriptions = Subscriptions::new(10);
+        let mut subscriptions = Subscriptions::new(10, 1000);
         subscriptions.listen(Listener(Arc::new(|_: &Event| ())));
         Self(subscriptions)
     }
 
     fn add(&mut self, pattern: &str, id: u64) -> (u64, bool, Arc<Receipt>) {
-        let (sink, receipt) = (Sink::Ring(Arc::new(Ring::new(1))), Receipt::new(id));
+        let (sink, receipt) = (Sink::Ring(Arc::new(Ring::new(1, 1000))), Receipt::new(id));
         let pattern = Pattern::try_from(pattern).unwrap();
         let waiting = Some(Arc::clone(&receipt));
         let (key, ask) = self.0.add(&pattern, None, sink, waiting);
@@ -161,9 +161,43 @@ fn a_full_queue_drops_messages_before_events() {
 }
 
 #[test]
+fn messages_for_callbacks_have_so_many_bytes() {
+    let mut world = World::new();
+    world.add_quietly(Sink::Callback(Callback::new(|_| ())));
+    let large = format!(r#"{{"channel":"/a","data":"{}"}}"#, "x".repeat(2000));
+    let large = Message::parse(&large).unwrap();
+    world.0.deliver(&large);
+    assert_eq!(world.0.stats.callbacks_dropped, 0, "one in any case");
+    world.0.deliver(&message());
+    assert_eq!(world.0.stats.callbacks_dropped, 1);
+    assert_eq!(world.jobs().len(), 1);
+    world.0.deliver(&message());
+    world.0.deliver(&large);
+    assert_eq!(world.0.stats.callbacks_dropped, 2);
+    assert_eq!(world.jobs().len(), 1);
+}
+
+#[test]
+fn who_gave_up_leaves_nothing_behind() {
+    let mut world = World::new();
+    for _ in 0..100 {
+        world.0.catch_up(&Receipt::new(0));
+    }
+    let (_kept, (_, _, first)) = (world.add("/a", 1), world.add("/a", 2));
+    for id in 3..100 {
+        let (key, ..) = world.add("/a", id);
+        world.0.remove("/a", key);
+    }
+    assert_eq!(world.0.patterns["/a"].waiting.len(), 2);
+    assert_eq!(first.get(), None);
+    world.0.take_trash();
+    assert_eq!(world.jobs().len(), 1);
+}
+
+#[test]
 fn what_ends_is_kept_for_someone_else_to_drop() {
     let mut world = World::new();
-    let ring = Arc::new(Ring::new(1));
+    let ring = Arc::new(Ring::new(1, 1000));
     world.add_quietly(Sink::Ring(Arc::clone(&ring)));
     world.0.close(&Error::Disconnected);
     assert!(ring.recv(None).is_err());

@@ -162,7 +162,7 @@ fn a_full_queue_ends_the_subscription() {
         ..Options::default()
     });
     world.publish("/x");
-    let (ring, receipt) = (Arc::new(Ring::new(10)), Receipt::new(9));
+    let (ring, receipt) = (Arc::new(Ring::new(10, 1000)), Receipt::new(9));
     let (sink, waiter) = (Sink::Ring(Arc::clone(&ring)), Arc::clone(&receipt));
     let pattern = Pattern::try_from("/a").unwrap();
     let subscribed = world.model.subscribe(&pattern, None, sink, waiter);
@@ -178,7 +178,7 @@ fn a_full_queue_ends_the_subscription() {
 #[test]
 fn a_batch_that_comes_too_late_does_not_ask_twice() {
     let mut world = World::connected();
-    let (ring, receipt) = (Arc::new(Ring::new(10)), Receipt::new(9));
+    let (ring, receipt) = (Arc::new(Ring::new(10, 1000)), Receipt::new(9));
     let (sink, waiter) = (Sink::Ring(ring), Arc::clone(&receipt));
     let pattern = Pattern::try_from("/a").unwrap();
     let subscribed = world.model.subscribe(&pattern, None, sink, waiter);

@@ -2,7 +2,8 @@
 
 mod common;
 
-use bayeux::protocol::{BatchLimits, Message, Parsed, Publication, Publisher, Target, parse};
+use bayeux::Publication;
+use bayeux::connector::message::{BatchLimits, Message, Parsed, Publisher, Target, parse};
 use common::{median, size, time};
 use serde_json::json;
 use std::hint::black_box;

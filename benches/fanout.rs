@@ -5,8 +5,9 @@ mod common;
 use std::sync::{Arc, Barrier};
 use std::time::Instant;
 
-use bayeux::broker::{Broker, BrokerConfig, Exchange, Executed, Overflow, QueueLimits};
-use bayeux::transport::Outlet;
+use bayeux::connector::Outlet;
+use bayeux::connector::{Exchange, Executed};
+use bayeux::{Broker, BrokerConfig, Overflow, QueueLimits};
 use common::{Discard, broker, connect, goal, median, message, open, send, size};
 use serde_json::json;
 

@@ -4,8 +4,8 @@ mod common;
 
 use std::sync::Arc;
 
-use bayeux::broker::{Broker, BrokerConfig, LocalClient, Overflow, QueueLimits};
-use bayeux::protocol::Publication;
+use bayeux::Publication;
+use bayeux::{Broker, BrokerConfig, LocalClient, Overflow, QueueLimits};
 use common::{ask, broker, goal, is_real, median, message, open, size, time};
 use serde_json::{Value, json};
 

@@ -7,8 +7,9 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
-use bayeux::broker::{BrokerConfig, Executed};
-use bayeux::transport::Outlet;
+use bayeux::BrokerConfig;
+use bayeux::connector::Executed;
+use bayeux::connector::Outlet;
 use common::{Discard, broker, connect, goal, open, send, size};
 use serde_json::json;
 

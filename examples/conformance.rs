@@ -5,7 +5,7 @@
 
 use std::process::ExitCode;
 
-use bayeux::broker::Action;
+use bayeux::Action;
 use bayeux::{
     Access, AuthRequest, Decision, ServerBuilder, ServiceCall, ServiceError, ServiceReply, Verdict,
 };

@@ -7,8 +7,9 @@
 
 use std::process::ExitCode;
 
-use bayeux::broker::Principal;
-use bayeux::protocol::{Publication, Publisher};
+use bayeux::Principal;
+use bayeux::Publication;
+use bayeux::connector::message::Publisher;
 use bayeux::{AuthRequest, Broker, ServerBuilder, Verdict};
 
 fn main() -> ExitCode {

@@ -5,7 +5,7 @@
 //! A client passes them in `ext`: `{"username":"admin","password":"..."}`. The password is that of
 //! the environment variable `PASSWORD`, or a random one that is printed.
 
-use bayeux::broker::Action;
+use bayeux::Action;
 use bayeux::{Access, AuthRequest, Decision, Server, ServiceCall, ServiceReply};
 use hmac::{Hmac, KeyInit, Mac};
 use serde::Deserialize;
@@ -24,7 +24,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let password = match std::env::var("PASSWORD") {
         Ok(password) => password,
         Err(_) => {
-            let made = bayeux::protocol::ClientId::random().to_string();
+            let made = bayeux::ClientId::random().to_string();
             println!("the password of admin is {made}");
             made
         }

@@ -3,8 +3,9 @@
 //! Run it, open the printed address and join the chat; the bot answers everybody, with or without a
 //! name, but neither itself nor other bots.
 
-use bayeux::broker::LocalClient;
-use bayeux::{Server, protocol::Publisher};
+use bayeux::LocalClient;
+use bayeux::Server;
+use bayeux::connector::message::Publisher;
 use serde_json::{Value, json};
 use std::sync::Arc;
 

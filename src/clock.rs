@@ -7,10 +7,10 @@ use std::time::{Duration, Instant, SystemTime};
 
 /// As good as for ever: 100 years. It can be added to any moment without overflow, so longer
 /// settings, such as [`Duration::MAX`], count as this.
-pub const FOREVER: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
+pub(crate) const FOREVER: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
 
 /// So long after a moment; what is longer than [`FOREVER`] is that.
-pub fn later(moment: Instant, by: Duration) -> Instant {
+pub(crate) fn later(moment: Instant, by: Duration) -> Instant {
     moment + by.min(FOREVER)
 }
 

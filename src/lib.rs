@@ -23,7 +23,7 @@
 //! ```text
 //!  cli
 //!  server
-//!  config  bridge
+//!  config  bridge  connector
 //!  connectors  link  client  ops
 //!  http  demo
 //!  broker
@@ -37,6 +37,7 @@
 //! - `server`: everything wired together. `config`: its settings. `bridge`: linked processes as
 //!   part of it.
 //! - `connectors`: native (HTTP/1.1 on `tcp`) and tiny_http.
+//! - `connector`: the names that a connector of one's own needs.
 //! - `link`: messaging between processes, over `tcp`; stands alone with it.
 //! - `client`: the Bayeux client. `ops`: handlers for health and metrics. `demo`: what the demo
 //!   pages need.
@@ -47,38 +48,57 @@
 //! - `tcp`: stands alone: a general TCP server and client component.
 //! - `refusals`: why something is refused: counted, and told in the log.
 //!
-//! A request becomes bytes, then a request, then messages, then effects: JSON ends in [`protocol`],
-//! HTTP words end in [`http`], and nothing is written to a connection but by its own thread. A
+//! A request becomes bytes, then a request, then messages, then effects: JSON ends in `protocol`,
+//! HTTP words end in `http`, and nothing is written to a connection but by its own thread. A
 //! publisher only queues and wakes.
 
 pub mod bridge;
-pub mod broker;
+mod broker;
 #[cfg(feature = "cli")]
 pub mod cli;
 #[cfg(feature = "client")]
 pub mod client;
-pub mod clock;
+mod clock;
 pub mod config;
-pub mod connectors;
-pub mod counters;
-pub mod demo;
-pub mod extensions;
-pub mod http;
+pub mod connector;
+mod connectors;
+mod counters;
+mod demo;
+mod extensions;
+mod http;
 pub mod link;
 mod ops;
-pub mod protocol;
-pub mod refusals;
-pub mod server;
+mod protocol;
+mod refusals;
+mod server;
 mod settings;
 pub mod tcp;
-pub mod transport;
+mod transport;
 mod util;
 
-pub use broker::{
-    Access, AuthRequest, Broker, Decision, Delivery, DeliveryDecision, Event, EventKind, Flags,
-    LocalClient, LocalError, LocalSubscription, Policy, Service, ServiceCall, ServiceError,
-    ServiceReply, Verdict,
-};
+// The server and its settings.
+pub use broker::{BrokerConfig, BrokerStats, Overflow, QueueLimits};
+pub use clock::{Clock, ManualClock, SystemClock};
 pub use config::Config;
+pub use connectors::native::{NativeConfig, NativeStats};
+pub use extensions::Extensions;
+pub use extensions::timesync::ClockEstimate;
+pub use http::{
+    AllowedOrigin, CallbackPolling, CookieConfig, Expiry, InvalidCookie, InvalidOrigin, Mount,
+    SameSite, SiteConfig, SiteError, TrustedProxies,
+};
 pub use refusals::Reason;
 pub use server::{Server, ServerBuilder, ServerStats, StartError};
+
+// The broker: channels, clients inside the process, services, policy.
+pub use broker::{
+    Access, Action, AuthRequest, Broker, Client, Decision, Delivery, DeliveryDecision, Event,
+    EventKind, Flags, Gone, LocalClient, LocalError, LocalSubscription, Policy, Principal, Service,
+    ServiceCall, ServiceError, ServiceReply, SessionInfo, Verdict, WeakBroker,
+};
+pub use protocol::{ChannelName, ClientId, InvalidChannel, Pattern, Publication};
+
+// Handlers and hooks of the site.
+pub use http::{
+    Body, ContentHandler, ContentRequest, Headers, HookedRequest, RequestHead, Response,
+};

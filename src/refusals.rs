@@ -225,7 +225,7 @@ impl OncePerMinute {
 const MINUTE: Duration = Duration::from_secs(60);
 
 /// Text from outside, fit for the log: in quotes, on one line, and of a bounded length.
-pub struct Quoted<'a>(pub &'a [u8]);
+pub(crate) struct Quoted<'a>(pub &'a [u8]);
 
 impl fmt::Display for Quoted<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

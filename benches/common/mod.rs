@@ -6,10 +6,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
-use bayeux::broker::{Answer, Broker, BrokerConfig, Call, Executed};
-use bayeux::clock::SystemClock;
-use bayeux::protocol::{BatchLimits, ChannelName, Publication, Publisher, parse};
-use bayeux::transport::{Link, Outlet, Peer, Transport};
+use bayeux::SystemClock;
+use bayeux::connector::message::{BatchLimits, Publisher, parse};
+use bayeux::connector::{Answer, Call, Executed};
+use bayeux::connector::{Link, Outlet, Peer, Transport};
+use bayeux::{Broker, BrokerConfig};
+use bayeux::{ChannelName, Publication};
 use serde_json::{Value, json};
 
 /// Whether this is a real run (`cargo bench`) or a trial that only shows that it still works

@@ -8,5 +8,5 @@
 //! - What a request means: `http` and below.
 //! - Sockets, threads and pollers: `tcp`.
 
-pub mod native;
-pub mod tiny_http;
+pub(crate) mod native;
+pub(crate) mod tiny_http;

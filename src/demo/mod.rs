@@ -15,7 +15,7 @@ mod magnets;
 mod math;
 mod privacy;
 
-pub use privacy::OwnPrivateChannel;
+pub(crate) use privacy::OwnPrivateChannel;
 
 use std::time::Duration;
 
@@ -25,7 +25,7 @@ use crate::broker::{
 
 /// How long browsers may keep the demo's files, by media type: an hour for pictures, two for what
 /// makes the pages work.
-pub const EXPIRES: [(&str, Duration); 7] = [
+pub(crate) const EXPIRES: [(&str, Duration); 7] = [
     ("image/png", HOUR),
     ("image/jpeg", HOUR),
     ("image/gif", HOUR),
@@ -37,7 +37,7 @@ pub const EXPIRES: [(&str, Duration); 7] = [
 const HOUR: Duration = Duration::from_secs(3600);
 
 /// The running demo. Dropping it takes its local clients away.
-pub struct Demo {
+pub(crate) struct Demo {
     _room: LocalClient,
     _bot: bot::Bot,
 }
@@ -47,7 +47,7 @@ impl Demo {
     ///
     /// # Errors
     /// Only if the names of its channels are not valid.
-    pub fn install(broker: &Broker) -> Result<Self, LocalError> {
+    pub(crate) fn install(broker: &Broker) -> Result<Self, LocalError> {
         serve(broker, "/service/echo", echo)?;
         serve(broker, "/service/math", math::calculate)?;
         magnets::install(broker)?;

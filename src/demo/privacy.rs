@@ -7,7 +7,7 @@ use crate::broker::{Action, AuthRequest, Decision, Policy, Principal};
 /// there either. Patterns that would match other private channels are refused too, `/**` among
 /// them. Anything else is allowed.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct OwnPrivateChannel;
+pub(crate) struct OwnPrivateChannel;
 
 impl Policy for OwnPrivateChannel {
     fn authorize(&self, request: &AuthRequest<'_>) -> Decision {

@@ -9,7 +9,7 @@
 //! reply is written, which may be much later. Nothing here blocks, calls user code, or is called at
 //! all for a server without extensions and for messages without `ext`.
 
-pub mod timesync;
+pub(crate) mod timesync;
 
 use std::time::{Instant, SystemTime};
 

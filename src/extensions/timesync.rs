@@ -19,18 +19,18 @@ use super::Moment;
 use crate::protocol::json;
 
 /// The channel on which a client may ask for the time without anything else; as Dojo's does.
-pub const PING: &str = "/meta/ping";
+pub(crate) const PING: &str = "/meta/ping";
 
 /// A client whose error is below so many milliseconds is not bothered.
-pub const ACCURACY: f64 = 25.0;
+pub(crate) const ACCURACY: f64 = 25.0;
 
 /// The longest lag that is believed; a client whose messages take longer has lost its server.
-pub const LAG_MAX: Duration = Duration::from_secs(3600);
+pub(crate) const LAG_MAX: Duration = Duration::from_secs(3600);
 
 /// What a client reckons with, by its own word. Nothing the server does depends on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ClockEstimate {
-    /// How long a message takes one way, to the millisecond; at most [`LAG_MAX`]. Zero also before
+    /// How long a message takes one way, to the millisecond; at most an hour. Zero also before
     /// the client has measured it.
     pub lag: Duration,
     /// By how many milliseconds the server's clock is ahead of the client's, 0 if it did not say;

@@ -51,7 +51,7 @@ impl Site {
 }
 
 /// Where the response to one request goes.
-pub struct Output {
+pub(crate) struct Output {
     writer: Box<dyn Write + Send>,
     keep_alive: bool,
     http10: bool,
@@ -62,7 +62,7 @@ pub struct Output {
 impl Output {
     /// For the request with that head, which the access log gets to know as `asked`. The head of
     /// the response says that the connection is kept, if the client wishes it and it may be.
-    pub fn new(
+    pub(crate) fn new(
         head: &RequestHead<'_>,
         asked: Option<Box<Asked>>,
         may_keep: bool,
@@ -82,7 +82,7 @@ impl Output {
     ///
     /// # Errors
     /// What reading a file or writing says; then the connection must be closed.
-    pub fn write(mut self, mut done: Finished, date: &str) -> io::Result<()> {
+    pub(crate) fn write(mut self, mut done: Finished, date: &str) -> io::Result<()> {
         let mut response = done.response;
         if self.head_only {
             response = response.without_body();

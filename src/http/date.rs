@@ -4,19 +4,19 @@ use std::time::{Duration, SystemTime};
 
 /// The `Date` of the present second, ready to be copied. One for each thread that writes heads.
 #[derive(Debug, Default)]
-pub struct DateCache {
+pub(crate) struct DateCache {
     second: Option<u64>,
     text: String,
 }
 
 impl DateCache {
     /// Nothing cached yet.
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self::default()
     }
 
     /// The date at this moment, formatted anew only when the second has changed.
-    pub fn at(&mut self, now: SystemTime) -> &str {
+    pub(crate) fn at(&mut self, now: SystemTime) -> &str {
         let second = Some(seconds(now));
         if self.second != second {
             self.second = second;

@@ -177,7 +177,7 @@ impl Body {
 const PIECE: usize = 64 << 10;
 
 /// Written while the body of a request that said `Expect: 100-continue` is wanted.
-pub const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
+pub(crate) const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 
 pub(super) const NO_STORE_NO_SNIFF: &[u8] =
     b"Cache-Control: no-store\r\nX-Content-Type-Options: nosniff\r\n";

@@ -183,7 +183,7 @@ const RETRY: &[u8] = b"retry: 5000\n\n";
 
 /// Written from time to time where nothing else is, so that nobody on the way gives up the
 /// connection.
-pub const EVENTS_COMMENT: &[u8] = b":\n\n";
+pub(crate) const EVENTS_COMMENT: &[u8] = b":\n\n";
 
 #[cfg(test)]
 mod tests {

@@ -6,7 +6,7 @@
 /// Whether more than `max` arrays and objects are open at once somewhere in the text.
 ///
 /// Of a text that is not JSON the answer means nothing, but is given all the same.
-pub fn exceeds(body: &[u8], max: usize) -> bool {
+pub(crate) fn exceeds(body: &[u8], max: usize) -> bool {
     // A text with so few brackets cannot be deeper, and most texts are such.
     let brackets = body
         .iter()

@@ -14,7 +14,7 @@ impl ErrorText {
         &self.0
     }
 
-    /// The code that it begins with: one of [`ERROR_CODES`].
+    /// The code that it begins with: one of 301, 400, 402, 403, 404, 405, 409, 500 and 503.
     pub fn code(&self) -> u16 {
         let code = self.0.split(':').next().and_then(|code| code.parse().ok());
         code.expect("because every error of the table begins with a number")
@@ -27,7 +27,7 @@ impl ErrorText {
 }
 
 /// The codes that errors begin with, in rising order.
-pub const ERROR_CODES: [u16; 9] = [301, 400, 402, 403, 404, 405, 409, 500, 503];
+pub(crate) const ERROR_CODES: [u16; 9] = [301, 400, 402, 403, 404, 405, 409, 500, 503];
 
 impl Deref for ErrorText {
     type Target = str;
@@ -49,13 +49,13 @@ macro_rules! errors {
     };
     (@one $(#[$doc:meta])* $name:ident = $code:literal $text:literal) => {
         $(#[$doc])*
-        pub fn $name() -> ErrorText {
+        pub(crate) fn $name() -> ErrorText {
             ErrorText(Cow::Borrowed(concat!($code, "::", $text)))
         }
     };
     (@one $(#[$doc:meta])* $name:ident($arg:ident) = $code:literal $text:literal) => {
         $(#[$doc])*
-        pub fn $name($arg: &str) -> ErrorText {
+        pub(crate) fn $name($arg: &str) -> ErrorText {
             with_argument($code, $arg, $text)
         }
     };
@@ -90,8 +90,6 @@ errors! {
     disconnect_denied(reason) = "403" "disconnect_denied";
     /// Not done: publish, to a service too.
     publish_denied(reason) = "403" "publish_denied";
-    /// Not done: a subscription would have created the channel.
-    create_denied(reason) = "403" "create_denied";
     /// Not done: a message would have created the channel.
     channel_create_denied(reason) = "403" "channel_create_denied";
     /// An extension or a listener took the message out.
@@ -156,7 +154,6 @@ mod tests {
             (unsubscribe_denied("x"), "403:x:unsubscribe_denied"),
             (disconnect_denied("x"), "403:x:disconnect_denied"),
             (publish_denied("read_only"), "403:read_only:publish_denied"),
-            (create_denied("x"), "403:x:create_denied"),
             (channel_create_denied("x"), "403:x:channel_create_denied"),
             (message_deleted(), "404::message_deleted"),
             (

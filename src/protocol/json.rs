@@ -8,7 +8,7 @@ use serde::de::{Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
 /// Appends the text as a JSON string, with quotes.
-pub fn write_string(out: &mut Vec<u8>, text: &str) {
+pub(crate) fn write_string(out: &mut Vec<u8>, text: &str) {
     out.push(b'"');
     let mut written = 0;
     for (at, byte) in text.bytes().enumerate() {
@@ -35,7 +35,7 @@ pub fn write_string(out: &mut Vec<u8>, text: &str) {
 }
 
 /// The text as a JSON string, with quotes.
-pub fn string(text: &str) -> String {
+pub(crate) fn string(text: &str) -> String {
     let mut out = Vec::with_capacity(text.len() + 2);
     write_string(&mut out, text);
     String::from_utf8(out).expect("because text was written, and escapes are ASCII")
@@ -43,7 +43,7 @@ pub fn string(text: &str) -> String {
 
 /// The text of a raw JSON string (with quotes). `None`: it is another value, or it has half a
 /// surrogate pair in it and so is no text.
-pub fn decode(raw: &str) -> Option<Cow<'_, str>> {
+pub(crate) fn decode(raw: &str) -> Option<Cow<'_, str>> {
     match unescape(raw)? {
         (text, true) => Some(text),
         (_, false) => None,
@@ -51,13 +51,13 @@ pub fn decode(raw: &str) -> Option<Cow<'_, str>> {
 }
 
 /// Like [`decode`], with U+FFFD for the halves of surrogate pairs.
-pub fn decode_lossy(raw: &str) -> Option<Cow<'_, str>> {
+pub(crate) fn decode_lossy(raw: &str) -> Option<Cow<'_, str>> {
     unescape(raw).map(|(text, _)| text)
 }
 
 /// Calls back with the raw key and the raw value of each field of a raw JSON object, in order,
 /// duplicates included. `None`: it is no object, or something follows it.
-pub fn for_each_field<'a>(raw: &'a str, each: impl FnMut(&'a str, &'a str)) -> Option<()> {
+pub(crate) fn for_each_field<'a>(raw: &'a str, each: impl FnMut(&'a str, &'a str)) -> Option<()> {
     let mut deserializer = serde_json::Deserializer::from_str(raw);
     deserializer.deserialize_map(EachField(each)).ok()?;
     deserializer.end().ok()
@@ -65,25 +65,28 @@ pub fn for_each_field<'a>(raw: &'a str, each: impl FnMut(&'a str, &'a str)) -> O
 
 /// Calls back with each raw element of a raw JSON array. `None`: it is no array, or something
 /// follows it.
-pub fn for_each_element<'a>(raw: &'a str, each: impl FnMut(&'a str)) -> Option<()> {
+pub(crate) fn for_each_element<'a>(raw: &'a str, each: impl FnMut(&'a str)) -> Option<()> {
     let mut deserializer = serde_json::Deserializer::from_str(raw);
     deserializer.deserialize_seq(EachElement(each)).ok()?;
     deserializer.end().ok()
 }
 
 /// Whether it is one JSON value.
-pub fn is_value(raw: &str) -> bool {
+pub(crate) fn is_value(raw: &str) -> bool {
     serde_json::from_str::<serde::de::IgnoredAny>(raw).is_ok()
 }
 
 /// Whether a raw JSON object has that field with the value `true`.
-pub fn flag(raw: &str, name: &str) -> bool {
+pub(crate) fn flag(raw: &str, name: &str) -> bool {
     field(raw, name) == Some("true")
 }
 
 /// Appends an object of plain names and raw JSON values; a comma goes before it where `out` ends
 /// in an object.
-pub fn write_object<'a>(out: &mut Vec<u8>, fields: impl Iterator<Item = (&'a str, &'a str)>) {
+pub(crate) fn write_object<'a>(
+    out: &mut Vec<u8>,
+    fields: impl Iterator<Item = (&'a str, &'a str)>,
+) {
     if out.last() == Some(&b'}') {
         out.push(b',');
     }
@@ -100,7 +103,7 @@ pub fn write_object<'a>(out: &mut Vec<u8>, fields: impl Iterator<Item = (&'a str
 }
 
 /// The raw value of the last field of that name in a raw JSON object.
-pub fn field<'a>(raw: &'a str, name: &str) -> Option<&'a str> {
+pub(crate) fn field<'a>(raw: &'a str, name: &str) -> Option<&'a str> {
     let mut found = None;
     for_each_field(raw, |key, value| {
         if decode(key).is_some_and(|key| key == name) {

@@ -10,10 +10,11 @@
 //! From the bytes of a request to the bytes of its response:
 //!
 //! ```
-//! use bayeux::protocol::{self, BatchLimits, Parsed, Publication, Publisher, Target};
+//! use bayeux::Publication;
+//! use bayeux::connector::message::{BatchLimits, Parsed, Publisher, Target, parse};
 //!
 //! let body = br#"[{"channel":"/demo","data":{"text":"hi"},"id":"1"},{"channel":7,"id":"2"}]"#;
-//! let batch = protocol::parse(&body[..], &BatchLimits::default())?;
+//! let batch = parse(&body[..], &BatchLimits::default())?;
 //!
 //! let mut delivered = Vec::new();
 //! let mut replies = Vec::new();
@@ -44,30 +45,34 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
-pub mod advice;
-pub mod batch;
-pub mod channel;
-pub mod client_id;
-pub mod depth;
-pub mod error;
+pub(crate) mod advice;
+pub(crate) mod batch;
+pub(crate) mod channel;
+pub(crate) mod client_id;
+pub(crate) mod depth;
+pub(crate) mod error;
 mod fields;
-pub mod json;
-pub mod message;
+pub(crate) mod json;
+pub(crate) mod message;
 #[cfg(test)]
 mod mutation_test;
-pub mod publication;
-pub mod reply;
-pub mod subscription;
+pub(crate) mod publication;
+pub(crate) mod reply;
+pub(crate) mod subscription;
 mod values;
 
 pub use advice::{Advice, Reconnect};
 pub use batch::{Batch, BatchError, BatchLimits, parse};
-pub use channel::{ChannelKind, ChannelName, InvalidChannel, Pattern, Tail, expand};
+#[cfg(any(test, feature = "client"))]
+pub(crate) use channel::expand;
+pub use channel::{ChannelKind, ChannelName, InvalidChannel, Pattern, Tail};
 pub use client_id::{ClientId, LocalId, SentId};
 pub(crate) use client_id::{Shown, ShownId};
-pub use error::{ERROR_CODES, ErrorText};
+pub(crate) use error::ERROR_CODES;
+pub use error::ErrorText;
 pub use message::{AdviceRequest, Message, Parsed, Rejected, Target};
 pub(crate) use publication::{Draft, Fit, frame_header};
 pub use publication::{Publication, Publisher};
-pub use reply::{Reply, ReplyTo, add_ext};
-pub use subscription::{SubscriptionError, parse_subscriptions};
+pub(crate) use reply::add_ext;
+pub use reply::{Reply, ReplyTo};
+pub(crate) use subscription::parse_subscriptions;

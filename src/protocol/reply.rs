@@ -65,7 +65,7 @@ impl ReplyTo<'_> {
 
 /// Gives the last reply in `out`, which has none yet, an `ext` of these members: raw JSON without
 /// the braces. For what is known only after the reply was written.
-pub fn add_ext(out: &mut Vec<u8>, members: &[u8]) {
+pub(crate) fn add_ext(out: &mut Vec<u8>, members: &[u8]) {
     debug_assert_eq!(out.last(), Some(&b'}'), "a reply was written");
     out.pop();
     out.extend_from_slice(b",\"ext\":{");

@@ -6,7 +6,7 @@ use super::json;
 
 /// Why a `subscription` is refused, all of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum SubscriptionError {
+pub(crate) enum SubscriptionError {
     /// It is `null`.
     Missing,
     /// No pattern, or no array with one or more patterns.
@@ -15,7 +15,7 @@ pub enum SubscriptionError {
 
 impl SubscriptionError {
     /// For the reply.
-    pub fn text(self) -> ErrorText {
+    pub(crate) fn text(self) -> ErrorText {
         match self {
             Self::Missing => error::subscription_missing(),
             Self::Invalid => error::subscription_invalid(),
@@ -25,7 +25,7 @@ impl SubscriptionError {
 
 /// The patterns in a raw JSON string or array of strings. Patterns below `/meta` and `/service` are
 /// valid here; what becomes of them is the broker's decision.
-pub fn parse_subscriptions(raw: &str) -> Result<Vec<Pattern>, SubscriptionError> {
+pub(crate) fn parse_subscriptions(raw: &str) -> Result<Vec<Pattern>, SubscriptionError> {
     match raw.as_bytes().first() {
         Some(b'n') => Err(SubscriptionError::Missing),
         Some(b'"') => pattern(raw).map(|pattern| vec![pattern]),

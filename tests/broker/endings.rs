@@ -4,11 +4,10 @@
 use std::sync::{Mutex, mpsc};
 use std::time::Duration;
 
-use bayeux::broker::{
-    AuthRequest, BrokerConfig, Client, Decision, Event, EventKind, Gone, LocalError,
-};
-use bayeux::protocol::{ClientId, Publication, Publisher};
-use bayeux::transport::Transport;
+use bayeux::connector::Transport;
+use bayeux::connector::message::Publisher;
+use bayeux::{AuthRequest, BrokerConfig, Client, Decision, Event, EventKind, Gone, LocalError};
+use bayeux::{ClientId, Publication};
 use serde_json::{Value, json};
 
 use crate::common::wait::PATIENCE;

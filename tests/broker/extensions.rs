@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use bayeux::broker::{Action, AuthRequest, BrokerConfig, Decision, Policy};
-use bayeux::extensions::Extensions;
-use bayeux::extensions::timesync::ClockEstimate;
-use bayeux::protocol::ClientId;
+use bayeux::ClientId;
+use bayeux::ClockEstimate;
+use bayeux::Extensions;
+use bayeux::{Action, AuthRequest, BrokerConfig, Decision, Policy};
 use serde_json::{Value, json};
 
 use crate::common::world::World;

@@ -11,11 +11,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
 use std::time::{Duration, SystemTime};
 
-use bayeux::broker::{
+use bayeux::connector::message::Publisher;
+use bayeux::{
     Access, Action, AuthRequest, BrokerConfig, Client, Decision, DeliveryDecision, Event,
     EventKind, Gone, LocalError, Principal, Verdict,
 };
-use bayeux::protocol::{ChannelName, ClientId, Publication, Publisher};
+use bayeux::{ChannelName, ClientId, Publication};
 use bayeux::{ServiceCall, ServiceError, ServiceReply};
 use serde_json::{Value, json};
 

@@ -4,10 +4,11 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use bayeux::broker::{Action, AuthRequest, Broker, BrokerConfig, Decision, Executed, Gone, Policy};
-use bayeux::broker::{Client, Event};
-use bayeux::protocol::ClientId;
-use bayeux::transport::Outlet;
+use bayeux::ClientId;
+use bayeux::connector::Executed;
+use bayeux::connector::Outlet;
+use bayeux::{Action, AuthRequest, Broker, BrokerConfig, Decision, Gone, Policy};
+use bayeux::{Client, Event};
 use serde_json::json;
 
 use crate::common::world::{Deaf, Response, World, connect, execute};

@@ -4,8 +4,9 @@ use std::sync::mpsc;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use bayeux::broker::{BrokerConfig, LocalClient, LocalError, Overflow, QueueLimits};
-use bayeux::protocol::{ChannelName, ClientId, Publication, Publisher};
+use bayeux::connector::message::Publisher;
+use bayeux::{BrokerConfig, LocalClient, LocalError, Overflow, QueueLimits};
+use bayeux::{ChannelName, ClientId, Publication};
 use serde_json::{Value, json};
 
 use crate::common::wait::PATIENCE;

@@ -4,12 +4,12 @@
 use std::sync::mpsc;
 use std::time::Duration;
 
+use bayeux::Publication;
 use bayeux::ServiceCall;
-use bayeux::broker::{
+use bayeux::{
     Access, AuthRequest, BrokerConfig, Decision, DeliveryDecision, LocalError, ServiceReply,
     WeakBroker,
 };
-use bayeux::protocol::Publication;
 use serde_json::json;
 
 use crate::common::wait::PATIENCE;

@@ -4,11 +4,11 @@ use std::sync::{Mutex, mpsc};
 use std::time::Duration;
 
 use bayeux::Reason;
-use bayeux::broker::{
-    Access, AnswerStatus, AuthRequest, BrokerConfig, Decision, Overflow, ServiceCall, ServiceReply,
-    Verdict,
+use bayeux::connector::AnswerStatus;
+use bayeux::connector::{BrowserId, Transport};
+use bayeux::{
+    Access, AuthRequest, BrokerConfig, Decision, Overflow, ServiceCall, ServiceReply, Verdict,
 };
-use bayeux::transport::{BrowserId, Transport};
 use serde_json::{Value, json};
 
 use crate::common::world::{World, connect, data_of};

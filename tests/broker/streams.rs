@@ -3,8 +3,10 @@
 
 use std::time::Duration;
 
-use bayeux::broker::{BrokerConfig, Ended, Gone, NoStream, Overflow};
-use bayeux::protocol::{ChannelName, Publication, Publisher};
+use bayeux::connector::message::Publisher;
+use bayeux::connector::{Ended, NoStream};
+use bayeux::{BrokerConfig, Gone, Overflow};
+use bayeux::{ChannelName, Publication};
 use serde_json::{Value, json};
 
 use crate::common::world::{World, connect, data_of};
@@ -351,8 +353,8 @@ fn what_waits_goes_out_before_the_word_of_the_end() {
     assert_eq!(stats.dropped_with_session, 0);
 }
 
-fn client_id(text: &str) -> bayeux::protocol::ClientId {
-    bayeux::protocol::ClientId::parse(text).expect("a client id")
+fn client_id(text: &str) -> bayeux::ClientId {
+    bayeux::ClientId::parse(text).expect("a client id")
 }
 
 #[test]

@@ -6,10 +6,11 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
-use bayeux::broker::{Answer, Broker, BrokerConfig, Exchange, Executed, Overflow, QueueLimits};
-use bayeux::clock::ManualClock;
-use bayeux::protocol::Publication;
-use bayeux::transport::Outlet;
+use bayeux::ManualClock;
+use bayeux::Publication;
+use bayeux::connector::Outlet;
+use bayeux::connector::{Answer, Exchange, Executed};
+use bayeux::{Broker, BrokerConfig, Overflow, QueueLimits};
 use serde_json::{Value, json};
 
 use crate::common::rng::Rng;

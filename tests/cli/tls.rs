@@ -5,9 +5,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use bayeux::config::{Config, Connector};
-use bayeux::server::{Server, StartError};
+use bayeux::Config;
+use bayeux::config::Connector;
 use bayeux::tcp::tls::{TlsAcceptor, certificates, server_config};
+use bayeux::{Server, StartError};
 use serde_json::json;
 
 use crate::common::certificates::file;

@@ -6,12 +6,13 @@ use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use bayeux::broker::{Access, Action, AuthRequest, Decision, ServiceCall, ServiceReply};
+use bayeux::ClientId;
+use bayeux::Config;
 use bayeux::client::{
     Client, ClientBuilder, Error, Event, RecvError, State, Subscription, Transport,
 };
-use bayeux::config::{Config, Connector};
-use bayeux::protocol::ClientId;
+use bayeux::config::Connector;
+use bayeux::{Access, Action, AuthRequest, Decision, ServiceCall, ServiceReply};
 use bayeux::{Server, ServerBuilder};
 use serde_json::{Value, json};
 

@@ -3,9 +3,9 @@
 use std::path::Path;
 use std::time::Duration;
 
+use bayeux::Config;
 use bayeux::Server;
 use bayeux::client::{Client, Error, Failure, Transport};
-use bayeux::config::Config;
 
 use crate::common::certificates::file;
 use crate::common::wait::PATIENCE;

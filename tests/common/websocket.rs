@@ -5,8 +5,8 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
-use bayeux::config::Config;
-use bayeux::server::{Server, ServerBuilder};
+use bayeux::Config;
+use bayeux::{Server, ServerBuilder};
 use serde_json::{Value, json};
 
 use super::wait::{NEVER, PATIENCE, until_numbers};
@@ -79,7 +79,7 @@ impl World {
     }
 
     /// Waits for the server's numbers to become what they should be.
-    pub(crate) fn until(&self, what: &str, holds: impl Fn(&bayeux::server::ServerStats) -> bool) {
+    pub(crate) fn until(&self, what: &str, holds: impl Fn(&bayeux::ServerStats) -> bool) {
         until_numbers(what, || self.server.stats(), holds);
     }
 }

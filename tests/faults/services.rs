@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use bayeux::config::Config;
+use bayeux::Config;
 use bayeux::{Access, AuthRequest, Decision, Server, ServiceCall};
 use serde_json::json;
 

@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use bayeux::http::CallbackPolling;
-use bayeux::http::{AllowedOrigin, SameSite};
+use bayeux::CallbackPolling;
+use bayeux::{AllowedOrigin, SameSite};
 use serde_json::{Value, json};
 
 use super::harness::{HOLD, On, World, post_on};

@@ -3,7 +3,8 @@
 use std::time::{Duration, Instant};
 
 use bayeux::Reason;
-use bayeux::protocol::{ClientId, Publication, Publisher};
+use bayeux::connector::message::Publisher;
+use bayeux::{ClientId, Publication};
 use serde_json::{Value, json};
 
 use super::harness::{A_WHILE, HOLD, On, World, data_of, post_on};

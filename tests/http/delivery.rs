@@ -1,6 +1,6 @@
 //! From publisher to receivers: order, queues, limits.
 
-use bayeux::broker::Overflow;
+use bayeux::Overflow;
 use serde_json::{Value, json};
 
 use super::harness::{Client, On, World, data_of};
@@ -171,7 +171,7 @@ pub(crate) fn anonymous_publishing(on: On) {
 }
 
 pub(crate) fn local_clients_and_services(on: On) {
-    use bayeux::broker::{Access, ServiceCall, ServiceReply};
+    use bayeux::{Access, ServiceCall, ServiceReply};
     let world = World::new(on);
     let slow_echo = |call: &ServiceCall<'_>| {
         std::thread::sleep(std::time::Duration::from_millis(100));

@@ -4,9 +4,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use bayeux::http::{Body, ContentRequest, HookedRequest, Response};
-use bayeux::protocol::ClientId;
+use bayeux::ClientId;
 use bayeux::{Access, ServiceCall, ServiceReply};
+use bayeux::{Body, ContentRequest, HookedRequest, Response};
 use serde_json::{Value, json};
 
 use super::harness::{On, World, data_of};

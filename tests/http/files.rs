@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use bayeux::http::{ContentRequest, Expiry, Response};
+use bayeux::{ContentRequest, Expiry, Response};
 
 use super::harness::{On, World};
 

@@ -3,8 +3,9 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use bayeux::config::{Config, Connector};
-use bayeux::server::{Server, ServerBuilder};
+use bayeux::Config;
+use bayeux::config::Connector;
+use bayeux::{Server, ServerBuilder};
 use serde_json::{Value, json};
 
 use crate::common::http::{Connection, Response};
@@ -109,7 +110,7 @@ impl World {
     }
 
     /// Waits for the server's numbers to become what they should be.
-    pub(crate) fn until(&self, what: &str, holds: impl Fn(&bayeux::server::ServerStats) -> bool) {
+    pub(crate) fn until(&self, what: &str, holds: impl Fn(&bayeux::ServerStats) -> bool) {
         until_numbers(what, || self.server.stats(), holds);
     }
 }

@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use bayeux::broker::Action;
-use bayeux::protocol::ClientId;
+use bayeux::Action;
+use bayeux::ClientId;
 use bayeux::{
     Access, AuthRequest, Decision, DeliveryDecision, ServerBuilder, ServiceCall, ServiceReply,
 };

@@ -4,9 +4,9 @@ use std::net::{TcpListener, TcpStream};
 use std::sync::{Mutex, mpsc};
 use std::time::{Duration, Instant};
 
+use bayeux::Access;
+use bayeux::ServerBuilder;
 use bayeux::ServiceCall;
-use bayeux::broker::Access;
-use bayeux::server::ServerBuilder;
 use serde_json::json;
 
 use super::harness::{Client, Held, On, World, data_of};
@@ -104,7 +104,7 @@ pub(crate) fn user_code_that_hangs_does_not_delay_the_stop(on: On) {
 
 pub(crate) fn a_port_can_be_taken_again_at_once(on: On) {
     let address = lasting_address();
-    let at_port = |config: &mut bayeux::config::Config| {
+    let at_port = |config: &mut bayeux::Config| {
         config.listen = vec![address.to_string().parse().unwrap()];
     };
     let world = World::with(on, at_port);

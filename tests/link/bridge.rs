@@ -11,8 +11,8 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use bayeux::bridge::{Bridge, Judgement, Remote, Request};
-use bayeux::broker::{Access, ServiceCall, ServiceReply};
 use bayeux::link::{Config as LinkConfig, ExportError, Fault, Node};
+use bayeux::{Access, ServiceCall, ServiceReply};
 use bayeux::{Config, Server, ServerBuilder};
 use serde_json::{Value, json};
 

@@ -5,7 +5,7 @@ use std::net::Shutdown;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bayeux::clock::ManualClock;
+use bayeux::ManualClock;
 use bayeux::tcp::codec::{
     Bytes, DecodeError, DecodeErrorKind, Decoded, Decoder, Encoder, LineDecoder, Map, Netstring,
 };

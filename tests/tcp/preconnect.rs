@@ -4,7 +4,7 @@ use std::io::{self, Read, Write};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bayeux::clock::ManualClock;
+use bayeux::ManualClock;
 use bayeux::tcp::codec::{DecodeError, LineDecoder, LineEncoder};
 use bayeux::tcp::preconnect::{AllowList, ProxyProtocol};
 use bayeux::tcp::reactor::{

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 
-use bayeux::clock::ManualClock;
+use bayeux::ManualClock;
 use bayeux::tcp::preconnect::ProxyProtocol;
 use bayeux::tcp::reactor::{
     CloseReason, Config, Io, PreConnect, Reactor, Refuse, Service, WriteError,

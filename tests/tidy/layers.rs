@@ -9,7 +9,7 @@ const LAYERS: [&[&str]; 10] = [
     &["broker"],
     &["http", "demo"],
     &["connectors", "link", "client", "ops"],
-    &["config", "bridge"],
+    &["config", "bridge", "connector"],
     &["server"],
     &["cli"],
 ];

@@ -31,7 +31,7 @@ use crate::http::{DateCache, Finished, Output, Site};
 
 /// The knobs of this connector.
 #[derive(Clone, Debug)]
-pub struct TinyHttpConfig {
+pub(crate) struct TinyHttpConfig {
     /// Threads that read and execute requests. Default 4.
     pub workers: usize,
     /// Groups of clients with held connects, each with a thread that writes answers. Default 2.
@@ -54,7 +54,7 @@ impl Default for TinyHttpConfig {
 /// What the connector has done so far, and holds at present.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct TinyHttpStats {
+pub(crate) struct TinyHttpStats {
     /// Requests that were read.
     pub requests: u64,
     /// Requests whose answer is not there yet, at present.
@@ -66,7 +66,7 @@ pub struct TinyHttpStats {
 }
 
 /// A running connector. Dropping it stops it at once.
-pub struct TinyHttp {
+pub(crate) struct TinyHttp {
     intakes: Vec<Arc<Intake>>,
     workers: Threads,
     repliers: Threads,
@@ -96,7 +96,7 @@ impl TinyHttp {
     ///
     /// # Errors
     /// If a socket refuses its options or a thread cannot be started.
-    pub fn start(
+    pub(crate) fn start(
         config: &TinyHttpConfig,
         listeners: Vec<TcpListener>,
         site: &Arc<Site>,
@@ -138,17 +138,17 @@ impl TinyHttp {
     }
 
     /// The addresses that are served.
-    pub fn local_addrs(&self) -> Vec<SocketAddr> {
+    pub(crate) fn local_addrs(&self) -> Vec<SocketAddr> {
         self.intakes.iter().map(|intake| intake.address).collect()
     }
 
     /// Takes no new connections and requests from now on; those at hand go on.
-    pub fn stop_accepting(&self) {
+    pub(crate) fn stop_accepting(&self) {
         self.intakes.iter().for_each(|intake| intake.close());
     }
 
     /// Waits for the workers, and for parked answers at the most so long; then ends.
-    pub fn stop(mut self, grace: Duration) {
+    pub(crate) fn stop(mut self, grace: Duration) {
         self.end(grace);
     }
 
@@ -160,7 +160,7 @@ impl TinyHttp {
     }
 
     /// What it has done so far.
-    pub fn stats(&self) -> TinyHttpStats {
+    pub(crate) fn stats(&self) -> TinyHttpStats {
         let rebuilds = self.intakes.iter().map(|intake| intake.rebuilds.get());
         TinyHttpStats {
             requests: self.shared.requests.get(),

@@ -6,5 +6,7 @@
 mod name;
 mod pattern;
 
-pub use name::{ChannelKind, ChannelName, InvalidChannel, MAX_BYTES, MAX_SEGMENTS};
-pub use pattern::{Pattern, Tail, expand};
+pub use name::{ChannelKind, ChannelName, InvalidChannel};
+#[cfg(any(test, feature = "client"))]
+pub(crate) use pattern::expand;
+pub use pattern::{Pattern, Tail};

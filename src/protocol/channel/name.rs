@@ -5,10 +5,10 @@ use std::fmt;
 use std::sync::Arc;
 
 /// Longest name or pattern, in bytes.
-pub const MAX_BYTES: usize = 255;
+pub(crate) const MAX_BYTES: usize = 255;
 
 /// Most segments of a name or pattern. Also bounds the depth of tables made of them.
-pub const MAX_SEGMENTS: usize = 32;
+pub(crate) const MAX_SEGMENTS: usize = 32;
 
 /// A valid channel name. Cheap to clone.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -76,7 +76,8 @@ impl Pattern {
 }
 
 /// Every pattern that matches the channel.
-pub fn expand(name: &ChannelName) -> Vec<String> {
+#[cfg(any(test, feature = "client"))]
+pub(crate) fn expand(name: &ChannelName) -> Vec<String> {
     let text = name.as_str();
     let mut patterns = vec![text.to_owned()];
     for (at, _) in text.match_indices('/') {

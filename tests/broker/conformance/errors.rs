@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use bayeux::broker::{
+use bayeux::{
     Access, Action, AuthRequest, BrokerConfig, Decision, ServiceCall, ServiceError, ServiceReply,
     Verdict,
 };

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use bayeux::broker::BrokerConfig;
+use bayeux::BrokerConfig;
 
 use super::{check, check_defaults};
 

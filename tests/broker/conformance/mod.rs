@@ -12,7 +12,7 @@ mod policy;
 mod publish;
 mod subscribe;
 
-use bayeux::broker::BrokerConfig;
+use bayeux::BrokerConfig;
 use serde_json::Value;
 
 use crate::common::world::World;

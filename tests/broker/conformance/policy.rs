@@ -4,10 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use bayeux::broker::{
-    Access, AuthRequest, BrokerConfig, Decision, ServiceCall, ServiceReply, Verdict,
-};
-use bayeux::protocol::Advice;
+use bayeux::connector::message::Advice;
+use bayeux::{Access, AuthRequest, BrokerConfig, Decision, ServiceCall, ServiceReply, Verdict};
 use serde_json::{Value, json};
 
 use crate::common::world::{World, connect, data_of};

@@ -1,6 +1,6 @@
 //! Publishing, and what of a message reaches others.
 
-use bayeux::broker::BrokerConfig;
+use bayeux::BrokerConfig;
 use serde_json::json;
 
 use super::{check, check_defaults};

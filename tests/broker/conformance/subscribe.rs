@@ -1,6 +1,6 @@
 //! `/meta/subscribe` and `/meta/unsubscribe`.
 
-use bayeux::broker::BrokerConfig;
+use bayeux::BrokerConfig;
 use serde_json::{Value, json};
 
 use super::check_defaults;

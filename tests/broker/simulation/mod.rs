@@ -11,12 +11,14 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use bayeux::Reason;
-use bayeux::broker::{
-    AnswerStatus, AuthRequest, BrokerConfig, Decision, Gone, LocalClient, LocalError,
-    LocalSubscription, Overflow, Policy, QueueLimits,
+use bayeux::connector::AnswerStatus;
+use bayeux::connector::message::Publisher;
+use bayeux::connector::{BrowserId, Transport};
+use bayeux::{
+    AuthRequest, BrokerConfig, Decision, Gone, LocalClient, LocalError, LocalSubscription,
+    Overflow, Policy, QueueLimits,
 };
-use bayeux::protocol::{ChannelName, ClientId, Publication, Publisher};
-use bayeux::transport::{BrowserId, Transport};
+use bayeux::{ChannelName, ClientId, Publication};
 use model::{Expected, Local, Model, Request, Sent};
 use serde_json::{Value, json};
 

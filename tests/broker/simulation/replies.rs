@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
-use bayeux::broker::Gone;
-use bayeux::protocol::{ChannelName, Pattern};
-use bayeux::transport::{BrowserId, Transport};
+use bayeux::Gone;
+use bayeux::connector::{BrowserId, Transport};
+use bayeux::{ChannelName, Pattern};
 use serde_json::{Value, json};
 
 /// A message on its way to receivers.

@@ -4,10 +4,10 @@ use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
-use bayeux::broker::Executed;
-use bayeux::config::Config;
-use bayeux::http::ContentRequest;
-use bayeux::server::Server as Embedded;
+use bayeux::Config;
+use bayeux::ContentRequest;
+use bayeux::Server as Embedded;
+use bayeux::connector::Executed;
 use bayeux::{Access, ServiceCall};
 use serde_json::{Value, json};
 
@@ -473,7 +473,7 @@ fn what_a_program_around_it_does() {
         panic!("a handshake is answered at once");
     };
     let reply: Value = serde_json::from_slice(&answer.handshake).unwrap();
-    let id = bayeux::protocol::ClientId::parse(reply["clientId"].as_str().unwrap()).unwrap();
+    let id = bayeux::ClientId::parse(reply["clientId"].as_str().unwrap()).unwrap();
     assert!(server.broker().disconnect(id));
     moves(r#"bayeux_sessions_ended_total{reason="dismissed"}"#);
     for n in 0..10_010 {

@@ -2,8 +2,8 @@
 
 use std::sync::Mutex;
 
-use bayeux::config::Config;
-use bayeux::server::Server as Embedded;
+use bayeux::Config;
+use bayeux::Server as Embedded;
 use bayeux::{Access, ServiceCall};
 use serde_json::json;
 

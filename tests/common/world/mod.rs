@@ -11,12 +11,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use bayeux::broker::{
-    Answer, AnswerStatus, Broker, BrokerConfig, Call, Exchange, Executed, Flight, Policy,
-};
-use bayeux::clock::ManualClock;
-use bayeux::protocol::{BatchLimits, parse};
-use bayeux::transport::{BrowserId, Link, Outlet, Peer, Transport};
+use bayeux::ManualClock;
+use bayeux::connector::message::{BatchLimits, parse};
+use bayeux::connector::{Answer, AnswerStatus, Call, Exchange, Executed, Flight};
+use bayeux::connector::{BrowserId, Link, Outlet, Peer, Transport};
+use bayeux::{Broker, BrokerConfig, Policy};
 use serde_json::{Value, json};
 
 use super::wait::{eventually, until};

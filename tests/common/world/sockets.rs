@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
-use bayeux::broker::{Answer, Attachment, Call, Ended, Exchange, Executed, NoStream};
-use bayeux::protocol::{BatchLimits, Publication, parse};
-use bayeux::transport::{Link, Outlet, Peer, Transport};
+use bayeux::Publication;
+use bayeux::connector::message::{BatchLimits, parse};
+use bayeux::connector::{Answer, Attachment, Call, Ended, Exchange, Executed, NoStream};
+use bayeux::connector::{Link, Outlet, Peer, Transport};
 use serde_json::Value;
 
 use super::World;

@@ -5,11 +5,13 @@ use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::time::Duration;
 
-use bayeux::broker::{Broker, BrokerConfig};
-use bayeux::clock::{Clock, SystemClock};
-use bayeux::connectors::native::{NativeConfig, Running, start};
-use bayeux::http::{Site, SiteConfig};
+use bayeux::NativeConfig;
+use bayeux::SiteConfig;
+use bayeux::connector::site::Site;
+use bayeux::connector::site::{Running, start};
 use bayeux::tcp::{Address, ListenOptions, Listener};
+use bayeux::{Broker, BrokerConfig};
+use bayeux::{Clock, SystemClock};
 use serde_json::{Value, json};
 use socket2::{Domain, Socket, Type};
 

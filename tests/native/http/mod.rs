@@ -10,7 +10,7 @@ mod stale;
 
 use std::time::{Duration, Instant};
 
-use bayeux::broker::{Access, ServiceCall, ServiceError, ServiceReply};
+use bayeux::{Access, ServiceCall, ServiceError, ServiceReply};
 use harness::{Server, post};
 use serde_json::{Value, json};
 

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Instant, SystemTime};
 
-use bayeux::clock::{Clock, SystemClock};
+use bayeux::{Clock, SystemClock};
 use serde_json::json;
 
 use super::harness::{Client, Server, post};

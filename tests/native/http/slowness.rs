@@ -4,7 +4,7 @@ use std::io::Read;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bayeux::clock::ManualClock;
+use bayeux::ManualClock;
 use serde_json::json;
 
 use super::harness::{Client, Server, Session};

@@ -4,8 +4,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bayeux::clock::ManualClock;
-use bayeux::refusals::Reason;
+use bayeux::ManualClock;
+use bayeux::Reason;
 use serde_json::{Value, json};
 
 use super::harness::{Client, Server, Session, post};

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use bayeux::protocol::{Publication, Publisher};
+use bayeux::Publication;
+use bayeux::connector::message::Publisher;
 use serde_json::{Value, json};
 
 use crate::common::websocket::{A_WHILE, Client, Socket, World};
@@ -108,7 +109,7 @@ fn streams_that_end() {
 
     let client = world.unconnected();
     let mut stream = open(&world, &client);
-    let id = bayeux::protocol::ClientId::parse(&client.id).unwrap();
+    let id = bayeux::ClientId::parse(&client.id).unwrap();
     let message = Publication::new(&"/a".try_into().unwrap(), "1", Publisher::Nobody);
     world.server.broker().push(id, message).unwrap();
     world.server.broker().disconnect(id);

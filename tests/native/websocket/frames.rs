@@ -1,7 +1,7 @@
 //! Each message in a frame of its own, however it comes: there are clients that look at the first
 //! of an array only.
 
-use bayeux::broker::{Access, ServiceCall, ServiceError, ServiceReply};
+use bayeux::{Access, ServiceCall, ServiceError, ServiceReply};
 use serde_json::{Value, json};
 
 use crate::common::websocket::{Client, Socket, World};

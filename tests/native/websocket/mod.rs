@@ -8,8 +8,9 @@ mod working;
 
 use std::time::Duration;
 
-use bayeux::broker::{Access, ServiceCall, ServiceError, ServiceReply};
-use bayeux::protocol::{Publication, Publisher};
+use bayeux::Publication;
+use bayeux::connector::message::Publisher;
+use bayeux::{Access, ServiceCall, ServiceError, ServiceReply};
 use serde_json::{Value, json};
 
 use crate::common::websocket::{Client, Frame, Socket, UPGRADE, World, frame};
@@ -263,7 +264,7 @@ fn a_client_that_is_sent_away_is_told() {
     let world = World::new();
     let notice = json!({"channel": "/meta/disconnect", "successful": true});
     let dismiss = |id: &str| {
-        let id = bayeux::protocol::ClientId::parse(id).unwrap();
+        let id = bayeux::ClientId::parse(id).unwrap();
         assert!(world.server.broker().disconnect(id));
     };
     let mut idle = world.client("/a");
@@ -292,7 +293,7 @@ fn a_push_and_then_the_end_lose_nothing() {
         if round % 3 == 0 {
             world.until("it is held", |stats| stats.broker.held == held + 1);
         }
-        let id = bayeux::protocol::ClientId::parse(&client.id).unwrap();
+        let id = bayeux::ClientId::parse(&client.id).unwrap();
         let channel = "/kicked".try_into().unwrap();
         let message = Publication::new(&channel, &round.to_string(), Publisher::Nobody);
         broker.push(id, message).unwrap();

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use bayeux::broker::Overflow;
+use bayeux::Overflow;
 use serde_json::json;
 
 use crate::common::websocket::{Client, Frame, World, frame};

@@ -4,8 +4,9 @@
 use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
 
-use bayeux::broker::{Access, Action, AuthRequest, Decision, Executed};
-use bayeux::broker::{ServiceCall, ServiceError, ServiceReply};
+use bayeux::connector::Executed;
+use bayeux::{Access, Action, AuthRequest, Decision};
+use bayeux::{ServiceCall, ServiceError, ServiceReply};
 use serde_json::{Value, json};
 
 use crate::common::wait::PATIENCE;

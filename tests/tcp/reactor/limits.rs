@@ -7,9 +7,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant, SystemTime};
 
-use bayeux::clock::{Clock, SystemClock};
 use bayeux::tcp::reactor::{AcceptLoop, Accepted, CloseReason, Config, Reactor};
 use bayeux::tcp::{Address, ListenOptions, Listener};
+use bayeux::{Clock, SystemClock};
 
 use crate::support::probe::{Probe, Seen, World, local, read_line, read_to_end};
 use crate::support::{PATIENCE, is_without_ipv6};

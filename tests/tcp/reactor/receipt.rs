@@ -7,7 +7,7 @@ use std::net::TcpStream;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bayeux::clock::ManualClock;
+use bayeux::ManualClock;
 use bayeux::tcp::reactor::CloseReason;
 
 use crate::support::probe::{Seen, World};

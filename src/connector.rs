@@ -19,6 +19,7 @@ pub mod message {
 
 /// Sites: what a connector that speaks HTTP serves.
 pub mod site {
+    #[cfg(feature = "native")]
     pub use crate::connectors::native::{Running, start};
     pub use crate::http::{
         AccessLog, Asked, Caller, CookieKey, Events, Finished, Format, Handled, Refused, Request,

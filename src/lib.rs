@@ -52,6 +52,13 @@
 //! HTTP words end in `http`, and nothing is written to a connection but by its own thread. A
 //! publisher only queues and wakes.
 
+// What only one feature uses is idle without it; the whole build shows what nobody uses.
+#![cfg_attr(
+    not(feature = "cli"),
+    allow(dead_code, unused_imports, unused_variables, unreachable_pub)
+)]
+
+#[cfg(feature = "link")]
 pub mod bridge;
 mod broker;
 #[cfg(feature = "cli")]
@@ -59,19 +66,25 @@ pub mod cli;
 #[cfg(feature = "client")]
 pub mod client;
 mod clock;
+#[cfg(any(feature = "native", feature = "tiny-http"))]
 pub mod config;
 pub mod connector;
 mod connectors;
 mod counters;
+#[cfg(feature = "demo")]
 mod demo;
 mod extensions;
 mod http;
+#[cfg(feature = "link")]
 pub mod link;
+#[cfg(feature = "ops")]
 mod ops;
 mod protocol;
 mod refusals;
+#[cfg(any(feature = "native", feature = "tiny-http"))]
 mod server;
 mod settings;
+#[cfg(feature = "tcp")]
 pub mod tcp;
 mod transport;
 mod util;
@@ -79,7 +92,9 @@ mod util;
 // The server and its settings.
 pub use broker::{BrokerConfig, BrokerStats, Overflow, QueueLimits};
 pub use clock::{Clock, ManualClock, SystemClock};
+#[cfg(any(feature = "native", feature = "tiny-http"))]
 pub use config::Config;
+#[cfg(feature = "native")]
 pub use connectors::native::{NativeConfig, NativeStats};
 pub use extensions::Extensions;
 pub use extensions::timesync::ClockEstimate;
@@ -88,6 +103,7 @@ pub use http::{
     SameSite, SiteConfig, SiteError, TrustedProxies,
 };
 pub use refusals::Reason;
+#[cfg(any(feature = "native", feature = "tiny-http"))]
 pub use server::{Server, ServerBuilder, ServerStats, StartError};
 
 // The broker: channels, clients inside the process, services, policy.

@@ -10,7 +10,7 @@ use super::signals::{Signal, Signals};
 use super::{logging, memory};
 use crate::config::Config;
 use crate::server::{Server, ServerBuilder};
-use crate::tcp::from_here;
+use crate::util::from_here;
 
 /// Serves until a signal comes, then drains and stops.
 pub(super) fn run(matches: &ArgMatches) -> Result<(), Failure> {

@@ -6,7 +6,7 @@ use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::str::FromStr;
 
 use crate::settings::{Form, Kind};
-use crate::tcp::Network;
+use crate::util::Network;
 
 /// An address to listen on: `127.0.0.1:8080`, `[::1]:0`, `localhost:8080`.
 ///

@@ -5,7 +5,6 @@ use std::fmt;
 
 use super::knobs::Config;
 use super::table::KNOBS;
-use super::words::Connector;
 use crate::http::{AllowedOrigin, CallbackPolling};
 use crate::transport::Transport;
 
@@ -55,6 +54,7 @@ impl Config {
         let parts = [
             self.broker.conflicts(),
             self.site.conflicts(),
+            #[cfg(feature = "native")]
             self.native.conflicts(),
         ];
         let all = across.chain(parts.into_iter().flatten());
@@ -67,8 +67,15 @@ impl Config {
     }
 
     /// Whether the demo pages are served.
+    #[cfg(feature = "demo")]
     pub fn serves_demo(&self) -> bool {
         self.demo.unwrap_or(self.site.document_root.is_none())
+    }
+
+    /// Whether the demo pages are served.
+    #[cfg(not(feature = "demo"))]
+    pub fn serves_demo(&self) -> bool {
+        false
     }
 
     /// Whether pages of any origin may use the endpoint.
@@ -87,9 +94,7 @@ impl Config {
         ];
         all.into_iter().filter(|transport| {
             let possible = match transport {
-                Transport::WebSocket | Transport::EventSource => {
-                    self.connector == Connector::Native
-                }
+                Transport::WebSocket | Transport::EventSource => self.connector.is_native(),
                 Transport::LongPolling => true,
                 Transport::CallbackPolling => self.site.callback_polling != CallbackPolling::Off,
             };
@@ -105,12 +110,19 @@ const RULES: &[Rule] = &[
     somewhere_to_listen,
     cookies_need_known_origins,
     something_is_offered,
+    #[cfg(feature = "tiny-http")]
     tiny_http_stays_inside,
+    #[cfg(feature = "ops")]
     operations_stay_inside,
+    #[cfg(feature = "link")]
     links_have_a_key,
+    #[cfg(feature = "link")]
     links_have_certificates,
+    #[cfg(feature = "link")]
     authorisers_are_linked,
+    #[cfg(feature = "native")]
     body_fits,
+    #[cfg(feature = "native")]
     proxies_are_known,
     #[cfg(feature = "tls")]
     tls_needs_both_files,
@@ -143,8 +155,9 @@ fn something_is_offered(config: &Config) -> Option<(&'static str, String)> {
     })
 }
 
+#[cfg(feature = "tiny-http")]
 fn tiny_http_stays_inside(config: &Config) -> Option<(&'static str, String)> {
-    if config.connector != Connector::TinyHttp || config.connector_exposed {
+    if config.connector.is_native() || config.connector_exposed {
         return None;
     }
     let outside = config
@@ -158,6 +171,7 @@ fn tiny_http_stays_inside(config: &Config) -> Option<(&'static str, String)> {
     Some(("connector", message))
 }
 
+#[cfg(feature = "ops")]
 fn operations_stay_inside(config: &Config) -> Option<(&'static str, String)> {
     let address = config
         .ops_listen
@@ -174,6 +188,7 @@ fn operations_stay_inside(config: &Config) -> Option<(&'static str, String)> {
 }
 
 /// The settings that together are the certificates of links, and what they are.
+#[cfg(feature = "link")]
 fn link_tls(config: &Config) -> [(&'static str, bool); 3] {
     [
         ("link_tls_cert", config.link_tls_cert.is_some()),
@@ -182,6 +197,7 @@ fn link_tls(config: &Config) -> [(&'static str, bool); 3] {
     ]
 }
 
+#[cfg(feature = "link")]
 fn links_have_a_key(config: &Config) -> Option<(&'static str, String)> {
     let has_one = config.link_key_file.is_some() || config.link_tls_cert.is_some();
     let missing = config.link.is_some() && !has_one;
@@ -191,6 +207,7 @@ fn links_have_a_key(config: &Config) -> Option<(&'static str, String)> {
     })
 }
 
+#[cfg(feature = "link")]
 fn links_have_certificates(config: &Config) -> Option<(&'static str, String)> {
     let (given, missing): (Vec<_>, Vec<_>) =
         link_tls(config).into_iter().partition(|(_, given)| *given);
@@ -207,6 +224,7 @@ fn links_have_certificates(config: &Config) -> Option<(&'static str, String)> {
     Some((key, message))
 }
 
+#[cfg(feature = "link")]
 fn authorisers_are_linked(config: &Config) -> Option<(&'static str, String)> {
     let missing = config.link_authoriser.is_some() && config.link.is_none();
     missing.then(|| {
@@ -217,6 +235,7 @@ fn authorisers_are_linked(config: &Config) -> Option<(&'static str, String)> {
     })
 }
 
+#[cfg(feature = "native")]
 fn body_fits(config: &Config) -> Option<(&'static str, String)> {
     let fits = config.site.max_body <= config.native.max_input_total;
     (!fits).then(|| {
@@ -227,6 +246,7 @@ fn body_fits(config: &Config) -> Option<(&'static str, String)> {
     })
 }
 
+#[cfg(feature = "native")]
 fn proxies_are_known(config: &Config) -> Option<(&'static str, String)> {
     let wrong = config.proxy_protocol && config.trusted_proxy.is_empty();
     wrong.then(|| {
@@ -247,7 +267,7 @@ fn tls_needs_both_files(config: &Config) -> Option<(&'static str, String)> {
 
 #[cfg(feature = "tls")]
 fn tls_needs_native(config: &Config) -> Option<(&'static str, String)> {
-    let wrong = config.tls_cert.is_some() && config.connector == Connector::TinyHttp;
+    let wrong = config.tls_cert.is_some() && !config.connector.is_native();
     wrong.then(|| {
         let message = "tiny-http cannot serve TLS; use `native`, or no tls_cert and tls_key";
         ("connector", message.to_owned())

@@ -6,15 +6,16 @@ use std::time::Duration;
 use log::LevelFilter;
 
 use super::address::{Address, ListenAddress, Subnet};
+#[cfg(feature = "link")]
 use super::text::{ALIAS, NODE};
 use super::words::Connector;
 use crate::broker::BrokerConfig;
+#[cfg(feature = "native")]
 use crate::connectors::native::NativeConfig;
 use crate::http::SiteConfig;
 use crate::settings::{Auto, Count, FILE, List, Off, Switch, Time, Word, nothing, settings};
-use crate::tcp::Network;
 use crate::transport::Transport;
-use crate::util::machine;
+use crate::util::{Network, machine};
 
 settings! {
     /// Every setting of a server, as plain data.
@@ -29,6 +30,7 @@ settings! {
         /// The endpoint, its cookies, and files.
         pub site: SiteConfig = SiteConfig::default();
         /// Connections, and what they may use.
+        #[cfg(feature = "native")]
         pub native: NativeConfig = NativeConfig::default();
     }
     "Listening" {
@@ -44,7 +46,8 @@ settings! {
         /// `native` holds any number of connections with a fixed number of threads. `tiny-http`
         /// is small and portable, but its library has no time limits of its own and can be brought
         /// down by one request: for trusted networks only.
-        connector: Connector = Word::<Connector>::KIND, default "native";
+        connector: Connector = Word::<Connector>::KIND,
+            default "native" from super::words::best;
 
         /// Address or network of a proxy that says for whom it asks, such as `10.0.0.0/8`.
         ///
@@ -57,12 +60,14 @@ settings! {
         ///
         /// The client is then whom the header names: for proxies that pass on what comes as it is,
         /// encrypted or not. Of everybody else no such header is understood.
+        #[cfg(feature = "native")]
         proxy_protocol: bool = Switch, default "false", native_only;
 
         /// Allows the connector `tiny-http` on addresses that other machines can reach.
         ///
         /// Without it such a start is refused, because a single hostile request can end the
         /// process.
+        #[cfg(feature = "tiny-http")]
         connector_exposed: bool = Switch, default "false";
 
         /// File with the certificate for TLS (PEM), the chain up to the root behind it.
@@ -106,6 +111,7 @@ settings! {
         /// Serves the demo pages and their services.
         ///
         /// `auto`: unless there is a document root. With both, a file of the document root wins.
+        #[cfg(feature = "demo")]
         demo: Option<bool> = Auto(Switch), default "auto";
     }
 
@@ -115,16 +121,19 @@ settings! {
         /// They can subscribe, publish, push to one client, handle services and decide what
         /// clients may do. Needs a key, certificates, or both. Nothing is encrypted without
         /// certificates: then use it on networks that can be trusted.
+        #[cfg(feature = "link")]
         link: Option<ListenAddress> = Off(Address), default "off";
 
         /// What the server is called among linked processes.
         ///
         /// With certificates it has to be a DNS name of the server's.
+        #[cfg(feature = "link")]
         link_name: String = NODE, default "bayeux";
 
         /// File with the key that linked processes share with the server.
         ///
         /// At least 16 bytes, white space around them not counted; best are 32 random bytes.
+        #[cfg(feature = "link")]
         link_key_file: Option<PathBuf> = Off(FILE), default "off";
 
         /// File with the certificate for links by TLS (PEM), the chain up to the root behind it.
@@ -132,15 +141,18 @@ settings! {
         /// With it links are by TLS 1.3, and both ends show certificates. The key of
         /// `link_key_file` is asked for besides, if there is one. Only with the feature `tls`.
         /// Read again at the signal SIGHUP, together with the next two, for the links from then on.
+        #[cfg(feature = "link")]
         link_tls_cert: Option<PathBuf> = Off(FILE), default "off";
 
         /// File with the private key of that certificate (PEM), not encrypted.
+        #[cfg(feature = "link")]
         link_tls_key: Option<PathBuf> = Off(FILE), default "off";
 
         /// File with those who sign the certificates of linked processes (PEM).
         ///
         /// A linked process is let in if its certificate is signed by one of them, and is for the
         /// name that the process gives itself.
+        #[cfg(feature = "link")]
         link_tls_client_ca: Option<PathBuf> = Off(FILE), default "off";
 
         /// Alias of the linked process that decides what clients may do.
@@ -148,6 +160,7 @@ settings! {
         /// It is asked about every message. While it is away, everything is denied. `NODE/ALIAS`
         /// asks the process of that name only, which its certificate proves if there are some; of
         /// an alias alone, whoever exports it first.
+        #[cfg(feature = "link")]
         link_authoriser: Option<String> = Off(ALIAS), default "off";
     }
 
@@ -155,6 +168,7 @@ settings! {
         /// Address for `/healthz`, `/readyz` and `/metrics`; of this machine only.
         ///
         /// On an address of its own, so that nobody outside sees it.
+        #[cfg(feature = "ops")]
         ops_listen: Option<ListenAddress> = Off(Address), default "off";
 
         /// File to which a line of JSON is appended for each request; `-` is standard output.

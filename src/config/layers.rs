@@ -4,7 +4,6 @@ use super::knobs::Config;
 use super::origin::{Entry, Origin, Problem};
 use super::table::KNOBS;
 use super::table::Knob;
-use super::words::Connector;
 use crate::settings::nearest;
 
 /// The value in force for one setting.
@@ -104,7 +103,7 @@ pub(super) fn unknown_key(key: &str, origin: Origin) -> Problem {
 
 /// Settings that somebody wrote down, but that the chosen connector cannot obey.
 fn without_effect(config: &Config, settings: &[Setting]) -> Vec<String> {
-    if config.connector == Connector::Native {
+    if config.connector.is_native() {
         return Vec::new();
     }
     settings

@@ -33,6 +33,7 @@ mod knobs;
 mod layers;
 mod origin;
 mod table;
+#[cfg(feature = "link")]
 mod text;
 mod words;
 
@@ -48,4 +49,4 @@ pub use table::{KNOBS, Knob};
 pub use words::Connector;
 
 pub use crate::settings::{Form, duration};
-pub use crate::util::raise_file_limit;
+pub use crate::util::{InvalidNetwork, Network, raise_file_limit};

@@ -106,15 +106,15 @@ pub static KNOBS: LazyLock<Vec<Knob>> = LazyLock::new(|| {
         |config| &config.broker.extensions,
         |config| &mut config.broker.extensions,
     );
-    let native = rows(|config| &config.native, |config| &mut config.native);
     let cookie = rows(
         |config| &config.site.cookie,
         |config| &mut config.site.cookie,
     );
     let site = rows(|config| &config.site, |config| &mut config.site);
     let bayeux = broker.chain(extensions).chain(queue);
-    let all = own.chain(bayeux).chain(cookie).chain(site).chain(native);
-    let mut all: Vec<Knob> = all.collect();
+    let mut all: Vec<Knob> = own.chain(bayeux).chain(cookie).chain(site).collect();
+    #[cfg(feature = "native")]
+    all.extend(rows(|config| &config.native, |config| &mut config.native));
     let place = |section| SECTIONS.iter().position(|known| *known == section);
     all.sort_by_key(|knob| place(knob.section));
     all

@@ -6,15 +6,38 @@ use crate::transport::Transport;
 /// Which connector serves the public addresses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Connector {
+    #[cfg(feature = "native")]
     /// A fixed number of threads with a poller each: any number of connections.
     Native,
+    #[cfg(feature = "tiny-http")]
     /// The small, portable one on the `tiny_http` crate; for trusted networks only.
     TinyHttp,
 }
 
+impl Connector {
+    /// Whether WebSocket and EventSource, TLS, and limits of connections are possible.
+    pub(super) fn is_native(self) -> bool {
+        match self {
+            #[cfg(feature = "native")]
+            Self::Native => true,
+            #[cfg(feature = "tiny-http")]
+            Self::TinyHttp => false,
+        }
+    }
+}
+
 impl Named for Connector {
-    const WORDS: &'static [(&'static str, Self)] =
-        &[("native", Self::Native), ("tiny-http", Self::TinyHttp)];
+    const WORDS: &'static [(&'static str, Self)] = &[
+        #[cfg(feature = "native")]
+        ("native", Self::Native),
+        #[cfg(feature = "tiny-http")]
+        ("tiny-http", Self::TinyHttp),
+    ];
+}
+
+/// The better one of those that are built.
+pub(super) fn best() -> String {
+    Connector::WORDS[0].0.to_owned()
 }
 
 impl Named for Transport {

@@ -8,5 +8,7 @@
 //! - What a request means: `http` and below.
 //! - Sockets, threads and pollers: `tcp`.
 
+#[cfg(feature = "native")]
 pub(crate) mod native;
+#[cfg(feature = "tiny-http")]
 pub(crate) mod tiny_http;

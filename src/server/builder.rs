@@ -9,26 +9,35 @@ use std::sync::atomic::AtomicBool;
 use super::client_script::client_script;
 use super::connector::{Connector, Settings};
 use super::error::StartError;
+#[cfg(feature = "ops")]
+use super::internal;
+#[cfg(feature = "link")]
 use super::link_tls::LinkTls;
+#[cfg(feature = "link")]
+use super::linked;
+#[cfg(feature = "link")]
 use super::linked::Linked;
+#[cfg(feature = "demo")]
+use super::pages;
 use super::tls::Tls;
-use super::{Parts, Server, internal, linked, pages};
+use super::{Parts, Server};
 use crate::broker::{
     Access, AuthRequest, Broker, BrokerConfig, Delivery, DeliveryDecision, Event, EventKind,
     Policy, Service, Verdict,
 };
 use crate::clock::{Clock, SystemClock};
 use crate::config::{Config, ListenAddress};
+#[cfg(feature = "demo")]
 use crate::demo::{self, Demo, OwnPrivateChannel};
 use crate::http::{
     self, AccessLog, ContentHandler, HookedRequest, Mount, Response, Site, SiteConfig,
     TrustedProxies,
 };
 use crate::protocol::InvalidChannel;
-use crate::tcp::Network;
 #[cfg(feature = "tls")]
 use crate::tcp::tls::TlsAcceptor;
 use crate::transport::Transport;
+use crate::util::Network;
 
 /// Describes a server. Without anything said it listens where [`Config::default`] does, and serves
 /// the demo pages.
@@ -204,18 +213,25 @@ impl ServerBuilder {
         #[cfg(not(feature = "tls"))]
         let tls = Tls;
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-        let link_tls = LinkTls::new(config)?;
-        let node = linked::node(config, &link_tls)?;
-        let policy = match self.policy {
+        let policy = self.policy;
+        #[cfg(feature = "demo")]
+        let policy = match policy {
             None if config.serves_demo() => Some(Box::new(OwnPrivateChannel) as Box<dyn Policy>),
             policy => policy,
         };
-        let policy = linked::policy(config, node.as_ref(), policy);
+        #[cfg(feature = "link")]
+        let (link_tls, node, policy) = {
+            let tls = LinkTls::new(config)?;
+            let node = linked::node(config, &tls)?;
+            let policy = linked::policy(config, node.as_ref(), policy);
+            (tls, node, policy)
+        };
         let broker = Broker::start(broker_config(config), Arc::clone(&clock), policy)
             .map_err(StartError::System)?;
         for install in self.installs {
             install(&broker).map_err(|_| StartError::Channel)?;
         }
+        #[cfg(feature = "demo")]
         let demo = match config.serves_demo() {
             true => Some(Demo::install(&broker).map_err(StartError::Demo)?),
             false => None,
@@ -241,21 +257,29 @@ impl ServerBuilder {
             connector: parking_lot::Mutex::new(Some(connector)),
             draining: AtomicBool::new(false),
         });
+        #[cfg(feature = "link")]
         let broker = parts.broker.clone();
+        #[cfg_attr(not(any(feature = "link", feature = "ops")), allow(unused_mut))]
         let mut server = Server {
             parts,
+            #[cfg(feature = "ops")]
             internal: None,
+            #[cfg(feature = "link")]
             linked: None,
+            #[cfg(feature = "demo")]
             _demo: demo,
             addresses,
             path: config.site.mount.clone(),
             tls,
+            #[cfg(feature = "link")]
             link_tls,
         };
+        #[cfg(feature = "ops")]
         if let Some(address) = &config.ops_listen {
             server.internal = Some(internal::start(address, &server.parts)?);
         }
         // Last, so that nobody is let in before there is something to take part in.
+        #[cfg(feature = "link")]
         if let (Some(node), Some(address)) = (node, &config.link) {
             server.linked = Some(Linked::start(node, address, &broker)?);
         }
@@ -319,6 +343,7 @@ fn site_config(config: &Config) -> SiteConfig {
     if let Some(networks) = trusted_proxies(&config.trusted_proxy) {
         site.trusted_proxies = Some(networks);
     }
+    #[cfg(feature = "demo")]
     if config.serves_demo() && site.embedded.is_empty() {
         site.embedded = pages::pages(&config.site.mount);
         // How long files may be cached, where there are none but the demo's.

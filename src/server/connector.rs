@@ -8,15 +8,21 @@ use super::error::StartError;
 use super::tls::Tls;
 use crate::clock::Clock;
 use crate::config::{self, Config, ListenAddress};
+#[cfg(feature = "native")]
 use crate::connectors::native::{self, NativeConfig};
+#[cfg(feature = "tiny-http")]
 use crate::connectors::tiny_http::{TinyHttp, TinyHttpConfig};
 use crate::http::Site;
+#[cfg(feature = "native")]
 use crate::tcp::preconnect::ProxyProtocol;
+#[cfg(feature = "native")]
 use crate::tcp::{Address, ListenOptions, Listener};
 
 /// A running connector.
 pub(super) enum Connector {
+    #[cfg(feature = "native")]
     Native(native::Running),
+    #[cfg(feature = "tiny-http")]
     TinyHttp(TinyHttp),
 }
 
@@ -32,7 +38,9 @@ pub(super) struct ConnectorStats {
 
 /// Which connector is to serve a site, and how.
 pub(super) enum Settings {
+    #[cfg(feature = "native")]
     Native(NativeConfig),
+    #[cfg(feature = "tiny-http")]
     TinyHttp(TinyHttpConfig),
 }
 
@@ -40,9 +48,12 @@ impl Settings {
     /// For the public site.
     pub(super) fn public(config: &Config, tls: &Tls) -> Self {
         match config.connector {
+            #[cfg(feature = "native")]
             config::Connector::Native => Self::Native(native_config(config, tls)),
+            #[cfg(feature = "tiny-http")]
             config::Connector::TinyHttp => Self::TinyHttp(TinyHttpConfig {
                 workers: config.workers,
+                #[cfg(feature = "native")]
                 write_timeout: config.native.write_timeout,
                 ..TinyHttpConfig::default()
             }),
@@ -50,14 +61,18 @@ impl Settings {
     }
 
     /// For the internal site: one thread, which nothing of the public site keeps busy.
+    #[cfg(feature = "ops")]
     pub(super) fn internal() -> Self {
-        Self::Native(NativeConfig {
+        #[cfg(feature = "native")]
+        return Self::Native(NativeConfig {
             name: "bayeux-internal",
             io_threads: 1,
             max_connections: 256,
             max_input_total: 16 << 20,
             ..NativeConfig::default()
-        })
+        });
+        #[cfg(not(feature = "native"))]
+        return Self::TinyHttp(TinyHttpConfig::default());
     }
 }
 
@@ -72,6 +87,7 @@ impl Connector {
         let bound = addresses.iter().map(bind);
         let bound = bound.collect::<Result<Vec<_>, _>>()?;
         let started = match settings {
+            #[cfg(feature = "native")]
             Settings::Native(native) => {
                 let options = ListenOptions::default();
                 let listeners = bound
@@ -85,6 +101,7 @@ impl Connector {
                     })
                     .map(Self::Native)
             }
+            #[cfg(feature = "tiny-http")]
             Settings::TinyHttp(tiny) => {
                 TinyHttp::start(&tiny, bound, site, clock).map(Self::TinyHttp)
             }
@@ -94,36 +111,43 @@ impl Connector {
 
     pub(super) fn local_addrs(&self) -> Vec<SocketAddr> {
         match self {
+            #[cfg(feature = "native")]
             Self::Native(native) => native
                 .local_addrs()
                 .iter()
                 .filter_map(Address::inet)
                 .collect(),
+            #[cfg(feature = "tiny-http")]
             Self::TinyHttp(tiny) => tiny.local_addrs(),
         }
     }
 
     pub(super) fn stop_accepting(&mut self) {
         match self {
+            #[cfg(feature = "native")]
             Self::Native(native) => native.stop_accepting(),
+            #[cfg(feature = "tiny-http")]
             Self::TinyHttp(tiny) => tiny.stop_accepting(),
         }
     }
 
     pub(super) fn stop(self, grace: Duration) {
         match self {
+            #[cfg(feature = "native")]
             Self::Native(native) => {
                 let stopped = native.stop(grace);
                 if stopped.stuck > 0 {
                     log::warn!("{} I/O threads did not end in time", stopped.stuck);
                 }
             }
+            #[cfg(feature = "tiny-http")]
             Self::TinyHttp(tiny) => tiny.stop(grace),
         }
     }
 
     pub(super) fn stats(&self) -> ConnectorStats {
         match self {
+            #[cfg(feature = "native")]
             Self::Native(native) => {
                 let stats = native.stats();
                 ConnectorStats {
@@ -134,6 +158,7 @@ impl Connector {
                     bytes_out: stats.connections.bytes_out,
                 }
             }
+            #[cfg(feature = "tiny-http")]
             Self::TinyHttp(tiny) => ConnectorStats {
                 requests: tiny.stats().requests,
                 ..ConnectorStats::default()
@@ -160,6 +185,7 @@ fn listen(address: &SocketAddr) -> std::io::Result<TcpListener> {
     Ok(socket.into())
 }
 
+#[cfg(feature = "native")]
 #[cfg_attr(not(feature = "tls"), allow(unused_variables))]
 fn native_config(config: &Config, tls: &Tls) -> NativeConfig {
     let mut native = config.native.clone();

@@ -4,6 +4,7 @@ use std::fmt;
 use std::io;
 use std::path::PathBuf;
 
+#[cfg(feature = "demo")]
 use crate::broker::LocalError;
 use crate::config::ConfigError;
 use crate::http::SiteError;
@@ -38,8 +39,10 @@ pub enum StartError {
     /// The channel of a service, or the pattern of a listener, is none.
     Channel,
     /// Linked processes cannot be let in: the key, or the start of the node.
+    #[cfg(feature = "link")]
     Link(String),
     /// The demo's services cannot be installed.
+    #[cfg(feature = "demo")]
     Demo(LocalError),
 }
 
@@ -56,7 +59,9 @@ impl fmt::Display for StartError {
                 write!(f, "access log {}: {source}", path.display())
             }
             Self::Channel => f.write_str("the channel of a service or listener is not valid"),
+            #[cfg(feature = "link")]
             Self::Link(why) => write!(f, "no processes can be linked: {why}"),
+            #[cfg(feature = "demo")]
             Self::Demo(error) => write!(f, "the demo cannot be installed: {error}"),
         }
     }
@@ -73,7 +78,9 @@ impl std::error::Error for StartError {
             Self::Tls(error) => Some(error),
             Self::AccessLog { source, .. } => Some(source),
             Self::Channel => None,
+            #[cfg(feature = "link")]
             Self::Link(_) => None,
+            #[cfg(feature = "demo")]
             Self::Demo(error) => Some(error),
         }
     }

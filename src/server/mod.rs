@@ -7,9 +7,13 @@ mod builder;
 mod client_script;
 mod connector;
 mod error;
+#[cfg(feature = "ops")]
 mod internal;
+#[cfg(feature = "link")]
 mod link_tls;
+#[cfg(feature = "link")]
 mod linked;
+#[cfg(feature = "demo")]
 mod pages;
 mod stats;
 mod tls;
@@ -22,26 +26,35 @@ use std::time::{Duration, Instant};
 pub use self::builder::ServerBuilder;
 use self::connector::Connector;
 pub use self::error::StartError;
+#[cfg(feature = "link")]
 use self::link_tls::LinkTls;
+#[cfg(feature = "link")]
 use self::linked::Linked;
 pub use self::stats::ServerStats;
 use self::tls::Tls;
 use crate::broker::{Broker, LocalClient};
 use crate::clock::Clock;
+#[cfg(feature = "ops")]
 use crate::counters::Family;
+#[cfg(feature = "demo")]
 use crate::demo::Demo;
 use crate::http::Site;
+#[cfg(feature = "link")]
 use crate::link::Node;
 
 /// A running server. Dropping it stops it at once; [`shutdown`](Self::shutdown) lets it finish.
 pub struct Server {
     parts: Arc<Parts>,
+    #[cfg(feature = "ops")]
     internal: Option<Connector>,
+    #[cfg(feature = "link")]
     linked: Option<Linked>,
+    #[cfg(feature = "demo")]
     _demo: Option<Demo>,
     addresses: Vec<SocketAddr>,
     path: String,
     tls: Tls,
+    #[cfg(feature = "link")]
     #[cfg_attr(not(feature = "tls"), allow(dead_code))]
     link_tls: LinkTls,
 }
@@ -89,24 +102,29 @@ impl Server {
     /// If a file cannot be read or they do not fit together; then all goes on as before.
     #[cfg(feature = "tls")]
     pub fn reload_tls(&self) -> Result<(), crate::tcp::tls::TlsError> {
+        #[cfg(feature = "link")]
         let links = self.link_tls.read()?;
         self.tls.reload()?;
+        #[cfg(feature = "link")]
         self.link_tls.replace(links);
         Ok(())
     }
 
     /// The address of the internal site, with health and metrics, if there is one.
+    #[cfg(feature = "ops")]
     pub fn ops_addr(&self) -> Option<SocketAddr> {
         self.internal.as_ref()?.local_addrs().first().copied()
     }
 
     /// The address at which other processes link, if they may.
+    #[cfg(feature = "link")]
     pub fn link_addr(&self) -> Option<SocketAddr> {
         self.linked.as_ref().map(Linked::address)
     }
 
     /// The server as a node among linked processes, if they may link: to export more, and to post
     /// to them.
+    #[cfg(feature = "link")]
     pub fn link_node(&self) -> Option<&Node> {
         self.linked.as_ref().map(Linked::node)
     }
@@ -148,12 +166,14 @@ impl Server {
         if let Some(connector) = connector {
             connector.stop(left);
         }
+        #[cfg(feature = "link")]
         if let Some(linked) = self.linked.take() {
             let left = deadline.saturating_sub(self.parts.clock.now() - begun);
             linked.stop(left.min(LINK_GRACE));
         }
         let left = deadline.saturating_sub(self.parts.clock.now() - begun);
         self.parts.broker.stop(left);
+        #[cfg(feature = "ops")]
         if let Some(internal) = self.internal.take() {
             let left = deadline.saturating_sub(self.parts.clock.now() - begun);
             internal.stop(left.min(INTERNAL_GRACE));
@@ -167,6 +187,7 @@ impl Drop for Server {
     }
 }
 
+#[cfg(feature = "ops")]
 impl crate::ops::Source for Parts {
     fn is_ready(&self) -> bool {
         !self.draining.load(Ordering::Relaxed)
@@ -178,8 +199,10 @@ impl crate::ops::Source for Parts {
 }
 
 /// What was accepted from linked processes is handled by now, or never will be.
+#[cfg(feature = "link")]
 const LINK_GRACE: Duration = Duration::from_millis(500);
 /// The internal site has nobody to wait for.
+#[cfg(feature = "ops")]
 const INTERNAL_GRACE: Duration = Duration::from_millis(500);
 
 #[cfg(test)]

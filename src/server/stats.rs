@@ -73,6 +73,7 @@ impl super::Server {
 
 impl ServerStats {
     /// All that is published of a server that runs so long.
+    #[cfg(feature = "ops")]
     pub(super) fn published(&self, uptime: Duration) -> Vec<Family> {
         let mut families = self.broker.families();
         families.extend(self.families());

@@ -12,7 +12,9 @@ mod on {
     use std::path::PathBuf;
     use std::sync::Arc;
 
-    use crate::config::{Config, ConfigError, Conflict, Connector};
+    use crate::config::{Config, Connector};
+    #[cfg(feature = "tiny-http")]
+    use crate::config::{ConfigError, Conflict};
     use crate::server::StartError;
     use crate::tcp::tls::{TlsAcceptor, TlsError, server_config};
 
@@ -41,6 +43,7 @@ mod on {
                         acceptor: given,
                         files: None,
                     }),
+                    #[cfg(feature = "tiny-http")]
                     Connector::TinyHttp => Err(not_by_tiny_http()),
                 };
             }
@@ -74,6 +77,7 @@ mod on {
         }
     }
 
+    #[cfg(feature = "tiny-http")]
     fn not_by_tiny_http() -> StartError {
         StartError::Config(ConfigError {
             conflicts: vec![Conflict {

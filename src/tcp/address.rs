@@ -1,7 +1,7 @@
 //! Where a socket listens, or who is at its other end.
 
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::path::Path;
 use std::str::FromStr;
 use std::sync::Arc;
@@ -88,17 +88,6 @@ impl Address {
             )),
         }
     }
-}
-
-/// The address under which this machine reaches a listener: one that listens on all addresses is
-/// reached on the loopback.
-pub fn from_here(address: SocketAddr) -> SocketAddr {
-    let ip = match address.ip() {
-        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
-        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
-        ip => ip,
-    };
-    SocketAddr::new(ip, address.port())
 }
 
 impl From<SocketAddr> for Address {
@@ -194,20 +183,5 @@ mod tests {
     fn a_mapped_address_is_shown_as_what_it_is() {
         let mapped: SocketAddr = "[::ffff:10.0.0.1]:5".parse().unwrap();
         assert_eq!(Address::from(mapped).to_string(), "10.0.0.1:5");
-    }
-
-    #[test]
-    fn reachable_addresses() {
-        for (listening, reachable) in [
-            ("127.0.0.1:80", "127.0.0.1:80"),
-            ("10.0.0.1:80", "10.0.0.1:80"),
-            ("0.0.0.0:80", "127.0.0.1:80"),
-            ("[::]:80", "[::1]:80"),
-        ] {
-            assert_eq!(
-                from_here(listening.parse().unwrap()),
-                reachable.parse().unwrap()
-            );
-        }
     }
 }

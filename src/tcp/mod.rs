@@ -20,19 +20,19 @@ pub mod client;
 pub mod codec;
 mod handler;
 mod listener;
-mod network;
 pub mod preconnect;
 pub mod reactor;
 mod server;
 #[cfg(feature = "tls")]
 pub mod tls;
 
-pub use address::{Address, InvalidAddress, from_here};
+pub use address::{Address, InvalidAddress};
 pub use client::{Client, ClientConfig, ClientHandler, Clients};
 pub use handler::{
     Connection, ConnectionId, Connections, Context, Handler, PostError, PostErrorKind, SendError,
     SessionConfig,
 };
 pub use listener::{BindError, ListenOptions, Listener, SocketHook};
-pub use network::Network;
 pub use server::{Server, ServerConfig};
+
+pub use crate::util::{InvalidNetwork, Network};

@@ -12,7 +12,7 @@ const MOST_CONNECTIONS: u64 = 1_000_000;
 /// To be called before [`Config::default`](crate::Config::default), whose `max_connections` follows
 /// the limit. Changes the whole process, so a library does not do it by itself; the program does.
 pub fn raise_file_limit() -> Option<u64> {
-    #[cfg(unix)]
+    #[cfg(all(unix, feature = "tcp"))]
     {
         use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
         let limit = getrlimit(Resource::Nofile);
@@ -30,9 +30,9 @@ pub fn raise_file_limit() -> Option<u64> {
 
 /// How many files, so also sockets, the process may have open.
 pub(crate) fn file_limit() -> Option<u64> {
-    #[cfg(unix)]
+    #[cfg(all(unix, feature = "tcp"))]
     return rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
-    #[cfg(not(unix))]
+    #[cfg(not(all(unix, feature = "tcp")))]
     return None;
 }
 

@@ -1,12 +1,13 @@
 //! Small tools that more than one room needs: one of each.
 //!
 //! In scope: how long to wait after failures, results that come from another thread, short lists,
-//! what the machine offers.
+//! what the machine offers, ranges of IP addresses.
 //! Out of scope: whatever knows a word of the field.
 
 mod backoff;
 mod completion;
 pub(crate) mod machine;
+mod network;
 mod one_or_many;
 
 pub use backoff::Backoff;
@@ -14,4 +15,6 @@ pub use backoff::Backoff;
 pub(crate) use backoff::Retries;
 pub(crate) use completion::{Completion, Notify, Promise};
 pub use machine::raise_file_limit;
+pub(crate) use network::from_here;
+pub use network::{InvalidNetwork, Network};
 pub(crate) use one_or_many::OneOrMany;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::*;
-use crate::config::ListenAddress;
+use crate::config::{Connector, ListenAddress};
 use crate::http::SameSite;
 
 fn refused(change: impl FnOnce(&mut Config)) -> (&'static str, String) {

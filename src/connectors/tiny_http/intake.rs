@@ -11,7 +11,7 @@ use socket2::SockRef;
 use tiny_http::{Request, Server};
 
 use crate::counters::Counter;
-use crate::tcp::from_here;
+use crate::util::from_here;
 
 /// One listening socket and the library's servers on it.
 pub(super) struct Intake {

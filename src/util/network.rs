@@ -1,10 +1,9 @@
-//! A range of IP addresses.
+//! Ranges of IP addresses, and the address by which a listener is reached.
 
+use std::error::Error;
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::str::FromStr;
-
-use super::address::InvalidAddress;
 
 /// The addresses that share their first bits: `10.0.0.0/8`, `2001:db8::/32`, or a single address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -45,13 +44,28 @@ impl From<IpAddr> for Network {
     }
 }
 
-impl FromStr for Network {
-    type Err = InvalidAddress;
+/// Why a text is no [`Network`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InvalidNetwork {
+    spec: String,
+    reason: &'static str,
+}
 
-    fn from_str(spec: &str) -> Result<Self, InvalidAddress> {
-        let invalid = |reason: &str| InvalidAddress {
-            spec: spec.into(),
-            reason: reason.into(),
+impl fmt::Display for InvalidNetwork {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "`{}`: {}", self.spec, self.reason)
+    }
+}
+
+impl Error for InvalidNetwork {}
+
+impl FromStr for Network {
+    type Err = InvalidNetwork;
+
+    fn from_str(spec: &str) -> Result<Self, InvalidNetwork> {
+        let invalid = |reason| InvalidNetwork {
+            spec: spec.to_owned(),
+            reason,
         };
         let (ip, prefix) = match spec.split_once('/') {
             Some((ip, prefix)) => (ip, Some(prefix)),
@@ -74,9 +88,35 @@ impl fmt::Display for Network {
     }
 }
 
+/// The address under which this machine reaches a listener: one that listens on all addresses is
+/// reached on the loopback.
+pub(crate) fn from_here(address: SocketAddr) -> SocketAddr {
+    let ip = match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        ip => ip,
+    };
+    SocketAddr::new(ip, address.port())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn reachable_addresses() {
+        for (listening, reachable) in [
+            ("127.0.0.1:80", "127.0.0.1:80"),
+            ("10.0.0.1:80", "10.0.0.1:80"),
+            ("0.0.0.0:80", "127.0.0.1:80"),
+            ("[::]:80", "[::1]:80"),
+        ] {
+            assert_eq!(
+                from_here(listening.parse().unwrap()),
+                reachable.parse().unwrap()
+            );
+        }
+    }
 
     #[test]
     fn membership() {

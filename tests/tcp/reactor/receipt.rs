@@ -10,12 +10,39 @@ use std::time::Duration;
 use bayeux::ManualClock;
 use bayeux::tcp::reactor::CloseReason;
 
-use crate::support::probe::{Seen, World};
+use crate::support::probe::{Seen, World, read_line};
 
 const TIMEOUT: Duration = Duration::from_millis(100);
 
+/// Time that is set by hand, and a neighbour who tells that the I/O thread has seen it.
+struct Time {
+    clock: Arc<ManualClock>,
+    neighbour: TcpStream,
+    /// Bytes that the neighbour was sent.
+    told: u64,
+}
+
+impl Time {
+    /// Lets time pass, and the I/O thread see it.
+    fn pass(&mut self, time: Duration) {
+        // Acknowledgements may take a moment.
+        std::thread::sleep(TIMEOUT);
+        self.clock.advance(time);
+        self.turn();
+    }
+
+    /// Waits until the I/O thread has done what it was doing, and once more what was due.
+    fn turn(&mut self) {
+        for _ in 0..2 {
+            self.neighbour.write_all(b"echo turn\n").unwrap();
+            assert_eq!(read_line(&mut self.neighbour), "turn");
+            self.told += 5;
+        }
+    }
+}
+
 /// A reactor whose time is set by hand.
-fn world() -> (World, Arc<ManualClock>) {
+fn world() -> (World, Time) {
     let clock = Arc::new(ManualClock::new());
     let time = Arc::clone(&clock);
     let world = World::new(|config| {
@@ -25,15 +52,14 @@ fn world() -> (World, Arc<ManualClock>) {
         config.write_buffer = 32 << 20;
         config.clock = time;
     });
-    (world, clock)
-}
-
-/// Lets time pass, and the I/O thread see it: it wakes up no later than its next deadline.
-fn pass(clock: &ManualClock, time: Duration) {
-    // Acknowledgements may take a moment.
-    std::thread::sleep(TIMEOUT);
-    clock.advance(time);
-    std::thread::sleep(TIMEOUT * 2);
+    let neighbour = world.connect();
+    world.opened();
+    let time = Time {
+        clock,
+        neighbour,
+        told: 0,
+    };
+    (world, time)
 }
 
 /// Reads so much, in small pieces.
@@ -47,7 +73,7 @@ fn read(client: &mut TcpStream, mut bytes: usize) {
 
 #[test]
 fn who_reads_slowly_is_not_cut_although_the_kernel_takes_nothing() {
-    let (world, clock) = world();
+    let (world, mut time) = world();
     let mut client = world.connect_narrow();
     client.write_all(b"send 10000000\n").unwrap();
     world.opened();
@@ -60,17 +86,21 @@ fn who_reads_slowly_is_not_cut_although_the_kernel_takes_nothing() {
     let before = taken(&world);
     for _ in 0..6 {
         read(&mut client, 8_000);
-        pass(&clock, TIMEOUT * 8 / 10);
+        time.pass(TIMEOUT * 8 / 10);
     }
-    assert_eq!(taken(&world), before, "the kernel's buffer is large");
+    assert_eq!(
+        taken(&world),
+        before + time.told,
+        "the kernel's buffer is large"
+    );
     assert!(world.seen.try_recv().is_err(), "not cut");
-    pass(&clock, TIMEOUT * 2);
+    time.pass(TIMEOUT * 2);
     assert_eq!(world.next(), Seen::Closed(CloseReason::WriteTimeout));
 }
 
 #[test]
 fn a_service_is_told_when_the_peer_has_all_or_stops_reading() {
-    let (world, clock) = world();
+    let (world, mut time) = world();
     for stops in [false, true] {
         let mut client = world.connect_narrow();
         client.write_all(b"echo little\nwatch\n").unwrap();
@@ -80,14 +110,14 @@ fn a_service_is_told_when_the_peer_has_all_or_stops_reading() {
         assert_eq!(world.next(), Seen::Watched(true));
         for _ in 0..4 {
             read(&mut client, 8_000);
-            pass(&clock, TIMEOUT * 8 / 10);
+            time.pass(TIMEOUT * 8 / 10);
         }
         assert!(world.seen.try_recv().is_err(), "on its way");
         if !stops {
             read(&mut client, 100_007 - 32_000);
         }
-        pass(&clock, TIMEOUT * 20);
-        pass(&clock, TIMEOUT * 20);
+        time.pass(TIMEOUT * 20);
+        time.pass(TIMEOUT * 20);
         assert_eq!(world.next(), Seen::Received { all: !stops });
         drop(client);
         while !matches!(world.next(), Seen::Closed(_)) {}
@@ -96,16 +126,17 @@ fn a_service_is_told_when_the_peer_has_all_or_stops_reading() {
 
 #[test]
 fn a_connection_stays_while_the_peer_reads_the_last_of_it() {
-    let (world, clock) = world();
+    let (world, mut time) = world();
     let mut client = world.connect_narrow();
     client.write_all(b"send 100000\nclose\n").unwrap();
     world.opened();
+    time.turn();
     for _ in 0..4 {
         read(&mut client, 12_000);
-        pass(&clock, TIMEOUT * 11 / 10);
+        time.pass(TIMEOUT * 11 / 10);
     }
     assert!(world.seen.try_recv().is_err(), "it still reads");
-    pass(&clock, TIMEOUT * 2);
+    time.pass(TIMEOUT * 2);
     assert_eq!(world.next(), Seen::Closed(CloseReason::Closed));
     read(&mut client, 100_004 - 48_000);
 }

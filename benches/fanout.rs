@@ -5,7 +5,7 @@ mod common;
 use std::sync::{Arc, Barrier};
 use std::time::Instant;
 
-use bayeux::connector::Outlet;
+use bayeux::connector::WakeSink;
 use bayeux::connector::{Exchange, Executed};
 use bayeux::{Broker, BrokerConfig, Overflow, QueueLimits};
 use common::{Discard, broker, connect, goal, median, message, open, send, size};
@@ -20,7 +20,7 @@ struct Case {
 }
 
 impl Case {
-    /// Each channel has its receivers, all of them with a held connect on an outlet that discards
+    /// Each channel has its receivers, all of them with a held connect on a sink that discards
     /// its wakes. Their queues are full, so that each message takes another one's place.
     fn new() -> Self {
         let broker = broker(BrokerConfig {
@@ -32,11 +32,11 @@ impl Case {
             max_sessions_per_browser: None,
             ..BrokerConfig::default()
         });
-        let outlet = Arc::new(Discard::default()) as Arc<dyn Outlet>;
+        let sink = Arc::new(Discard::default()) as Arc<dyn WakeSink>;
         let mut held = Vec::new();
         for n in 0..2 * RECEIVERS as u64 {
             let id = open(&broker, &json!(format!("/fan/{}", n % 2)));
-            match send(&broker, &outlet, n, &connect(&id)) {
+            match send(&broker, &sink, n, &connect(&id)) {
                 Executed::Later(exchange) => held.push(exchange),
                 Executed::Now(_) => panic!("the connect is held"),
             }

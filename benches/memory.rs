@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 
 use bayeux::BrokerConfig;
 use bayeux::connector::Executed;
-use bayeux::connector::Outlet;
+use bayeux::connector::WakeSink;
 use common::{Discard, broker, connect, goal, open, send, size};
 use serde_json::json;
 
@@ -48,7 +48,7 @@ fn main() {
             max_sessions_per_browser: None,
             ..BrokerConfig::default()
         });
-        let outlet = Arc::new(Discard::default()) as Arc<dyn Outlet>;
+        let sink = Arc::new(Discard::default()) as Arc<dyn WakeSink>;
         let mut held = Vec::with_capacity(sessions);
         let before = LIVE.load(Ordering::Relaxed);
         for n in 0..sessions as u64 {
@@ -58,7 +58,7 @@ fn main() {
                 "/news".to_owned()
             };
             let id = open(&broker, &json!(channel));
-            let Executed::Later(exchange) = send(&broker, &outlet, n, &connect(&id)) else {
+            let Executed::Later(exchange) = send(&broker, &sink, n, &connect(&id)) else {
                 panic!("the connect is held")
             };
             held.push(exchange);

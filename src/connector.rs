@@ -5,7 +5,7 @@ pub use crate::broker::{
     Answer, AnswerStatus, Attachment, Call, Collected, Ended, Exchange, Executed, Extra, Flight,
     NoStream, Unread,
 };
-pub use crate::transport::{BrowserId, Link, Outlet, Peer, Transport};
+pub use crate::transport::{BrowserId, ConnectionHandle, Peer, Transport, WakeSink};
 
 /// Messages: bytes become a batch, a batch becomes replies and publications.
 pub mod message {

@@ -9,7 +9,7 @@ use std::time::Instant;
 use bayeux::SystemClock;
 use bayeux::connector::message::{BatchLimits, Publisher, parse};
 use bayeux::connector::{Answer, Call, Executed};
-use bayeux::connector::{Link, Outlet, Peer, Transport};
+use bayeux::connector::{ConnectionHandle, Peer, Transport, WakeSink};
 use bayeux::{Broker, BrokerConfig};
 use bayeux::{ChannelName, Publication};
 use serde_json::{Value, json};
@@ -26,11 +26,11 @@ pub fn size(real: usize, trial: usize) -> usize {
     if is_real() { real } else { trial }
 }
 
-/// An outlet that only counts.
+/// A sink that only counts.
 #[derive(Default)]
 pub struct Discard(pub AtomicU64);
 
-impl Outlet for Discard {
+impl WakeSink for Discard {
     fn wake(&self, keys: &[u64]) {
         self.0.fetch_add(keys.len() as u64, Ordering::Relaxed);
     }
@@ -40,7 +40,7 @@ pub fn broker(config: BrokerConfig) -> Broker {
     Broker::start_without_ticker(config, Arc::new(SystemClock), None).expect("threads start")
 }
 
-pub fn send(broker: &Broker, outlet: &Arc<dyn Outlet>, key: u64, messages: &Value) -> Executed {
+pub fn send(broker: &Broker, sink: &Arc<dyn WakeSink>, key: u64, messages: &Value) -> Executed {
     let body = messages.to_string();
     let batch = parse(body.as_bytes(), &BatchLimits::default()).expect("a batch");
     broker.execute(Call {
@@ -51,16 +51,16 @@ pub fn send(broker: &Broker, outlet: &Arc<dyn Outlet>, key: u64, messages: &Valu
             secure: false,
         },
         batch,
-        link: Link {
-            outlet: Arc::clone(outlet),
+        connection: ConnectionHandle {
+            sink: Arc::clone(sink),
             key,
         },
     })
 }
 
 pub fn ask(broker: &Broker, messages: &Value) -> Vec<Value> {
-    let outlet = Arc::new(Discard::default()) as Arc<dyn Outlet>;
-    match send(broker, &outlet, 0, messages) {
+    let sink = Arc::new(Discard::default()) as Arc<dyn WakeSink>;
+    match send(broker, &sink, 0, messages) {
         Executed::Now(answer) => items(answer),
         Executed::Later(_) => panic!("{messages} is not answered at once"),
     }

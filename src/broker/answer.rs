@@ -9,14 +9,14 @@ use super::core::Core;
 use super::receiver::Attachment;
 use super::session::Session;
 use crate::protocol::{ClientId, Publication};
-use crate::transport::{BrowserId, Link};
+use crate::transport::{BrowserId, ConnectionHandle};
 use crate::util::Completion;
 
 /// The outcome of a request or a frame.
 pub enum Executed {
     /// Answer at once.
     Now(Answer),
-    /// The answer comes later: ask the exchange whenever the link's key is woken.
+    /// The answer comes later: ask the exchange whenever the connection's key is woken.
     Later(Exchange),
 }
 
@@ -252,7 +252,7 @@ impl Drop for Unread {
 pub struct Exchange(Pending);
 
 enum Pending {
-    Working(Completion<Executed, Link>),
+    Working(Completion<Executed, ConnectionHandle>),
     Held(HeldConnect),
     Waiting(Box<WaitingAnswer>),
     Done,
@@ -266,7 +266,7 @@ struct WaitingAnswer {
 }
 
 impl Exchange {
-    pub(crate) fn working(result: Completion<Executed, Link>) -> Self {
+    pub(crate) fn working(result: Completion<Executed, ConnectionHandle>) -> Self {
         Self(Pending::Working(result))
     }
 
@@ -275,9 +275,14 @@ impl Exchange {
     }
 
     /// An answer that waits so long.
-    pub(crate) fn waiting(core: &Arc<Core>, answer: Answer, link: &Link, wait: Duration) -> Self {
+    pub(crate) fn waiting(
+        core: &Arc<Core>,
+        answer: Answer,
+        connection: &ConnectionHandle,
+        wait: Duration,
+    ) -> Self {
         let until = core.clock.now() + wait;
-        core.ticker.answer_at(link, until);
+        core.ticker.answer_at(connection, until);
         Self(Pending::Waiting(Box::new(WaitingAnswer {
             core: Arc::clone(core),
             answer,
@@ -285,8 +290,8 @@ impl Exchange {
         })))
     }
 
-    /// The answer, once it is there. Cheap; to be called after each wake of the link's key, and
-    /// not again after it has answered.
+    /// The answer, once it is there. Cheap; to be called after each wake of the connection, and not
+    /// again after it has answered.
     pub fn poll(&mut self) -> Option<Answer> {
         loop {
             match &mut self.0 {
@@ -354,12 +359,12 @@ mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
 
     use super::*;
-    use crate::transport::Outlet;
+    use crate::transport::WakeSink;
 
     #[derive(Default)]
     struct Bell(AtomicUsize);
 
-    impl Outlet for Bell {
+    impl WakeSink for Bell {
         fn wake(&self, keys: &[u64]) {
             self.0.fetch_add(keys.len(), Ordering::Relaxed);
         }
@@ -368,11 +373,11 @@ mod tests {
     #[test]
     fn a_lost_request_is_answered_too() {
         let bell = Arc::new(Bell::default());
-        let link = Link {
-            outlet: Arc::clone(&bell) as _,
+        let connection = ConnectionHandle {
+            sink: Arc::clone(&bell) as _,
             key: 1,
         };
-        let (result, promise) = Completion::new(link, Executed::lost);
+        let (result, promise) = Completion::new(connection, Executed::lost);
         assert!(result.take().is_none());
         drop(promise);
         let Some(Executed::Now(answer)) = result.take() else {

@@ -18,13 +18,13 @@ use super::session::{Gone, Look, Session, State};
 use crate::extensions::Heard;
 use crate::protocol::{Advice, ClientId, ErrorText, Message, ReplyTo, add_ext, error};
 use crate::refusals::Reason;
-use crate::transport::{Link, Transport};
+use crate::transport::{ConnectionHandle, Transport};
 
 /// A connect that is to be answered, with what its reply needs besides the session's state.
 struct Connect {
     core: Arc<Core>,
     session: Arc<Session>,
-    link: Link,
+    connection: ConnectionHandle,
     /// The raw JSON of the request's id.
     id: Option<Box<str>>,
     /// The interval the client asked for, for this one connect.
@@ -84,7 +84,7 @@ impl Connect {
         let tells_all = state.tells_all(budget);
         let served = matches!(outcome, Told::Served | Told::Full(_));
         if served && carries && state.may_carry() {
-            let flight = state.begin_flight(&self.link, budget, &mut answer.messages);
+            let flight = state.begin_flight(&self.connection, budget, &mut answer.messages);
             debug_assert!(answer.flight.is_none(), "dropping one locks its session");
             answer.flight = Some(Flight::new(core, &self.session, Some(flight)));
         }
@@ -336,7 +336,7 @@ impl Run {
         let mut connect = Connect {
             core: Arc::clone(&core),
             session: Arc::clone(&session),
-            link: self.link.clone(),
+            connection: self.connection.clone(),
             id: message.id().map(Box::from),
             interval_ms: message.advice().and_then(|advice| advice.interval),
             advise: !state.is_connected() || message.advice().is_some(),
@@ -356,10 +356,10 @@ impl Run {
             match self.place(&state) {
                 Ok(place) => {
                     let until = core.clock.now() + timeout;
-                    let number = state.hold(&self.link, until, place);
+                    let number = state.hold(&self.connection, until, place);
                     core.ticker.schedule(&session, &mut state);
-                    if let Some(link) = state.next_wake() {
-                        self.wakes.add(link);
+                    if let Some(connection) = state.next_wake() {
+                        self.wakes.add(connection);
                     }
                     drop(state);
                     connect.heard = self.heard.take();
@@ -402,23 +402,24 @@ impl Run {
 
     /// From now on the session's messages go to the connection of this connect.
     fn bind(&mut self, session: &Arc<Session>, state: &mut State) {
-        if let Some(unfinished) = state.cut(&self.link) {
+        if let Some(unfinished) = state.cut(&self.connection) {
             self.wakes.add(&unfinished);
         }
         // What a session leaves behind goes with the answer to the connect.
         let older = if self.peer.transport != Transport::WebSocket || state.is_parting() {
             state.take_back()
-        } else if state.is_attached_to(&self.link) {
+        } else if state.is_attached_to(&self.connection) {
             None
         } else {
-            let (number, older) = state.attach(&self.link, Kind::Socket, !session.deliver_only);
+            let (number, older) =
+                state.attach(&self.connection, Kind::Socket, !session.deliver_only);
             let attached = Attachment::new(&self.core, session, number);
             self.answer.attached.push(attached);
             older
         };
         let waiting = state.next_wake().cloned();
-        for link in [older, waiting].into_iter().flatten() {
-            self.wakes.add(&link);
+        for connection in [older, waiting].into_iter().flatten() {
+            self.wakes.add(&connection);
         }
     }
 
@@ -429,7 +430,7 @@ impl Run {
         let has_messages = state.may_carry() || state.has_nothing_left();
         // A connect that finds messages lines up behind others that wait for their turn: until it
         // comes more may have arrived.
-        if has_messages && !self.link.outlet.is_behind() {
+        if has_messages && !self.connection.sink.is_behind() {
             return Err(None);
         }
         let config = &self.core.config;
@@ -451,14 +452,14 @@ impl Run {
 pub(super) fn piggyback(
     core: &Arc<Core>,
     session: &Arc<Session>,
-    link: &Link,
+    connection: &ConnectionHandle,
     carries: bool,
     answer: &mut Answer,
 ) {
     let flight = core.change(session, |state| {
         // What a session leaves behind goes with the word of its end, which is for connects to say.
         let may = carries && !state.is_parting() && state.may_carry();
-        may.then(|| state.begin_flight(link, RESPONSE_BYTES, &mut answer.messages))
+        may.then(|| state.begin_flight(connection, RESPONSE_BYTES, &mut answer.messages))
     });
     answer.flight = Some(Flight::new(core, session, flight));
 }

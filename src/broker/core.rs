@@ -138,8 +138,8 @@ impl Core {
         if over {
             self.let_go(session);
         }
-        if let Some(link) = wake {
-            link.outlet.wake(&[link.key]);
+        if let Some(connection) = wake {
+            connection.sink.wake(&[connection.key]);
         }
         changed
     }

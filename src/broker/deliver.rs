@@ -189,8 +189,8 @@ impl Core {
         };
         let pushed = state.push(item, limits);
         if pushed.outcome == Outcome::Queued && Arc::as_ptr(session) != carried {
-            if let Some(link) = state.next_wake() {
-                wakes.add(link);
+            if let Some(connection) = state.next_wake() {
+                wakes.add(connection);
             }
         }
         drop(state);

@@ -46,8 +46,8 @@ impl Core {
             self.registry.remove(id);
         }
         self.forget(session, gone, 0);
-        for link in [older, waiting].into_iter().flatten() {
-            link.outlet.wake(&[link.key]);
+        for connection in [older, waiting].into_iter().flatten() {
+            connection.sink.wake(&[connection.key]);
         }
         Some(last)
     }
@@ -77,7 +77,12 @@ impl Core {
             None
         };
         drop(state);
-        let Some(Remains { links, lost, news }) = ended else {
+        let Some(Remains {
+            connections,
+            lost,
+            news,
+        }) = ended
+        else {
             return false;
         };
         let (messages, bytes) = lost;
@@ -92,8 +97,8 @@ impl Core {
             let client = client_of(session);
             log::debug!("session {client}: {messages} messages lost after its end");
         }
-        for link in links.into_iter().flatten() {
-            link.outlet.wake(&[link.key]);
+        for connection in connections.into_iter().flatten() {
+            connection.sink.wake(&[connection.key]);
         }
         news
     }
@@ -157,8 +162,8 @@ impl Core {
         // this look sees the flag, and is not held.
         self.draining.store(true, Ordering::Relaxed);
         let mut waiting = Wakes::default();
-        for link in self.ticker.take_answers() {
-            waiting.add(&link);
+        for connection in self.ticker.take_answers() {
+            waiting.add(&connection);
         }
         waiting.send();
         let mut held = Vec::new();
@@ -176,8 +181,8 @@ impl Core {
             }
             let mut wakes = Wakes::default();
             for session in chunk {
-                if let Some(link) = session.lock().finish_hold() {
-                    wakes.add(&link);
+                if let Some(connection) = session.lock().finish_hold() {
+                    wakes.add(&connection);
                 }
             }
             wakes.send();

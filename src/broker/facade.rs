@@ -36,7 +36,7 @@ use crate::protocol::{
     ChannelKind, ChannelName, Fit, InvalidChannel, Pattern, Publication, Publisher,
 };
 use crate::refusals::Refusals;
-use crate::transport::{Link, Peer};
+use crate::transport::{ConnectionHandle, Peer};
 
 /// A handle to the broker; clones share it. It lives until the last handle is gone.
 #[derive(Clone)]
@@ -127,8 +127,8 @@ impl Broker {
         execute(&self.core, call)
     }
 
-    /// Makes the link the stream of events of the session with that client id: its messages go
-    /// there, and it lives for as long as the stream does.
+    /// Makes the connection the stream of events of the session with that client id: its messages
+    /// go there, and it lives for as long as the stream does.
     ///
     /// # Errors
     /// If there is no such session for this peer, or the server is about to stop.
@@ -136,9 +136,9 @@ impl Broker {
         &self,
         peer: &Peer,
         client: &str,
-        link: &Link,
+        connection: &ConnectionHandle,
     ) -> Result<Attachment, NoStream> {
-        self.core.open_stream(peer, client, link)
+        self.core.open_stream(peer, client, connection)
     }
 
     /// Adds or replaces a service: `channel` is the whole name, below `/service/`.

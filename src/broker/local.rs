@@ -12,7 +12,7 @@ use super::mailbox::{Destination, LocalInbox};
 use super::receiver::Kind;
 use super::session::{Gone, Identity, Session, SessionSettings};
 use crate::protocol::{ChannelKind, ChannelName, Fit, LocalId, Pattern, Publication, Publisher};
-use crate::transport::Link;
+use crate::transport::ConnectionHandle;
 
 /// A client in this process. It has no handshake, never expires, and is asked no policy. Its id
 /// cannot be named by remote clients. Dropping it ends it; so do [`Broker::disconnect`], after
@@ -82,11 +82,11 @@ impl LocalClient {
         let identity = Identity::Local(LocalId(number));
         let session = Arc::new(Session::new(number, identity, &settings));
         let inbox = LocalInbox::new(core, &session);
-        let link = Link {
-            outlet: Arc::clone(&inbox) as _,
+        let connection = ConnectionHandle {
+            sink: Arc::clone(&inbox) as _,
             key: number,
         };
-        session.lock().attach(&link, Kind::Local, true);
+        session.lock().attach(&connection, Kind::Local, true);
         core.locals.add(number, &inbox);
         let client = client_of(&session);
         core.hooks.tell(EventKind::Connected, || Event::Connected {

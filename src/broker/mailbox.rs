@@ -1,6 +1,6 @@
 //! What has arrived for a client in this process, on its way to callbacks or to whoever waits.
 //!
-//! The client's session gets messages like any other and wakes [`LocalInbox`], its outlet.
+//! The client's session gets messages like any other and wakes [`LocalInbox`], its sink.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -14,7 +14,7 @@ use super::pool::guarded;
 use super::queue::{Outcome, Queue};
 use super::session::{Gone, Session};
 use crate::protocol::{ChannelName, LocalId, Pattern, Publication, Tail};
-use crate::transport::Outlet;
+use crate::transport::WakeSink;
 
 pub(crate) type Callback = Box<dyn FnMut(&Arc<Publication>) + Send>;
 pub(crate) type Ending = Box<dyn FnOnce(Gone) + Send>;
@@ -113,7 +113,7 @@ impl Locals {
     }
 }
 
-impl Outlet for LocalInbox {
+impl WakeSink for LocalInbox {
     fn wake(&self, _keys: &[u64]) {
         let Some(core) = self.core.upgrade() else {
             return;

@@ -13,13 +13,13 @@ use super::answer::Unread;
 use super::core::Core;
 use super::session::{Gone, Session};
 use crate::protocol::{Advice, ClientId, ErrorText, Publication, ReplyTo, ShownId, error};
-use crate::transport::{Link, Peer};
+use crate::transport::{ConnectionHandle, Peer};
 
 /// What the session remembers of its receiver.
 pub(crate) struct Receiver {
     /// Tells it from those before and after it.
     pub(crate) number: u64,
-    pub(crate) link: Link,
+    pub(crate) connection: ConnectionHandle,
     pub(crate) kind: Kind,
     /// Messages go there. Without that, it is only told when the session ends.
     pub(crate) delivers: bool,
@@ -83,7 +83,7 @@ impl Attachment {
     }
 
     /// Takes what waits, as many messages as fit into `budget` bytes, but at least one; to be
-    /// called when the link was woken. After any were given, no more are until they were
+    /// called when the connection was woken. After any were given, no more are until they were
     /// [`delivered`](Self::delivered).
     ///
     /// # Errors
@@ -136,9 +136,9 @@ impl Attachment {
         }
     }
 
-    /// The kernel took the last byte of what was collected. Wakes the link if more waits. What it
-    /// did not take at once the client may not have received yet: then the session lives for as
-    /// long as the value returned.
+    /// The kernel took the last byte of what was collected. Wakes the connection if more waits.
+    /// What it did not take at once the client may not have received yet: then the session lives
+    /// for as long as the value returned.
     pub fn delivered(&mut self) -> Option<Unread> {
         let flight = self.flight.take()?;
         let freed = self
@@ -204,14 +204,14 @@ impl NoStream {
 }
 
 impl Core {
-    /// Makes the link the stream of events of a session. Whatever had its messages before ends.
+    /// Makes the connection the stream of events of a session. What had its messages before ends.
     pub(crate) fn open_stream(
         self: &Arc<Self>,
         peer: &Peer,
         client: &str,
-        link: &Link,
+        connection: &ConnectionHandle,
     ) -> Result<Attachment, NoStream> {
-        let stream = self.stream_of(peer, client, link);
+        let stream = self.stream_of(peer, client, connection);
         if let Err(refused) = &stream {
             let (error, _) = refused.error();
             self.counters.failed.count(&error);
@@ -229,7 +229,7 @@ impl Core {
         self: &Arc<Self>,
         peer: &Peer,
         client: &str,
-        link: &Link,
+        connection: &ConnectionHandle,
     ) -> Result<Attachment, NoStream> {
         if self.is_draining() {
             return Err(NoStream::Draining);
@@ -240,12 +240,12 @@ impl Core {
         if state.gone().is_some() && !state.is_parting() {
             return Err(NoStream::Unknown);
         }
-        let cut = state.cut(link);
-        let (number, older) = state.attach(link, Kind::Events, !session.deliver_only);
+        let cut = state.cut(connection);
+        let (number, older) = state.attach(connection, Kind::Events, !session.deliver_only);
         let waiting = state.next_wake().cloned();
         drop(state);
         for woken in [cut, older, waiting].into_iter().flatten() {
-            woken.outlet.wake(&[woken.key]);
+            woken.sink.wake(&[woken.key]);
         }
         Ok(Attachment::new(self, &session, number))
     }

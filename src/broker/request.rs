@@ -20,7 +20,7 @@ use super::wakes::Wakes;
 use crate::extensions::{Heard, Moment};
 use crate::protocol::{Batch, ErrorText, Message, Parsed, Shown, ShownId, Target, add_ext, error};
 use crate::refusals::Reason;
-use crate::transport::{Link, Peer, Transport};
+use crate::transport::{ConnectionHandle, Peer, Transport};
 use crate::util::{Completion, OneOrMany, Promise};
 
 /// A request or frame to be executed.
@@ -30,7 +30,7 @@ pub struct Call {
     /// Its messages.
     pub batch: Batch,
     /// The connection that will be woken if the answer comes later.
-    pub link: Link,
+    pub connection: ConnectionHandle,
 }
 
 /// What a message waits for.
@@ -56,14 +56,14 @@ pub(crate) struct Request {
     /// That message has been taken up, and waits.
     begun: bool,
     run: Run,
-    promise: Option<Promise<Executed, Link>>,
+    promise: Option<Promise<Executed, ConnectionHandle>>,
 }
 
 /// What the messages of a request share: who sent them, and what becomes of them.
 pub(crate) struct Run {
     pub(super) core: Arc<Core>,
     pub(super) peer: Peer,
-    pub(super) link: Link,
+    pub(super) connection: ConnectionHandle,
     /// The request has one message only.
     pub(super) alone: bool,
     /// When the request came, if there are extensions that want to know.
@@ -101,7 +101,7 @@ pub(crate) fn execute(core: &Arc<Core>, call: Call) -> Executed {
     match request.advance(false) {
         None => request.run.finish(),
         Some(wait) => {
-            let (result, promise) = Completion::new(request.run.link.clone(), Executed::lost);
+            let (result, promise) = Completion::new(request.run.connection.clone(), Executed::lost);
             request.promise = Some(promise);
             request.dispatch(wait);
             Executed::Later(Exchange::working(result))
@@ -111,12 +111,16 @@ pub(crate) fn execute(core: &Arc<Core>, call: Call) -> Executed {
 
 impl Request {
     fn new(core: &Arc<Core>, call: Call) -> Self {
-        let Call { peer, batch, link } = call;
+        let Call {
+            peer,
+            batch,
+            connection,
+        } = call;
         core.counters.mine().received.add(batch.len() as u64);
         let run = Run {
             core: Arc::clone(core),
             peer,
-            link,
+            connection,
             alone: batch.len() == 1,
             arrived: arrival(core, &batch),
             reservation: None,
@@ -353,7 +357,13 @@ impl Run {
             answer.filtered = session.filtered;
             let bound = session.deliver_only || self.peer.transport == Transport::CallbackPolling;
             if !connected {
-                piggyback(&self.core, session, &self.link, carries && !bound, answer);
+                piggyback(
+                    &self.core,
+                    session,
+                    &self.connection,
+                    carries && !bound,
+                    answer,
+                );
             } else if answer.flight.is_none() {
                 answer.flight = Some(Flight::new(&self.core, session, None));
             }
@@ -361,7 +371,7 @@ impl Run {
         if self.wait.is_zero() {
             Executed::Now(self.answer)
         } else {
-            let waiting = Exchange::waiting(&self.core, self.answer, &self.link, self.wait);
+            let waiting = Exchange::waiting(&self.core, self.answer, &self.connection, self.wait);
             Executed::Later(waiting)
         }
     }

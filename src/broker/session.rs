@@ -20,7 +20,7 @@ use super::queue::{Outcome, Pushed, Queue, QueueLimits};
 use super::receiver::Receiver;
 use crate::clock::FOREVER;
 use crate::protocol::{Advice, ClientId, LocalId, Pattern, Publication};
-use crate::transport::{BrowserId, Link};
+use crate::transport::{BrowserId, ConnectionHandle};
 pub(crate) use ending::Remains;
 use flight::InFlight;
 
@@ -170,7 +170,7 @@ pub(crate) struct State {
     gone: Option<Gone>,
     queue: Queue,
     /// Whom to wake when there are messages: the receiver if it takes them, else the held connect.
-    wake_target: Option<Link>,
+    wake_target: Option<ConnectionHandle>,
     // So far what a delivery needs: a cache line with the lock before it.
     hold: Option<Hold>,
     /// The last number that a connect, a flight or a receiver was given, to be told from others.
@@ -214,7 +214,7 @@ impl From<Lifetime> for Duration {
 /// A connect that waits.
 struct Hold {
     number: u64,
-    link: Link,
+    connection: ConnectionHandle,
     until: Instant,
     /// It is to be answered, messages or not.
     ends: bool,
@@ -265,20 +265,23 @@ impl State {
     }
 
     /// The connection that has something to collect and has not been told, marked as told.
-    pub(crate) fn next_wake(&mut self) -> Option<&Link> {
+    pub(crate) fn next_wake(&mut self) -> Option<&ConnectionHandle> {
         if self.woken || !(self.ready() || self.has_nothing_left()) {
             return None;
         }
-        let link = self.wake_target.as_ref()?;
+        let connection = self.wake_target.as_ref()?;
         self.woken = true;
-        Some(link)
+        Some(connection)
     }
 
     /// To be called whenever the held connect or the receiver has changed.
     fn update_wake_target(&mut self) {
-        let held = self.hold.as_ref().map(|hold| &hold.link);
+        let held = self.hold.as_ref().map(|hold| &hold.connection);
         let receiver = self.receiver.as_ref().filter(|receiver| receiver.delivers);
-        self.wake_target = receiver.map(|receiver| &receiver.link).or(held).cloned();
+        self.wake_target = receiver
+            .map(|receiver| &receiver.connection)
+            .or(held)
+            .cloned();
     }
 
     /// Whether messages wait that may be taken now.
@@ -286,8 +289,13 @@ impl State {
         self.queue.is_ready()
     }
 
-    /// Holds a connect on this link, after any older one was superseded.
-    pub(crate) fn hold(&mut self, link: &Link, until: Instant, place: Place) -> u64 {
+    /// Holds a connect on this connection, after any older one was superseded.
+    pub(crate) fn hold(
+        &mut self,
+        connection: &ConnectionHandle,
+        until: Instant,
+        place: Place,
+    ) -> u64 {
         debug_assert!(
             self.hold.is_none(),
             "an older connect was superseded before"
@@ -295,7 +303,7 @@ impl State {
         self.expires = None;
         self.hold = Some(Hold {
             number: self.numbers,
-            link: link.clone(),
+            connection: connection.clone(),
             until,
             ends: false,
             _place: place,
@@ -305,13 +313,13 @@ impl State {
     }
 
     /// Ends the held connect, if there is one; its connection is to be woken.
-    pub(crate) fn supersede(&mut self) -> Option<Link> {
+    pub(crate) fn supersede(&mut self) -> Option<ConnectionHandle> {
         self.numbers += 1;
         self.woken = false;
         let older = self.hold.take()?;
         self.update_wake_target();
         self.hold_changed = true;
-        Some(older.link)
+        Some(older.connection)
     }
 
     /// What the held connect of that number is to do.
@@ -325,7 +333,9 @@ impl State {
         self.woken = false;
         match self.gone {
             _ if self.may_carry() => Look::Due,
-            Some(gone) if self.queue.len() == 0 || self.is_last(&current.link) => Look::Gone(gone),
+            Some(gone) if self.queue.len() == 0 || self.is_last(&current.connection) => {
+                Look::Gone(gone)
+            }
             _ if current.ends => Look::Due,
             _ => Look::Wait,
         }
@@ -410,11 +420,11 @@ impl State {
     }
 
     /// Ends the hold in good order, at the latest now.
-    pub(crate) fn finish_hold(&mut self) -> Option<Link> {
+    pub(crate) fn finish_hold(&mut self) -> Option<ConnectionHandle> {
         let hold = self.hold.as_mut()?;
         hold.ends = true;
         self.hold_changed = true;
-        Some(hold.link.clone())
+        Some(hold.connection.clone())
     }
 
     /// When the ticker has to look at it next.
@@ -442,7 +452,7 @@ impl State {
             (Some(hold), _) if !hold.ends && hold.until <= now => {
                 hold.ends = true;
                 self.hold_changed = true;
-                Ticked::Wake(hold.link.clone())
+                Ticked::Wake(hold.connection.clone())
             }
             (None, Some(expires)) if expires <= now => {
                 // Its client is still reading: that is a sign of life.
@@ -457,7 +467,7 @@ impl State {
 /// What is to be done after a tick.
 pub(crate) enum Ticked {
     Nothing,
-    Wake(Link),
+    Wake(ConnectionHandle),
     Expired,
 }
 

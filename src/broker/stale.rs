@@ -14,7 +14,7 @@ use parking_lot::Mutex;
 use super::request::Run;
 use crate::protocol::{ClientId, Message, SentId};
 use crate::refusals::Reason;
-use crate::transport::Link;
+use crate::transport::ConnectionHandle;
 
 /// How often each client was refused on each connection.
 #[derive(Default)]
@@ -31,12 +31,17 @@ struct Row {
 
 impl StaleConnects {
     /// One more connect was refused; how long its answer has to wait.
-    pub(crate) fn wait(&self, link: &Link, client: Option<&ClientId>, now: Instant) -> Duration {
-        let key = if let Some(peer) = link.outlet.peer_of_request() {
+    pub(crate) fn wait(
+        &self,
+        connection: &ConnectionHandle,
+        client: Option<&ClientId>,
+        now: Instant,
+    ) -> Duration {
+        let key = if let Some(peer) = connection.sink.peer_of_request() {
             self.hasher.hash_one((peer, client))
         } else {
-            let outlet = Arc::as_ptr(&link.outlet).cast::<()>() as usize;
-            self.hasher.hash_one((outlet, link.key, client))
+            let sink = Arc::as_ptr(&connection.sink).cast::<()>() as usize;
+            self.hasher.hash_one((sink, connection.key, client))
         };
         let is_old = |row: &Row| now.saturating_duration_since(row.last) >= FORGOTTEN;
         let mut rows = self.rows.lock();
@@ -67,7 +72,7 @@ impl Run {
         let client = message.client_id().and_then(SentId::id);
         let (core, ip) = (&self.core, self.peer.ip);
         let now = core.clock.now();
-        let wait = core.stale.wait(&self.link, client.as_ref(), now);
+        let wait = core.stale.wait(&self.connection, client.as_ref(), now);
         if !wait.is_zero() {
             let seen = format_args!("{ip} goes on connecting with the id of no session");
             core.refusals.count(Reason::StaleSession, seen);
@@ -100,12 +105,12 @@ mod tests {
 
     use super::*;
     use crate::clock::{Clock, ManualClock};
-    use crate::transport::Outlet;
+    use crate::transport::WakeSink;
 
     #[derive(Default)]
     struct Connections(Option<SocketAddr>);
 
-    impl Outlet for Connections {
+    impl WakeSink for Connections {
         fn wake(&self, _keys: &[u64]) {}
 
         fn peer_of_request(&self) -> Option<SocketAddr> {
@@ -113,9 +118,9 @@ mod tests {
         }
     }
 
-    fn link(outlet: &Arc<Connections>, key: u64) -> Link {
-        Link {
-            outlet: Arc::clone(outlet) as _,
+    fn connection(sink: &Arc<Connections>, key: u64) -> ConnectionHandle {
+        ConnectionHandle {
+            sink: Arc::clone(sink) as _,
             key,
         }
     }
@@ -124,29 +129,29 @@ mod tests {
     fn the_third_waits_a_second_and_each_further_one_longer() {
         let clock = ManualClock::new();
         let stale = StaleConnects::default();
-        let outlet = Arc::<Connections>::default();
+        let sink = Arc::<Connections>::default();
         let (a, b) = (ClientId::random(), ClientId::random());
-        let seconds = |link: &Link, client: Option<&ClientId>| {
-            stale.wait(link, client, clock.now()).as_secs()
+        let seconds = |connection: &ConnectionHandle, client: Option<&ClientId>| {
+            stale.wait(connection, client, clock.now()).as_secs()
         };
-        let one = link(&outlet, 1);
+        let one = connection(&sink, 1);
         let waits: Vec<_> = (0..9).map(|_| seconds(&one, Some(&a))).collect();
         assert_eq!(waits, [0, 0, 1, 2, 4, 8, 10, 10, 10]);
         // Another connection, another client, and one that has no id.
         for (key, client) in [(2, Some(&a)), (1, Some(&b)), (1, None)] {
-            assert_eq!(seconds(&link(&outlet, key), client), 0);
+            assert_eq!(seconds(&connection(&sink, key), client), 0);
         }
         clock.advance(FORGOTTEN + LONGEST);
         assert_eq!(seconds(&one, Some(&a)), 0, "forgotten");
     }
 
     #[test]
-    fn requests_with_outlets_of_their_own_are_known_by_their_peer() {
+    fn requests_with_sinks_of_their_own_are_known_by_their_peer() {
         let now = ManualClock::new().now();
         let stale = StaleConnects::default();
         let wait = |port: u16| {
-            let outlet = Arc::new(Connections(Some(([127, 0, 0, 1], port).into())));
-            stale.wait(&link(&outlet, 0), None, now).as_secs()
+            let sink = Arc::new(Connections(Some(([127, 0, 0, 1], port).into())));
+            stale.wait(&connection(&sink, 0), None, now).as_secs()
         };
         assert_eq!([wait(1), wait(1), wait(1)], [0, 0, 1]);
         assert_eq!(wait(2), 0, "another connection");
@@ -156,9 +161,9 @@ mod tests {
     fn what_is_remembered_has_a_bound() {
         let now = ManualClock::new().now();
         let stale = StaleConnects::default();
-        let outlet = Arc::<Connections>::default();
+        let sink = Arc::<Connections>::default();
         for key in 0..3 * MAX_ROWS as u64 {
-            stale.wait(&link(&outlet, key), None, now);
+            stale.wait(&connection(&sink, key), None, now);
             assert!(stale.rows.lock().len() <= MAX_ROWS);
         }
     }

@@ -14,7 +14,7 @@ use parking_lot::{Condvar, Mutex};
 use super::core::Core;
 use super::session::{Gone, Session, State, Ticked};
 use super::wakes::Wakes;
-use crate::transport::Link;
+use crate::transport::ConnectionHandle;
 
 /// The length of a turn. Deadlines are kept to the end of the turn they fall into.
 const TURN: Duration = Duration::from_millis(100);
@@ -23,7 +23,7 @@ pub(crate) struct Ticker {
     base: Instant,
     sessions: Calendar<Weak<Session>>,
     /// Answers that have to wait, by the connections that are to be woken for them.
-    answers: Calendar<Link>,
+    answers: Calendar<ConnectionHandle>,
 }
 
 /// What is due in which turn. The lock is a leaf.
@@ -78,12 +78,12 @@ impl Ticker {
     }
 
     /// Wakes the connection then, for an answer that waits.
-    pub(crate) fn answer_at(&self, link: &Link, at: Instant) {
-        self.answers.enter(self.turn_after(at), link.clone());
+    pub(crate) fn answer_at(&self, connection: &ConnectionHandle, at: Instant) {
+        self.answers.enter(self.turn_after(at), connection.clone());
     }
 
     /// The connections that answers wait for, which are not woken any more.
-    pub(crate) fn take_answers(&self) -> Vec<Link> {
+    pub(crate) fn take_answers(&self) -> Vec<ConnectionHandle> {
         self.answers.due(u64::MAX)
     }
 
@@ -106,8 +106,8 @@ pub(crate) fn tick(core: &Arc<Core>) {
     let mut wakes = Wakes::default();
     let mut expired = Vec::new();
     let turn = core.ticker.turn_before(now);
-    for link in core.ticker.answers.due(turn) {
-        wakes.add(&link);
+    for connection in core.ticker.answers.due(turn) {
+        wakes.add(&connection);
     }
     for entry in core.ticker.sessions.due(turn) {
         let Some(session) = entry.upgrade() else {
@@ -119,7 +119,7 @@ pub(crate) fn tick(core: &Arc<Core>) {
         }
         state.ticks_at = None;
         match state.tick(now) {
-            Ticked::Wake(link) => wakes.add(&link),
+            Ticked::Wake(connection) => wakes.add(&connection),
             Ticked::Expired => expired.push(Arc::clone(&session)),
             Ticked::Nothing => {}
         }

@@ -29,7 +29,7 @@ use crate::broker::{Broker, Call, Executed};
 use crate::clock::Clock;
 use crate::protocol::{self, BatchError, BatchLimits};
 use crate::refusals::Reason;
-use crate::transport::{Link, Peer, Transport};
+use crate::transport::{ConnectionHandle, Peer, Transport};
 
 /// Everything that is served on some listeners; shared by all threads, and never changed.
 pub struct Site {
@@ -62,13 +62,18 @@ pub enum Handled {
 
 impl Handled {
     /// For connectors that carry neither sockets nor streams of events: a response that is there,
-    /// or one that is being made, to be asked for whenever the link is woken.
-    pub fn plain(self, site: &Site, request: &Request<'_>, link: &Link) -> Result<Finished, Work> {
+    /// or one that is being made, to be asked for whenever the connection is woken.
+    pub fn plain(
+        self,
+        site: &Site,
+        request: &Request<'_>,
+        connection: &ConnectionHandle,
+    ) -> Result<Finished, Work> {
         match self {
             Self::Done(response) => Ok(response.into()),
             Self::Bayeux(format, Executed::Now(answer)) => Ok(format.finish(answer, site)),
             Self::Bayeux(format, Executed::Later(exchange)) => {
-                Err(Work::exchange(link, exchange, format, None))
+                Err(Work::exchange(connection, exchange, format, None))
             }
             Self::Work(work) => Err(work),
             Self::Socket(_) | Self::Events(_) => {
@@ -239,28 +244,34 @@ impl Site {
     }
 
     /// Does what a request asks for. Never blocks, but for opening a file.
-    pub fn handle(&self, request: &Request<'_>, link: &Link) -> Handled {
+    pub fn handle(&self, request: &Request<'_>, connection: &ConnectionHandle) -> Handled {
         let mut request = *request;
         request.head = request.caller.addressed(request.head);
-        let handled = self.route_and_handle(&request, link);
+        let handled = self.route_and_handle(&request, connection);
         match &self.hook {
-            Some(hook) => self.hooked(hook, handled, &request, link),
+            Some(hook) => self.hooked(hook, handled, &request, connection),
             None => handled,
         }
     }
 
     /// Has the hook look at what is going to be sent.
-    fn hooked(&self, hook: &Hook, handled: Handled, request: &Request<'_>, link: &Link) -> Handled {
+    fn hooked(
+        &self,
+        hook: &Hook,
+        handled: Handled,
+        request: &Request<'_>,
+        connection: &ConnectionHandle,
+    ) -> Handled {
         let hooked = || self.about(hook, request);
         match handled {
             Handled::Done(response) => {
-                Handled::Work(Work::hook(&self.broker, link, response, hooked()))
+                Handled::Work(Work::hook(&self.broker, connection, response, hooked()))
             }
             Handled::Bayeux(format, Executed::Now(answer)) => {
-                Handled::Work(Work::answer(self, link, (answer, format), hooked()))
+                Handled::Work(Work::answer(self, connection, (answer, format), hooked()))
             }
             Handled::Bayeux(format, Executed::Later(exchange)) => {
-                Handled::Work(Work::exchange(link, exchange, format, Some(hooked())))
+                Handled::Work(Work::exchange(connection, exchange, format, Some(hooked())))
             }
             other @ (Handled::Work(_) | Handled::Socket(_) | Handled::Events(_)) => other,
         }
@@ -280,7 +291,7 @@ impl Site {
         }
     }
 
-    fn route_and_handle(&self, request: &Request<'_>, link: &Link) -> Handled {
+    fn route_and_handle(&self, request: &Request<'_>, connection: &ConnectionHandle) -> Handled {
         let head = &request.head;
         let route = match self.route(head) {
             Ok(route) => route,
@@ -294,7 +305,7 @@ impl Site {
             return Handled::Done(self.deny(head, request.caller, &denied));
         }
         match route {
-            Route::Bayeux(public, ask) => self.bayeux(request, public, ask, link),
+            Route::Bayeux(public, ask) => self.bayeux(request, public, ask, connection),
             Route::Content(target, mount) => {
                 let peer = self.peer(request, Transport::LongPolling);
                 let asked = ContentRequest::new(request, target, peer);
@@ -303,7 +314,13 @@ impl Site {
                 }
                 let hooked = self.hook.as_ref().map(|hook| self.about(hook, request));
                 let handler = Arc::clone(&mount.handler);
-                Handled::Work(Work::content(&self.broker, link, handler, asked, hooked))
+                Handled::Work(Work::content(
+                    &self.broker,
+                    connection,
+                    handler,
+                    asked,
+                    hooked,
+                ))
             }
             Route::File {
                 public,
@@ -314,21 +331,27 @@ impl Site {
         }
     }
 
-    fn bayeux(&self, request: &Request<'_>, public: &Public, ask: Ask<'_>, link: &Link) -> Handled {
+    fn bayeux(
+        &self,
+        request: &Request<'_>,
+        public: &Public,
+        ask: Ask<'_>,
+        connection: &ConnectionHandle,
+    ) -> Handled {
         match ask {
-            Ask::Post { kind, verdict } => self.post(request, kind, verdict, link),
+            Ask::Post { kind, verdict } => self.post(request, kind, verdict, connection),
             Ask::Script {
                 query,
                 callback,
                 verdict,
-            } => self.script(request, query, callback, verdict, link),
+            } => self.script(request, query, callback, verdict, connection),
             Ask::Options(verdict) => Handled::Done(public.endpoint.options(&request.head, verdict)),
             Ask::Socket(_) => Handled::Socket(Box::new(
                 self.upgrade(self.peer(request, Transport::WebSocket)),
             )),
             Ask::Events { client, verdict } => {
                 let peer = self.peer(request, Transport::EventSource);
-                self.events(client, &peer, verdict, link)
+                self.events(client, &peer, verdict, connection)
             }
         }
     }
@@ -337,13 +360,22 @@ impl Site {
     ///
     /// # Errors
     /// If it is no batch of messages, or too much of one.
-    pub fn frame(&self, peer: Peer, text: &str, link: Link) -> Result<Executed, BatchError> {
+    pub fn frame(
+        &self,
+        peer: Peer,
+        text: &str,
+        connection: ConnectionHandle,
+    ) -> Result<Executed, BatchError> {
         let parsed = protocol::parse(text.as_bytes(), &self.limits);
         let batch = parsed.inspect_err(|error| {
             let seen = format_args!("a message on a WebSocket of {}: {error}", peer.ip);
             self.broker.refusals().count(reason_of(error), seen);
         })?;
-        Ok(self.broker.execute(Call { peer, batch, link }))
+        Ok(self.broker.execute(Call {
+            peer,
+            batch,
+            connection,
+        }))
     }
 
     /// Whether the request asks for what takes its connection over, so that whatever is owed on
@@ -402,7 +434,7 @@ impl Site {
         request: &Request<'_>,
         kind: BodyKind,
         verdict: Verdict<'_>,
-        link: &Link,
+        connection: &ConnectionHandle,
     ) -> Handled {
         let body = if kind.is_form(request.body) {
             form::batch(request.body).map(Cow::Owned)
@@ -410,7 +442,7 @@ impl Site {
             Ok(Cow::Borrowed(request.body))
         };
         match body {
-            Ok(body) => self.execute(request, body, None, verdict, link),
+            Ok(body) => self.execute(request, body, None, verdict, connection),
             Err(refusal) => self.refused(request, refusal, verdict),
         }
     }
@@ -421,10 +453,16 @@ impl Site {
         query: &str,
         callback: Box<str>,
         verdict: Verdict<'_>,
-        link: &Link,
+        connection: &ConnectionHandle,
     ) -> Handled {
         match form::batch(query.as_bytes()) {
-            Ok(body) => self.execute(request, Cow::Owned(body), Some(callback), verdict, link),
+            Ok(body) => self.execute(
+                request,
+                Cow::Owned(body),
+                Some(callback),
+                verdict,
+                connection,
+            ),
             Err(refusal) => self.refused(request, refusal, verdict),
         }
     }
@@ -435,7 +473,7 @@ impl Site {
         body: Cow<'_, [u8]>,
         callback: Option<Box<str>>,
         verdict: Verdict<'_>,
-        link: &Link,
+        connection: &ConnectionHandle,
     ) -> Handled {
         let batch = match protocol::parse(body, &self.limits) {
             Ok(batch) => batch,
@@ -463,7 +501,7 @@ impl Site {
         let executed = self.broker.execute(Call {
             peer,
             batch,
-            link: link.clone(),
+            connection: connection.clone(),
         });
         Handled::Bayeux(format, executed)
     }

@@ -9,7 +9,7 @@ use super::site::{Handled, Site};
 use crate::broker::{Attachment, Ended, Gone, NoStream};
 use crate::protocol::{Advice, Publication, ReplyTo};
 use crate::refusals::Reason;
-use crate::transport::{BrowserId, Link, Peer, Transport};
+use crate::transport::{BrowserId, ConnectionHandle, Peer, Transport};
 
 /// Which transports the endpoint serves: what its broker offers to clients.
 #[derive(Clone, Copy, Debug)]
@@ -137,9 +137,9 @@ impl Site {
         client: &str,
         peer: &Peer,
         verdict: Verdict<'_>,
-        link: &Link,
+        connection: &ConnectionHandle,
     ) -> Handled {
-        let opened = self.broker().open_stream(peer, client, link);
+        let opened = self.broker().open_stream(peer, client, connection);
         let mut response = match &opened {
             // Without the second, nginx keeps events back until it has many.
             Ok(_) => Response::new(200)

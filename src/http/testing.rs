@@ -15,7 +15,7 @@ use super::response::Response;
 use super::site::{Handled, Site};
 use crate::broker::{Answer, Broker, BrokerConfig, Executed};
 use crate::clock::ManualClock;
-use crate::transport::{Link, Outlet};
+use crate::transport::{ConnectionHandle, WakeSink};
 
 /// A directory of its own for one test, removed with everything in it.
 pub(super) struct TempDir(PathBuf);
@@ -87,13 +87,13 @@ pub(super) fn with_head<T>(
 }
 
 /// A connection that nobody wakes.
-pub(super) fn link() -> Link {
+pub(super) fn connection() -> ConnectionHandle {
     struct Nobody;
-    impl Outlet for Nobody {
+    impl WakeSink for Nobody {
         fn wake(&self, _: &[u64]) {}
     }
-    Link {
-        outlet: Arc::new(Nobody),
+    ConnectionHandle {
+        sink: Arc::new(Nobody),
         key: 1,
     }
 }
@@ -106,7 +106,7 @@ pub(super) fn handle(
     lines: Lines<'_>,
     body: &[u8],
 ) -> Handled {
-    let link = link();
+    let connection = connection();
     with_head(method, target, lines, |head| {
         let caller = site.caller(&head, IpAddr::V4(Ipv4Addr::LOCALHOST), false);
         site.handle(
@@ -115,7 +115,7 @@ pub(super) fn handle(
                 body,
                 caller: &caller,
             },
-            &link,
+            &connection,
         )
     })
 }

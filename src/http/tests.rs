@@ -15,7 +15,7 @@ use super::proxies::{Caller, TrustedProxies};
 use super::refusal::Refused;
 use super::request::Request;
 use super::site::{Handled, Site};
-use super::testing::{Lines, Seen, TempDir, ask, handle, link, site, with_head};
+use super::testing::{Lines, Seen, TempDir, ask, connection, handle, site, with_head};
 use crate::broker::{Broker, BrokerConfig};
 use crate::clock::ManualClock;
 use crate::refusals::Reason;
@@ -490,7 +490,7 @@ fn proxies_are_asked_for_once_in_a_request() {
             caller: &caller,
         };
         assert!(matches!(
-            site.handle(&request, &link()),
+            site.handle(&request, &connection()),
             Handled::Bayeux(..)
         ));
     });

@@ -9,7 +9,7 @@ use super::response::{Body, Response};
 use super::site::Site;
 use crate::broker::{Answer, Broker, Exchange, Flight, guarded};
 use crate::protocol::ClientId;
-use crate::transport::{Link, Peer};
+use crate::transport::{ConnectionHandle, Peer};
 use crate::util::Completion;
 
 /// What a response hook is told about the request.
@@ -45,11 +45,11 @@ pub(super) struct Hooked {
     pub(super) request: HookedRequest,
 }
 
-/// A response that is being made. To be asked whenever the link's key is woken.
+/// A response that is being made. To be asked whenever the connection's key is woken.
 pub struct Work {
     stage: Stage,
     /// Where its connection is woken.
-    link: Link,
+    connection: ConnectionHandle,
     head_only: bool,
     /// The status that was counted when the response was made here.
     counted: u16,
@@ -59,7 +59,7 @@ enum Stage {
     /// The broker will say, and then the hook is asked, if there is one.
     Broker(Box<Pending>),
     /// A worker has it.
-    Worker(Completion<Response, Link>, Option<Flight>, bool),
+    Worker(Completion<Response, ConnectionHandle>, Option<Flight>, bool),
 }
 
 struct Pending {
@@ -92,7 +92,7 @@ impl Work {
     /// Has a handler answer.
     pub(super) fn content(
         broker: &Broker,
-        link: &Link,
+        connection: &ConnectionHandle,
         handler: Arc<dyn ContentHandler>,
         request: ContentRequest,
         hooked: Option<Hooked>,
@@ -104,20 +104,25 @@ impl Work {
             hooked_response(response, hooked)
         };
         Self {
-            stage: Stage::Worker(start(broker, link, make), None, false),
-            link: link.clone(),
+            stage: Stage::Worker(start(broker, connection, make), None, false),
+            connection: connection.clone(),
             head_only,
             counted: 0,
         }
     }
 
     /// Has the hook look at a response that is there.
-    pub(super) fn hook(broker: &Broker, link: &Link, response: Response, hooked: Hooked) -> Self {
+    pub(super) fn hook(
+        broker: &Broker,
+        connection: &ConnectionHandle,
+        response: Response,
+        hooked: Hooked,
+    ) -> Self {
         let counted = response.status;
         let make = move || hooked_response(response, Some(hooked));
         Self {
-            stage: Stage::Worker(start(broker, link, make), None, false),
-            link: link.clone(),
+            stage: Stage::Worker(start(broker, connection, make), None, false),
+            connection: connection.clone(),
             // Bodies that are not wanted have been left out before.
             head_only: false,
             counted,
@@ -125,10 +130,15 @@ impl Work {
     }
 
     /// Has the hook look at what the broker has said.
-    pub(super) fn answer(site: &Site, link: &Link, made: (Answer, Format), hooked: Hooked) -> Self {
+    pub(super) fn answer(
+        site: &Site,
+        connection: &ConnectionHandle,
+        made: (Answer, Format),
+        hooked: Hooked,
+    ) -> Self {
         let (mut answer, format) = made;
         let response = format.respond(&answer, site);
-        let mut work = Self::hook(site.broker(), link, response, hooked);
+        let mut work = Self::hook(site.broker(), connection, response, hooked);
         work.stage = match work.stage {
             Stage::Worker(response, ..) => {
                 Stage::Worker(response, answer.flight.take(), answer.close)
@@ -140,7 +150,7 @@ impl Work {
 
     /// Has the hook, if there is one, look at what the broker is going to say.
     pub(super) fn exchange(
-        link: &Link,
+        connection: &ConnectionHandle,
         exchange: Exchange,
         format: Format,
         hooked: Option<Hooked>,
@@ -151,7 +161,7 @@ impl Work {
                 format,
                 hooked,
             })),
-            link: link.clone(),
+            connection: connection.clone(),
             head_only: false,
             counted: 0,
         }
@@ -178,7 +188,7 @@ impl Work {
                 return Some(pending.format.finish(answer, site));
             };
             let made = (answer, pending.format.clone());
-            *self = Self::answer(site, &self.link, made, hooked);
+            *self = Self::answer(site, &self.connection, made, hooked);
         }
         let Stage::Worker(response, flight, close) = &mut self.stage else {
             return None;
@@ -200,10 +210,10 @@ impl Work {
 
 fn start(
     broker: &Broker,
-    link: &Link,
+    connection: &ConnectionHandle,
     make: impl FnOnce() -> Response + Send + 'static,
-) -> Completion<Response, Link> {
-    let (completion, promise) = Completion::new(link.clone(), failed);
+) -> Completion<Response, ConnectionHandle> {
+    let (completion, promise) = Completion::new(connection.clone(), failed);
     broker.run(move || promise.complete(clean(make())));
     completion
 }
@@ -285,7 +295,7 @@ mod tests {
 
     #[test]
     fn work_that_is_never_done_is_answered_too() {
-        let (response, promise) = Completion::new(crate::http::testing::link(), failed);
+        let (response, promise) = Completion::new(crate::http::testing::connection(), failed);
         drop(promise);
         assert_eq!(response.take().unwrap().status, 500);
     }

@@ -3,7 +3,7 @@
 //!
 //! In scope: value types and traits. Out of scope: sockets, HTTP, sessions.
 //!
-//! The broker never writes to a connection. It queues, and then wakes the connection's [`Outlet`]
+//! The broker never writes to a connection. It queues, and then wakes the connection's [`WakeSink`]
 //! with the connection's key; the connector's own thread comes back and collects. So a publisher
 //! never waits for a receiver's socket, and what was published in the meantime leaves in one write.
 
@@ -17,7 +17,7 @@ use crate::util::Notify;
 ///
 /// Wakes are hints: an implementation must cope with keys of connections that are gone and with
 /// wakes that bring nothing.
-pub trait Outlet: Send + Sync + 'static {
+pub trait WakeSink: Send + Sync + 'static {
     /// Each key names a connection that now has something to collect. Never blocks, and is never
     /// called with a broker lock held. The implementation collects later, on its own thread; but a
     /// client in this process may have its own queue, and collect at once.
@@ -30,40 +30,40 @@ pub trait Outlet: Send + Sync + 'static {
         false
     }
 
-    /// Where this is the outlet of one request only: the other end of its connection, by which the
+    /// Where this is the sink of one request only: the other end of its connection, by which the
     /// requests of a connection are known. Elsewhere a key names a connection while it is open.
     fn peer_of_request(&self) -> Option<SocketAddr> {
         None
     }
 }
 
-/// One connection, as the broker sees it: the outlet it belongs to and its key there.
+/// One connection, as the broker sees it: the sink it belongs to and its key there.
 ///
-/// Keys are never reused within an outlet.
+/// Keys are never reused within a sink.
 #[derive(Clone)]
-pub struct Link {
+pub struct ConnectionHandle {
     /// Where to wake the connection.
-    pub outlet: Arc<dyn Outlet>,
-    /// The connection's key in that outlet.
+    pub sink: Arc<dyn WakeSink>,
+    /// The connection's key in that sink.
     pub key: u64,
 }
 
-impl Link {
+impl ConnectionHandle {
     /// Whether both name the same connection.
     pub fn same(&self, other: &Self) -> bool {
-        self.key == other.key && Arc::ptr_eq(&self.outlet, &other.outlet)
+        self.key == other.key && Arc::ptr_eq(&self.sink, &other.sink)
     }
 }
 
-impl Notify for Link {
+impl Notify for ConnectionHandle {
     fn notify(&self) {
-        self.outlet.wake(&[self.key]);
+        self.sink.wake(&[self.key]);
     }
 }
 
-impl fmt::Debug for Link {
+impl fmt::Debug for ConnectionHandle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Link({})", self.key)
+        write!(f, "ConnectionHandle({})", self.key)
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bayeux::ClientId;
 use bayeux::connector::Executed;
-use bayeux::connector::Outlet;
+use bayeux::connector::WakeSink;
 use bayeux::{Action, AuthRequest, Broker, BrokerConfig, Decision, Gone, Policy};
 use bayeux::{Client, Event};
 use serde_json::json;
@@ -94,7 +94,7 @@ struct Reconnecting {
     answer: Mutex<Option<Executed>>,
 }
 
-impl Outlet for Reconnecting {
+impl WakeSink for Reconnecting {
     fn wake(&self, keys: &[u64]) {
         let client = self.client.lock().unwrap().take();
         if let Some(client) = client {
@@ -123,17 +123,17 @@ fn a_client_that_comes_back_while_the_ticker_is_at_work_is_not_ended() {
         }
     });
     let (holding, late) = (world.open(), world.open());
-    let outlet = Arc::new(Reconnecting {
+    let sink = Arc::new(Reconnecting {
         broker: world.broker.clone(),
         client: Mutex::new(Some(late)),
         answer: Mutex::default(),
     });
     let request = json!([connect(&holding)]);
-    let held = execute(&world.broker, outlet.clone(), 1, &request);
+    let held = execute(&world.broker, sink.clone(), 1, &request);
     assert!(matches!(held, Executed::Later(_)));
     // The hold and the other session's grace end in the same turn; the wake comes first.
     world.advance(Duration::from_secs(120));
-    let Some(Executed::Later(mut exchange)) = outlet.answer.lock().unwrap().take() else {
+    let Some(Executed::Later(mut exchange)) = sink.answer.lock().unwrap().take() else {
         panic!("the session still lived")
     };
     assert!(exchange.poll().is_none());
@@ -147,7 +147,7 @@ struct Ending {
     client: Mutex<Option<ClientId>>,
 }
 
-impl Outlet for Ending {
+impl WakeSink for Ending {
     fn wake(&self, _keys: &[u64]) {
         if let Some(client) = self.client.lock().unwrap().take() {
             assert!(self.broker.disconnect(client));
@@ -166,11 +166,11 @@ fn a_connect_that_carries_the_end_says_so() {
         for client in [watched, &other] {
             world.subscribe(client, &json!("/x"));
         }
-        let outlet = Arc::new(Ending {
+        let sink = Arc::new(Ending {
             broker: world.broker.clone(),
             client: Mutex::new(ClientId::parse(&client)),
         });
-        let held = execute(&world.broker, outlet, 1, &json!([connect(&other)]));
+        let held = execute(&world.broker, sink, 1, &json!([connect(&other)]));
         assert!(matches!(held, Executed::Later(_)));
         let publish = json!({"channel": "/x", "clientId": client, "data": 1});
         let response = world.response(&json!([publish, connect(&client)]));

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use bayeux::ManualClock;
 use bayeux::Publication;
-use bayeux::connector::Outlet;
+use bayeux::connector::WakeSink;
 use bayeux::connector::{Answer, Exchange, Executed};
 use bayeux::{Broker, BrokerConfig, Overflow, QueueLimits};
 use serde_json::{Value, json};
@@ -24,7 +24,7 @@ struct Bell {
     rung: Condvar,
 }
 
-impl Outlet for Bell {
+impl WakeSink for Bell {
     fn wake(&self, keys: &[u64]) {
         self.woken.lock().unwrap().extend_from_slice(keys);
         self.rung.notify_one();

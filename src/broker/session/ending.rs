@@ -6,12 +6,12 @@ use std::sync::Arc;
 use super::{Gone, State};
 use crate::broker::queue::{Overflow, QueueLimits};
 use crate::protocol::Publication;
-use crate::transport::Link;
+use crate::transport::ConnectionHandle;
 
 /// What a session leaves behind.
 pub(crate) struct Remains {
     /// Connections to wake.
-    pub(crate) links: [Option<Link>; 2],
+    pub(crate) connections: [Option<ConnectionHandle>; 2],
     /// Messages and bytes that were in the queue.
     pub(crate) lost: (usize, usize),
     /// Whether nobody has heard of its end yet.
@@ -29,15 +29,15 @@ impl State {
         self.parting = false;
         self.expires = None;
         self.flight = None;
-        let held = self.hold.take().map(|hold| hold.link);
-        let receiver = self.receiver.take().map(|receiver| receiver.link);
+        let held = self.hold.take().map(|hold| hold.connection);
+        let receiver = self.receiver.take().map(|receiver| receiver.connection);
         self.wake_target = None;
         let lost = match self.local {
             true => (0, 0),
             false => self.queue.clear(),
         };
         Some(Remains {
-            links: [held, receiver],
+            connections: [held, receiver],
             lost: (lost.0.saturating_sub(notice), lost.1),
             news,
         })
@@ -46,7 +46,11 @@ impl State {
     /// The session ends in good order, and gets nothing more. What waits and then the notice, if
     /// there is one, go out by the connect that is held, else by the receiver, else by the next
     /// connect. Returns a connection that had them until now; it is to be woken.
-    pub(crate) fn part(&mut self, gone: Gone, notice: Option<&Arc<Publication>>) -> Option<Link> {
+    pub(crate) fn part(
+        &mut self,
+        gone: Gone,
+        notice: Option<&Arc<Publication>>,
+    ) -> Option<ConnectionHandle> {
         debug_assert!(self.gone.is_none() && !self.local, "it is asked before");
         if let Some(notice) = notice {
             self.queue.push(notice, &NO_LIMITS, || false);

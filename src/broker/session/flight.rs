@@ -5,12 +5,12 @@ use std::sync::Arc;
 
 use super::{Gone, State};
 use crate::protocol::Publication;
-use crate::transport::Link;
+use crate::transport::ConnectionHandle;
 
 /// Messages that are being written.
 pub(super) struct InFlight {
     number: u64,
-    link: Link,
+    connection: ConnectionHandle,
     cut: bool,
     /// The kernel has not taken all of it at once.
     pub(super) stalled: bool,
@@ -21,7 +21,7 @@ impl State {
     /// committed.
     pub(crate) fn begin_flight(
         &mut self,
-        link: &Link,
+        connection: &ConnectionHandle,
         budget: usize,
         out: &mut Vec<Arc<Publication>>,
     ) -> u64 {
@@ -30,7 +30,7 @@ impl State {
         self.numbers += 1;
         self.flight = Some(InFlight {
             number: self.numbers,
-            link: link.clone(),
+            connection: connection.clone(),
             cut: false,
             stalled: false,
         });
@@ -63,13 +63,13 @@ impl State {
     }
 
     /// Asks another connection to give up what it has not finished writing.
-    pub(crate) fn cut(&mut self, newer: &Link) -> Option<Link> {
+    pub(crate) fn cut(&mut self, newer: &ConnectionHandle) -> Option<ConnectionHandle> {
         let flight = self.flight.as_mut()?;
-        if flight.cut || flight.link.same(newer) {
+        if flight.cut || flight.connection.same(newer) {
             return None;
         }
         flight.cut = true;
-        Some(flight.link.clone())
+        Some(flight.connection.clone())
     }
 
     pub(crate) fn is_cut(&self, flight: u64) -> bool {
@@ -80,10 +80,10 @@ impl State {
 
     /// Whether that connection is writing the last messages of a client that has said goodbye: the
     /// word that it is over can go right behind them.
-    pub(super) fn is_last(&self, link: &Link) -> bool {
+    pub(super) fn is_last(&self, connection: &ConnectionHandle) -> bool {
         let flight = self.flight.as_ref();
         self.gone == Some(Gone::Disconnected)
-            && flight.is_some_and(|flight| flight.link.same(link))
+            && flight.is_some_and(|flight| flight.connection.same(connection))
             && self.queue.waiting().0 == 0
     }
 

@@ -5,22 +5,22 @@ use std::sync::Arc;
 use super::State;
 use crate::broker::receiver::{Ended, Kind, Receiver};
 use crate::protocol::Publication;
-use crate::transport::Link;
+use crate::transport::ConnectionHandle;
 
 impl State {
     /// Attaches a receiver that takes messages as they come. Returns its number, and the one whose
     /// place it took, which is to be woken.
     pub(crate) fn attach(
         &mut self,
-        link: &Link,
+        connection: &ConnectionHandle,
         kind: Kind,
         delivers: bool,
-    ) -> (u64, Option<Link>) {
+    ) -> (u64, Option<ConnectionHandle>) {
         let older = self.take_back();
         self.numbers += 1;
         self.receiver = Some(Receiver {
             number: self.numbers,
-            link: link.clone(),
+            connection: connection.clone(),
             kind,
             delivers,
         });
@@ -32,11 +32,11 @@ impl State {
     }
 
     /// From now on messages leave with connects. Returns the receiver until now, to be woken.
-    pub(crate) fn take_back(&mut self) -> Option<Link> {
+    pub(crate) fn take_back(&mut self) -> Option<ConnectionHandle> {
         self.woken = false;
         let older = self.receiver.take()?;
         self.update_wake_target();
-        Some(older.link)
+        Some(older.connection)
     }
 
     /// The receiver of that number has gone; returns of what kind it was, if it was the one at
@@ -51,9 +51,9 @@ impl State {
     }
 
     /// Whether the connection is the receiver already.
-    pub(crate) fn is_attached_to(&self, link: &Link) -> bool {
+    pub(crate) fn is_attached_to(&self, connection: &ConnectionHandle) -> bool {
         let receiver = self.receiver.as_ref();
-        receiver.is_some_and(|receiver| receiver.link.same(link))
+        receiver.is_some_and(|receiver| receiver.connection.same(connection))
     }
 
     /// Why the receiver of that number is it no more.
@@ -90,8 +90,8 @@ impl State {
         if !self.ready() {
             return None;
         }
-        let link = receiver.link.clone();
-        Some(self.begin_flight(&link, budget, out))
+        let connection = receiver.connection.clone();
+        Some(self.begin_flight(&connection, budget, out))
     }
 
     /// Whether there is a stream of events.

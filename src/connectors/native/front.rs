@@ -8,7 +8,7 @@ use super::service::Native;
 use super::shared::{Shared, ThreadCounter};
 use super::socket::{Socket, Sockets};
 use crate::tcp::reactor::{CloseReason, Io, Refuse, Service};
-use crate::transport::Outlet;
+use crate::transport::WakeSink;
 
 /// A connection of any kind.
 #[allow(clippy::large_enum_variant)] // the usual two cost no second allocation
@@ -110,14 +110,14 @@ impl Service for Front {
 impl Front {
     pub(super) fn new(
         shared: &Arc<Shared>,
-        outlet: Arc<dyn Outlet>,
+        sink: Arc<dyn WakeSink>,
         requests: Arc<ThreadCounter>,
     ) -> Self {
         let counter = Arc::clone(&requests);
         Self {
-            sockets: Sockets::new(Arc::clone(shared), Arc::clone(&outlet), counter),
+            sockets: Sockets::new(Arc::clone(shared), Arc::clone(&sink), counter),
             events: EventStreams::new(Arc::clone(shared)),
-            http: Native::new(Arc::clone(shared), outlet, requests),
+            http: Native::new(Arc::clone(shared), sink, requests),
             shared: Arc::clone(shared),
         }
     }

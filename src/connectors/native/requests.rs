@@ -15,7 +15,7 @@ use crate::http::{
 };
 use crate::refusals::Reason;
 use crate::tcp::reactor::Io;
-use crate::transport::Link;
+use crate::transport::ConnectionHandle;
 
 /// Most requests of one connection that are executed in a turn, so that a client with a long
 /// pipeline does not keep the others waiting.
@@ -188,8 +188,8 @@ impl Native {
             conn.stop_reading();
         }
         let http10 = head.minor_version == 0;
-        let link = Link {
-            outlet: Arc::clone(&self.outlet),
+        let connection = ConnectionHandle {
+            sink: Arc::clone(&self.sink),
             key: io.key(),
         };
         let request = Request {
@@ -198,7 +198,7 @@ impl Native {
             caller,
         };
         let asked = self.shared.site.asked(Some(&request.head), caller);
-        let content = match self.shared.site.handle(&request, &link) {
+        let content = match self.shared.site.handle(&request, &connection) {
             Handled::Done(response) => Content::Response(response),
             Handled::Bayeux(format, Executed::Now(answer)) => Content::Answer(answer, format),
             Handled::Bayeux(format, Executed::Later(exchange)) => {

@@ -14,7 +14,7 @@ use crate::http::Site;
 use crate::refusals::Reason;
 use crate::tcp::reactor::{self, OverLimitHook, PreConnect, Reactor, Stopped, Waker};
 use crate::tcp::{Address, Listener};
-use crate::transport::Outlet;
+use crate::transport::WakeSink;
 
 /// A running connector. Dropping it cuts all connections.
 pub struct Running {
@@ -57,7 +57,7 @@ pub fn start(
     let reactor = Reactor::start(&reactor_config, listeners, |_, waker| {
         let counter = Arc::new(ThreadCounter::default());
         requests.push(Arc::clone(&counter));
-        Front::new(&shared, Arc::new(ThreadOutlet(waker)), counter)
+        Front::new(&shared, Arc::new(ThreadSink(waker)), counter)
     })?;
     Ok(Running {
         reactor,
@@ -158,9 +158,9 @@ impl fmt::Debug for Running {
 }
 
 /// The connections of one I/O thread, for the broker.
-struct ThreadOutlet(Waker);
+struct ThreadSink(Waker);
 
-impl Outlet for ThreadOutlet {
+impl WakeSink for ThreadSink {
     fn wake(&self, keys: &[u64]) {
         self.0.wake(keys);
     }

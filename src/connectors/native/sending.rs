@@ -11,7 +11,7 @@ use super::shared::Shared;
 use crate::broker::Flight;
 use crate::http::{Body, CONTINUE, DateCache};
 use crate::tcp::reactor::Io;
-use crate::transport::Outlet;
+use crate::transport::WakeSink;
 
 /// From this many bytes on, what is ready is sent before more is added. Files up to this length, as
 /// those of pages are, are sent in one piece.
@@ -162,7 +162,7 @@ impl Sender {
         &mut self,
         conn: &mut Connection,
         io: &mut Io<'_>,
-        outlet: &Arc<dyn Outlet>,
+        sink: &Arc<dyn WakeSink>,
     ) {
         if io.pending_write() > 0 || !conn.has_file() {
             return;
@@ -174,7 +174,7 @@ impl Sender {
             self.send(conn, io);
         }
         if io.pending_write() == 0 && conn.has_file() {
-            outlet.wake(&[io.key()]);
+            sink.wake(&[io.key()]);
         }
     }
 

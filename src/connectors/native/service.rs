@@ -12,12 +12,12 @@ use super::reading::Reading;
 use super::sending::Sender;
 use super::shared::{Shared, ThreadCounter};
 use crate::tcp::reactor::{CloseReason, Io, Refuse, Service};
-use crate::transport::Outlet;
+use crate::transport::WakeSink;
 
 /// The connections of one I/O thread that speak HTTP.
 pub(super) struct Native {
     pub(super) shared: Arc<Shared>,
-    pub(super) outlet: Arc<dyn Outlet>,
+    pub(super) sink: Arc<dyn WakeSink>,
     pub(super) requests: Arc<ThreadCounter>,
     pub(super) sender: Sender,
 }
@@ -39,7 +39,7 @@ impl Service for Native {
             self.book(conn, rest);
         }
         self.sender.send(conn, io);
-        self.sender.continue_file(conn, io, &self.outlet);
+        self.sender.continue_file(conn, io, &self.sink);
         self.forget_polls_of_a_gone_peer(conn, io);
         self.settle(conn, io, rest, executed > 0);
         taken
@@ -105,13 +105,13 @@ impl Service for Native {
 impl Native {
     pub(super) fn new(
         shared: Arc<Shared>,
-        outlet: Arc<dyn Outlet>,
+        sink: Arc<dyn WakeSink>,
         requests: Arc<ThreadCounter>,
     ) -> Self {
         let sender = Sender::new(Arc::clone(&shared));
         Self {
             shared,
-            outlet,
+            sink,
             requests,
             sender,
         }
@@ -121,7 +121,7 @@ impl Native {
     fn advance(&mut self, conn: &mut Connection, io: &mut Io<'_>) {
         loop {
             self.sender.send(conn, io);
-            self.sender.continue_file(conn, io, &self.outlet);
+            self.sender.continue_file(conn, io, &self.sink);
             if conn.unsent.is_some() {
                 break;
             }

@@ -14,7 +14,7 @@ use super::Shared;
 use crate::clock::{Clock, later};
 use crate::http::{DateCache, Output, Work};
 use crate::protocol::ClientId;
-use crate::transport::{Link, Outlet};
+use crate::transport::{ConnectionHandle, WakeSink};
 
 /// Whom a parked request belongs to.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -40,7 +40,7 @@ impl Waker {
     }
 }
 
-impl Outlet for Waker {
+impl WakeSink for Waker {
     fn wake(&self, _keys: &[u64]) {
         let parked = self.place.lock().clone();
         if let Some((shard, key)) = parked {
@@ -165,8 +165,8 @@ impl Shard {
     }
 }
 
-/// A link to the request that is woken through it.
-pub(super) fn link(waker: &Arc<Waker>) -> Link {
-    let outlet = Arc::clone(waker) as Arc<dyn Outlet>;
-    Link { outlet, key: 0 }
+/// A connection to the request that is woken through it.
+pub(super) fn connection(waker: &Arc<Waker>) -> ConnectionHandle {
+    let sink = Arc::clone(waker) as Arc<dyn WakeSink>;
+    ConnectionHandle { sink, key: 0 }
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use tiny_http::{HTTPVersion, Request};
 
-use super::parking::{Waker, link};
+use super::parking::{Waker, connection};
 use super::{Intake, Shared};
 use crate::http;
 use crate::http::{DateCache, Headers, Output, RequestHead};
@@ -59,10 +59,10 @@ fn serve(shared: &Shared, mut request: Request, date: &mut DateCache) {
         Err(None) => return,
     };
     let waker = Arc::new(Waker::new(peer));
-    let link = link(&waker);
+    let connection = connection(&waker);
     let request = http::Request { head, body, caller };
-    let handled = shared.site.handle(&request, &link);
-    match handled.plain(&shared.site, &request, &link) {
+    let handled = shared.site.handle(&request, &connection);
+    match handled.plain(&shared.site, &request, &connection) {
         Ok(finished) => shared.write(output, finished, date),
         Err(work) => shared.parking.park(work, output, waker),
     }

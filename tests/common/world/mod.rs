@@ -14,7 +14,7 @@ use std::time::Duration;
 use bayeux::ManualClock;
 use bayeux::connector::message::{BatchLimits, parse};
 use bayeux::connector::{Answer, AnswerStatus, Call, Exchange, Executed, Flight};
-use bayeux::connector::{BrowserId, Link, Outlet, Peer, Transport};
+use bayeux::connector::{BrowserId, ConnectionHandle, Peer, Transport, WakeSink};
 use bayeux::{Broker, BrokerConfig, Policy};
 use serde_json::{Value, json};
 
@@ -22,12 +22,12 @@ use super::wait::{eventually, until};
 
 /// Remembers which connections were woken.
 #[derive(Default)]
-pub(crate) struct FakeOutlet {
+pub(crate) struct FakeSink {
     woken: Mutex<Vec<u64>>,
     behind: AtomicBool,
 }
 
-impl Outlet for FakeOutlet {
+impl WakeSink for FakeSink {
     fn wake(&self, keys: &[u64]) {
         self.woken
             .lock()
@@ -98,7 +98,7 @@ impl Response {
 pub(crate) struct World {
     pub(crate) broker: Broker,
     pub(crate) clock: ManualClock,
-    outlet: Arc<FakeOutlet>,
+    sink: Arc<FakeSink>,
     pub(crate) next_key: u64,
     pending: BTreeMap<u64, Exchange>,
     /// Connections that were woken at least once.
@@ -119,7 +119,7 @@ impl World {
         Self {
             broker,
             clock,
-            outlet: Arc::default(),
+            sink: Arc::default(),
             next_key: 1,
             pending: BTreeMap::new(),
             woken: BTreeSet::new(),
@@ -130,7 +130,7 @@ impl World {
 
     /// From now on connections that were woken wait for their turn, or do not.
     pub(crate) fn fall_behind(&mut self, behind: bool) {
-        self.outlet.behind.store(behind, Ordering::Relaxed);
+        self.sink.behind.store(behind, Ordering::Relaxed);
     }
 
     /// Sends a request on a connection of its own.
@@ -149,11 +149,15 @@ impl World {
             browser: self.browser,
             secure: false,
         };
-        let link = Link {
-            outlet: Arc::clone(&self.outlet) as Arc<dyn Outlet>,
+        let connection = ConnectionHandle {
+            sink: Arc::clone(&self.sink) as Arc<dyn WakeSink>,
             key,
         };
-        match self.broker.execute(Call { peer, batch, link }) {
+        match self.broker.execute(Call {
+            peer,
+            batch,
+            connection,
+        }) {
             Executed::Now(answer) => Ok(Response::new(answer)),
             Executed::Later(exchange) => {
                 self.pending.insert(key, exchange);
@@ -201,7 +205,7 @@ impl World {
             let exchange = self.pending.get_mut(&key).expect("it has no answer yet");
             let is_held = exchange.is_held();
             // One that only lines up has its turn at once.
-            let may_answer = !is_held || self.outlet.is_behind();
+            let may_answer = !is_held || self.sink.is_behind();
             match may_answer.then(|| exchange.poll()).flatten() {
                 Some(answer) => Ok(Ok(answer)),
                 None if is_held => Ok(Err(key)),
@@ -214,13 +218,8 @@ impl World {
 
     /// Lets every woken connection look; those that now have an answer.
     pub(crate) fn answers(&mut self) -> BTreeMap<u64, Response> {
-        let mut woken = std::mem::take(
-            &mut *self
-                .outlet
-                .woken
-                .lock()
-                .expect("no panic while it was held"),
-        );
+        let mut woken =
+            std::mem::take(&mut *self.sink.woken.lock().expect("no panic while it was held"));
         woken.sort_unstable();
         woken.dedup();
         self.woken.extend(&woken);
@@ -304,14 +303,14 @@ impl World {
 /// For connections that need not know when there is something.
 pub(crate) struct Deaf;
 
-impl Outlet for Deaf {
+impl WakeSink for Deaf {
     fn wake(&self, _keys: &[u64]) {}
 }
 
 /// Sends a request to a broker that has no world, by long-polling from this machine.
 pub(crate) fn execute(
     broker: &Broker,
-    outlet: Arc<dyn Outlet>,
+    sink: Arc<dyn WakeSink>,
     key: u64,
     messages: &Value,
 ) -> Executed {
@@ -323,8 +322,12 @@ pub(crate) fn execute(
         browser: None,
         secure: false,
     };
-    let link = Link { outlet, key };
-    broker.execute(Call { peer, batch, link })
+    let connection = ConnectionHandle { sink, key };
+    broker.execute(Call {
+        peer,
+        batch,
+        connection,
+    })
 }
 
 pub(crate) fn connect(client: &str) -> Value {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bayeux::Publication;
 use bayeux::connector::message::{BatchLimits, parse};
 use bayeux::connector::{Answer, Attachment, Call, Ended, Exchange, Executed, NoStream};
-use bayeux::connector::{Link, Outlet, Peer, Transport};
+use bayeux::connector::{ConnectionHandle, Peer, Transport, WakeSink};
 use serde_json::Value;
 
 use super::World;
@@ -13,7 +13,7 @@ use super::World;
 /// A fake connection that stays.
 pub(crate) struct Socket {
     pub(crate) key: u64,
-    link: Link,
+    connection: ConnectionHandle,
     peer: Peer,
     pub(crate) sessions: Vec<Attachment>,
     held: Vec<Exchange>,
@@ -26,8 +26,8 @@ impl World {
         self.next_key += 1;
         Socket {
             key,
-            link: Link {
-                outlet: Arc::clone(&self.outlet) as Arc<dyn Outlet>,
+            connection: ConnectionHandle {
+                sink: Arc::clone(&self.sink) as Arc<dyn WakeSink>,
                 key,
             },
             peer: Peer {
@@ -56,14 +56,14 @@ impl World {
         socket.peer.transport = Transport::EventSource;
         let stream = self
             .broker
-            .open_stream(&socket.peer, client, &socket.link)?;
+            .open_stream(&socket.peer, client, &socket.connection)?;
         socket.sessions.push(stream);
         Ok(socket)
     }
 
     /// Whether a connection was woken since it was last asked for.
     pub(crate) fn was_woken(&mut self, key: u64) -> bool {
-        let mut woken = self.outlet.woken.lock().expect("no panic while held");
+        let mut woken = self.sink.woken.lock().expect("no panic while held");
         let before = woken.len();
         woken.retain(|other| *other != key);
         woken.len() < before
@@ -78,7 +78,7 @@ impl Socket {
         let executed = world.broker.execute(Call {
             peer: self.peer,
             batch,
-            link: self.link.clone(),
+            connection: self.connection.clone(),
         });
         match executed {
             Executed::Now(answer) => Some(self.take(answer)),

@@ -12,7 +12,7 @@ use crate::connectors::native::websocket::{Event, write_close, write_ping, write
 use crate::protocol::BatchError;
 use crate::refusals::Reason;
 use crate::tcp::reactor::Io;
-use crate::transport::{Link, Outlet, Peer};
+use crate::transport::{ConnectionHandle, Peer, WakeSink};
 
 /// Most frames of one connection that are looked at in a turn.
 const FRAMES_PER_TURN: usize = 64;
@@ -30,7 +30,7 @@ const KEPT_CAPACITY: usize = 64 << 10;
 /// Works for the sockets of one thread.
 pub(in crate::connectors::native) struct Sockets {
     shared: Arc<Shared>,
-    outlet: Arc<dyn Outlet>,
+    sink: Arc<dyn WakeSink>,
     frames: Arc<ThreadCounter>,
     limits: Limits,
     writer: Writer,
@@ -41,7 +41,7 @@ pub(in crate::connectors::native) struct Sockets {
 impl Sockets {
     pub(in crate::connectors::native) fn new(
         shared: Arc<Shared>,
-        outlet: Arc<dyn Outlet>,
+        sink: Arc<dyn WakeSink>,
         frames: Arc<ThreadCounter>,
     ) -> Self {
         let config = &shared.config;
@@ -54,7 +54,7 @@ impl Sockets {
         Self {
             limits,
             shared,
-            outlet,
+            sink,
             frames,
             writer: Writer::new(),
             scratch: Vec::new(),
@@ -214,11 +214,11 @@ impl Sockets {
 
     fn execute(&mut self, socket: &mut Socket, io: &mut Io<'_>, text: &str) {
         self.frames.one();
-        let link = Link {
-            outlet: Arc::clone(&self.outlet),
+        let connection = ConnectionHandle {
+            sink: Arc::clone(&self.sink),
             key: io.key(),
         };
-        match self.shared.site.frame(*socket.peer, text, link) {
+        match self.shared.site.frame(*socket.peer, text, connection) {
             Ok(Executed::Now(answer)) => {
                 // Messages go before the replies, and so do the answers to connects that this
                 // frame has ended: a client may close when it sees the reply to its disconnect.
@@ -268,7 +268,7 @@ impl Sockets {
                 return io.close_when_flushed();
             }
             if more {
-                self.outlet.wake(&[io.key()]);
+                self.sink.wake(&[io.key()]);
             }
         }
         if io.pending_write() > 0 || socket.working {

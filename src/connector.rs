@@ -2,7 +2,7 @@
 //! that come with the crate are written against the same items.
 
 pub use crate::broker::{
-    Answer, AnswerStatus, Attachment, Call, Collected, Ended, Exchange, Executed, Extra, Flight,
+    Answer, AnswerStatus, Attachment, Call, Collected, Ended, Exchange, Executed, Extra, InFlight,
     NoStream, Unread,
 };
 pub use crate::transport::{BrowserId, ConnectionHandle, Peer, Transport, WakeSink};

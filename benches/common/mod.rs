@@ -69,8 +69,8 @@ pub fn ask(broker: &Broker, messages: &Value) -> Vec<Value> {
 fn items(mut answer: Answer) -> Vec<Value> {
     let mut text = Vec::new();
     answer.write_array(&mut text);
-    if let Some(flight) = answer.flight.take() {
-        flight.delivered();
+    if let Some(mut in_flight) = answer.in_flight.take() {
+        in_flight.commit();
     }
     serde_json::from_slice(&text).expect("a JSON array")
 }

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use super::connect::HeldConnect;
 use super::core::Core;
+use super::in_flight::InFlight;
 use super::receiver::Attachment;
-use super::session::Session;
 use crate::protocol::{ClientId, Publication};
 use crate::transport::{BrowserId, ConnectionHandle};
 use crate::util::Completion;
@@ -68,9 +68,9 @@ pub struct Answer {
     pub cookie: Option<BrowserId>,
     /// The server is stopping: the connection is to be closed after this.
     pub close: bool,
-    /// To be told when all this was written; present whenever there are messages, and when the
+    /// To be committed when all this was written; present whenever there are messages, and when the
     /// answer is for a session that lives longer for it.
-    pub flight: Option<Flight>,
+    pub in_flight: Option<InFlight>,
     /// Sessions that this socket is now tied to.
     pub attached: Vec<Attachment>,
     /// The request came from a session that exists, or made one.
@@ -88,7 +88,7 @@ impl Answer {
             filtered: false,
             cookie: None,
             close: false,
-            flight: None,
+            in_flight: None,
             attached: Vec::new(),
             known: false,
         }
@@ -122,126 +122,6 @@ impl Answer {
             out.extend_from_slice(part);
         }
         out.push(b']');
-    }
-}
-
-/// An answer on its way through a connection's write buffer. Its messages stay the head of the
-/// session's queue until [`delivered`](Self::delivered) is called; dropping the flight puts them
-/// back.
-pub struct Flight {
-    core: Arc<Core>,
-    session: Arc<Session>,
-    /// The number of the messages in flight, if it carries any.
-    messages: Option<u64>,
-    /// From when the kernel did not take it at once.
-    unread: Option<Unread>,
-}
-
-impl Flight {
-    pub(crate) fn new(core: &Arc<Core>, session: &Arc<Session>, messages: Option<u64>) -> Self {
-        Self {
-            core: Arc::clone(core),
-            session: Arc::clone(session),
-            messages,
-            unread: None,
-        }
-    }
-
-    /// Whether there are messages in it.
-    pub fn carries_messages(&self) -> bool {
-        self.messages.is_some()
-    }
-
-    /// The kernel took the last byte.
-    pub fn delivered(mut self) {
-        self.commit();
-    }
-
-    /// The kernel took the last byte, and the client has yet to receive much of them.
-    pub fn unread(mut self) -> Unread {
-        self.commit();
-        let unread = self.unread.take();
-        unread.unwrap_or_else(|| Unread::new(&self.core, &self.session))
-    }
-
-    /// The kernel has not taken all bytes at once: from now on the messages count against the
-    /// limits of their session's queue, and the session lives until the answer is written. A
-    /// connector that blocks in writes says so before them.
-    pub fn stalled(&mut self) {
-        if let Some(number) = self.messages {
-            self.session.lock().stalled(number);
-        }
-        if self.unread.is_none() {
-            self.unread = Some(Unread::new(&self.core, &self.session));
-        }
-    }
-
-    /// What the response says cannot come later: it tells with its messages that the session is
-    /// over, or none of them are in a queue.
-    pub fn is_last(&self) -> bool {
-        self.messages.is_none() || self.session.lock().has_told()
-    }
-
-    /// A newer connection of the client waits for these messages: if they are not written yet,
-    /// the connection that carries them is to be closed and the flight dropped.
-    pub fn is_cut(&self) -> bool {
-        self.messages
-            .is_some_and(|number| self.session.lock().is_cut(number))
-    }
-
-    fn commit(&mut self) {
-        let Some(number) = self.messages.take() else {
-            return;
-        };
-        let freed = self
-            .core
-            .change(&self.session, |state| state.commit_flight(number));
-        self.core.budget.left(freed);
-    }
-}
-
-impl Drop for Flight {
-    fn drop(&mut self) {
-        if let Some(number) = self.messages {
-            self.core
-                .change(&self.session, |state| state.abort_flight(number));
-        }
-    }
-}
-
-/// A session whose client has yet to receive what was written for it. Until this is dropped the
-/// session lives, and from then on it has all its time to come back.
-pub struct Unread {
-    core: Arc<Core>,
-    session: Arc<Session>,
-}
-
-impl Unread {
-    fn new(core: &Arc<Core>, session: &Arc<Session>) -> Self {
-        session.lock().begin_reading();
-        Self::begun(core, session)
-    }
-
-    /// As the session knows already.
-    pub(crate) fn begun(core: &Arc<Core>, session: &Arc<Session>) -> Self {
-        Self {
-            core: Arc::clone(core),
-            session: Arc::clone(session),
-        }
-    }
-
-    /// Whether both are about one session.
-    pub fn same(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.session, &other.session)
-    }
-}
-
-impl Drop for Unread {
-    fn drop(&mut self) {
-        let now = self.core.clock.now();
-        let mut state = self.session.lock();
-        state.end_reading(now);
-        self.core.ticker.schedule(&self.session, &mut state);
     }
 }
 

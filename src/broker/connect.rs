@@ -6,11 +6,12 @@
 
 use std::sync::Arc;
 
-use super::answer::{Answer, AnswerStatus, Flight};
+use super::answer::{Answer, AnswerStatus};
 use super::config::millis;
 use super::core::{Core, Unknown};
 use super::failures::Lines;
 use super::held_limits::{Full, HeldLimits, Place};
+use super::in_flight::InFlight;
 use super::policy::Action;
 use super::receiver::{Attachment, Kind};
 use super::request::Run;
@@ -84,9 +85,10 @@ impl Connect {
         let tells_all = state.tells_all(budget);
         let served = matches!(outcome, Told::Served | Told::Full(_));
         if served && carries && state.may_carry() {
-            let flight = state.begin_flight(&self.connection, budget, &mut answer.messages);
-            debug_assert!(answer.flight.is_none(), "dropping one locks its session");
-            answer.flight = Some(Flight::new(core, &self.session, Some(flight)));
+            let number = state.begin_write(&self.connection, budget, &mut answer.messages);
+            debug_assert!(answer.in_flight.is_none(), "dropping one locks its session");
+            let in_flight = answer.in_flight.insert(InFlight::new(core, &self.session));
+            in_flight.begin(number);
         }
         let mut lifetime = config.lifetime(self.interval_ms);
         let (error, advice) = match outcome {
@@ -242,8 +244,8 @@ impl HeldConnect {
         if over {
             core.let_go(session);
         }
-        if served && answer.flight.is_none() {
-            answer.flight = Some(Flight::new(core, session, None));
+        if served && answer.in_flight.is_none() {
+            answer.in_flight = Some(InFlight::new(core, session));
         }
         answer.attached.extend(self.attached.take().map(|tie| *tie));
         answer.filtered = session.filtered;
@@ -456,12 +458,16 @@ pub(super) fn piggyback(
     carries: bool,
     answer: &mut Answer,
 ) {
-    let flight = core.change(session, |state| {
+    let mut in_flight = InFlight::new(core, session);
+    let number = core.change(session, |state| {
         // What a session leaves behind goes with the word of its end, which is for connects to say.
         let may = carries && !state.is_parting() && state.may_carry();
-        may.then(|| state.begin_flight(connection, RESPONSE_BYTES, &mut answer.messages))
+        may.then(|| state.begin_write(connection, RESPONSE_BYTES, &mut answer.messages))
     });
-    answer.flight = Some(Flight::new(core, session, flight));
+    if let Some(number) = number {
+        in_flight.begin(number);
+    }
+    answer.in_flight = Some(in_flight);
 }
 
 /// Whether a connect is of a client that has a stream of events, and wants no answer but that.

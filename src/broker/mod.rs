@@ -11,8 +11,8 @@
 //! `table` names, through the `filter` into the queue of each `session` (`deliver`), and the
 //! connection that takes that session's messages is woken (`wakes`). It comes back on a thread of
 //! its own and takes what waits: as a socket or a stream of events (`receiver`), or with the reply
-//! to a connect (`connect`). The messages stay at the head of the `queue` until the kernel has
-//! taken them (`answer`), and wait again if the connection breaks before.
+//! to a connect (`connect`). The messages stay at the head of the `queue` until the connection says
+//! that the kernel has taken them, or that it has broken: then they wait again (`in_flight`).
 //!
 //! # Files
 //! | | |
@@ -24,7 +24,7 @@
 //! | `pool` | the threads that run it |
 //! | `deliver` `table` `trie` | who gets a publication |
 //! | `session` `queue` `registry` `public_id` | one client; all of them |
-//! | `receiver` `answer` `wakes` | receivers and answers, from the side of their connections |
+//! | `receiver` `answer` `in_flight` `wakes` | receivers and answers, from the connections' side |
 //! | `held_limits` `budget` `stale` `failures` `stats` | bounds, and what is refused and counted |
 //! | `ticker` `ending` | time, and how sessions end |
 //!
@@ -60,6 +60,7 @@ mod filter;
 mod flags;
 mod held_limits;
 mod hooks;
+mod in_flight;
 mod info;
 mod listeners;
 mod local;
@@ -87,12 +88,13 @@ mod ticker;
 mod trie;
 mod wakes;
 
-pub use answer::{Answer, AnswerStatus, Exchange, Executed, Flight, Unread};
+pub use answer::{Answer, AnswerStatus, Exchange, Executed};
 pub use config::BrokerConfig;
 pub use events::{Client, Event, EventKind};
 pub use facade::{Broker, WeakBroker};
 pub use filter::{Delivery, DeliveryDecision};
 pub use flags::Flags;
+pub use in_flight::{InFlight, Unread};
 pub use info::SessionInfo;
 pub use local::{LocalClient, LocalError, LocalSubscription};
 pub use policy::{Action, AuthRequest, Decision, Extra, Policy, Principal, Verdict};

@@ -2,9 +2,9 @@
 //!
 //! What is being written to a connection stays at the head as *in flight* and leaves only when the
 //! kernel took it. If the connection breaks, it is simply waiting again, before everything that
-//! came later. A flight that stalls counts against the limits. One that does not is with its
+//! came later. What stalls there counts against the limits. One that does not is with its
 //! receiver at any moment, perhaps before its connection comes to say so: nothing may be dropped
-//! for it, and a queue has more than its limits by one flight at the most.
+//! for it, and a queue has more than its limits by one write at the most.
 
 use std::sync::Arc;
 
@@ -99,7 +99,7 @@ pub(crate) struct Queue {
 }
 
 impl Queue {
-    /// Adds a message. Only if it does not fit, `stalls` is asked whether the flight has
+    /// Adds a message. Only if it does not fit, `stalls` is asked whether what is in flight has
     /// stalled, or there is none.
     pub(crate) fn push(
         &mut self,
@@ -188,7 +188,7 @@ impl Queue {
     /// Marks messages from the head as in flight and copies their handles to `out`: as many as fit
     /// into `budget` bytes, but at least one. Only when nothing is in flight.
     pub(crate) fn begin(&mut self, budget: usize, out: &mut Vec<Arc<Publication>>) {
-        assert_eq!(self.in_flight, 0, "one flight at a time");
+        assert_eq!(self.in_flight, 0, "one write at a time");
         let mut size = 0;
         for item in self.items.iter() {
             // Each comes with a comma.
@@ -201,7 +201,7 @@ impl Queue {
         }
     }
 
-    /// The flight arrived: its messages leave. Returns how many bytes they had.
+    /// What was in flight has arrived, and leaves. Returns how many bytes they had.
     pub(crate) fn commit(&mut self) -> usize {
         let (messages, bytes) = self.in_flight();
         self.items.skip(messages);
@@ -211,14 +211,14 @@ impl Queue {
         bytes
     }
 
-    /// The flight was lost: its messages wait again.
+    /// What was in flight was lost, and waits again.
     pub(crate) fn abort(&mut self) {
         self.in_flight = 0;
     }
 
     /// Takes out the oldest message for a receiver in this process.
     pub(crate) fn pop(&mut self) -> Option<Arc<Publication>> {
-        debug_assert_eq!(self.in_flight, 0, "receivers in process have no flights");
+        debug_assert_eq!(self.in_flight, 0, "receivers in process write nothing");
         let item = self.items.remove(0)?;
         self.forget(item.json().len());
         Some(item)
@@ -277,7 +277,7 @@ fn fits(messages: usize, bytes: usize, size: usize, limits: &QueueLimits) -> boo
     messages < limits.messages.min(MOST) && bytes + size <= limits.bytes.min(MOST)
 }
 
-/// Sizes are kept in 32 bits; a flight and as much again find room in them.
+/// Sizes are kept in 32 bits; what is in flight and as much again find room in them.
 const MOST: usize = u32::MAX as usize / 2;
 /// Messages that a queue which has been drained keeps room for.
 const KEPT: usize = 16;
@@ -314,7 +314,7 @@ mod tests {
     }
 
     #[test]
-    fn a_flight_stays_at_the_head_until_it_lands_or_is_lost() {
+    fn what_is_in_flight_stays_at_the_head_until_it_is_committed_or_aborted() {
         let mut queue = Queue::default();
         let limits = limits(10, 1000, Overflow::Disconnect);
         fill(&mut queue, &limits);

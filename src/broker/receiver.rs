@@ -2,15 +2,14 @@
 //! WebSocket, or a stream of events.
 //!
 //! A session has at most one. It is woken when there is something, collects what waits, and says
-//! when the kernel has it; until then nothing more is collected, so a slow reader has one flight
-//! in its connection and the rest in its session's bounded queue.
+//! when the kernel has it; until then nothing more is collected, so a slow reader has one write's
+//! messages in its connection and the rest in its session's bounded queue.
 
-use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::answer::Unread;
 use super::core::Core;
+use super::in_flight::InFlight;
 use super::session::{Gone, Session};
 use crate::protocol::{Advice, ClientId, ErrorText, Publication, ReplyTo, ShownId, error};
 use crate::transport::{ConnectionHandle, Peer};
@@ -59,112 +58,94 @@ pub struct Collected {
     pub answers: bool,
 }
 
-/// A connection's tie to a session whose messages it takes. Dropping it says that the connection
-/// has gone: what it had not finished writing waits again, and the session goes into its grace
-/// period.
+/// A connection's tie to a session whose messages it takes.
 pub struct Attachment {
-    core: Arc<Core>,
-    session: Arc<Session>,
+    in_flight: InFlight,
+    /// By which the session knows its receiver; 0 when it was detached.
     number: u64,
-    flight: Option<NonZeroU64>,
-    /// The kernel did not take it at once.
-    stalled: bool,
 }
 
 impl Attachment {
     pub(crate) fn new(core: &Arc<Core>, session: &Arc<Session>, number: u64) -> Self {
         Self {
-            core: Arc::clone(core),
-            session: Arc::clone(session),
+            in_flight: InFlight::new(core, session),
             number,
-            flight: None,
-            stalled: false,
         }
     }
 
     /// Takes what waits, as many messages as fit into `budget` bytes, but at least one; to be
     /// called when the connection was woken. After any were given, no more are until they were
-    /// [`delivered`](Self::delivered).
+    /// [committed](InFlight::commit).
     ///
     /// # Errors
-    /// Why the tie has ended; it is to be dropped.
+    /// Why the tie has ended; it is to be detached.
     pub fn collect(
         &mut self,
         budget: usize,
         out: &mut Vec<Arc<Publication>>,
     ) -> Result<Collected, Ended> {
-        let mut state = self.session.lock();
+        let mut state = self.in_flight.session.lock();
         if let Some(ended) = state.ended(self.number) {
             return Err(ended);
         }
         let answers = state.take_hold_changed();
         let collected = state.collect(budget, out);
+        drop(state);
         let messages = collected.is_some();
-        self.flight = collected.and_then(NonZeroU64::new).or(self.flight);
+        if let Some(number) = collected {
+            self.in_flight.begin(number);
+        }
         Ok(Collected { messages, answers })
     }
 
-    /// Whether messages were collected and not delivered yet.
+    /// What was collected and is neither committed nor aborted.
+    pub fn in_flight(&mut self) -> Option<&mut InFlight> {
+        Some(&mut self.in_flight).filter(|in_flight| in_flight.carries_messages())
+    }
+
+    /// Whether there is something [in flight](Self::in_flight).
     pub fn is_in_flight(&self) -> bool {
-        self.flight.is_some()
+        self.in_flight.carries_messages()
     }
 
     /// Whether there is something to collect now.
     pub fn has_more(&self) -> bool {
-        let state = self.session.lock();
+        let state = self.in_flight.session.lock();
         state.ended(self.number).is_none() && state.ready() && state.is_streaming()
     }
 
     /// Whether a newer connection of the client waits for what this one has not finished writing:
     /// then this one is to be closed.
     pub fn is_cut(&self) -> bool {
-        self.flight
-            .is_some_and(|flight| self.session.lock().is_cut(flight.get()))
+        self.in_flight.is_cut()
     }
 
-    /// The kernel has not taken all of what was collected at once: from now on it counts against
-    /// the limits of the session's queue, and the session lives until it is written.
-    pub fn stalled(&mut self) {
-        let Some(flight) = self.flight else {
+    /// The connection has gone: what it had not finished writing waits again, and the session goes
+    /// into its grace period. Dropping it does the same.
+    pub fn detach(mut self) {
+        self.end();
+    }
+
+    fn end(&mut self) {
+        let number = std::mem::take(&mut self.number);
+        if number == 0 {
             return;
-        };
-        let mut state = self.session.lock();
-        state.stalled(flight.get());
-        if !self.stalled {
-            self.stalled = true;
-            state.begin_reading();
         }
-    }
-
-    /// The kernel took the last byte of what was collected. Wakes the connection if more waits.
-    /// What it did not take at once the client may not have received yet: then the session lives
-    /// for as long as the value returned.
-    pub fn delivered(&mut self) -> Option<Unread> {
-        let flight = self.flight.take()?;
-        let freed = self
-            .core
-            .change(&self.session, |state| state.commit_flight(flight.get()));
-        self.core.budget.left(freed);
-        let stalled = std::mem::take(&mut self.stalled);
-        stalled.then(|| Unread::begun(&self.core, &self.session))
+        self.in_flight.abort();
+        let InFlight { core, session, .. } = &self.in_flight;
+        let now = core.clock.now();
+        core.change(session, |state| {
+            if let Some(kind) = state.detach(number) {
+                state.extend_to(core.grace(kind, now));
+            }
+            core.ticker.schedule(session, state);
+        });
     }
 }
 
 impl Drop for Attachment {
     fn drop(&mut self) {
-        let now = self.core.clock.now();
-        self.core.change(&self.session, |state| {
-            if let Some(flight) = self.flight {
-                state.abort_flight(flight.get());
-            }
-            if self.stalled {
-                state.end_reading(now);
-            }
-            if let Some(kind) = state.detach(self.number) {
-                state.extend_to(self.core.grace(kind, now));
-            }
-            self.core.ticker.schedule(&self.session, state);
-        });
+        self.end();
     }
 }
 

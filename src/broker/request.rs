@@ -7,11 +7,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::answer::{Answer, AnswerStatus, Exchange, Executed, Flight};
+use super::answer::{Answer, AnswerStatus, Exchange, Executed};
 use super::connect::{DueConnect, HeldConnect, piggyback};
 use super::core::Core;
 use super::deliver::Source;
 use super::failures::Lines;
+use super::in_flight::InFlight;
 use super::pool::Job;
 use super::registry::Reservation;
 use super::service::ServiceEntry;
@@ -364,8 +365,8 @@ impl Run {
                     carries && !bound,
                     answer,
                 );
-            } else if answer.flight.is_none() {
-                answer.flight = Some(Flight::new(&self.core, session, None));
+            } else if answer.in_flight.is_none() {
+                answer.in_flight = Some(InFlight::new(&self.core, session));
             }
         }
         if self.wait.is_zero() {

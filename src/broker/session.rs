@@ -4,8 +4,8 @@
 //! lock is released.
 
 mod ending;
-mod flight;
 mod receiver;
+mod writer;
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
@@ -22,7 +22,7 @@ use crate::clock::FOREVER;
 use crate::protocol::{Advice, ClientId, LocalId, Pattern, Publication};
 use crate::transport::{BrowserId, ConnectionHandle};
 pub(crate) use ending::Remains;
-use flight::InFlight;
+use writer::Writer;
 
 /// A session's place in the world. Shared by the registry, the subscription table, and whoever
 /// answers it at the moment.
@@ -173,10 +173,10 @@ pub(crate) struct State {
     wake_target: Option<ConnectionHandle>,
     // So far what a delivery needs: a cache line with the lock before it.
     hold: Option<Hold>,
-    /// The last number that a connect, a flight or a receiver was given, to be told from others.
+    /// The last number that a connect, a writer or a receiver was given, to be told from others.
     numbers: u64,
     /// The connection that is writing what the queue has in flight.
-    flight: Option<InFlight>,
+    writer: Option<Writer>,
     /// A receiver that takes messages as they come: an in-process client, a socket, a stream.
     receiver: Option<Receiver>,
     /// When it dies; never while a connect is held or an answer is being received.
@@ -260,7 +260,7 @@ impl State {
         if self.gone.is_some() {
             return Pushed::alone(Outcome::Gone);
         }
-        let stalls = || self.flight.as_ref().is_none_or(|flight| flight.stalled);
+        let stalls = || self.writer.as_ref().is_none_or(|writer| writer.stalled);
         self.queue.push(item, limits, stalls)
     }
 
@@ -370,17 +370,6 @@ impl State {
         }
     }
 
-    /// Its client takes its time to receive what is written for it.
-    pub(crate) fn begin_reading(&mut self) {
-        self.reading += 1;
-    }
-
-    /// The client has received that, or its connection has ended: now its time to come back begins.
-    pub(crate) fn end_reading(&mut self, now: Instant) {
-        self.reading -= 1;
-        self.extend_to(now + Duration::from(self.lifetime));
-    }
-
     /// Any other message is a sign of life too.
     pub(crate) fn extend(&mut self, deadline: Instant) {
         if let Some(expires) = &mut self.expires {
@@ -440,7 +429,7 @@ impl State {
     /// Whether its time is over, with nobody reading what it was sent.
     pub(crate) fn is_expired(&self, now: Instant) -> bool {
         let over = self.expires.is_some_and(|expires| expires <= now);
-        over && self.hold.is_none() && self.flight.is_none() && self.reading == 0
+        over && self.hold.is_none() && self.writer.is_none() && self.reading == 0
     }
 
     /// What the time brings.

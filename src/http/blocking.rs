@@ -10,7 +10,7 @@ use super::request::RequestHead;
 use super::response::Response;
 use super::site::Site;
 use super::work::Finished;
-use crate::broker::Flight;
+use crate::broker::InFlight;
 use crate::refusals::Reason;
 
 impl Site {
@@ -93,10 +93,13 @@ impl Output {
         if let Some(asked) = self.asked {
             asked.answered(response.status, head.len() as u64 + response.body.len());
         }
-        done.flight.iter_mut().for_each(Flight::stalled);
-        response.body.write_after(head, &mut self.writer)?;
-        done.flight.into_iter().for_each(Flight::delivered);
-        Ok(())
+        done.in_flight.iter_mut().for_each(InFlight::stalled);
+        let written = response.body.write_after(head, &mut self.writer);
+        done.in_flight.iter_mut().for_each(match written {
+            Ok(()) => InFlight::commit,
+            Err(_) => InFlight::abort,
+        });
+        written
     }
 }
 

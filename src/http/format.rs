@@ -45,7 +45,7 @@ impl Format {
     pub fn finish(&self, mut answer: Answer, site: &Site) -> Finished {
         Finished {
             response: self.respond(&answer, site),
-            flight: answer.flight.take(),
+            in_flight: answer.in_flight.take(),
             close: answer.close,
         }
     }

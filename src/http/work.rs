@@ -7,7 +7,7 @@ use super::format::Format;
 use super::headers::is_token;
 use super::response::{Body, Response};
 use super::site::Site;
-use crate::broker::{Answer, Broker, Exchange, Flight, guarded};
+use crate::broker::{Answer, Broker, Exchange, InFlight, guarded};
 use crate::protocol::ClientId;
 use crate::transport::{ConnectionHandle, Peer};
 use crate::util::Completion;
@@ -59,7 +59,11 @@ enum Stage {
     /// The broker will say, and then the hook is asked, if there is one.
     Broker(Box<Pending>),
     /// A worker has it.
-    Worker(Completion<Response, ConnectionHandle>, Option<Flight>, bool),
+    Worker(
+        Completion<Response, ConnectionHandle>,
+        Option<InFlight>,
+        bool,
+    ),
 }
 
 struct Pending {
@@ -72,8 +76,8 @@ struct Pending {
 pub struct Finished {
     /// To be sent.
     pub response: Response,
-    /// To be told when it was sent, where it carries messages.
-    pub flight: Option<Flight>,
+    /// To be committed when it was sent, where it carries messages.
+    pub in_flight: Option<InFlight>,
     /// The connection is to be closed after it.
     pub close: bool,
 }
@@ -82,7 +86,7 @@ impl From<Response> for Finished {
     fn from(response: Response) -> Self {
         Self {
             response,
-            flight: None,
+            in_flight: None,
             close: false,
         }
     }
@@ -141,7 +145,7 @@ impl Work {
         let mut work = Self::hook(site.broker(), connection, response, hooked);
         work.stage = match work.stage {
             Stage::Worker(response, ..) => {
-                Stage::Worker(response, answer.flight.take(), answer.close)
+                Stage::Worker(response, answer.in_flight.take(), answer.close)
             }
             other => other,
         };
@@ -190,7 +194,7 @@ impl Work {
             let made = (answer, pending.format.clone());
             *self = Self::answer(site, &self.connection, made, hooked);
         }
-        let Stage::Worker(response, flight, close) = &mut self.stage else {
+        let Stage::Worker(response, in_flight, close) = &mut self.stage else {
             return None;
         };
         let mut response = response.take()?;
@@ -202,7 +206,7 @@ impl Work {
         }
         Some(Finished {
             response,
-            flight: flight.take(),
+            in_flight: in_flight.take(),
             close: *close,
         })
     }

@@ -112,7 +112,7 @@ fn one_flight_at_a_time() {
     tell(&world, 2);
     tell(&world, 3);
     assert!(!world.was_woken(socket.key), "it is still writing");
-    socket.sessions[0].delivered();
+    socket.sessions[0].in_flight().unwrap().commit();
     assert_eq!(socket.pushes(&mut world), Ok(vec![json!(2), json!(3)]));
     assert!(!world.was_woken(socket.key));
     assert_eq!(world.broker.stats().queued_bytes, 0);
@@ -168,7 +168,7 @@ fn a_newer_socket_takes_over() {
     assert!(older.sessions[0].is_cut(), "what is not written is wanted");
     tell(&world, 2);
     assert_eq!(newer.collect(&mut world), Ok(vec![]), "nothing overtakes");
-    older.sessions[0].delivered();
+    older.sessions[0].in_flight().unwrap().commit();
     assert!(world.was_woken(older.key));
     assert_eq!(older.answers()[0]["error"], "409::connect_superseded");
     let ended = older.sessions[0].collect(1, &mut Vec::new());

@@ -92,8 +92,8 @@ impl Sender {
 fn written(mut answer: Answer) -> Vec<Value> {
     let mut text = Vec::new();
     answer.write_array(&mut text);
-    if let Some(flight) = answer.flight.take() {
-        flight.delivered();
+    if let Some(mut in_flight) = answer.in_flight.take() {
+        in_flight.commit();
     }
     serde_json::from_slice(&text).expect("a JSON array")
 }
@@ -221,8 +221,8 @@ fn collect(
     for message in &answer.messages {
         sessions.get_mut(id).expect("one of ours").message(message);
     }
-    if let Some(flight) = answer.flight.take() {
-        flight.delivered();
+    if let Some(mut in_flight) = answer.in_flight.take() {
+        in_flight.commit();
     }
     !superseded
 }

@@ -28,7 +28,7 @@ impl State {
         let news = self.gone.replace(self.gone.unwrap_or(gone)).is_none();
         self.parting = false;
         self.expires = None;
-        self.flight = None;
+        self.writer = None;
         let held = self.hold.take().map(|hold| hold.connection);
         let receiver = self.receiver.take().map(|receiver| receiver.connection);
         self.wake_target = None;

@@ -91,7 +91,7 @@ impl State {
             return None;
         }
         let connection = receiver.connection.clone();
-        Some(self.begin_flight(&connection, budget, out))
+        Some(self.begin_write(&connection, budget, out))
     }
 
     /// Whether there is a stream of events.

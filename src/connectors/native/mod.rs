@@ -1,37 +1,41 @@
 //! The native connector: HTTP/1.1, WebSocket and EventSource on the I/O threads of `tcp`.
 //!
-//! # In scope
-//! - `http1`: recognising requests in bytes; no socket, no clock.
-//! - `reading`, `answers`, `sending`: a connection's three parts, from bytes to requests, from
-//!   requests to answers in order, from answers to bytes.
-//! - `connection`, `service`, `requests`: what is kept for a connection, what happens to it when,
-//!   and what is done with its input.
-//! - `unread`: whose sessions wait until a slow peer has received what was written.
-//! - `websocket`: frames and the opening handshake; no socket, no clock.
-//! - `socket`, `events`: connections that have become WebSockets and streams of events.
-//! - `front`: tells the three kinds of connections apart.
-//! - `config`, `shared`, `running`: knobs, limits over all connections, start and stop.
+//! # Files
+//! | | |
+//! |---|---|
+//! | `config` | its settings |
+//! | `server` | start, stop, figures; the limits over all connections |
+//! | `thread` | one I/O thread: gives each event to the connection's kind |
+//! | `http1` | a connection that speaks HTTP: parsing, executing in order, responses in order |
+//! | `websocket` | one that has become a WebSocket: handshake, frames, pings |
+//! | `events` | one that has become a stream of events |
+//! | `outbound` | what leaves a connection of any kind, and the fate of the messages in it |
+//!
+//! # The way of a request
+//! 1. `thread` is told by the reactor that bytes have come, and gives them to `http1::connection`.
+//! 2. `http1::requests` finds a whole head in them, and has the site route it. The body is taken
+//!    in place, or collected first.
+//! 3. The site executes it. The response is there, or `http1::responses` expects it: a connect is
+//!    held, or user code is at work. Whoever has it then wakes the connection through `thread`.
+//! 4. In the order of the requests, each response that is there is written into the thread's buffer
+//!    (`outbound::Ready`), which leaves in one write.
+//! 5. `outbound::Outbound` commits its messages when the kernel has the last byte. When the
+//!    connection breaks before, `thread` calls its `abort`, and they wait again in their queues.
+//!
+//! A message that a WebSocket or a stream of events gets takes the last two steps only: the
+//! connection is woken and collects it from the session.
 //!
 //! # Out of scope
 //! - What a request means and what an answer says: `http`.
 //! - Sockets, threads and pollers: `tcp`.
 
-mod answers;
 mod config;
-mod connection;
 mod events;
-mod front;
 mod http1;
-mod reading;
-mod requests;
-mod running;
-mod sending;
-mod service;
-mod shared;
-mod socket;
-mod told;
-mod unread;
+mod outbound;
+mod server;
+mod thread;
 mod websocket;
 
 pub use config::NativeConfig;
-pub use running::{NativeStats, Running, start};
+pub use server::{NativeStats, Running, start};

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use bayeux::ManualClock;
 use bayeux::connector::message::{BatchLimits, parse};
-use bayeux::connector::{Answer, AnswerStatus, Call, Exchange, Executed, Flight};
+use bayeux::connector::{Answer, AnswerStatus, Call, Exchange, Executed, InFlight};
 use bayeux::connector::{BrowserId, ConnectionHandle, Peer, Transport, WakeSink};
 use bayeux::{Broker, BrokerConfig, Policy};
 use serde_json::{Value, json};
@@ -46,7 +46,7 @@ pub(crate) struct Response {
     pub(crate) status: AnswerStatus,
     pub(crate) cookie: Option<BrowserId>,
     pub(crate) close: bool,
-    flight: Option<Flight>,
+    in_flight: Option<InFlight>,
 }
 
 impl Response {
@@ -58,8 +58,8 @@ impl Response {
             answer.array_len(),
             "the length that was announced"
         );
-        let flight = answer.flight.as_ref();
-        let carries = flight.is_some_and(Flight::carries_messages);
+        let in_flight = answer.in_flight.as_ref();
+        let carries = in_flight.is_some_and(InFlight::carries_messages);
         assert!(!carries || !answer.messages.is_empty());
         let items = serde_json::from_slice(&text).expect("an answer is a JSON array of objects");
         Self {
@@ -67,31 +67,29 @@ impl Response {
             status: answer.status,
             cookie: answer.cookie,
             close: answer.close,
-            flight: answer.flight,
+            in_flight: answer.in_flight,
         }
     }
 
     /// The kernel took it all.
     pub(crate) fn written(mut self) -> Vec<Value> {
-        if let Some(flight) = self.flight.take() {
-            flight.delivered();
-        }
+        self.in_flight.iter_mut().for_each(InFlight::commit);
         self.items
     }
 
     /// The kernel took a part of it.
     pub(crate) fn stalled(&mut self) {
-        self.flight.iter_mut().for_each(Flight::stalled);
+        self.in_flight.iter_mut().for_each(InFlight::stalled);
     }
 
     /// Whether a newer connection wants what this one has not written.
     pub(crate) fn is_cut(&self) -> bool {
-        self.flight.as_ref().is_some_and(Flight::is_cut)
+        self.in_flight.as_ref().is_some_and(InFlight::is_cut)
     }
 
     /// The connection broke before it was written.
-    pub(crate) fn broken(self) {
-        drop(self.flight);
+    pub(crate) fn broken(mut self) {
+        self.in_flight.iter_mut().for_each(InFlight::abort);
     }
 }
 

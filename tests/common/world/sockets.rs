@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bayeux::Publication;
 use bayeux::connector::message::{BatchLimits, parse};
-use bayeux::connector::{Answer, Attachment, Call, Ended, Exchange, Executed, NoStream};
+use bayeux::connector::{Answer, Attachment, Call, Ended, Exchange, Executed, InFlight, NoStream};
 use bayeux::connector::{ConnectionHandle, Peer, Transport, WakeSink};
 use serde_json::Value;
 
@@ -106,9 +106,7 @@ impl Socket {
         let mut text = Vec::new();
         answer.write_array(&mut text);
         self.sessions.extend(answer.attached);
-        if let Some(flight) = answer.flight {
-            flight.delivered();
-        }
+        answer.in_flight.into_iter().for_each(|mut it| it.commit());
         serde_json::from_slice(&text).expect("an answer is a JSON array of objects")
     }
 
@@ -130,9 +128,8 @@ impl Socket {
     /// What is pushed now, and written.
     pub(crate) fn pushes(&mut self, world: &mut World) -> Result<Vec<Value>, Ended> {
         let data = self.collect(world)?;
-        self.sessions
-            .iter_mut()
-            .for_each(|tie| drop(tie.delivered()));
+        let in_flight = self.sessions.iter_mut().filter_map(Attachment::in_flight);
+        in_flight.for_each(InFlight::commit);
         Ok(data)
     }
 

@@ -5,7 +5,7 @@ use super::{Framing, Refusal};
 
 /// A body of which not all has come yet.
 #[derive(Debug)]
-pub(in crate::connectors::native) struct Body {
+pub(super) struct Body {
     bytes: Vec<u8>,
     limit: usize,
     coding: Coding,
@@ -20,7 +20,7 @@ enum Coding {
 
 /// How far a body is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::connectors::native) enum Progress {
+pub(super) enum Progress {
     /// More must come.
     Open,
     /// All has come.
@@ -29,10 +29,7 @@ pub(in crate::connectors::native) enum Progress {
 
 impl Body {
     /// A body of at most `limit` bytes. One that is announced as larger is refused at once.
-    pub(in crate::connectors::native) fn new(
-        framing: Framing,
-        limit: usize,
-    ) -> Result<Self, Refusal> {
+    pub(super) fn new(framing: Framing, limit: usize) -> Result<Self, Refusal> {
         let coding = match framing {
             Framing::None => Coding::Length(0),
             Framing::Length(length) => match usize::try_from(length) {
@@ -49,10 +46,7 @@ impl Body {
     }
 
     /// Takes what belongs to the body from `input`; returns how many bytes that was.
-    pub(in crate::connectors::native) fn take(
-        &mut self,
-        input: &[u8],
-    ) -> Result<(usize, Progress), Refusal> {
+    pub(super) fn take(&mut self, input: &[u8]) -> Result<(usize, Progress), Refusal> {
         let (taken, done) = match &mut self.coding {
             Coding::Length(left) => {
                 let taken = input.len().min(*left);
@@ -76,7 +70,7 @@ impl Body {
     }
 
     /// What has come so far.
-    pub(in crate::connectors::native) fn bytes(&self) -> &[u8] {
+    pub(super) fn bytes(&self) -> &[u8] {
         &self.bytes
     }
 }

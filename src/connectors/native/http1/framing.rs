@@ -7,7 +7,7 @@ use super::{Refusal, fields};
 
 /// How a body is delimited.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::connectors::native) enum Framing {
+pub(super) enum Framing {
     /// Neither length nor coding.
     None,
     /// That many bytes; `u64::MAX` stands for all numbers that do not fit.
@@ -18,12 +18,12 @@ pub(in crate::connectors::native) enum Framing {
 
 impl Framing {
     /// Whether nothing follows the head.
-    pub(in crate::connectors::native) fn is_empty(self) -> bool {
+    pub(super) fn is_empty(self) -> bool {
         matches!(self, Self::None | Self::Length(0))
     }
 
     /// The whole body, when it lies in `input` as it is; it need not be copied then.
-    pub(in crate::connectors::native) fn in_place(self, input: &[u8]) -> Option<&[u8]> {
+    pub(super) fn in_place(self, input: &[u8]) -> Option<&[u8]> {
         match self {
             Self::None => Some(&[]),
             Self::Length(length) => input.get(..usize::try_from(length).ok()?),

@@ -11,37 +11,37 @@ use super::{Framing, Refusal, fields, framing, target};
 const MAX_FIELDS: usize = 100;
 
 /// Where the fields of a head are noted while it is looked at.
-pub(in crate::connectors::native) struct FieldSlots<'b>([MaybeUninit<Header<'b>>; MAX_FIELDS]);
+pub(super) struct FieldSlots<'b>([MaybeUninit<Header<'b>>; MAX_FIELDS]);
 
 impl FieldSlots<'_> {
-    pub(in crate::connectors::native) fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self([const { MaybeUninit::uninit() }; MAX_FIELDS])
     }
 }
 
 /// A whole, well-formed request head.
 #[derive(Debug)]
-pub(in crate::connectors::native) struct Head<'h, 'b> {
+pub(super) struct Head<'h, 'b> {
     /// The method, a token.
-    pub(in crate::connectors::native) method: &'b str,
+    pub(super) method: &'b str,
     /// As it came: path and query, a whole URL, or `*`.
-    pub(in crate::connectors::native) target: &'b str,
+    pub(super) target: &'b str,
     /// 0 or 1.
-    pub(in crate::connectors::native) minor_version: u8,
+    pub(super) minor_version: u8,
     /// All fields, values without white space around them.
-    pub(in crate::connectors::native) fields: &'h [Header<'b>],
+    pub(super) fields: &'h [Header<'b>],
     /// What follows.
-    pub(in crate::connectors::native) framing: Framing,
+    pub(super) framing: Framing,
     /// Whether the client waits for a 100 before it sends the body.
-    pub(in crate::connectors::native) expects_continue: bool,
+    pub(super) expects_continue: bool,
     /// Whether the client wants to send another request after this one.
-    pub(in crate::connectors::native) keep_alive: bool,
+    pub(super) keep_alive: bool,
     /// Length of the head in bytes, empty line included.
-    pub(in crate::connectors::native) len: usize,
+    pub(super) len: usize,
 }
 
 /// How many bytes of empty lines precede the request (RFC 9112, 2.2, wants them ignored).
-pub(in crate::connectors::native) fn empty_lines(input: &[u8]) -> usize {
+pub(super) fn empty_lines(input: &[u8]) -> usize {
     input
         .chunks_exact(2)
         .take_while(|pair| pair == b"\r\n")
@@ -54,7 +54,7 @@ pub(in crate::connectors::native) fn empty_lines(input: &[u8]) -> usize {
 /// `seen` is how much of `input` was there at the last attempt: without a new line end there is
 /// nothing new to find, so a head sent byte by byte is not parsed at every byte. `limit` bounds the
 /// head in bytes.
-pub(in crate::connectors::native) fn parse_head<'h, 'b>(
+pub(super) fn parse_head<'h, 'b>(
     input: &'b [u8],
     seen: usize,
     limit: usize,

@@ -6,7 +6,7 @@ use crate::refusals::Reason;
 
 /// Why a request is not served.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::connectors::native) enum Refusal {
+pub(super) enum Refusal {
     /// The first line is no request line.
     RequestLine,
     /// The target has none of the forms that a server serves.
@@ -106,7 +106,7 @@ impl Refusal {
     }
 
     /// All of it.
-    pub(in crate::connectors::native) fn refused(self) -> Refused<'static> {
+    pub(super) fn refused(self) -> Refused<'static> {
         Refused {
             reason: self.reason(),
             status: self.status(),

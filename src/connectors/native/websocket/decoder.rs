@@ -8,7 +8,7 @@ const MAX_CONTROL: u64 = 125;
 
 /// Something that has arrived whole.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::connectors::native) enum Event<'a> {
+pub(super) enum Event<'a> {
     /// A text message.
     Text(&'a str),
     /// To be answered with a pong of the same payload.
@@ -21,16 +21,16 @@ pub(in crate::connectors::native) enum Event<'a> {
 
 /// What one look at the input brought.
 #[derive(Debug, PartialEq, Eq)]
-pub(in crate::connectors::native) struct Decoded<'a> {
+pub(super) struct Decoded<'a> {
     /// Bytes of the input that were taken. The rest is to be offered again.
-    pub(in crate::connectors::native) taken: usize,
+    pub(super) taken: usize,
     /// What they have completed. `None`: more input is needed.
-    pub(in crate::connectors::native) event: Option<Event<'a>>,
+    pub(super) event: Option<Event<'a>>,
 }
 
 /// The receiving side of one socket. Between messages it is one empty pointer.
 #[derive(Debug, Default)]
-pub(in crate::connectors::native) struct Decoder {
+pub(super) struct Decoder {
     message: Option<Box<Message>>,
 }
 
@@ -80,19 +80,19 @@ enum Control {
 
 impl Decoder {
     /// Whether a message has begun and is not complete.
-    pub(in crate::connectors::native) fn is_inside(&self) -> bool {
+    pub(super) fn is_inside(&self) -> bool {
         self.message.is_some()
     }
 
     /// Bytes that are kept here.
-    pub(in crate::connectors::native) fn len(&self) -> usize {
+    pub(super) fn len(&self) -> usize {
         let text = self.message.as_ref().map(|message| message.text.len());
         text.map_or(0, |len| len + size_of::<Message>())
     }
 
     /// Takes input up to the next event. `max` bounds a message in bytes, by what its frames
     /// declare, before anything of them is kept. `scratch` is where the event's bytes are put.
-    pub(in crate::connectors::native) fn decode<'s>(
+    pub(super) fn decode<'s>(
         &mut self,
         input: &[u8],
         max: usize,

@@ -1,32 +1,58 @@
 //! Frames from the server: never masked, never in fragments.
 
+use crate::broker::Answer;
 use crate::protocol::frame_header;
 
 /// Most bytes of a control frame (RFC 6455, 5.5), and so of a reason with its code.
 const MAX_CONTROL: usize = 125;
 
+/// Appends an answer: each message in a frame of its own, for there are clients that look at the
+/// first of an array only, and the replies together.
+pub(super) fn write_answer(out: &mut Vec<u8>, answer: &Answer) {
+    if answer.messages.is_empty() && answer.cuts.is_empty() {
+        write_text(out, answer.array_len());
+        return answer.write_array(out);
+    }
+    write_array(out, &answer.handshake);
+    for message in &answer.messages {
+        out.extend_from_slice(message.frame());
+    }
+    let mut begin = 0;
+    for end in answer.cuts.iter().copied().chain([answer.replies.len()]) {
+        let objects = &answer.replies[begin..end];
+        write_array(out, objects.strip_prefix(b",").unwrap_or(objects));
+        begin = end;
+    }
+}
+
+/// Appends a frame that holds an array of these objects, if there are any.
+fn write_array(out: &mut Vec<u8>, objects: &[u8]) {
+    if !objects.is_empty() {
+        write_text(out, objects.len() + 2);
+        out.push(b'[');
+        out.extend_from_slice(objects);
+        out.push(b']');
+    }
+}
+
 /// Appends the header of a text frame; `len` bytes of text are to follow.
-pub(in crate::connectors::native) fn write_text(out: &mut Vec<u8>, len: usize) {
+fn write_text(out: &mut Vec<u8>, len: usize) {
     write_header(out, TEXT, len);
 }
 
 /// Appends a ping. There is at most one under way, so it needs no payload to be told apart by.
-pub(in crate::connectors::native) fn write_ping(out: &mut Vec<u8>) {
+pub(super) fn write_ping(out: &mut Vec<u8>) {
     write_header(out, PING, 0);
 }
 
 /// Appends the answer to a ping.
-pub(in crate::connectors::native) fn write_pong(out: &mut Vec<u8>, payload: &[u8]) {
+pub(super) fn write_pong(out: &mut Vec<u8>, payload: &[u8]) {
     write_header(out, PONG, payload.len());
     out.extend_from_slice(payload);
 }
 
 /// Appends a close frame. Without a code it says nothing; a reason that is too long is cut.
-pub(in crate::connectors::native) fn write_close(
-    out: &mut Vec<u8>,
-    code: Option<u16>,
-    reason: &str,
-) {
+pub(super) fn write_close(out: &mut Vec<u8>, code: Option<u16>, reason: &str) {
     let mut end = reason.len().min(MAX_CONTROL - 2);
     while !reason.is_char_boundary(end) {
         end -= 1;

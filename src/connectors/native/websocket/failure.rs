@@ -6,7 +6,7 @@ macro_rules! failures {
     ($($(#[doc = $doc:literal])* $name:ident = $code:literal, $reason:literal;)*) => {
         /// Why a socket cannot go on.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-        pub(in crate::connectors::native) enum Failure {
+        pub(super) enum Failure {
             $($(#[doc = $doc])* $name,)*
         }
 
@@ -15,14 +15,14 @@ macro_rules! failures {
             pub(super) const ALL: &[Self] = &[$(Self::$name,)*];
 
             /// The close code (RFC 6455, 7.4).
-            pub(in crate::connectors::native) fn code(self) -> u16 {
+            pub(super) fn code(self) -> u16 {
                 match self {
                     $(Self::$name => $code,)*
                 }
             }
 
             /// What it is counted as.
-            pub(in crate::connectors::native) fn counts_as(self) -> Reason {
+            pub(super) fn counts_as(self) -> Reason {
                 match self {
                     Self::TooLarge => Reason::MaxMessage,
                     Self::NotUtf8 => Reason::Messages,
@@ -31,7 +31,7 @@ macro_rules! failures {
             }
 
             /// The reason, for whoever reads the client's log.
-            pub(in crate::connectors::native) fn reason(self) -> &'static str {
+            pub(super) fn reason(self) -> &'static str {
                 match self {
                     $(Self::$name => $reason,)*
                 }

@@ -1,4 +1,5 @@
-//! WebSocket (RFC 6455), the server's half, as functions of bytes: no socket, no clock.
+//! WebSocket (RFC 6455), the server's half: first as functions of bytes, with no socket and no
+//! clock; and then a connection that speaks it.
 //!
 //! [`accept`] judges the request that asks for the upgrade. Then a [`Decoder`] turns what arrives
 //! into [`Event`]s: whole text messages, checked to be UTF-8, and control frames. It owns memory
@@ -10,14 +11,18 @@
 //! - `decoder`, `mask`: frames to messages; fragmentation, masking, limits.
 //! - `encoder`: what the server sends besides messages that are encoded already.
 //! - `failure`: everything that can be wrong, with its code and reason.
+//! - `connection`: what happens to a connection when; `lifetime`: pings, time limits, the
+//!   end.
 //!
 //! # Out of scope
-//! - What a message means: the connection and below.
+//! - What a message means: `http` and below.
 //! - Extensions: none is accepted. Subprotocols: Bayeux has none.
 
+mod connection;
 mod decoder;
 mod encoder;
 mod failure;
+mod lifetime;
 mod mask;
 #[cfg(test)]
 mod mutations;
@@ -27,8 +32,10 @@ mod rules;
 mod testing;
 mod upgrade;
 
-pub(super) use decoder::{Decoder, Event};
-pub(super) use encoder::{write_close, write_ping, write_pong, write_text};
+pub(super) use connection::Socket;
+use decoder::{Decoder, Event};
+use encoder::{write_answer, write_close, write_ping, write_pong};
 #[cfg(test)]
 use failure::Failure;
+pub(super) use lifetime::Limits;
 pub(super) use upgrade::{Unacceptable, accept, write_accepted};

@@ -7,7 +7,7 @@ use crate::http::{Headers, is_token};
 
 /// Why the upgrade cannot be accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::connectors::native) enum Unacceptable {
+pub(crate) enum Unacceptable {
     /// Another version than 13, or none: status 426.
     Version,
     /// The key is not one value of 16 bytes: status 400.
@@ -16,7 +16,7 @@ pub(in crate::connectors::native) enum Unacceptable {
 
 /// What the answer to the handshake says.
 #[derive(Debug, PartialEq, Eq)]
-pub(in crate::connectors::native) struct Accepted<'a> {
+pub(crate) struct Accepted<'a> {
     /// For `Sec-WebSocket-Accept`.
     key: String,
     /// The first subprotocol that is offered. Bayeux is spoken under any name, but browsers give a
@@ -26,9 +26,7 @@ pub(in crate::connectors::native) struct Accepted<'a> {
 
 /// Judges a request that asks for the upgrade. Extensions that the client offers are declined by
 /// not being mentioned.
-pub(in crate::connectors::native) fn accept<'a>(
-    headers: &Headers<'a>,
-) -> Result<Accepted<'a>, Unacceptable> {
+pub(crate) fn accept<'a>(headers: &Headers<'a>) -> Result<Accepted<'a>, Unacceptable> {
     if headers.get("sec-websocket-version") != Some(b"13") {
         return Err(Unacceptable::Version);
     }
@@ -46,11 +44,7 @@ pub(in crate::connectors::native) fn accept<'a>(
 }
 
 /// Appends the answer after which the connection is a WebSocket; `headers` are further lines of it.
-pub(in crate::connectors::native) fn write_accepted(
-    out: &mut Vec<u8>,
-    accepted: &Accepted<'_>,
-    headers: &[u8],
-) {
+pub(crate) fn write_accepted(out: &mut Vec<u8>, accepted: &Accepted<'_>, headers: &[u8]) {
     out.extend_from_slice(
         b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
           Sec-WebSocket-Accept: ",

@@ -1,18 +1,23 @@
-//! Starting and stopping the connector.
+//! Starting and stopping the connector, what its threads share, and its figures.
 
 use std::fmt;
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use crossbeam_utils::CachePadded;
+
 use super::config::NativeConfig;
-use super::front::Front;
-use super::shared::{Shared, ThreadCounter};
-use super::told::Told;
+use super::thread::Thread;
 use crate::clock::Clock;
+use crate::counters::{Counter, Gauge};
 use crate::http::Site;
 use crate::refusals::Reason;
-use crate::tcp::reactor::{self, OverLimitHook, PreConnect, Reactor, Stopped, Waker};
+use crate::tcp::reactor::{
+    self, Early, OverLimitHook, PreConnect, Preamble, Progress, Reactor, Refuse, Step, Stopped,
+    Waker,
+};
 use crate::tcp::{Address, Listener};
 use crate::transport::WakeSink;
 
@@ -39,6 +44,63 @@ pub struct NativeStats {
     pub connections: reactor::Stats,
 }
 
+/// One per connector.
+pub(super) struct Shared {
+    pub(super) site: Arc<Site>,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) config: NativeConfig,
+    pub(super) input: InputTotal,
+    /// WebSockets at present.
+    pub(super) sockets: Gauge,
+    /// Streams of events at present.
+    pub(super) streams: Gauge,
+}
+
+impl Shared {
+    pub(super) fn new(config: NativeConfig, site: Arc<Site>, clock: Arc<dyn Clock>) -> Self {
+        let input = InputTotal {
+            bytes: AtomicUsize::new(0),
+            limit: config.max_input_total,
+        };
+        Self {
+            site,
+            clock,
+            config,
+            input,
+            sockets: Gauge::default(),
+            streams: Gauge::default(),
+        }
+    }
+}
+
+/// What one thread counts at every request, in a cache line that no other thread writes to.
+pub(super) type ThreadCounter = CachePadded<Counter>;
+
+/// Bytes of unfinished requests over all connections, and their bound.
+pub(super) struct InputTotal {
+    bytes: AtomicUsize,
+    limit: usize,
+}
+
+impl InputTotal {
+    /// Books that a connection holds `now` bytes where it held `before`. `false` if that is more
+    /// and brought the sum over the bound: the connection has to give its share back.
+    pub(super) fn change(&self, before: usize, now: usize) -> bool {
+        if now <= before {
+            // Most connections never hold anything; they do not touch the shared number.
+            if now < before {
+                self.bytes.fetch_sub(before - now, Ordering::Relaxed);
+            }
+            return true;
+        }
+        self.bytes.fetch_add(now - before, Ordering::Relaxed) + (now - before) <= self.limit
+    }
+
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes.load(Ordering::Relaxed)
+    }
+}
+
 /// Serves the site on the listeners.
 ///
 /// # Errors
@@ -57,7 +119,7 @@ pub fn start(
     let reactor = Reactor::start(&reactor_config, listeners, |_, waker| {
         let counter = Arc::new(ThreadCounter::default());
         requests.push(Arc::clone(&counter));
-        Front::new(&shared, Arc::new(ThreadSink(waker)), counter)
+        Thread::new(&shared, Arc::new(ThreadSink(waker)), counter)
     })?;
     Ok(Running {
         reactor,
@@ -102,8 +164,11 @@ fn reactor_config(
 
 /// All steps, TLS as the last one.
 fn steps(config: &NativeConfig, site: &Arc<Site>) -> Vec<Arc<dyn PreConnect>> {
-    let told = |step: &Arc<dyn PreConnect>| Arc::new(Told::new(step, site)) as Arc<dyn PreConnect>;
-    let steps = config.pre_connect.iter().map(told);
+    let counted = |step: &Arc<dyn PreConnect>| -> Arc<dyn PreConnect> {
+        let (step, site) = (Arc::clone(step), Arc::clone(site));
+        Arc::new(CountedStep { step, site })
+    };
+    let steps = config.pre_connect.iter().map(counted);
     #[cfg(feature = "tls")]
     let steps = steps.chain(config.tls.iter().map(|tls| Arc::clone(tls) as _));
     steps.collect()
@@ -167,5 +232,61 @@ impl WakeSink for ThreadSink {
 
     fn is_behind(&self) -> bool {
         self.0.is_behind()
+    }
+}
+
+/// A step before a connection is served whose refusals are counted, and told in the log.
+struct CountedStep {
+    step: Arc<dyn PreConnect>,
+    site: Arc<Site>,
+}
+
+struct CountedPreamble {
+    preamble: Box<dyn Preamble>,
+    site: Arc<Site>,
+}
+
+impl PreConnect for CountedStep {
+    fn start(&self, connection: &mut Early<'_>) -> Result<Step, Refuse> {
+        let step = self.step.start(connection);
+        let step = step.inspect_err(|Refuse| count_refused(&self.site, connection.peer_addr()))?;
+        Ok(match step {
+            Step::Read(preamble) => Step::Read(Box::new(CountedPreamble {
+                preamble,
+                site: Arc::clone(&self.site),
+            })),
+            other @ (Step::Pass | Step::Layer(_)) => other,
+        })
+    }
+}
+
+impl Preamble for CountedPreamble {
+    fn input(&mut self, connection: &mut Early<'_>, input: &[u8]) -> Result<Progress, Refuse> {
+        let progress = self.preamble.input(connection, input);
+        progress.inspect_err(|Refuse| count_refused(&self.site, connection.peer_addr()))
+    }
+}
+
+fn count_refused(site: &Site, peer: &Address) {
+    let seen = format_args!("a connection from {peer}, which did not begin as it should");
+    site.broker().refusals().count(Reason::PreConnect, seen);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_who_adds_is_refused() {
+        let total = InputTotal {
+            bytes: AtomicUsize::new(0),
+            limit: 10,
+        };
+        assert!(total.change(0, 6));
+        assert!(total.change(0, 4));
+        assert!(!total.change(6, 7), "the eleventh byte");
+        assert!(total.change(4, 4), "who adds nothing may stay");
+        assert!(total.change(7, 0));
+        assert_eq!(total.bytes(), 4);
     }
 }

@@ -1,0 +1,321 @@
+//! Responses: in the order of their requests, and written as soon as they are due.
+//!
+//! HTTP/1.1 knows no other order, so what is behind a held connect waits for it. Those requests are
+//! executed all the same: one of them may be what the connect waits for. Two rules keep that safe:
+//!
+//! - Nothing is executed behind work in progress, whose effects must come first; and no more than
+//!   [`MAX_PENDING`] requests, or [`MAX_PENDING_BYTES`] of their responses, behind anything.
+//! - A response that has to wait gives the messages it carries back to their session, whose held
+//!   connect brings them, earlier than this response could and in the right order.
+
+use super::HttpConnection;
+use crate::broker::{Answer, Exchange};
+use crate::connectors::native::outbound::PIECE;
+use crate::connectors::native::thread::Thread;
+use crate::http::{Asked, Body, Finished, Format, Site, Work};
+use crate::tcp::reactor::Io;
+use crate::util::OneOrMany;
+
+/// Most requests of one connection that are executed and not answered yet.
+const MAX_PENDING: usize = 8;
+
+/// Most bytes of responses that wait behind another, before nothing more is executed.
+const MAX_PENDING_BYTES: usize = 64 << 10;
+
+/// Files longer than [`PIECE`] are read in pieces of so many bytes, one for each connection in a
+/// turn: hundreds of connections may have one in the same turn, and others wait for its end.
+const FILE_PIECE: usize = 16 << 10;
+
+/// A response that is due.
+pub(super) struct Response {
+    pub(super) content: Content,
+    /// Whether its client speaks HTTP/1.0.
+    pub(super) http10: bool,
+    /// For the access log.
+    pub(super) asked: Option<Box<Asked>>,
+}
+
+/// What a response says.
+pub(super) enum Content {
+    /// What the broker has said, and in what form.
+    Answer(Answer, Format),
+    Finished(Finished),
+}
+
+impl Content {
+    fn status(&self) -> u16 {
+        match self {
+            Self::Answer(answer, _) => answer.status.code(),
+            Self::Finished(finished) => finished.response.status,
+        }
+    }
+
+    fn len(&self) -> usize {
+        match self {
+            Self::Answer(answer, _) => answer.array_len(),
+            Self::Finished(finished) => {
+                let bytes = finished.response.body.in_memory();
+                bytes.map_or(0, <[u8]>::len)
+            }
+        }
+    }
+
+    /// Gives its messages back to their session. The last ones of a session have nowhere to go.
+    fn give_messages_back(&mut self) {
+        let Self::Answer(answer, _) = self else {
+            return;
+        };
+        let messages = &mut answer.in_flight;
+        if let Some(mut messages) = messages.take_if(|messages| !messages.is_last()) {
+            messages.abort();
+            answer.messages.clear();
+        }
+    }
+}
+
+/// A response that is not due yet, or not there.
+struct Pending {
+    state: State,
+    extra: Option<Box<Extra>>,
+}
+
+/// What most responses have nothing of, so that parked connections do not pay for it.
+struct Extra {
+    http10: bool,
+    asked: Option<Box<Asked>>,
+}
+
+enum State {
+    /// The broker will say.
+    Exchange(Exchange, Format),
+    /// User code is making it.
+    Work(Box<Work>),
+    /// It waits for its turn.
+    Ready(Box<Content>),
+}
+
+impl State {
+    fn is_working(&self) -> bool {
+        match self {
+            Self::Exchange(exchange, _) => !exchange.is_held(),
+            // Held or not: what is made for the next request could not wait behind it.
+            Self::Work(_) => true,
+            Self::Ready(_) => false,
+        }
+    }
+
+    fn len(&self) -> usize {
+        match self {
+            Self::Exchange(..) | Self::Work(_) => 0,
+            Self::Ready(content) => content.len(),
+        }
+    }
+}
+
+/// The responses that one connection has to write. Without memory of its own while that is at most
+/// one.
+#[derive(Default)]
+pub(super) struct Responses {
+    pending: OneOrMany<Pending>,
+    /// Of those that wait behind another.
+    bytes: usize,
+}
+
+impl Responses {
+    pub(super) fn is_empty(&self) -> bool {
+        self.pending.is_empty()
+    }
+
+    /// Whether one more request may be executed.
+    pub(super) fn has_room(&self) -> bool {
+        let Some(last) = self.pending.last() else {
+            return true;
+        };
+        let few = self.pending.len() < MAX_PENDING && self.bytes < MAX_PENDING_BYTES;
+        few && !last.state.is_working()
+    }
+
+    /// Whether one of them is a held connect's, or an answer's that has to wait.
+    pub(super) fn has_parked(&self) -> bool {
+        self.pending.iter().any(|pending| match &pending.state {
+            State::Exchange(exchange, _) => exchange.is_parked(),
+            State::Work(work) => work.is_parked(),
+            State::Ready(_) => false,
+        })
+    }
+
+    /// Adds a response that the broker will give.
+    pub(super) fn expect(
+        &mut self,
+        exchange: Exchange,
+        format: Format,
+        http10: bool,
+        asked: Option<Box<Asked>>,
+    ) {
+        self.push(State::Exchange(exchange, format), http10, asked);
+    }
+
+    /// Adds a response that user code will make.
+    pub(super) fn expect_work(&mut self, work: Work, http10: bool, asked: Option<Box<Asked>>) {
+        self.push(State::Work(Box::new(work)), http10, asked);
+    }
+
+    /// Adds a response that is there but not due yet.
+    fn keep(&mut self, mut response: Response) {
+        response.content.give_messages_back();
+        let state = State::Ready(Box::new(response.content));
+        self.push(state, response.http10, response.asked);
+    }
+
+    fn push(&mut self, state: State, http10: bool, asked: Option<Box<Asked>>) {
+        if !self.pending.is_empty() {
+            self.bytes += state.len();
+        }
+        let extra = http10 || asked.is_some();
+        let extra = extra.then(|| Box::new(Extra { http10, asked }));
+        self.pending.push(Pending { state, extra });
+    }
+
+    /// Takes the response that is due, if it is there.
+    pub(super) fn next(&mut self, site: &Site) -> Option<Response> {
+        let mut answered = None;
+        let mut finished = None;
+        match &mut self.pending.get_mut(0)?.state {
+            State::Exchange(exchange, _) => answered = Some(exchange.poll()?),
+            State::Work(work) => finished = Some(work.poll(site)?),
+            State::Ready(_) => {}
+        }
+        let Pending { state, extra } = self.pending.remove(0)?;
+        self.bytes -= self.pending.first().map_or(0, |next| next.state.len());
+        let content = match state {
+            State::Exchange(_, format) => Content::Answer(answered?, format),
+            State::Work(_) => Content::Finished(finished?),
+            State::Ready(content) => *content,
+        };
+        let (http10, asked) = extra.map_or((false, None), |extra| (extra.http10, extra.asked));
+        Some(Response {
+            content,
+            http10,
+            asked,
+        })
+    }
+
+    /// Sees whether work that waits behind another response is done, so that the connection can go
+    /// on. Held connects are left alone: their messages are safer in the session's queue.
+    pub(super) fn collect(&mut self) {
+        for pending in self.pending.iter_mut().skip(1) {
+            let State::Exchange(exchange, format) = &mut pending.state else {
+                continue;
+            };
+            if exchange.is_held() {
+                continue;
+            }
+            if let Some(answer) = exchange.poll() {
+                let mut content = Content::Answer(answer, format.clone());
+                content.give_messages_back();
+                self.bytes += content.len();
+                pending.state = State::Ready(Box::new(content));
+            }
+        }
+    }
+
+    /// Drops everything: the peer has gone.
+    pub(super) fn clear(&mut self) {
+        *self = Self::default();
+    }
+}
+
+/// Writing.
+impl HttpConnection {
+    /// Writes a response when its turn has come.
+    pub(super) fn respond(&mut self, thread: &mut Thread, io: &mut Io<'_>, response: Response) {
+        if self.has_answered_all() {
+            self.write(thread, io, response);
+        } else {
+            self.responses.keep(response);
+        }
+    }
+
+    /// Adds a response to what is ready. If it is the last one, the connection is marked so.
+    pub(super) fn write(&mut self, thread: &mut Thread, io: &mut Io<'_>, response: Response) {
+        let http10 = response.http10;
+        let keep_alive = !(self.closes && self.responses.is_empty());
+        let status = response.content.status();
+        let ready = &mut thread.ready;
+        let date = thread.date.at(io.now());
+        let before = ready.bytes.len();
+        let (closes, body) = match response.content {
+            Content::Answer(answer, format) => {
+                let (site, out) = (&thread.shared.site, &mut ready.bytes);
+                let kept = format.write(&answer, site, date, keep_alive, http10, out);
+                ready.add_in_flight(answer.in_flight);
+                (!kept, Body::Empty)
+            }
+            Content::Finished(finished) => {
+                let Finished {
+                    response,
+                    in_flight,
+                    close,
+                } = finished;
+                response.write_head(date, keep_alive && !close, http10, &mut ready.bytes);
+                ready.add_in_flight(in_flight);
+                (close, response.body)
+            }
+        };
+        if closes {
+            self.responses.clear();
+            self.stop_reading();
+        }
+        match body.in_memory() {
+            Some(bytes) => ready.bytes.extend_from_slice(bytes),
+            None => self.add_piece(thread, io, body),
+        }
+        if let Some(asked) = response.asked {
+            let written = thread.ready.bytes.len().saturating_sub(before) as u64;
+            asked.answered(status, written + self.outbound.file().map_or(0, Body::len));
+        }
+    }
+
+    /// Sends what is ready.
+    pub(super) fn send(&mut self, thread: &mut Thread, io: &mut Io<'_>) {
+        self.outbound
+            .send(io, &mut thread.ready, std::iter::empty());
+    }
+
+    /// Goes on with a file, by one piece: thousands may be fetching files, and others wait.
+    pub(super) fn continue_file(&mut self, thread: &mut Thread, io: &mut Io<'_>) {
+        if io.pending_write() > 0 {
+            return;
+        }
+        let Some(file) = self.outbound.take_file() else {
+            return;
+        };
+        self.add_piece(thread, io, file);
+        self.send(thread, io);
+        if io.pending_write() == 0 && self.outbound.file().is_some() {
+            thread.come_back(io);
+        }
+    }
+
+    /// Adds the next piece of a file, and leaves the rest for later.
+    fn add_piece(&mut self, thread: &mut Thread, io: &mut Io<'_>, mut file: Body) {
+        let out = &mut thread.ready.bytes;
+        let before = out.len();
+        let piece = match file.len() {
+            rest if rest <= PIECE as u64 => rest as usize,
+            _ => FILE_PIECE,
+        };
+        out.resize(before + piece, 0);
+        let read = file.read(&mut out[before..]);
+        out.truncate(before + read.as_ref().copied().unwrap_or(0));
+        match read {
+            Ok(_) if file.is_empty() => {}
+            Ok(_) => self.outbound.keep_file(file),
+            Err(error) => {
+                // The head has promised a length that cannot be kept.
+                log::warn!("a file cannot be read to its end: {error}");
+                io.abort();
+            }
+        }
+    }
+}

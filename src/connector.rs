@@ -22,8 +22,8 @@ pub mod site {
     #[cfg(feature = "native")]
     pub use crate::connectors::native::{Running, start};
     pub use crate::http::{
-        AccessLog, Asked, Caller, CookieKey, Events, Finished, Format, Handled, Refused, Request,
-        Site, Target, Upgrade, Work,
+        AccessLog, Asked, Caller, CookieKey, Events, Finished, Format, Handled, PendingResponse,
+        Refused, Request, Route, Site, Target, Upgrade,
     };
     pub use crate::refusals::Refusals;
 }

@@ -37,12 +37,8 @@ impl StaleConnects {
         client: Option<&ClientId>,
         now: Instant,
     ) -> Duration {
-        let key = if let Some(peer) = connection.sink.peer_of_request() {
-            self.hasher.hash_one((peer, client))
-        } else {
-            let sink = Arc::as_ptr(&connection.sink).cast::<()>() as usize;
-            self.hasher.hash_one((sink, connection.key, client))
-        };
+        let sink = Arc::as_ptr(&connection.sink).cast::<()>() as usize;
+        let key = self.hasher.hash_one((sink, connection.key, client));
         let is_old = |row: &Row| now.saturating_duration_since(row.last) >= FORGOTTEN;
         let mut rows = self.rows.lock();
         if rows.len() >= MAX_ROWS && !rows.contains_key(&key) {
@@ -101,21 +97,15 @@ const MAX_ROWS: usize = 1 << 14;
 
 #[cfg(test)]
 mod tests {
-    use std::net::SocketAddr;
-
     use super::*;
     use crate::clock::{Clock, ManualClock};
     use crate::transport::WakeSink;
 
     #[derive(Default)]
-    struct Connections(Option<SocketAddr>);
+    struct Connections;
 
     impl WakeSink for Connections {
         fn wake(&self, _keys: &[u64]) {}
-
-        fn peer_of_request(&self) -> Option<SocketAddr> {
-            self.0
-        }
     }
 
     fn connection(sink: &Arc<Connections>, key: u64) -> ConnectionHandle {
@@ -143,18 +133,6 @@ mod tests {
         }
         clock.advance(FORGOTTEN + LONGEST);
         assert_eq!(seconds(&one, Some(&a)), 0, "forgotten");
-    }
-
-    #[test]
-    fn requests_with_sinks_of_their_own_are_known_by_their_peer() {
-        let now = ManualClock::new().now();
-        let stale = StaleConnects::default();
-        let wait = |port: u16| {
-            let sink = Arc::new(Connections(Some(([127, 0, 0, 1], port).into())));
-            stale.wait(&connection(&sink, 0), None, now).as_secs()
-        };
-        assert_eq!([wait(1), wait(1), wait(1)], [0, 0, 1]);
-        assert_eq!(wait(2), 0, "another connection");
     }
 
     #[test]

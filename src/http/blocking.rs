@@ -4,12 +4,13 @@
 use std::io::{self, Read, Write};
 
 use super::access::Asked;
+use super::pending::Finished;
 use super::proxies::Caller;
 use super::refusal::Refused;
 use super::request::RequestHead;
 use super::response::Response;
+use super::route::Route;
 use super::site::Site;
-use super::work::Finished;
 use crate::broker::InFlight;
 use crate::refusals::Reason;
 
@@ -21,6 +22,7 @@ impl Site {
     /// The refusal; or none if the peer has gone in the middle of it.
     pub fn read_body<R: Read>(
         &self,
+        route: &Route,
         head: &RequestHead<'_>,
         caller: &Caller,
         announced: Option<usize>,
@@ -29,7 +31,7 @@ impl Site {
         if announced.unwrap_or(0) == 0 && head.headers.get("transfer-encoding").is_none() {
             return Ok(Vec::new());
         }
-        let most = self.wants_body(head, caller).map_err(Some)?;
+        let most = self.wants_body(route, head, caller).map_err(Some)?;
         let mut body = Vec::new();
         if announced.is_none_or(|len| len <= most) {
             let mut wanted = reader().take(most as u64 + 1);
@@ -156,15 +158,20 @@ mod tests {
                     &lines
                 },
             );
-            let read = site.read_body(&head, &caller, announced, || sent.as_bytes());
+            let route = site.route(&head, &caller);
+            let read = site.read_body(&route, &head, &caller, announced, || sent.as_bytes());
             let read = read.map_err(|refusal| refusal.map(|response| response.status));
             assert_eq!(read.as_deref().map_err(|error| *error), expected, "{sent}");
         }
         let get = head("GET", &lines[..1]);
         let nothing = || -> &[u8] { panic!("there is nothing to be read") };
-        assert!(site.read_body(&get, &caller, None, nothing).is_ok());
+        let read = |head: &RequestHead<'_>, announced| {
+            let route = site.route(head, &caller);
+            site.read_body(&route, head, &caller, announced, nothing)
+        };
+        assert!(read(&get, None).is_ok());
         let large = head("POST", &lines[..2]);
-        assert!(site.read_body(&large, &caller, Some(5), nothing).is_err());
+        assert!(read(&large, Some(5)).is_err());
     }
 
     #[derive(Clone, Default)]

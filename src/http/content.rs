@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use super::config::SiteError;
+use super::pending::failed;
 use super::request::{Request, Target};
 use super::response::Response;
-use super::work::failed;
 use crate::broker::guarded;
 use crate::transport::Peer;
 
@@ -82,18 +82,18 @@ impl Mount {
         }
     }
 
-    /// The response, made on this thread.
-    pub(super) fn answer_here(&self, request: &ContentRequest) -> Response {
-        let made = guarded("a handler", || self.handler.handle(request));
-        let response = made.unwrap_or_else(failed);
-        match request.method.as_str() {
-            "HEAD" => response.without_body(),
-            _ => response,
-        }
-    }
-
     fn covers(&self, path: &str) -> bool {
         path == self.path || self.path.ends_with('/') && path.starts_with(&self.path)
+    }
+}
+
+/// The response, made on this thread.
+pub(super) fn answer_here(handler: &dyn ContentHandler, request: &ContentRequest) -> Response {
+    let made = guarded("a handler", || handler.handle(request));
+    let response = made.unwrap_or_else(failed);
+    match request.method.as_str() {
+        "HEAD" => response.without_body(),
+        _ => response,
     }
 }
 
@@ -205,7 +205,8 @@ mod tests {
         let upgrade = [("Connection", "upgrade"), ("Upgrade", "websocket")];
         assert_eq!(ask(&site, "GET", "/", &upgrade, "").status, 200);
         with_head("GET", "/", &upgrade, |head| {
-            assert!(!site.takes_over(&head))
+            let caller = site.caller(&head, [127, 0, 0, 1].into(), false);
+            assert!(!site.route(&head, &caller).takes_over())
         });
         assert_eq!(site.mount(), "");
         assert!(site.refused_statuses().contains(&(413, 1)));

@@ -91,6 +91,11 @@ impl AllowedOrigins {
 }
 
 impl<'a> Verdict<'a> {
+    /// What is known of it when the answer is written: the origin to echo, if there is one.
+    pub(super) fn echoing(origin: Option<&'a str>) -> Self {
+        origin.map_or(Self::Absent, Self::Allowed)
+    }
+
     /// The origin to echo, if there is one.
     pub(super) fn echo(self) -> Option<&'a str> {
         match self {

@@ -31,9 +31,8 @@ pub(super) enum Ask<'a> {
         kind: BodyKind,
         verdict: Verdict<'a>,
     },
-    /// To execute the messages of a query, and to answer with a script.
+    /// To execute the messages of the query, and to answer with a script.
     Script {
-        query: &'a str,
         callback: Box<str>,
         verdict: Verdict<'a>,
     },
@@ -46,18 +45,6 @@ pub(super) enum Ask<'a> {
         client: &'a str,
         verdict: Verdict<'a>,
     },
-}
-
-impl<'a> Ask<'a> {
-    pub(super) fn verdict(&self) -> Verdict<'a> {
-        match self {
-            Self::Post { verdict, .. }
-            | Self::Script { verdict, .. }
-            | Self::Options(verdict)
-            | Self::Socket(verdict)
-            | Self::Events { verdict, .. } => *verdict,
-        }
-    }
 }
 
 /// Why it is not admitted.
@@ -220,11 +207,7 @@ impl Endpoint {
             .as_deref()
             .unwrap_or(script::DEFAULT_CALLBACK.as_bytes());
         let callback = script::callback(name).ok_or(Refusal::Callback)?.into();
-        Ok(Ask::Script {
-            query,
-            callback,
-            verdict,
-        })
+        Ok(Ask::Script { callback, verdict })
     }
 }
 

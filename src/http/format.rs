@@ -2,11 +2,11 @@
 //! cookie and the headers for pages of other origins.
 
 use super::cors::push_echo;
+use super::pending::Finished;
 use super::refusal::RETRY_AFTER;
 use super::response::{Body, NO_STORE_NO_SNIFF, Response, push_end, push_header, push_length};
 use super::script;
 use super::site::Site;
-use super::work::Finished;
 use crate::broker::{Answer, AnswerStatus};
 use crate::transport::BrowserId;
 

@@ -7,10 +7,11 @@
 //! connectors), and what the messages mean (the broker). Nothing here waits for anything but a file
 //! to be opened.
 //!
-//! A connector parses a head, finds out [who sent it](Site::caller), asks [`Site::wants_body`] if
-//! the body is still on its way, and gives the whole request to [`Site::handle`]; the messages of a
-//! socket it gives to [`Site::frame`]. It counts its own refusals through [`Site::refuse`]. One
-//! that may block reads with [`Site::read_body`] and writes with [`Output`].
+//! A connector parses a head, finds out [who sent it](Site::caller) and where it
+//! [goes](Site::route), asks [`Site::wants_body`] if the body is still on its way, and gives the
+//! whole request to [`Site::handle`]; the messages of a socket it gives to [`Site::frame`]. It
+//! counts its own refusals through [`Site::refuse`]. One that may block reads with
+//! [`Site::read_body`] and writes with [`Output`].
 
 mod access;
 mod blocking;
@@ -27,6 +28,7 @@ mod format;
 mod headers;
 mod kinds;
 mod origin;
+mod pending;
 mod proxies;
 mod refusal;
 mod request;
@@ -39,7 +41,6 @@ mod streaming;
 mod testing;
 #[cfg(test)]
 mod tests;
-mod work;
 
 pub use access::{AccessLog, Asked};
 pub(crate) use blocking::Output;
@@ -53,12 +54,13 @@ pub use format::Format;
 pub use headers::Headers;
 pub(crate) use headers::is_token;
 pub use origin::{AllowedOrigin, InvalidOrigin};
+pub use pending::{Finished, HookedRequest, PendingResponse};
 pub use proxies::{Caller, TrustedProxies};
 pub use refusal::Refused;
 pub use request::{Request, RequestHead, Target};
 pub(crate) use response::CONTINUE;
 pub use response::{Body, Response};
+pub use route::Route;
 pub use site::{Handled, Site};
 pub(crate) use streaming::EVENTS_COMMENT;
 pub use streaming::{Events, Upgrade};
-pub use work::{Finished, HookedRequest, Work};

@@ -7,9 +7,9 @@ use super::access::shown;
 use super::cors::{Verdict, push_echo};
 use super::endpoint::Denied;
 use super::proxies::Caller;
-use super::request::{Request, RequestHead};
+use super::request::RequestHead;
 use super::response::Response;
-use super::site::{Handled, Site};
+use super::site::Site;
 use crate::counters::Counter;
 use crate::protocol::BatchError;
 use crate::refusals::{Quoted, Reason};
@@ -183,16 +183,6 @@ impl Site {
             ..refused
         };
         self.refuse(refused, Some(head), caller)
-    }
-
-    pub(super) fn refused(
-        &self,
-        request: &Request<'_>,
-        refusal: Refusal,
-        verdict: Verdict<'_>,
-    ) -> Handled {
-        let response = self.refuse(refusal.refused(), Some(&request.head), request.caller);
-        Handled::Done(echoing(response, verdict))
     }
 }
 

@@ -1,12 +1,17 @@
-//! Where a request goes, by its head alone.
+//! Where a request goes. Found once, by its head alone: before a byte of its body is read.
 
-use super::content::Mount;
+use std::sync::Arc;
+
+use super::body_kind::BodyKind;
+use super::content::ContentHandler;
 use super::cookie::Cookies;
 use super::cors::Verdict;
 use super::endpoint::{Ask, Denied, Endpoint};
 use super::files::StaticFiles;
+use super::proxies::Caller;
 use super::refusal::Refusal;
-use super::request::{RequestHead, Target};
+use super::request::RequestHead;
+use super::response::Response;
 use super::site::Site;
 
 /// What a public site has besides handlers.
@@ -16,76 +21,135 @@ pub(super) struct Public {
     pub(super) cookies: Cookies,
 }
 
-/// Where a request goes.
-pub(super) enum Route<'a> {
-    Bayeux(&'a Public, Ask<'a>),
-    Content(Target<'a>, &'a Mount),
-    File {
-        public: &'a Public,
-        path: &'a str,
-        query: Option<&'a str>,
-    },
-    /// OPTIONS of the server as a whole.
-    Server,
+/// Where a request goes. Kept beside a body that is still coming.
+pub struct Route {
+    pub(super) to: To,
+    /// The origin of the page that may read the answer, to be echoed.
+    pub(super) echo: Option<Box<str>>,
+    /// Most bytes that the body may have.
+    pub(super) max_body: usize,
 }
 
-impl<'a> Route<'a> {
-    pub(super) fn verdict(&self) -> Verdict<'a> {
-        match self {
-            Self::Bayeux(_, ask) => ask.verdict(),
-            Self::Content(..) | Self::File { .. } | Self::Server => Verdict::Absent,
+pub(super) enum To {
+    /// To the broker, with the messages of the body.
+    Post(BodyKind),
+    /// To the broker, with the messages of the query; the answer calls this function.
+    Script(Box<str>),
+    /// OPTIONS of the endpoint.
+    Options,
+    /// The connection is to become a WebSocket.
+    Socket,
+    /// The connection is to become the stream of events of this session.
+    Events(Box<str>),
+    /// To a handler.
+    Content(Arc<dyn ContentHandler>),
+    File,
+    /// OPTIONS of the server as a whole.
+    Server,
+    /// Nowhere.
+    Refused(Refusal),
+}
+
+impl Route {
+    fn new(to: To) -> Self {
+        Self {
+            to,
+            echo: None,
+            max_body: 0,
         }
+    }
+
+    fn echoing(to: To, verdict: Verdict<'_>) -> Self {
+        Self {
+            echo: verdict.echo().map(Box::from),
+            ..Self::new(to)
+        }
+    }
+
+    fn asked(ask: Ask<'_>, max_body: usize) -> Self {
+        match ask {
+            Ask::Post { kind, verdict } => Self {
+                max_body,
+                ..Self::echoing(To::Post(kind), verdict)
+            },
+            Ask::Script { callback, verdict } => Self::echoing(To::Script(callback), verdict),
+            Ask::Options(verdict) => Self::echoing(To::Options, verdict),
+            Ask::Socket(verdict) => Self::echoing(To::Socket, verdict),
+            Ask::Events { client, verdict } => Self::echoing(To::Events(client.into()), verdict),
+        }
+    }
+
+    /// Whether the request takes its connection over, so that whatever is owed on that connection
+    /// must have been sent before.
+    pub fn takes_over(&self) -> bool {
+        matches!(self.to, To::Socket | To::Events(_))
     }
 }
 
 impl Site {
-    pub(super) fn route<'a>(&'a self, head: &RequestHead<'a>) -> Result<Route<'a>, Denied<'a>> {
-        let denied = |refusal| Denied {
-            refusal,
-            verdict: Verdict::Absent,
-        };
-        let target = head.target().ok_or(denied(Refusal::Target))?;
-        let content = self.mounts.find(target.path);
-        let Some(
-            public @ Public {
-                endpoint, files, ..
-            },
-        ) = self.public()
-        else {
-            let found = content.map(|mount| Route::Content(target, mount));
-            return found.ok_or(denied(Refusal::NotFound));
-        };
-        let file = Route::File {
-            public,
-            path: target.path,
-            query: target.query,
-        };
-        if endpoint.is_file(head.method, target.path) {
-            return Ok(file);
-        }
-        // Paths below the root are the endpoint's only as far as nobody else has them.
-        let content_first = endpoint.is_root() && content.is_some();
-        if !content_first && endpoint.takes(head, &target) {
-            let asked = endpoint.admit(head, target.path, target.query);
-            return asked.map(|ask| Route::Bayeux(public, ask));
-        }
-        if let Some(mount) = content {
-            return Ok(Route::Content(target, mount));
-        }
-        match (head.method, target.path) {
-            ("OPTIONS", "*") => Ok(Route::Server),
-            (_, "*") => Err(denied(Refusal::Target)),
-            ("GET" | "HEAD", _) => Ok(file),
-            (_, path) if files.has(path) => Err(denied(Refusal::Method)),
-            _ => Err(denied(Refusal::Path)),
+    /// Finds out where a request goes.
+    pub fn route(&self, head: &RequestHead<'_>, caller: &Caller) -> Route {
+        self.find(&caller.addressed(*head))
+    }
+
+    /// Judges a request before its body is read: how many bytes the body may have, or the refusal
+    /// to be sent instead of reading it.
+    ///
+    /// # Errors
+    ///
+    /// The refusal. It is counted.
+    pub fn wants_body(
+        &self,
+        route: &Route,
+        head: &RequestHead<'_>,
+        caller: &Caller,
+    ) -> Result<usize, Response> {
+        match route.to {
+            To::Refused(refusal) => {
+                let verdict = Verdict::echoing(route.echo.as_deref());
+                let denied = Denied { refusal, verdict };
+                Err(self.deny(&caller.addressed(*head), caller, &denied))
+            }
+            _ => Ok(route.max_body),
         }
     }
 
-    pub(super) fn max_body(&self, route: &Route<'_>) -> usize {
-        match route {
-            Route::Bayeux(public, Ask::Post { .. }) => public.endpoint.max_body,
-            Route::Content(_, mount) => mount.max_body,
-            Route::Bayeux(..) | Route::File { .. } | Route::Server => 0,
+    fn find(&self, head: &RequestHead<'_>) -> Route {
+        let refused = |refusal| Route::new(To::Refused(refusal));
+        let Some(target) = head.target() else {
+            return refused(Refusal::Target);
+        };
+        let content = self.mounts.find(target.path);
+        let to_content = content.map(|mount| Route {
+            max_body: mount.max_body,
+            ..Route::new(To::Content(Arc::clone(&mount.handler)))
+        });
+        let Some(public) = self.public() else {
+            return to_content.unwrap_or(refused(Refusal::NotFound));
+        };
+        let Public {
+            endpoint, files, ..
+        } = public;
+        if endpoint.is_file(head.method, target.path) {
+            return Route::new(To::File);
+        }
+        // Paths below the root are the endpoint's only as far as nobody else has them.
+        let content_first = endpoint.is_root() && to_content.is_some();
+        if !content_first && endpoint.takes(head, &target) {
+            return match endpoint.admit(head, target.path, target.query) {
+                Ok(ask) => Route::asked(ask, endpoint.max_body),
+                Err(Denied { refusal, verdict }) => Route::echoing(To::Refused(refusal), verdict),
+            };
+        }
+        if let Some(route) = to_content {
+            return route;
+        }
+        match (head.method, target.path) {
+            ("OPTIONS", "*") => Route::new(To::Server),
+            (_, "*") => refused(Refusal::Target),
+            ("GET" | "HEAD", _) => Route::new(To::File),
+            (_, path) if files.has(path) => refused(Refusal::Method),
+            _ => refused(Refusal::Path),
         }
     }
 }

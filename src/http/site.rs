@@ -9,22 +9,21 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::access::{AccessLog, Asked};
-use super::body_kind::BodyKind;
 use super::config::{SiteConfig, SiteError};
-use super::content::{ContentRequest, Mount, Mounts};
+use super::content::{ContentRequest, Mount, Mounts, answer_here};
 use super::cookie::{CookieKey, Cookies};
 use super::cors::Verdict;
-use super::endpoint::{Ask, Denied, Endpoint};
+use super::endpoint::{Denied, Endpoint};
 use super::files::StaticFiles;
 use super::form;
 use super::format::Format;
+use super::pending::{Finished, Hook, Hooked, HookedRequest, PendingResponse};
 use super::proxies::{Caller, TrustedProxies};
 use super::refusal::{Refusal, RefusalCounts, Refused, echoing, reason_of};
 use super::request::{Request, RequestHead};
 use super::response::Response;
-use super::route::{Public, Route};
+use super::route::{Public, Route, To};
 use super::streaming::{Events, Offers, Upgrade};
-use super::work::{Finished, Hook, Hooked, HookedRequest, Work};
 use crate::broker::{Broker, Call, Executed};
 use crate::clock::Clock;
 use crate::protocol::{self, BatchError, BatchLimits};
@@ -52,7 +51,7 @@ pub enum Handled {
     /// The broker has it; its answer, now or later, is sent in this form.
     Bayeux(Format, Executed),
     /// User code makes the response, or changes it; it comes later.
-    Work(Work),
+    Pending(PendingResponse),
     /// The connection may become a WebSocket, if the rest of its handshake is right. Each message
     /// on it is then given to [`Site::frame`], with its peer.
     Socket(Box<Upgrade>),
@@ -68,14 +67,14 @@ impl Handled {
         site: &Site,
         request: &Request<'_>,
         connection: &ConnectionHandle,
-    ) -> Result<Finished, Work> {
+    ) -> Result<Finished, PendingResponse> {
         match self {
             Self::Done(response) => Ok(response.into()),
             Self::Bayeux(format, Executed::Now(answer)) => Ok(format.finish(answer, site)),
-            Self::Bayeux(format, Executed::Later(exchange)) => {
-                Err(Work::exchange(connection, exchange, format, None))
-            }
-            Self::Work(work) => Err(work),
+            Self::Bayeux(format, Executed::Later(exchange)) => Err(PendingResponse::exchange(
+                connection, exchange, format, None,
+            )),
+            Self::Pending(pending) => Err(pending),
             Self::Socket(_) | Self::Events(_) => {
                 let refused = Refused {
                     reason: Reason::Transport,
@@ -229,25 +228,17 @@ impl Site {
         self.public.as_ref()
     }
 
-    /// Judges a request before its body is read: how many bytes the body may have, or the refusal
-    /// to be sent instead of reading it. Only for a body that is still on its way:
-    /// [`handle`](Self::handle) judges again.
-    ///
-    /// # Errors
-    ///
-    /// The refusal. It is counted.
-    pub fn wants_body(&self, head: &RequestHead<'_>, caller: &Caller) -> Result<usize, Response> {
-        let head = caller.addressed(*head);
-        let route = self.route(&head);
-        let route = route.map_err(|denied| self.deny(&head, caller, &denied))?;
-        Ok(self.max_body(&route))
-    }
-
-    /// Does what a request asks for. Never blocks, but for opening a file.
-    pub fn handle(&self, request: &Request<'_>, connection: &ConnectionHandle) -> Handled {
+    /// Does what a request asks for, by its [route](Self::route). Never blocks, but for opening a
+    /// file.
+    pub fn handle(
+        &self,
+        route: Route,
+        request: &Request<'_>,
+        connection: &ConnectionHandle,
+    ) -> Handled {
         let mut request = *request;
         request.head = request.caller.addressed(request.head);
-        let handled = self.route_and_handle(&request, connection);
+        let handled = self.follow(route, &request, connection);
         match &self.hook {
             Some(hook) => self.hooked(hook, handled, &request, connection),
             None => handled,
@@ -264,16 +255,19 @@ impl Site {
     ) -> Handled {
         let hooked = || self.about(hook, request);
         match handled {
-            Handled::Done(response) => {
-                Handled::Work(Work::hook(&self.broker, connection, response, hooked()))
-            }
-            Handled::Bayeux(format, Executed::Now(answer)) => {
-                Handled::Work(Work::answer(self, connection, (answer, format), hooked()))
-            }
-            Handled::Bayeux(format, Executed::Later(exchange)) => {
-                Handled::Work(Work::exchange(connection, exchange, format, Some(hooked())))
-            }
-            other @ (Handled::Work(_) | Handled::Socket(_) | Handled::Events(_)) => other,
+            Handled::Done(response) => Handled::Pending(PendingResponse::hook(
+                &self.broker,
+                connection,
+                response,
+                hooked(),
+            )),
+            Handled::Bayeux(format, Executed::Now(answer)) => Handled::Pending(
+                PendingResponse::answer(self, connection, (answer, format), hooked()),
+            ),
+            Handled::Bayeux(format, Executed::Later(exchange)) => Handled::Pending(
+                PendingResponse::exchange(connection, exchange, format, Some(hooked())),
+            ),
+            other @ (Handled::Pending(_) | Handled::Socket(_) | Handled::Events(_)) => other,
         }
     }
 
@@ -291,68 +285,73 @@ impl Site {
         }
     }
 
-    fn route_and_handle(&self, request: &Request<'_>, connection: &ConnectionHandle) -> Handled {
+    fn follow(
+        &self,
+        route: Route,
+        request: &Request<'_>,
+        connection: &ConnectionHandle,
+    ) -> Handled {
+        let Route { to, echo, max_body } = route;
         let head = &request.head;
-        let route = match self.route(head) {
-            Ok(route) => route,
-            Err(denied) => return Handled::Done(self.deny(head, request.caller, &denied)),
+        let denied = |refusal| {
+            let verdict = Verdict::echoing(echo.as_deref());
+            let denied = Denied { refusal, verdict };
+            Handled::Done(self.deny(head, request.caller, &denied))
         };
-        if request.body.len() > self.max_body(&route) {
-            let denied = Denied {
-                refusal: Refusal::TooLarge,
-                verdict: route.verdict(),
-            };
-            return Handled::Done(self.deny(head, request.caller, &denied));
+        if let To::Refused(refusal) = to {
+            return denied(refusal);
         }
-        match route {
-            Route::Bayeux(public, ask) => self.bayeux(request, public, ask, connection),
-            Route::Content(target, mount) => {
+        if request.body.len() > max_body {
+            return denied(Refusal::TooLarge);
+        }
+        let Some(target) = head.target() else {
+            return denied(Refusal::Target);
+        };
+        match (to, self.public()) {
+            (To::Post(kind), _) if kind.is_form(request.body) => {
+                let batch = form::batch(request.body).map(Cow::Owned);
+                self.execute(request, batch, None, echo, connection)
+            }
+            (To::Post(_), _) => self.execute(
+                request,
+                Ok(Cow::Borrowed(request.body)),
+                None,
+                echo,
+                connection,
+            ),
+            (To::Script(callback), _) => {
+                let query = target.query.unwrap_or_default();
+                let batch = form::batch(query.as_bytes()).map(Cow::Owned);
+                self.execute(request, batch, Some(callback), echo, connection)
+            }
+            (To::Socket, _) => {
+                let peer = self.peer(request, Transport::WebSocket);
+                Handled::Socket(Box::new(self.upgrade(peer)))
+            }
+            (To::Events(client), _) => {
+                let peer = self.peer(request, Transport::EventSource);
+                self.events(&client, &peer, echo.as_deref(), connection)
+            }
+            (To::Content(handler), _) => {
                 let peer = self.peer(request, Transport::LongPolling);
                 let asked = ContentRequest::new(request, target, peer);
                 if self.public.is_none() {
-                    return Handled::Done(mount.answer_here(&asked));
+                    return Handled::Done(answer_here(&*handler, &asked));
                 }
                 let hooked = self.hook.as_ref().map(|hook| self.about(hook, request));
-                let handler = Arc::clone(&mount.handler);
-                Handled::Work(Work::content(
-                    &self.broker,
-                    connection,
-                    handler,
-                    asked,
-                    hooked,
+                let broker = &self.broker;
+                Handled::Pending(PendingResponse::content(
+                    broker, connection, handler, asked, hooked,
                 ))
             }
-            Route::File {
-                public,
-                path,
-                query,
-            } => Handled::Done(self.file(request, public, path, query)),
-            Route::Server => Handled::Done(Response::new(204).header("Allow", SERVER_ALLOW)),
-        }
-    }
-
-    fn bayeux(
-        &self,
-        request: &Request<'_>,
-        public: &Public,
-        ask: Ask<'_>,
-        connection: &ConnectionHandle,
-    ) -> Handled {
-        match ask {
-            Ask::Post { kind, verdict } => self.post(request, kind, verdict, connection),
-            Ask::Script {
-                query,
-                callback,
-                verdict,
-            } => self.script(request, query, callback, verdict, connection),
-            Ask::Options(verdict) => Handled::Done(public.endpoint.options(&request.head, verdict)),
-            Ask::Socket(_) => Handled::Socket(Box::new(
-                self.upgrade(self.peer(request, Transport::WebSocket)),
-            )),
-            Ask::Events { client, verdict } => {
-                let peer = self.peer(request, Transport::EventSource);
-                self.events(client, &peer, verdict, connection)
+            (To::Options, Some(Public { endpoint, .. })) => {
+                Handled::Done(endpoint.options(head, Verdict::echoing(echo.as_deref())))
             }
+            (To::File, Some(public)) => {
+                Handled::Done(self.file(request, public, target.path, target.query))
+            }
+            (To::Server, _) => Handled::Done(Response::new(204).header("Allow", SERVER_ALLOW)),
+            (To::Options | To::File | To::Refused(_), _) => denied(Refusal::NotFound),
         }
     }
 
@@ -376,13 +375,6 @@ impl Site {
             batch,
             connection,
         }))
-    }
-
-    /// Whether the request asks for what takes its connection over, so that whatever is owed on
-    /// that connection must have been sent before.
-    pub fn takes_over(&self, head: &RequestHead<'_>) -> bool {
-        let public = self.public();
-        head.method == "GET" && public.is_some_and(|public| public.endpoint.takes_over(head))
     }
 
     /// How often each status of a refusal was sent.
@@ -429,80 +421,46 @@ impl Site {
         }
     }
 
-    fn post(
-        &self,
-        request: &Request<'_>,
-        kind: BodyKind,
-        verdict: Verdict<'_>,
-        connection: &ConnectionHandle,
-    ) -> Handled {
-        let body = if kind.is_form(request.body) {
-            form::batch(request.body).map(Cow::Owned)
-        } else {
-            Ok(Cow::Borrowed(request.body))
-        };
-        match body {
-            Ok(body) => self.execute(request, body, None, verdict, connection),
-            Err(refusal) => self.refused(request, refusal, verdict),
-        }
-    }
-
-    fn script(
-        &self,
-        request: &Request<'_>,
-        query: &str,
-        callback: Box<str>,
-        verdict: Verdict<'_>,
-        connection: &ConnectionHandle,
-    ) -> Handled {
-        match form::batch(query.as_bytes()) {
-            Ok(body) => self.execute(
-                request,
-                Cow::Owned(body),
-                Some(callback),
-                verdict,
-                connection,
-            ),
-            Err(refusal) => self.refused(request, refusal, verdict),
-        }
-    }
-
     fn execute(
         &self,
         request: &Request<'_>,
-        body: Cow<'_, [u8]>,
+        body: Result<Cow<'_, [u8]>, Refusal>,
         callback: Option<Box<str>>,
-        verdict: Verdict<'_>,
+        echo: Option<Box<str>>,
         connection: &ConnectionHandle,
     ) -> Handled {
+        let refused = |refused: Refused<'_>| {
+            let response = self.refuse(refused, Some(&request.head), request.caller);
+            Handled::Done(echoing(response, Verdict::echoing(echo.as_deref())))
+        };
+        let body = match body {
+            Ok(body) => body,
+            Err(refusal) => return refused(refusal.refused()),
+        };
         let batch = match protocol::parse(body, &self.limits) {
             Ok(batch) => batch,
             Err(error) => {
-                let refused = Refused {
+                return refused(Refused {
                     reason: reason_of(&error),
                     status: 400,
                     line: &error.to_string(),
-                };
-                let response = self.refuse(refused, Some(&request.head), request.caller);
-                return Handled::Done(echoing(response, verdict));
+                });
             }
         };
         let transport = match callback {
             Some(_) => Transport::CallbackPolling,
             None => Transport::LongPolling,
         };
-        let peer = self.peer(request, transport);
-        let origin = verdict.echo().map(Box::from);
-        let format = Format {
-            callback,
-            origin,
-            secure: request.caller.secure,
-        };
         let executed = self.broker.execute(Call {
-            peer,
+            peer: self.peer(request, transport),
             batch,
             connection: connection.clone(),
         });
+        let format = Format {
+            callback,
+            origin: echo,
+            secure: request.caller.secure,
+        };
         Handled::Bayeux(format, executed)
     }
 

@@ -1,6 +1,6 @@
 //! Requests that take their connection over: for a WebSocket, or for a stream of events.
 
-use super::cors::{Verdict, push_echo};
+use super::cors::push_echo;
 use super::format::JSON_TYPE;
 use super::refusal::RETRY_AFTER;
 use super::request::RequestHead;
@@ -136,7 +136,7 @@ impl Site {
         &self,
         client: &str,
         peer: &Peer,
-        verdict: Verdict<'_>,
+        echo: Option<&str>,
         connection: &ConnectionHandle,
     ) -> Handled {
         let opened = self.broker().open_stream(peer, client, connection);
@@ -148,7 +148,7 @@ impl Site {
             Err(refused) => self.no_stream(*refused, peer),
         };
         response.headers.extend_from_slice(NO_STORE_NO_SNIFF);
-        if let Some(origin) = verdict.echo() {
+        if let Some(origin) = echo {
             push_echo(&mut response.headers, origin);
         }
         match opened {

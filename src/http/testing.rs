@@ -109,14 +109,12 @@ pub(super) fn handle(
     let connection = connection();
     with_head(method, target, lines, |head| {
         let caller = site.caller(&head, IpAddr::V4(Ipv4Addr::LOCALHOST), false);
-        site.handle(
-            &Request {
-                head,
-                body,
-                caller: &caller,
-            },
-            &connection,
-        )
+        let request = Request {
+            head,
+            body,
+            caller: &caller,
+        };
+        site.handle(site.route(&head, &caller), &request, &connection)
     })
 }
 
@@ -126,7 +124,7 @@ pub(super) fn answered(handled: Handled) -> (Format, Answer) {
         Handled::Bayeux(format, Executed::Now(answer)) => (format, answer),
         Handled::Bayeux(_, Executed::Later(_)) => panic!("the answer is not there yet"),
         Handled::Done(response) => panic!("{response:?}"),
-        Handled::Work(_) => panic!("user code has it"),
+        Handled::Pending(_) => panic!("user code has it"),
         Handled::Socket(_) | Handled::Events(_) => panic!("it takes the connection over"),
     }
 }

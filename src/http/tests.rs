@@ -172,7 +172,7 @@ fn a_body_is_judged_before_it_comes() {
         with_head(method, target, lines, |head| {
             let caller = site.caller(&head, [127, 0, 0, 1].into(), false);
             let found = site
-                .wants_body(&head, &caller)
+                .wants_body(&site.route(&head, &caller), &head, &caller)
                 .map_err(|response| response.status);
             assert_eq!(found, expected, "{method} {target} {lines:?}");
         });
@@ -482,7 +482,8 @@ fn proxies_are_asked_for_once_in_a_request() {
     ];
     with_head("POST", "/cometd", &lines, |head| {
         let caller = site.caller(&head, [127, 0, 0, 1].into(), false);
-        assert_eq!(site.wants_body(&head, &caller).unwrap(), 1 << 20);
+        let route = site.route(&head, &caller);
+        assert_eq!(site.wants_body(&route, &head, &caller).unwrap(), 1 << 20);
         assert!(site.asked(Some(&head), &caller).is_some());
         let request = Request {
             head,
@@ -490,7 +491,7 @@ fn proxies_are_asked_for_once_in_a_request() {
             caller: &caller,
         };
         assert!(matches!(
-            site.handle(&request, &connection()),
+            site.handle(route, &request, &connection()),
             Handled::Bayeux(..)
         ));
     });

@@ -11,7 +11,7 @@ use crate::config::{self, Config, ListenAddress};
 #[cfg(feature = "native")]
 use crate::connectors::native::{self, NativeConfig};
 #[cfg(feature = "tiny-http")]
-use crate::connectors::tiny_http::{TinyHttp, TinyHttpConfig};
+use crate::connectors::tiny_http::TinyHttp;
 use crate::http::Site;
 #[cfg(feature = "native")]
 use crate::tcp::preconnect::ProxyProtocol;
@@ -41,8 +41,15 @@ pub(super) enum Settings {
     #[cfg(feature = "native")]
     Native(NativeConfig),
     #[cfg(feature = "tiny-http")]
-    TinyHttp(TinyHttpConfig),
+    TinyHttp {
+        workers: usize,
+        write_timeout: Duration,
+    },
 }
+
+/// As by default where there is a setting for it.
+#[cfg(not(feature = "native"))]
+const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 
 impl Settings {
     /// For the public site.
@@ -51,12 +58,13 @@ impl Settings {
             #[cfg(feature = "native")]
             config::Connector::Native => Self::Native(native_config(config, tls)),
             #[cfg(feature = "tiny-http")]
-            config::Connector::TinyHttp => Self::TinyHttp(TinyHttpConfig {
+            config::Connector::TinyHttp => Self::TinyHttp {
                 workers: config.workers,
                 #[cfg(feature = "native")]
                 write_timeout: config.native.write_timeout,
-                ..TinyHttpConfig::default()
-            }),
+                #[cfg(not(feature = "native"))]
+                write_timeout: WRITE_TIMEOUT,
+            },
         }
     }
 
@@ -72,7 +80,10 @@ impl Settings {
             ..NativeConfig::default()
         });
         #[cfg(not(feature = "native"))]
-        return Self::TinyHttp(TinyHttpConfig::default());
+        return Self::TinyHttp {
+            workers: 4,
+            write_timeout: WRITE_TIMEOUT,
+        };
     }
 }
 
@@ -102,9 +113,10 @@ impl Connector {
                     .map(Self::Native)
             }
             #[cfg(feature = "tiny-http")]
-            Settings::TinyHttp(tiny) => {
-                TinyHttp::start(&tiny, bound, site, clock).map(Self::TinyHttp)
-            }
+            Settings::TinyHttp {
+                workers,
+                write_timeout,
+            } => TinyHttp::start(workers, write_timeout, bound, site, clock).map(Self::TinyHttp),
         };
         started.map_err(StartError::System)
     }
@@ -160,7 +172,7 @@ impl Connector {
             }
             #[cfg(feature = "tiny-http")]
             Self::TinyHttp(tiny) => ConnectorStats {
-                requests: tiny.stats().requests,
+                requests: tiny.requests(),
                 ..ConnectorStats::default()
             },
         }

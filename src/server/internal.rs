@@ -52,7 +52,6 @@ mod tests {
     use super::super::Server;
     use super::*;
     use crate::config::Config;
-    use crate::connectors::tiny_http::TinyHttpConfig;
     use crate::http::{ContentRequest, Mount, Response};
 
     const PATIENCE: Duration = Duration::from_secs(20);
@@ -76,7 +75,10 @@ mod tests {
 
     /// The same site again, by the other connector.
     fn by_tiny_http(server: &Server) -> Connector {
-        let settings = Settings::TinyHttp(TinyHttpConfig::default());
+        let settings = Settings::TinyHttp {
+            workers: 4,
+            write_timeout: PATIENCE,
+        };
         let (site, clock) = (site(&server.parts).unwrap(), &server.parts.clock);
         Connector::start(settings, &[loopback()], &site, clock).unwrap()
     }

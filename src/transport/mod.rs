@@ -8,7 +8,7 @@
 //! never waits for a receiver's socket, and what was published in the meantime leaves in one write.
 
 use std::fmt;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use crate::util::Notify;
@@ -29,17 +29,11 @@ pub trait WakeSink: Send + Sync + 'static {
     fn is_behind(&self) -> bool {
         false
     }
-
-    /// Where this is the sink of one request only: the other end of its connection, by which the
-    /// requests of a connection are known. Elsewhere a key names a connection while it is open.
-    fn peer_of_request(&self) -> Option<SocketAddr> {
-        None
-    }
 }
 
 /// One connection, as the broker sees it: the sink it belongs to and its key there.
 ///
-/// Keys are never reused within a sink.
+/// A key is not given to another connection while this one is open.
 #[derive(Clone)]
 pub struct ConnectionHandle {
     /// Where to wake the connection.

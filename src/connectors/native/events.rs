@@ -93,7 +93,7 @@ impl EventStream {
         self.woken(thread, io);
     }
 
-    pub(super) fn closed(self: Box<Self>, thread: &Thread) {
+    pub(super) fn closed(self, thread: &Thread) {
         self.session.detach();
         thread.shared.streams.sub(1);
     }

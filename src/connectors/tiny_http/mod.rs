@@ -3,101 +3,55 @@
 //! In scope: handing requests of the library to the site, parking held connects, writing answers.
 //! Out of scope: what requests mean; WebSocket and event streams, which the library cannot carry.
 //!
-//! A fixed pool of workers waits for requests (`intake`) and has them executed (`request`). A
-//! request whose answer comes later is parked with its client (`parking`).
+//! A fixed pool of workers waits for requests (`intake`) and has them executed. A request whose
+//! answer comes later is parked in a [`Shard`] until its connection is woken.
 //!
 //! # Limits of the library
-//! It has one thread per connection, no time limits for reading, stops accepting after one error,
-//! and allocates what an unread body claims to be long. A write timeout that accepted sockets
-//! inherit, a new start after errors, a nudge after bursts and care with unread bodies keep the
-//! service up. It cannot see that the peer of a held connect has left, and as many half-sent bodies
-//! as there are workers stop it. For trusted networks.
+//! It has a thread per connection, no time limits for reading, stops accepting after one error, and
+//! allocates what an unread body claims to be long; `intake` and [`give_up`] keep it up in spite of
+//! that. It cannot see that the peer of a held connect has left, and as many half-sent bodies as
+//! there are workers stop it. For trusted networks.
 
 mod intake;
-mod parking;
-mod request;
 
-use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::collections::HashMap;
+use std::hash::{BuildHasher, RandomState};
+use std::io::{self, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::thread::{Builder, JoinHandle};
 use std::time::Duration;
 
+use parking_lot::{Condvar, Mutex};
+use tiny_http::{HTTPVersion, Request};
+
 use self::intake::Intake;
-use self::parking::Parking;
-use crate::clock::Clock;
+use crate::clock::{Clock, later};
 use crate::counters::Counter;
-use crate::http::{DateCache, Finished, Output, Site};
+use crate::http::{self, DateCache, Finished, Headers, Output, PendingResponse, RequestHead, Site};
+use crate::transport::{ConnectionHandle, WakeSink};
 
-/// The knobs of this connector.
-#[derive(Clone, Debug)]
-pub(crate) struct TinyHttpConfig {
-    /// Threads that read and execute requests. Default 4.
-    pub workers: usize,
-    /// Groups of clients with held connects, each with a thread that writes answers. Default 2.
-    pub shards: usize,
-    /// How long a peer may take nothing of what is written. Default 30 s.
-    pub write_timeout: Duration,
-}
-
-impl Default for TinyHttpConfig {
-    fn default() -> Self {
-        let write_timeout = Duration::from_secs(30);
-        Self {
-            workers: 4,
-            shards: 2,
-            write_timeout,
-        }
-    }
-}
-
-/// What the connector has done so far, and holds at present.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub(crate) struct TinyHttpStats {
-    /// Requests that were read.
-    pub requests: u64,
-    /// Requests whose answer is not there yet, at present.
-    pub parked: u64,
-    /// Answers that could not be written.
-    pub failed_writes: u64,
-    /// Times the library had to be started anew.
-    pub rebuilds: u64,
-}
+/// Groups of connections, each with a thread that writes the answers to held connects.
+const SHARDS: usize = 2;
 
 /// A running connector. Dropping it stops it at once.
 pub(crate) struct TinyHttp {
     intakes: Vec<Arc<Intake>>,
-    workers: Threads,
-    repliers: Threads,
+    /// Those of the shards, and then those of the intakes.
+    threads: Vec<JoinHandle<()>>,
     shared: Arc<Shared>,
 }
 
-/// What the threads share.
-struct Shared {
-    site: Arc<Site>,
-    clock: Arc<dyn Clock>,
-    parking: Parking,
-    requests: Counter,
-    failed_writes: Counter,
-}
-
-impl Shared {
-    fn write(&self, output: Output, finished: Finished, date: &mut DateCache) {
-        if let Err(error) = output.write(finished, date.at(self.clock.wall())) {
-            self.failed_writes.one();
-            log::debug!("a response was not written: {error}");
-        }
-    }
-}
-
 impl TinyHttp {
-    /// Serves the site on listeners that are bound already.
+    /// Serves the site on bound listeners, each with so many threads that execute requests. A peer
+    /// may take nothing of what is written for `write_timeout`.
     ///
     /// # Errors
     /// If a socket refuses its options or a thread cannot be started.
     pub(crate) fn start(
-        config: &TinyHttpConfig,
+        workers: usize,
+        write_timeout: Duration,
         listeners: Vec<TcpListener>,
         site: &Arc<Site>,
         clock: &Arc<dyn Clock>,
@@ -105,34 +59,27 @@ impl TinyHttp {
         let shared = Arc::new(Shared {
             site: Arc::clone(site),
             clock: Arc::clone(clock),
-            parking: Parking((0..config.shards.max(1)).map(|_| Arc::default()).collect()),
+            shards: Default::default(),
+            hasher: RandomState::new(),
             requests: Counter::default(),
-            failed_writes: Counter::default(),
         });
         let mut running = Self {
             intakes: Vec::new(),
-            workers: Threads::default(),
-            repliers: Threads::default(),
-            shared,
+            threads: Vec::new(),
+            shared: Arc::clone(&shared),
         };
-        for (n, shard) in running.shared.parking.0.iter().enumerate() {
-            let (shared, shard) = (Arc::clone(&running.shared), Arc::clone(shard));
-            let reply = move || shared.parking.write_answers(&shard, &shared);
-            running
-                .repliers
-                .start(&format!("bayeux-reply-{n}"), reply)?;
+        for (n, shard) in shared.shards.iter().enumerate() {
+            let (shared, shard) = (Arc::clone(&shared), Arc::clone(shard));
+            running.spawn(&format!("reply-{n}"), move || shard.write_answers(&shared))?;
         }
         for listener in listeners {
-            let intake = Arc::new(Intake::open(listener, config.write_timeout)?);
+            let intake = Arc::new(Intake::open(listener, write_timeout)?);
             running.intakes.push(Arc::clone(&intake));
-            for n in 0..config.workers.max(1) {
-                let (shared, intake) = (Arc::clone(&running.shared), Arc::clone(&intake));
-                let work = move || request::work(&shared, &intake);
-                running.workers.start(&format!("bayeux-tiny-{n}"), work)?;
+            for n in 0..workers.max(1) {
+                let (shared, intake) = (Arc::clone(&shared), Arc::clone(&intake));
+                running.spawn(&format!("tiny-{n}"), move || shared.work(&intake))?;
             }
-            running
-                .workers
-                .start("bayeux-nudge", move || intake.nudge())?;
+            running.spawn("nudge", move || intake.nudge())?;
         }
         Ok(running)
     }
@@ -154,20 +101,33 @@ impl TinyHttp {
 
     fn end(&mut self, grace: Duration) {
         self.stop_accepting();
-        self.workers.join();
-        self.shared.parking.stop(grace, &*self.shared.clock);
-        self.repliers.join();
+        self.join(SHARDS);
+        let clock = &self.shared.clock;
+        let end = later(clock.now(), grace);
+        for shard in &self.shared.shards {
+            shard.stop(end.saturating_duration_since(clock.now()));
+        }
+        self.join(0);
     }
 
-    /// What it has done so far.
-    pub(crate) fn stats(&self) -> TinyHttpStats {
-        let rebuilds = self.intakes.iter().map(|intake| intake.rebuilds.get());
-        TinyHttpStats {
-            requests: self.shared.requests.get(),
-            parked: self.shared.parking.parked(),
-            failed_writes: self.shared.failed_writes.get(),
-            rebuilds: rebuilds.sum(),
+    fn spawn(&mut self, name: &str, run: impl FnOnce() + Send + 'static) -> io::Result<()> {
+        let thread = Builder::new().name(format!("bayeux-{name}")).spawn(run)?;
+        self.threads.push(thread);
+        Ok(())
+    }
+
+    /// Waits for all threads but the first so many.
+    fn join(&mut self, first: usize) {
+        for thread in self.threads.drain(first.min(self.threads.len())..) {
+            if thread.join().is_err() {
+                log::error!("a thread of the tiny_http connector panicked");
+            }
         }
+    }
+
+    /// Requests that were read so far.
+    pub(crate) fn requests(&self) -> u64 {
+        self.shared.requests.get()
     }
 }
 
@@ -177,21 +137,177 @@ impl Drop for TinyHttp {
     }
 }
 
-#[derive(Default)]
-struct Threads(Vec<JoinHandle<()>>);
+/// What the threads share.
+struct Shared {
+    site: Arc<Site>,
+    clock: Arc<dyn Clock>,
+    shards: [Arc<Shard>; SHARDS],
+    hasher: RandomState,
+    requests: Counter,
+}
 
-impl Threads {
-    fn start(&mut self, name: &str, work: impl FnOnce() + Send + 'static) -> io::Result<()> {
-        self.0
-            .push(Builder::new().name(name.to_owned()).spawn(work)?);
-        Ok(())
-    }
-
-    fn join(&mut self) {
-        for thread in self.0.drain(..) {
-            if thread.join().is_err() {
-                log::error!("a thread of the tiny_http connector panicked");
+impl Shared {
+    /// A worker's life.
+    fn work(&self, intake: &Intake) {
+        while let Some(request) = intake.next() {
+            self.requests.one();
+            if catch_unwind(AssertUnwindSafe(|| self.serve(request))).is_err() {
+                log::error!("a request failed inside the server");
             }
         }
+    }
+
+    /// Reads a request, has it executed, and answers or parks it.
+    fn serve(&self, mut request: Request) {
+        let site = &self.site;
+        let (method, target) = (request.method().to_string(), request.url().to_owned());
+        let lines = request.headers().to_vec();
+        let lines = lines.iter().map(|line| httparse::Header {
+            name: line.field.as_str().as_str(),
+            value: line.value.as_bytes(),
+        });
+        let lines: Vec<_> = lines.collect();
+        let head = RequestHead {
+            method: &method,
+            target: &target,
+            minor_version: u8::from(*request.http_version() > HTTPVersion(1, 0)),
+            headers: Headers::new(&lines),
+        };
+        let peer = request.remote_addr().copied();
+        let peer = peer.unwrap_or((Ipv4Addr::LOCALHOST, 0).into());
+        let caller = &site.caller(&head, peer.ip().to_canonical(), false);
+        let route = site.route(&head, caller);
+        let announced = request.body_length();
+        let body = site.read_body(&route, &head, caller, announced, || request.as_reader());
+        let unread = body.is_err() && announced.unwrap_or(0) > 64 << 20;
+        let asked = site.asked(Some(&head), caller);
+        let writer = match unread {
+            true => give_up(request),
+            false => request.into_writer(),
+        };
+        let output = Output::new(&head, asked, !unread, writer);
+        let body = &match body {
+            Ok(body) => body,
+            Err(Some(refusal)) => return self.write(output, refusal.into()),
+            Err(None) => return,
+        };
+        // The library shows nothing of a connection but addresses, so its peer is its key.
+        let key = self.hasher.hash_one(peer);
+        let shard = &self.shards[key as usize % SHARDS];
+        let sink = Arc::clone(shard) as _;
+        let connection = ConnectionHandle { sink, key };
+        let request = http::Request { head, body, caller };
+        let handled = site.handle(route, &request, &connection);
+        match handled.plain(site, &request, &connection) {
+            Ok(finished) => self.write(output, finished),
+            Err(pending) => shard.park(key, (pending, output)),
+        }
+    }
+
+    fn write(&self, output: Output, finished: Finished) {
+        if let Err(error) = output.write(finished, DateCache::new().at(self.clock.wall())) {
+            log::debug!("a response was not written: {error}");
+        }
+    }
+}
+
+/// Refuses a request whose body is too large to be dropped unread, as the library would allocate
+/// all of it; gives its connection up, with its thread. Returns what stands in for its writer.
+fn give_up(request: Request) -> Box<dyn Write + Send> {
+    log::warn!("a request announced a body far over the limit; its connection is given up");
+    let mut stream = request.upgrade("HTTP/1.1", tiny_http::Response::empty(413));
+    if let Err(error) = stream.flush() {
+        log::debug!("a refusal was not written: {error}");
+    }
+    std::mem::forget(stream);
+    Box::new(io::sink())
+}
+
+/// A request whose answer comes later.
+type Parked = (PendingResponse, Output);
+
+/// Requests of some connections.
+#[derive(Default)]
+struct Shard {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    /// By the keys of their connections, without those that are being looked at.
+    parked: HashMap<u64, Vec<Parked>>,
+    /// With those.
+    count: usize,
+    /// Connections for which there may be something.
+    woken: Vec<u64>,
+    stopping: bool,
+}
+
+impl WakeSink for Shard {
+    fn wake(&self, keys: &[u64]) {
+        self.state.lock().woken.extend(keys);
+        self.changed.notify_all();
+    }
+}
+
+impl Shard {
+    /// Keeps a request until its answer is there, which it may be already.
+    fn park(&self, key: u64, request: Parked) {
+        let mut state = self.state.lock();
+        if state.stopping {
+            // Dropped after the lock: dropping it tells its session.
+            return drop(state);
+        }
+        state.count += 1;
+        state.parked.entry(key).or_default().push(request);
+        state.woken.push(key);
+        self.changed.notify_all();
+    }
+
+    /// The life of the thread that writes the answers.
+    fn write_answers(&self, shared: &Shared) {
+        while let Some(woken) = self.next() {
+            for (key, requests) in woken {
+                let (count, mut waiting) = (requests.len(), Vec::new());
+                for (mut pending, output) in requests {
+                    match catch_unwind(AssertUnwindSafe(|| pending.poll(&shared.site))) {
+                        Ok(None) => waiting.push((pending, output)),
+                        Ok(Some(finished)) => shared.write(output, finished),
+                        Err(_) => log::error!("an exchange failed inside the server"),
+                    }
+                }
+                let mut state = self.state.lock();
+                state.count -= count - waiting.len();
+                if !waiting.is_empty() {
+                    drop(state.parked.entry(key).or_default().splice(..0, waiting));
+                }
+            }
+            self.changed.notify_all();
+        }
+        let given_up = std::mem::take(&mut self.state.lock().parked);
+        drop(given_up);
+    }
+
+    /// Waits for wakes; takes out the requests they are for. `None`: the end.
+    fn next(&self) -> Option<Vec<(u64, Vec<Parked>)>> {
+        let mut state = self.state.lock();
+        let idle = |state: &mut State| state.woken.is_empty() && !state.stopping;
+        self.changed.wait_while(&mut state, idle);
+        if state.stopping {
+            return None;
+        }
+        let woken = std::mem::take(&mut state.woken);
+        let take = |key| state.parked.remove_entry(&key);
+        Some(woken.into_iter().filter_map(take).collect())
+    }
+
+    /// Gives what is parked so long to be answered, then gives it up.
+    fn stop(&self, patience: Duration) {
+        let mut state = self.state.lock();
+        let waiting = |state: &mut State| state.count > 0;
+        self.changed.wait_while_for(&mut state, waiting, patience);
+        state.stopping = true;
+        self.changed.notify_all();
     }
 }

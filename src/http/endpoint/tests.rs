@@ -41,9 +41,7 @@ fn outcome(endpoint: &Endpoint, method: &str, target: &str, lines: &[(&str, &str
     let target = head.target().unwrap();
     match endpoint.admit(&head, target.path, target.query) {
         Ok(Ask::Post { kind, verdict }) => format!("{kind:?} {verdict:?}"),
-        Ok(Ask::Script {
-            callback, verdict, ..
-        }) => format!("{callback} {verdict:?}"),
+        Ok(Ask::Script { callback, verdict }) => format!("{callback} {verdict:?}"),
         Ok(Ask::Options(verdict)) => format!("options {verdict:?}"),
         Ok(Ask::Socket(_)) => "socket".to_owned(),
         Ok(Ask::Events { client, .. }) => format!("events of {client}"),

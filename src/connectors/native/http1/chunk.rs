@@ -1,7 +1,7 @@
 //! The chunked coding (RFC 9112, 7.1), decoded as it arrives. Extensions and trailers are read
 //! past.
 
-use super::{Refusal, fields};
+use super::{Refusal, grammar};
 
 /// Most bytes of extensions and trailers in one body. Nobody needs any; without a bound, bodies of
 /// tiny chunks with long extensions would be a way to keep us busy for nothing.
@@ -118,7 +118,7 @@ impl Chunks {
             (State::DataCr, b'\r') => Ok(State::DataLf),
             (State::DataLf, b'\n') => Ok(State::Size { size: 0, digits: 0 }),
             (State::Trailer, b'\r') => Ok(State::LastLf),
-            (State::Trailer, _) if fields::is_token_byte(byte) => self.trailer(byte),
+            (State::Trailer, _) if grammar::is_token_byte(byte) => self.trailer(byte),
             (State::TrailerName, _) => self.trailer(byte),
             (State::TrailerValue, b'\r') => Ok(State::TrailerLf),
             (State::TrailerValue, _) => {
@@ -160,7 +160,7 @@ impl Chunks {
         self.overhead(byte)?;
         match byte {
             b':' => Ok(State::TrailerValue),
-            _ if fields::is_token_byte(byte) => Ok(State::TrailerName),
+            _ if grammar::is_token_byte(byte) => Ok(State::TrailerName),
             _ => Err(Refusal::Chunk),
         }
     }
@@ -168,7 +168,7 @@ impl Chunks {
     /// Counts a byte that is neither data nor size.
     fn overhead(&mut self, byte: u8) -> Result<(), Refusal> {
         self.overhead += 1;
-        if self.overhead > MAX_OVERHEAD || !fields::is_value_byte(byte) {
+        if self.overhead > MAX_OVERHEAD || !grammar::is_value_byte(byte) {
             return Err(Refusal::Chunk);
         }
         Ok(())

@@ -3,7 +3,7 @@
 
 use httparse::Header;
 
-use super::{Refusal, fields};
+use super::{Refusal, grammar};
 
 /// How a body is delimited.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,7 +48,7 @@ pub(super) fn of(fields: &[Header<'_>], minor_version: u8) -> Result<Framing, Re
 
 fn content_length(fields: &[Header<'_>]) -> Result<Option<u64>, Refusal> {
     let mut length = None;
-    for value in fields::values(fields, "content-length") {
+    for value in grammar::values(fields, "content-length") {
         let this = decimal(value).ok_or(Refusal::ContentLength)?;
         if length.is_some_and(|other| other != this) {
             return Err(Refusal::DifferingLengths);
@@ -73,8 +73,8 @@ fn decimal(value: &[u8]) -> Option<u64> {
 fn transfer_encoding(fields: &[Header<'_>]) -> Result<bool, Refusal> {
     let mut chunked = false;
     let mut unknown = false;
-    for coding in fields::values(fields, "transfer-encoding").flat_map(fields::elements) {
-        if !fields::is_token(coding) || chunked {
+    for coding in grammar::values(fields, "transfer-encoding").flat_map(grammar::elements) {
+        if !grammar::is_token(coding) || chunked {
             return Err(Refusal::TransferCoding);
         }
         let is_chunked = coding.eq_ignore_ascii_case(b"chunked");

@@ -5,7 +5,7 @@ use std::mem::MaybeUninit;
 
 use httparse::{Error, Header, Request, Status};
 
-use super::{Framing, Refusal, fields, framing, target};
+use super::{Framing, Refusal, framing, grammar};
 
 /// Most fields a head may have. A browser sends about 20; each costs 32 bytes of stack.
 const MAX_FIELDS: usize = 100;
@@ -90,7 +90,11 @@ fn judge<'h, 'b>(request: Request<'h, 'b>, head: &'b [u8]) -> Result<Head<'h, 'b
     if matches!(method, "CONNECT" | "TRACE") {
         return Err(Refusal::Method);
     }
-    check_host(fields, minor_version, target::authority(method, target)?)?;
+    check_host(
+        fields,
+        minor_version,
+        grammar::target_authority(method, target)?,
+    )?;
     let framing = framing::of(fields, minor_version)?;
     Ok(Head {
         method,
@@ -113,7 +117,7 @@ fn check_host(
     minor_version: u8,
     authority: Option<&str>,
 ) -> Result<(), Refusal> {
-    let mut hosts = fields::values(fields, "host");
+    let mut hosts = grammar::values(fields, "host");
     match (hosts.next(), hosts.next()) {
         (_, Some(_)) => Err(Refusal::ManyHosts),
         (None, None) if minor_version == 0 => Ok(()),
@@ -121,7 +125,7 @@ fn check_host(
         (Some(host), None) => {
             // RFC 9112, 3.2.2, has the target win over `Host`; nobody honest sends two opinions.
             let agrees = authority.is_none_or(|name| name.as_bytes().eq_ignore_ascii_case(host));
-            if agrees && fields::is_authority(host) {
+            if agrees && grammar::is_authority(host) {
                 Ok(())
             } else {
                 Err(Refusal::Host)
@@ -136,7 +140,7 @@ fn expects_continue(fields: &[Header<'_>], minor_version: u8) -> Result<bool, Re
     if minor_version == 0 {
         return Ok(false);
     }
-    for expectation in fields::values(fields, "expect").flat_map(fields::elements) {
+    for expectation in grammar::values(fields, "expect").flat_map(grammar::elements) {
         if !expectation.eq_ignore_ascii_case(b"100-continue") {
             return Err(Refusal::Expectation);
         }
@@ -147,7 +151,7 @@ fn expects_continue(fields: &[Header<'_>], minor_version: u8) -> Result<bool, Re
 
 fn keep_alive(fields: &[Header<'_>], minor_version: u8) -> bool {
     let mut keep = minor_version == 1;
-    for option in fields::values(fields, "connection").flat_map(fields::elements) {
+    for option in grammar::values(fields, "connection").flat_map(grammar::elements) {
         if option.eq_ignore_ascii_case(b"close") {
             return false;
         }

@@ -8,7 +8,7 @@
 //! which the connection is of no more use, because both sides may see its next request elsewhere.
 //!
 //! # In scope
-//! - `head`: a whole request head, judged; `target`, `fields`, `framing`: its parts.
+//! - `head`: a whole request head, judged; `grammar`, `framing`: its parts.
 //! - `body`, `chunk`: bodies of a declared length and in chunks, bounded.
 //! - `refusal`: everything that can be wrong, with its status and one line of text.
 //! - `connection`: what happens when, and time limits; `requests`: executing what was read;
@@ -21,15 +21,14 @@
 mod body;
 mod chunk;
 mod connection;
-mod fields;
 mod framing;
+mod grammar;
 mod head;
 #[cfg(test)]
 mod mutations;
 mod refusal;
 mod requests;
 mod responses;
-mod target;
 
 use body::{Body, Progress};
 pub(super) use connection::{Becomes, HttpConnection};

@@ -8,7 +8,8 @@ use crate::broker::Executed;
 use crate::connectors::native::thread::Thread;
 use crate::connectors::native::websocket;
 use crate::http::{
-    self, Asked, CONTINUE, Caller, Events, Handled, Headers, Refused, Request, RequestHead, Upgrade,
+    self, Asked, CONTINUE, Caller, Events, Handled, Headers, Refused, Request, RequestHead, Route,
+    Upgrade,
 };
 use crate::refusals::Reason;
 use crate::tcp::reactor::Io;
@@ -33,6 +34,7 @@ pub(super) struct Receiving {
     head: Box<[u8]>,
     body: Body,
     caller: Caller,
+    route: Route,
 }
 
 impl Reading {
@@ -47,14 +49,12 @@ impl Reading {
     }
 }
 
-impl Receiving {
-    /// Calls `work` with the head, which is parsed again for it.
-    fn with_head<R>(&self, work: impl FnOnce(&Head<'_, '_>) -> R) -> R {
-        let mut slots = FieldSlots::new();
-        let head = parse_head(&self.head, 0, usize::MAX, &mut slots);
-        let head = head.ok().flatten();
-        work(&head.expect("a head is kept only after it was recognised"))
-    }
+/// Calls `work` with the head of a request whose body was still to come.
+fn with_head<R>(bytes: &[u8], work: impl FnOnce(&Head<'_, '_>) -> R) -> R {
+    let mut slots = FieldSlots::new();
+    let head = parse_head(bytes, 0, usize::MAX, &mut slots);
+    let head = head.ok().flatten();
+    work(&head.expect("a head is kept only after it was recognised"))
 }
 
 /// What one look at the input brought.
@@ -133,9 +133,14 @@ impl HttpConnection {
                 }
                 let received = std::mem::replace(&mut self.reading, Reading::START);
                 if let Reading::Body(receiving) = received {
-                    let Receiving { body, caller, .. } = &*receiving;
-                    receiving.with_head(|head| {
-                        self.execute(thread, io, caller, head, body.bytes());
+                    let Receiving {
+                        head,
+                        body,
+                        caller,
+                        route,
+                    } = *receiving;
+                    with_head(&head, |head| {
+                        self.execute(thread, io, route, &caller, head, body.bytes());
                     });
                 }
                 Ok(Step::Executed(taken))
@@ -170,18 +175,19 @@ impl HttpConnection {
         let (head_bytes, rest) = input.split_at(head.len);
         let site = &thread.shared.site;
         let request = request_head(head);
-        if !self.has_answered_all() && site.takes_over(&request) {
-            return Ok(Step::Blocked);
-        }
         let secure = thread.shared.config.is_secure();
         let caller = site.caller(&request, self.peer_ip, secure);
+        let route = site.route(&request, &caller);
+        if !self.has_answered_all() && route.takes_over() {
+            return Ok(Step::Blocked);
+        }
         if let Some(body) = head.framing.in_place(rest) {
             self.reading = Reading::START;
-            self.execute(thread, io, &caller, head, body);
+            self.execute(thread, io, route, &caller, head, body);
             return Ok(Step::Executed(head.len + body.len()));
         }
         let refuse = |refusal: Refusal| site.refuse(refusal.refused(), Some(&request), &caller);
-        let wanted = site.wants_body(&request, &caller);
+        let wanted = site.wants_body(&route, &request, &caller);
         let body = match wanted.and_then(|limit| Body::new(head.framing, limit).map_err(refuse)) {
             Ok(body) => body,
             Err(response) => {
@@ -206,6 +212,7 @@ impl HttpConnection {
             head: head_bytes.into(),
             body,
             caller,
+            route,
         }));
         Ok(Step::Taken(head.len))
     }
@@ -215,6 +222,7 @@ impl HttpConnection {
         &mut self,
         thread: &mut Thread,
         io: &mut Io<'_>,
+        route: Route,
         caller: &Caller,
         head: &Head<'_, '_>,
         body: &[u8],
@@ -231,13 +239,13 @@ impl HttpConnection {
         };
         let site = &thread.shared.site;
         let asked = site.asked(Some(&request.head), caller);
-        let content = match site.handle(&request, &thread.handle(io)) {
+        let content = match site.handle(route, &request, &thread.handle(io)) {
             Handled::Done(response) => Content::Finished(response.into()),
             Handled::Bayeux(format, Executed::Now(answer)) => Content::Answer(answer, format),
             Handled::Bayeux(format, Executed::Later(exchange)) => {
                 return self.responses.expect(exchange, format, http10, asked);
             }
-            Handled::Work(work) => return self.responses.expect_work(work, http10, asked),
+            Handled::Pending(later) => return self.responses.expect_made(later, http10, asked),
             Handled::Socket(upgrade) => match self.upgrade(thread, &upgrade, &request) {
                 Ok(()) => return took_over(asked, 101),
                 Err(refusal) => Content::Finished(refusal.into()),
@@ -264,7 +272,9 @@ impl HttpConnection {
         };
         let (response, asked) = match &self.reading {
             Reading::Body(receiving) => {
-                receiving.with_head(|head| refuse(Some(&request_head(head)), &receiving.caller))
+                let refuse =
+                    |head: &Head<'_, '_>| refuse(Some(&request_head(head)), &receiving.caller);
+                with_head(&receiving.head, refuse)
             }
             Reading::Head { .. } | Reading::Stopped => {
                 let secure = thread.shared.config.is_secure();

@@ -12,7 +12,7 @@ use super::HttpConnection;
 use crate::broker::{Answer, Exchange};
 use crate::connectors::native::outbound::PIECE;
 use crate::connectors::native::thread::Thread;
-use crate::http::{Asked, Body, Finished, Format, Site, Work};
+use crate::http::{Asked, Body, Finished, Format, PendingResponse, Site};
 use crate::tcp::reactor::Io;
 use crate::util::OneOrMany;
 
@@ -74,7 +74,7 @@ impl Content {
 }
 
 /// A response that is not due yet, or not there.
-struct Pending {
+struct Entry {
     state: State,
     extra: Option<Box<Extra>>,
 }
@@ -89,7 +89,7 @@ enum State {
     /// The broker will say.
     Exchange(Exchange, Format),
     /// User code is making it.
-    Work(Box<Work>),
+    Pending(Box<PendingResponse>),
     /// It waits for its turn.
     Ready(Box<Content>),
 }
@@ -99,14 +99,14 @@ impl State {
         match self {
             Self::Exchange(exchange, _) => !exchange.is_held(),
             // Held or not: what is made for the next request could not wait behind it.
-            Self::Work(_) => true,
+            Self::Pending(_) => true,
             Self::Ready(_) => false,
         }
     }
 
     fn len(&self) -> usize {
         match self {
-            Self::Exchange(..) | Self::Work(_) => 0,
+            Self::Exchange(..) | Self::Pending(_) => 0,
             Self::Ready(content) => content.len(),
         }
     }
@@ -116,30 +116,30 @@ impl State {
 /// one.
 #[derive(Default)]
 pub(super) struct Responses {
-    pending: OneOrMany<Pending>,
+    entries: OneOrMany<Entry>,
     /// Of those that wait behind another.
     bytes: usize,
 }
 
 impl Responses {
     pub(super) fn is_empty(&self) -> bool {
-        self.pending.is_empty()
+        self.entries.is_empty()
     }
 
     /// Whether one more request may be executed.
     pub(super) fn has_room(&self) -> bool {
-        let Some(last) = self.pending.last() else {
+        let Some(last) = self.entries.last() else {
             return true;
         };
-        let few = self.pending.len() < MAX_PENDING && self.bytes < MAX_PENDING_BYTES;
+        let few = self.entries.len() < MAX_PENDING && self.bytes < MAX_PENDING_BYTES;
         few && !last.state.is_working()
     }
 
     /// Whether one of them is a held connect's, or an answer's that has to wait.
     pub(super) fn has_parked(&self) -> bool {
-        self.pending.iter().any(|pending| match &pending.state {
+        self.entries.iter().any(|entry| match &entry.state {
             State::Exchange(exchange, _) => exchange.is_parked(),
-            State::Work(work) => work.is_parked(),
+            State::Pending(response) => response.is_parked(),
             State::Ready(_) => false,
         })
     }
@@ -156,8 +156,13 @@ impl Responses {
     }
 
     /// Adds a response that user code will make.
-    pub(super) fn expect_work(&mut self, work: Work, http10: bool, asked: Option<Box<Asked>>) {
-        self.push(State::Work(Box::new(work)), http10, asked);
+    pub(super) fn expect_made(
+        &mut self,
+        response: PendingResponse,
+        http10: bool,
+        asked: Option<Box<Asked>>,
+    ) {
+        self.push(State::Pending(Box::new(response)), http10, asked);
     }
 
     /// Adds a response that is there but not due yet.
@@ -168,28 +173,28 @@ impl Responses {
     }
 
     fn push(&mut self, state: State, http10: bool, asked: Option<Box<Asked>>) {
-        if !self.pending.is_empty() {
+        if !self.entries.is_empty() {
             self.bytes += state.len();
         }
         let extra = http10 || asked.is_some();
         let extra = extra.then(|| Box::new(Extra { http10, asked }));
-        self.pending.push(Pending { state, extra });
+        self.entries.push(Entry { state, extra });
     }
 
     /// Takes the response that is due, if it is there.
     pub(super) fn next(&mut self, site: &Site) -> Option<Response> {
         let mut answered = None;
         let mut finished = None;
-        match &mut self.pending.get_mut(0)?.state {
+        match &mut self.entries.get_mut(0)?.state {
             State::Exchange(exchange, _) => answered = Some(exchange.poll()?),
-            State::Work(work) => finished = Some(work.poll(site)?),
+            State::Pending(response) => finished = Some(response.poll(site)?),
             State::Ready(_) => {}
         }
-        let Pending { state, extra } = self.pending.remove(0)?;
-        self.bytes -= self.pending.first().map_or(0, |next| next.state.len());
+        let Entry { state, extra } = self.entries.remove(0)?;
+        self.bytes -= self.entries.first().map_or(0, |next| next.state.len());
         let content = match state {
             State::Exchange(_, format) => Content::Answer(answered?, format),
-            State::Work(_) => Content::Finished(finished?),
+            State::Pending(_) => Content::Finished(finished?),
             State::Ready(content) => *content,
         };
         let (http10, asked) = extra.map_or((false, None), |extra| (extra.http10, extra.asked));
@@ -203,8 +208,8 @@ impl Responses {
     /// Sees whether work that waits behind another response is done, so that the connection can go
     /// on. Held connects are left alone: their messages are safer in the session's queue.
     pub(super) fn collect(&mut self) {
-        for pending in self.pending.iter_mut().skip(1) {
-            let State::Exchange(exchange, format) = &mut pending.state else {
+        for entry in self.entries.iter_mut().skip(1) {
+            let State::Exchange(exchange, format) = &mut entry.state else {
                 continue;
             };
             if exchange.is_held() {
@@ -214,7 +219,7 @@ impl Responses {
                 let mut content = Content::Answer(answer, format.clone());
                 content.give_messages_back();
                 self.bytes += content.len();
-                pending.state = State::Ready(Box::new(content));
+                entry.state = State::Ready(Box::new(content));
             }
         }
     }

@@ -1,4 +1,5 @@
-//! Responses that user code makes or changes: on worker threads, for connections that wait.
+//! Responses that are not there yet: the broker waits for something, or user code makes or changes
+//! them on worker threads.
 
 use std::sync::Arc;
 
@@ -8,7 +9,6 @@ use super::headers::is_token;
 use super::response::{Body, Response};
 use super::site::Site;
 use crate::broker::{Answer, Broker, Exchange, InFlight, guarded};
-use crate::protocol::ClientId;
 use crate::transport::{ConnectionHandle, Peer};
 use crate::util::Completion;
 
@@ -46,7 +46,7 @@ pub(super) struct Hooked {
 }
 
 /// A response that is being made. To be asked whenever the connection's key is woken.
-pub struct Work {
+pub struct PendingResponse {
     stage: Stage,
     /// Where its connection is woken.
     connection: ConnectionHandle,
@@ -57,7 +57,7 @@ pub struct Work {
 
 enum Stage {
     /// The broker will say, and then the hook is asked, if there is one.
-    Broker(Box<Pending>),
+    Broker(Box<AtBroker>),
     /// A worker has it.
     Worker(
         Completion<Response, ConnectionHandle>,
@@ -66,7 +66,7 @@ enum Stage {
     ),
 }
 
-struct Pending {
+struct AtBroker {
     exchange: Exchange,
     format: Format,
     hooked: Option<Hooked>,
@@ -92,7 +92,7 @@ impl From<Response> for Finished {
     }
 }
 
-impl Work {
+impl PendingResponse {
     /// Has a handler answer.
     pub(super) fn content(
         broker: &Broker,
@@ -142,14 +142,14 @@ impl Work {
     ) -> Self {
         let (mut answer, format) = made;
         let response = format.respond(&answer, site);
-        let mut work = Self::hook(site.broker(), connection, response, hooked);
-        work.stage = match work.stage {
+        let mut pending = Self::hook(site.broker(), connection, response, hooked);
+        pending.stage = match pending.stage {
             Stage::Worker(response, ..) => {
                 Stage::Worker(response, answer.in_flight.take(), answer.close)
             }
             other => other,
         };
-        work
+        pending
     }
 
     /// Has the hook, if there is one, look at what the broker is going to say.
@@ -160,7 +160,7 @@ impl Work {
         hooked: Option<Hooked>,
     ) -> Self {
         Self {
-            stage: Stage::Broker(Box::new(Pending {
+            stage: Stage::Broker(Box::new(AtBroker {
                 exchange,
                 format,
                 hooked,
@@ -174,14 +174,6 @@ impl Work {
     /// Whether a connect is held, or an answer waits: it ends when its peer goes.
     pub fn is_parked(&self) -> bool {
         matches!(&self.stage, Stage::Broker(pending) if pending.exchange.is_parked())
-    }
-
-    /// The client whose connect is held.
-    pub fn client_id(&self) -> Option<ClientId> {
-        match &self.stage {
-            Stage::Broker(pending) => pending.exchange.client_id(),
-            Stage::Worker(..) => None,
-        }
     }
 
     /// The response, if it is there.
@@ -298,7 +290,7 @@ mod tests {
     }
 
     #[test]
-    fn work_that_is_never_done_is_answered_too() {
+    fn a_response_that_is_never_made_is_answered_too() {
         let (response, promise) = Completion::new(crate::http::testing::connection(), failed);
         drop(promise);
         assert_eq!(response.take().unwrap().status, 500);

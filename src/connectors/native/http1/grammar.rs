@@ -1,6 +1,9 @@
-//! What a header field may look like, and fields that are lists of tokens.
+//! What the parts of a head may look like: targets, header fields, and fields that are lists of
+//! tokens.
 
 use httparse::Header;
+
+use super::Refusal;
 
 /// The values of all fields of that name, in order.
 pub(super) fn values<'h, 'b>(
@@ -39,6 +42,37 @@ pub(super) fn is_authority(bytes: &[u8]) -> bool {
     bytes
         .iter()
         .all(|byte| byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=%:[]".contains(byte))
+}
+
+/// Checks the form of a target and returns the host and port it names, if it is a whole URL. `*` is
+/// for OPTIONS alone; the form of CONNECT is not served.
+pub(super) fn target_authority<'b>(
+    method: &str,
+    target: &'b str,
+) -> Result<Option<&'b str>, Refusal> {
+    // RFC 3986 knows only ASCII, and a fragment is never sent.
+    if !target
+        .bytes()
+        .all(|byte| matches!(byte, b'!'..=b'~') && byte != b'#')
+    {
+        return Err(Refusal::Target);
+    }
+    if target.starts_with('/') || (target == "*" && method == "OPTIONS") {
+        return Ok(None);
+    }
+    let rest = strip_scheme(target).ok_or(Refusal::Target)?;
+    let name = rest.split(['/', '?']).next().unwrap_or_default();
+    if name.is_empty() || !is_authority(name.as_bytes()) {
+        return Err(Refusal::Target);
+    }
+    Ok(Some(name))
+}
+
+fn strip_scheme(target: &str) -> Option<&str> {
+    ["http://", "https://"].into_iter().find_map(|scheme| {
+        let (start, rest) = target.split_at_checked(scheme.len())?;
+        start.eq_ignore_ascii_case(scheme).then_some(rest)
+    })
 }
 
 #[cfg(test)]
@@ -87,5 +121,35 @@ mod tests {
         ] {
             assert!(!is_authority(bad.as_bytes()), "{bad:?}");
         }
+    }
+
+    #[test]
+    fn targets() {
+        let bad = Err(Refusal::Target);
+        for (target, expected) in [
+            ("/", Ok(None)),
+            ("/a/b?c=d", Ok(None)),
+            ("//a", Ok(None)),
+            ("http://h", Ok(Some("h"))),
+            ("http://h:80/", Ok(Some("h:80"))),
+            ("HTTPS://h/a?b", Ok(Some("h"))),
+            ("http://[::1]:80/a", Ok(Some("[::1]:80"))),
+            ("http://h?b", Ok(Some("h"))),
+            ("http:///a", bad),
+            ("http://", bad),
+            ("http://u@h/", bad),
+            ("ftp://h/", bad),
+            ("h:80", bad),
+            ("a", bad),
+            ("../a", bad),
+            ("*", bad),
+            ("", bad),
+            ("/#a", bad),
+            ("/\u{fc}", bad),
+        ] {
+            assert_eq!(target_authority("GET", target), expected, "{target}");
+        }
+        assert_eq!(target_authority("OPTIONS", "*"), Ok(None));
+        assert_eq!(target_authority("OPTIONS", "**"), bad);
     }
 }

@@ -141,7 +141,7 @@ impl Endpoint {
         head.method == "GET" && (wants_socket(head) || wants_events(head) || script())
     }
 
-    /// Judges a request to a path that the endpoint covers.
+    /// Admits or denies a request to a path that the endpoint covers.
     pub(super) fn admit<'a>(
         &self,
         head: &RequestHead<'a>,

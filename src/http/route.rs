@@ -79,8 +79,8 @@ impl Route {
         }
     }
 
-    /// Whether the request takes its connection over, so that whatever is owed on that connection
-    /// must have been sent before.
+    /// Whether the request takes its connection over, so that all responses before it must
+    /// have been sent.
     pub fn takes_over(&self) -> bool {
         matches!(self.to, To::Socket | To::Events(_))
     }
@@ -92,7 +92,7 @@ impl Site {
         self.find(&caller.addressed(*head))
     }
 
-    /// Judges a request before its body is read: how many bytes the body may have, or the refusal
+    /// Looks at a request before its body is read: how many bytes the body may have, or the refusal
     /// to be sent instead of reading it.
     ///
     /// # Errors

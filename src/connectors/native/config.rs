@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::broker::BrokerConfig;
 use crate::settings::{Auto, Count, Off, Size, Time, settings};
 use crate::tcp::reactor::PreConnect;
 #[cfg(feature = "tls")]
@@ -132,5 +133,27 @@ impl NativeConfig {
     #[cfg(not(feature = "tls"))]
     pub(super) fn is_secure(&self) -> bool {
         false
+    }
+}
+
+/// The time limits of WebSockets.
+#[derive(Clone, Copy)]
+pub(super) struct SocketLimits {
+    pub(super) ping_interval: Duration,
+    pub(super) ping_timeout: Duration,
+    /// For a message, from its first byte to its last.
+    pub(super) message: Duration,
+    /// For a socket without a session.
+    pub(super) no_session: Duration,
+}
+
+impl SocketLimits {
+    pub(super) fn new(config: &NativeConfig, broker: &BrokerConfig) -> Self {
+        Self {
+            ping_interval: config.ping_interval,
+            ping_timeout: config.ping_timeout,
+            message: config.body_timeout,
+            no_session: broker.max_interval,
+        }
     }
 }

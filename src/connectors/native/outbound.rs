@@ -24,7 +24,8 @@ pub(super) const PIECE: usize = 64 << 10;
 /// What is ready for the connection at hand.
 pub(super) struct Ready {
     pub(super) bytes: Vec<u8>,
-    /// Messages that go behind `bytes`. A single one that leaves alone is sent from where it is.
+    /// Messages that go behind `bytes`. A single one with nothing before it is sent from where
+    /// it is.
     pub(super) messages: Vec<Arc<Publication>>,
     /// The answers in `bytes`.
     in_flight: Vec<InFlight>,

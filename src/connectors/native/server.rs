@@ -1,17 +1,13 @@
-//! Starting and stopping the connector, what its threads share, and its figures.
+//! Starting and stopping the connector, and its figures.
 
 use std::fmt;
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use crossbeam_utils::CachePadded;
-
 use super::config::NativeConfig;
-use super::thread::Thread;
+use super::thread::{Shared, Thread, ThreadCounter};
 use crate::clock::Clock;
-use crate::counters::{Counter, Gauge};
 use crate::http::Site;
 use crate::refusals::Reason;
 use crate::tcp::reactor::{
@@ -42,63 +38,6 @@ pub struct NativeStats {
     pub input_bytes: usize,
     /// Figures of the connections.
     pub connections: reactor::Stats,
-}
-
-/// One per connector.
-pub(super) struct Shared {
-    pub(super) site: Arc<Site>,
-    pub(super) clock: Arc<dyn Clock>,
-    pub(super) config: NativeConfig,
-    pub(super) input: InputTotal,
-    /// WebSockets at present.
-    pub(super) sockets: Gauge,
-    /// Streams of events at present.
-    pub(super) streams: Gauge,
-}
-
-impl Shared {
-    pub(super) fn new(config: NativeConfig, site: Arc<Site>, clock: Arc<dyn Clock>) -> Self {
-        let input = InputTotal {
-            bytes: AtomicUsize::new(0),
-            limit: config.max_input_total,
-        };
-        Self {
-            site,
-            clock,
-            config,
-            input,
-            sockets: Gauge::default(),
-            streams: Gauge::default(),
-        }
-    }
-}
-
-/// What one thread counts at every request, in a cache line that no other thread writes to.
-pub(super) type ThreadCounter = CachePadded<Counter>;
-
-/// Bytes of unfinished requests over all connections, and their bound.
-pub(super) struct InputTotal {
-    bytes: AtomicUsize,
-    limit: usize,
-}
-
-impl InputTotal {
-    /// Books that a connection holds `now` bytes where it held `before`. `false` if that is more
-    /// and brought the sum over the bound: the connection has to give its share back.
-    pub(super) fn change(&self, before: usize, now: usize) -> bool {
-        if now <= before {
-            // Most connections never hold anything; they do not touch the shared number.
-            if now < before {
-                self.bytes.fetch_sub(before - now, Ordering::Relaxed);
-            }
-            return true;
-        }
-        self.bytes.fetch_add(now - before, Ordering::Relaxed) + (now - before) <= self.limit
-    }
-
-    pub(super) fn bytes(&self) -> usize {
-        self.bytes.load(Ordering::Relaxed)
-    }
 }
 
 /// Serves the site on the listeners.
@@ -270,23 +209,4 @@ impl Preamble for CountedPreamble {
 fn count_refused(site: &Site, peer: &Address) {
     let seen = format_args!("a connection from {peer}, which did not begin as it should");
     site.broker().refusals().count(Reason::PreConnect, seen);
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_who_adds_is_refused() {
-        let total = InputTotal {
-            bytes: AtomicUsize::new(0),
-            limit: 10,
-        };
-        assert!(total.change(0, 6));
-        assert!(total.change(0, 4));
-        assert!(!total.change(6, 7), "the eleventh byte");
-        assert!(total.change(4, 4), "who adds nothing may stay");
-        assert!(total.change(7, 0));
-        assert_eq!(total.bytes(), 4);
-    }
 }

@@ -1,44 +1,18 @@
-//! One I/O thread and its connections. Each begins with HTTP, and may turn into something else.
+//! What connections have in common: those of one I/O thread, and those of all.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Instant, SystemTime};
 
-use super::events::EventStream;
-use super::http1::{Becomes, HttpConnection};
-use super::outbound::{Outbound, Ready};
-use super::server::{Shared, ThreadCounter};
-use super::websocket::{Limits, Socket};
+use crossbeam_utils::CachePadded;
+
+use super::config::{NativeConfig, SocketLimits};
+use super::outbound::Ready;
 use crate::clock::Clock;
-use crate::http::DateCache;
-use crate::tcp::reactor::{CloseReason, Io, Refuse, Service};
+use crate::counters::{Counter, Gauge};
+use crate::http::{DateCache, Site};
+use crate::tcp::reactor::Io;
 use crate::transport::{ConnectionHandle, WakeSink};
-
-/// A connection of any kind.
-#[allow(clippy::large_enum_variant)] // the usual two cost no second allocation
-pub(super) enum Conn {
-    Http(HttpConnection),
-    Socket(Socket),
-    Events(Box<EventStream>),
-}
-
-impl Conn {
-    fn outbound(&mut self) -> &mut Outbound {
-        match self {
-            Self::Http(http) => &mut http.outbound,
-            Self::Socket(socket) => &mut socket.outbound,
-            Self::Events(stream) => &mut stream.outbound,
-        }
-    }
-
-    /// Whether messages that the kernel has not taken are wanted elsewhere.
-    fn is_cut(&self) -> bool {
-        match self {
-            Self::Http(http) => http.outbound.is_cut(),
-            Self::Socket(socket) => socket.is_cut(),
-            Self::Events(stream) => stream.is_cut(),
-        }
-    }
-}
 
 /// What the connections of one thread have in common.
 pub(super) struct Thread {
@@ -50,89 +24,7 @@ pub(super) struct Thread {
     pub(super) date: TurnDate,
     /// Where the WebSocket message at hand is.
     pub(super) scratch: Vec<u8>,
-    pub(super) limits: Limits,
-}
-
-/// Hands a callback to whoever has to do with that kind of connection.
-macro_rules! by_kind {
-    ($conn:ident, $callback:ident($($argument:expr),*)) => {
-        match $conn {
-            Conn::Http(http) => http.$callback($($argument),*),
-            Conn::Socket(socket) => socket.$callback($($argument),*),
-            Conn::Events(stream) => stream.$callback($($argument),*),
-        }
-    };
-}
-
-impl Service for Thread {
-    type Conn = Conn;
-
-    fn open(&mut self, io: &mut Io<'_>) -> Result<Conn, Refuse> {
-        Ok(Conn::Http(HttpConnection::open(self, io)))
-    }
-
-    fn input(&mut self, conn: &mut Conn, io: &mut Io<'_>, input: &[u8]) -> usize {
-        let taken = by_kind!(conn, input(self, io, input));
-        let Conn::Http(http) = conn else {
-            return taken;
-        };
-        let Some(becomes) = http.becomes.take() else {
-            return taken;
-        };
-        self.shared.input.change(http.booked, 0);
-        let outbound = std::mem::take(&mut http.outbound);
-        *conn = match *becomes {
-            Becomes::Socket(peer) => Conn::Socket(Socket::begin(self, io, peer, outbound)),
-            Becomes::Events(session) => {
-                Conn::Events(EventStream::begin(self, io, session, outbound))
-            }
-        };
-        let rest = &input[taken..];
-        if rest.is_empty() || io.is_closing() {
-            return taken;
-        }
-        taken + by_kind!(conn, input(self, io, rest))
-    }
-
-    fn end_of_input(&mut self, conn: &mut Conn, io: &mut Io<'_>) {
-        by_kind!(conn, end_of_input(self, io));
-    }
-
-    fn woken(&mut self, conn: &mut Conn, io: &mut Io<'_>) {
-        if conn.is_cut() {
-            // The peer has got a part of it; only the end of the connection tells it so.
-            return io.abort();
-        }
-        by_kind!(conn, woken(self, io));
-    }
-
-    fn timer(&mut self, conn: &mut Conn, io: &mut Io<'_>) {
-        by_kind!(conn, timer(self, io));
-    }
-
-    fn drained(&mut self, conn: &mut Conn, io: &mut Io<'_>) {
-        by_kind!(conn, drained(self, io));
-    }
-
-    fn received(&mut self, conn: &mut Conn, io: &mut Io<'_>) {
-        conn.outbound().received(io);
-        if let Conn::Http(http) = conn {
-            http.received(self, io);
-        }
-    }
-
-    fn stopping(&mut self, conn: &mut Conn, io: &mut Io<'_>) {
-        by_kind!(conn, stopping(self, io));
-    }
-
-    fn closed(&mut self, mut conn: Conn, reason: CloseReason) {
-        if reason == CloseReason::Panic {
-            // What had been put together for it must not go to the next.
-            self.ready.abort();
-        }
-        conn.outbound().abort();
-        by_kind!(conn, closed(self));
-    }
+    pub(super) limits: SocketLimits,
 }
 
 impl Thread {
@@ -147,7 +39,7 @@ impl Thread {
             ready: Ready::new(),
             date: TurnDate::new(Arc::clone(&shared.clock)),
             scratch: Vec::new(),
-            limits: Limits::new(&shared.config, shared.site.broker().config()),
+            limits: SocketLimits::new(&shared.config, shared.site.broker().config()),
             shared: Arc::clone(shared),
         }
     }
@@ -191,5 +83,81 @@ impl TurnDate {
             self.wall = self.clock.wall();
         }
         self.cache.at(self.wall)
+    }
+}
+
+/// One per connector.
+pub(super) struct Shared {
+    pub(super) site: Arc<Site>,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) config: NativeConfig,
+    pub(super) input: InputTotal,
+    /// WebSockets at present.
+    pub(super) sockets: Gauge,
+    /// Streams of events at present.
+    pub(super) streams: Gauge,
+}
+
+impl Shared {
+    pub(super) fn new(config: NativeConfig, site: Arc<Site>, clock: Arc<dyn Clock>) -> Self {
+        let input = InputTotal {
+            bytes: AtomicUsize::new(0),
+            limit: config.max_input_total,
+        };
+        Self {
+            site,
+            clock,
+            config,
+            input,
+            sockets: Gauge::default(),
+            streams: Gauge::default(),
+        }
+    }
+}
+
+/// What one thread counts at every request, in a cache line that no other thread writes to.
+pub(super) type ThreadCounter = CachePadded<Counter>;
+
+/// Bytes of unfinished requests over all connections, and their bound.
+pub(super) struct InputTotal {
+    bytes: AtomicUsize,
+    limit: usize,
+}
+
+impl InputTotal {
+    /// Books that a connection holds `now` bytes where it held `before`. `false` if that is more
+    /// and brought the sum over the bound: the connection has to give its share back.
+    pub(super) fn change(&self, before: usize, now: usize) -> bool {
+        if now <= before {
+            // Most connections never hold anything; they do not touch the shared number.
+            if now < before {
+                self.bytes.fetch_sub(before - now, Ordering::Relaxed);
+            }
+            return true;
+        }
+        self.bytes.fetch_add(now - before, Ordering::Relaxed) + (now - before) <= self.limit
+    }
+
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes.load(Ordering::Relaxed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_who_adds_is_refused() {
+        let total = InputTotal {
+            bytes: AtomicUsize::new(0),
+            limit: 10,
+        };
+        assert!(total.change(0, 6));
+        assert!(total.change(0, 4));
+        assert!(!total.change(6, 7), "the eleventh byte");
+        assert!(total.change(4, 4), "who adds nothing may stay");
+        assert!(total.change(7, 0));
+        assert_eq!(total.bytes(), 4);
     }
 }

@@ -32,7 +32,7 @@ impl Framing {
     }
 }
 
-/// Judges `Content-Length` and `Transfer-Encoding`.
+/// Checks `Content-Length` and `Transfer-Encoding`.
 pub(super) fn of(fields: &[Header<'_>], minor_version: u8) -> Result<Framing, Refusal> {
     let length = content_length(fields)?;
     let chunked = transfer_encoding(fields)?;
@@ -91,7 +91,7 @@ fn transfer_encoding(fields: &[Header<'_>]) -> Result<bool, Refusal> {
 mod tests {
     use super::*;
 
-    fn judge(fields: &[(&str, &str)], minor_version: u8) -> Result<Framing, Refusal> {
+    fn check(fields: &[(&str, &str)], minor_version: u8) -> Result<Framing, Refusal> {
         let fields: Vec<Header<'_>> = fields
             .iter()
             .map(|(name, value)| Header {
@@ -123,11 +123,11 @@ mod tests {
             ("1e3", Err(Refusal::ContentLength)),
             ("\u{b2}", Err(Refusal::ContentLength)),
         ] {
-            assert_eq!(judge(&[("Content-Length", value)], 1), expected, "{value}");
+            assert_eq!(check(&[("Content-Length", value)], 1), expected, "{value}");
         }
-        assert_eq!(judge(&[("Host", "a")], 1), Ok(Framing::None));
+        assert_eq!(check(&[("Host", "a")], 1), Ok(Framing::None));
         let twice = |a, b| {
-            judge(
+            check(
                 &[("Content-Length", a), ("x", "y"), ("content-length", b)],
                 1,
             )
@@ -165,7 +165,7 @@ mod tests {
             (",chunked", Err(Refusal::TransferCoding)),
         ] {
             assert_eq!(
-                judge(&[("Transfer-Encoding", value)], 1),
+                check(&[("Transfer-Encoding", value)], 1),
                 expected,
                 "{value}"
             );
@@ -174,12 +174,12 @@ mod tests {
             ("Transfer-Encoding", "chunked"),
             ("Transfer-Encoding", "identity"),
         ];
-        assert_eq!(judge(&two, 1), Err(Refusal::TransferCoding));
+        assert_eq!(check(&two, 1), Err(Refusal::TransferCoding));
         assert_eq!(
-            judge(&[("transfer-encoding", "chunked")], 0),
+            check(&[("transfer-encoding", "chunked")], 0),
             Err(Refusal::TransferCoding)
         );
         let both = [("Transfer-Encoding", "chunked"), ("Content-Length", "5")];
-        assert_eq!(judge(&both, 1), Err(Refusal::LengthAndCoding));
+        assert_eq!(check(&both, 1), Err(Refusal::LengthAndCoding));
     }
 }

@@ -67,7 +67,7 @@ pub(super) fn parse_head<'h, 'b>(
     }
     let mut request = Request::new(&mut []);
     match request.parse_with_uninit_headers(bytes, &mut slots.0) {
-        Ok(Status::Complete(len)) => judge(request, &bytes[..len]).map(Some),
+        Ok(Status::Complete(len)) => check(request, &bytes[..len]).map(Some),
         Ok(Status::Partial) if full => Err(over_limit(bytes)),
         Ok(Status::Partial) => Ok(None),
         Err(error) => Err(malformed(error, bytes)),
@@ -76,7 +76,7 @@ pub(super) fn parse_head<'h, 'b>(
 
 /// Checks what `httparse` leaves to us.
 #[allow(clippy::needless_pass_by_value)] // its fields outlive it only when they are moved out
-fn judge<'h, 'b>(request: Request<'h, 'b>, head: &'b [u8]) -> Result<Head<'h, 'b>, Refusal> {
+fn check<'h, 'b>(request: Request<'h, 'b>, head: &'b [u8]) -> Result<Head<'h, 'b>, Refusal> {
     let (Some(method), Some(target), Some(minor_version)) =
         (request.method, request.path, request.version)
     else {

@@ -8,7 +8,7 @@
 //! which the connection is of no more use, because both sides may see its next request elsewhere.
 //!
 //! # In scope
-//! - `head`: a whole request head, judged; `grammar`, `framing`: its parts.
+//! - `head`: a whole request head, checked; `grammar`, `framing`: its parts.
 //! - `body`, `chunk`: bodies of a declared length and in chunks, bounded.
 //! - `refusal`: everything that can be wrong, with its status and one line of text.
 //! - `connection`: what happens when, and time limits; `requests`: executing what was read;

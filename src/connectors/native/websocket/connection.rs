@@ -76,7 +76,7 @@ impl Socket {
     }
 
     pub(crate) fn input(&mut self, thread: &mut Thread, io: &mut Io<'_>, input: &[u8]) -> usize {
-        self.times.hear(io.now());
+        self.times.note_input(io.now());
         let taken = self.read(thread, io, input);
         self.book(thread, input.len() - taken);
         self.advance(thread, io);

@@ -150,7 +150,7 @@ impl Decoder {
         Ok(Decoded { taken, event })
     }
 
-    /// Judges a data frame by what came before it; returns the length of its payload.
+    /// Checks a data frame against what came before it; returns the length of its payload.
     fn admit(&self, header: &Header, max: usize) -> Result<usize, Failure> {
         let before = match (&self.message, header.kind) {
             (None, Kind::Continuation) => return Err(Failure::Continuation),
@@ -187,7 +187,7 @@ impl Message {
     }
 }
 
-/// Reads and judges a header; `None` if it is not complete.
+/// Reads and checks a header; `None` if it is not complete.
 fn read_header(input: &[u8]) -> Result<Option<Header>, Failure> {
     let [first, second, rest @ ..] = input else {
         return Ok(None);
@@ -355,7 +355,7 @@ mod tests {
         ] {
             bad(&[declared(length)], Failure::Length);
         }
-        // Judged by what is declared, whether or not it ever comes.
+        // Checked by what is declared, whether or not it ever comes.
         for length in [
             &[127, 0x7f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff][..],
             &[127, 0, 0, 0, 0, 0, 1, 0x11, 0x71],

@@ -4,35 +4,13 @@ use std::borrow::Cow;
 use std::time::{Duration, Instant};
 
 use super::Socket;
-use crate::broker::{BrokerConfig, Ended, Gone};
-use crate::connectors::native::config::NativeConfig;
-
-/// The time limits of sockets.
-#[derive(Clone, Copy)]
-pub(crate) struct Limits {
-    pub(super) ping_interval: Duration,
-    pub(super) ping_timeout: Duration,
-    /// For a message, from its first byte to its last.
-    message: Duration,
-    /// For a socket without a session.
-    no_session: Duration,
-}
-
-impl Limits {
-    pub(crate) fn new(config: &NativeConfig, broker: &BrokerConfig) -> Self {
-        Self {
-            ping_interval: config.ping_interval,
-            ping_timeout: config.ping_timeout,
-            message: config.body_timeout,
-            no_session: broker.max_interval,
-        }
-    }
-}
+use crate::broker::{Ended, Gone};
+use crate::connectors::native::config::SocketLimits;
 
 /// When things happened last.
 pub(super) struct Times {
     /// The peer sent anything.
-    heard: Instant,
+    last_input: Instant,
     /// A ping was sent that nothing has come after.
     pinged: Option<Instant>,
     /// The message that is being received began.
@@ -64,7 +42,7 @@ pub(super) struct Closing {
 impl Times {
     pub(super) fn new(now: Instant) -> Self {
         Self {
-            heard: now,
+            last_input: now,
             pinged: None,
             message: now,
             session: now,
@@ -72,8 +50,8 @@ impl Times {
     }
 
     /// The peer has sent something.
-    pub(super) fn hear(&mut self, now: Instant) {
-        self.heard = now;
+    pub(super) fn note_input(&mut self, now: Instant) {
+        self.last_input = now;
         self.pinged = None;
     }
 
@@ -95,11 +73,11 @@ impl Times {
 
 impl Socket {
     /// When something may have to be done next.
-    pub(super) fn deadline(&self, limits: &Limits) -> Instant {
+    pub(super) fn deadline(&self, limits: &SocketLimits) -> Instant {
         let times = &self.times;
         let ping = match times.pinged {
             Some(at) => at + limits.ping_timeout,
-            None => times.heard + self.patience(limits),
+            None => times.last_input + self.patience(limits),
         };
         let message = || times.message + limits.message;
         let message = self.decoder.is_inside().then(message);
@@ -112,11 +90,11 @@ impl Socket {
     }
 
     /// What the time has brought. `blocked`: nothing is read from the peer at present, so that it
-    /// is not its fault if nothing is heard.
-    pub(super) fn due(&mut self, now: Instant, limits: &Limits, blocked: bool) -> Due {
+    /// is not its fault if nothing comes.
+    pub(super) fn due(&mut self, now: Instant, limits: &SocketLimits, blocked: bool) -> Due {
         let times = &mut self.times;
         if blocked {
-            times.heard = now;
+            times.last_input = now;
             times.message = now;
             times.pinged = times.pinged.map(|_| now);
             return Due::Nothing;
@@ -130,15 +108,15 @@ impl Socket {
         } else {
             match times.pinged {
                 Some(at) if past(at, limits.ping_timeout) => Due::Silence,
-                None if past(times.heard, self.patience(limits)) => Due::Ping,
+                None if past(times.last_input, self.patience(limits)) => Due::Ping,
                 _ => Due::Nothing,
             }
         }
     }
 
-    /// How long nothing may be heard before there is a ping. While a connect is held it is a
+    /// How long nothing may come before there is a ping. While a connect is held it is a
     /// little longer, since the two times are often the same, and the next connect spares the ping.
-    fn patience(&self, limits: &Limits) -> Duration {
+    fn patience(&self, limits: &SocketLimits) -> Duration {
         match self.pending.is_empty() {
             true => limits.ping_interval,
             false => limits.ping_interval + limits.ping_interval / 8,
@@ -203,7 +181,7 @@ mod tests {
     use crate::connectors::native::outbound::Outbound;
     use crate::transport::{Peer, Transport};
 
-    const LIMITS: Limits = Limits {
+    const LIMITS: SocketLimits = SocketLimits {
         ping_interval: Duration::from_secs(30),
         ping_timeout: Duration::from_secs(10),
         message: Duration::from_secs(20),
@@ -240,7 +218,7 @@ mod tests {
             "nobody listened"
         );
         assert_eq!(socket.due(at(&clock, 50), &LIMITS, false), Due::Silence);
-        socket.times.hear(at(&clock, 50));
+        socket.times.note_input(at(&clock, 50));
         assert_eq!(socket.deadline(&LIMITS), at(&clock, 80));
     }
 
@@ -248,7 +226,7 @@ mod tests {
     fn what_has_no_end_or_no_session_is_closed() {
         let clock = ManualClock::new();
         let mut socket = socket(clock.now());
-        socket.times.hear(at(&clock, 110));
+        socket.times.note_input(at(&clock, 110));
         assert_eq!(socket.deadline(&LIMITS), at(&clock, 120));
         assert_eq!(socket.due(at(&clock, 120), &LIMITS, false), Due::NoSession);
         socket.times.meet_session(at(&clock, 119));

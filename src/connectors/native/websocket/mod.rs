@@ -1,7 +1,7 @@
 //! WebSocket (RFC 6455), the server's half: first as functions of bytes, with no socket and no
 //! clock; and then a connection that speaks it.
 //!
-//! [`accept`] judges the request that asks for the upgrade. Then a [`Decoder`] turns what arrives
+//! [`accept`] checks the request that asks for the upgrade. Then a [`Decoder`] turns what arrives
 //! into [`Event`]s: whole text messages, checked to be UTF-8, and control frames. It owns memory
 //! only while a message is incomplete, and no more than has arrived of it. Everything that is not
 //! exactly right is a [`Failure`], which has the close code that the peer is told.
@@ -37,5 +37,4 @@ use decoder::{Decoder, Event};
 use encoder::{write_answer, write_close, write_ping, write_pong};
 #[cfg(test)]
 use failure::Failure;
-pub(super) use lifetime::Limits;
 pub(super) use upgrade::{Unacceptable, accept, write_accepted};

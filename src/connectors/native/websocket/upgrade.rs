@@ -24,7 +24,7 @@ pub(crate) struct Accepted<'a> {
     protocol: Option<&'a str>,
 }
 
-/// Judges a request that asks for the upgrade. Extensions that the client offers are declined by
+/// Checks a request that asks for the upgrade. Extensions that the client offers are declined by
 /// not being mentioned.
 pub(crate) fn accept<'a>(headers: &Headers<'a>) -> Result<Accepted<'a>, Unacceptable> {
     if headers.get("sec-websocket-version") != Some(b"13") {
@@ -87,7 +87,7 @@ mod tests {
     const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
 
     /// The key and the subprotocol of the answer.
-    fn judge(
+    fn check(
         fields: &[(&'static str, &'static str)],
     ) -> Result<(String, Option<String>), Unacceptable> {
         let fields: Vec<Header<'_>> = fields
@@ -103,7 +103,7 @@ mod tests {
 
     #[test]
     fn the_example_of_the_standard() {
-        let accepted = judge(&[
+        let accepted = check(&[
             ("sec-websocket-version", "13"),
             ("Sec-WebSocket-Key", KEY),
             ("Sec-WebSocket-Extensions", "permessage-deflate"),
@@ -121,7 +121,7 @@ mod tests {
                 .map(|offer| ("Sec-WebSocket-Protocol", *offer));
             let fields = [("Sec-WebSocket-Version", "13"), ("Sec-WebSocket-Key", KEY)];
             let fields: Vec<_> = fields.into_iter().chain(offers).collect();
-            judge(&fields).unwrap().1
+            check(&fields).unwrap().1
         };
         for (offers, chosen) in [
             (&[][..], None),
@@ -155,16 +155,16 @@ mod tests {
         let version = ("Sec-WebSocket-Version", "13");
         for other in ["", "12", "8", "130", "13, 8", "x"] {
             assert_eq!(
-                judge(&[("Sec-WebSocket-Version", other), ("Sec-WebSocket-Key", KEY)]),
+                check(&[("Sec-WebSocket-Version", other), ("Sec-WebSocket-Key", KEY)]),
                 Err(Unacceptable::Version),
                 "{other:?}"
             );
         }
         assert_eq!(
-            judge(&[("Sec-WebSocket-Key", KEY)]),
+            check(&[("Sec-WebSocket-Key", KEY)]),
             Err(Unacceptable::Version)
         );
-        assert_eq!(judge(&[version]), Err(Unacceptable::Key));
+        assert_eq!(check(&[version]), Err(Unacceptable::Key));
         for key in [
             "",
             "short",
@@ -177,7 +177,7 @@ mod tests {
             "======================",
         ] {
             assert_eq!(
-                judge(&[version, ("Sec-WebSocket-Key", key)]),
+                check(&[version, ("Sec-WebSocket-Key", key)]),
                 Err(Unacceptable::Key),
                 "{key:?}"
             );
@@ -187,6 +187,6 @@ mod tests {
             ("Sec-WebSocket-Key", KEY),
             ("Sec-WebSocket-Key", KEY),
         ];
-        assert_eq!(judge(&twice), Err(Unacceptable::Key));
+        assert_eq!(check(&twice), Err(Unacceptable::Key));
     }
 }

@@ -126,7 +126,12 @@ fn silent_peers_are_cut_and_others_are_not() {
     }
     assert!((5..=15).contains(&pings), "{pings}");
     assert_eq!(silent.socket.frame(), Frame::Ping(Vec::new()));
-    assert_eq!(silent.socket.frame(), Frame::End);
+    // On a slow machine that was before its connect came; then there is another one.
+    let next = silent.socket.frame();
+    if next != Frame::End {
+        assert_eq!(next, Frame::Ping(Vec::new()));
+        assert_eq!(silent.socket.frame(), Frame::End);
+    }
     world.until("one is cut", |stats| stats.connections == 1);
 }
 

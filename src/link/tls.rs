@@ -216,10 +216,6 @@ impl Layer for LinkLayer {
         self.tls.flush(wire)
     }
 
-    fn wants_write(&self) -> bool {
-        self.tls.wants_write()
-    }
-
     fn unsent(&self) -> usize {
         self.tls.unsent()
     }

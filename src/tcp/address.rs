@@ -6,7 +6,7 @@ use std::path::Path;
 use std::str::FromStr;
 use std::sync::Arc;
 
-use socket2::SockAddr;
+use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 
 /// The address of one end of a stream socket.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -48,11 +48,8 @@ impl Address {
         if let Ok(address) = spec.parse() {
             return Ok(vec![address]);
         }
-        let error = |reason: String| InvalidAddress {
-            spec: spec.into(),
-            reason,
-        };
-        let found = spec.to_socket_addrs().map_err(|e| error(e.to_string()))?;
+        let found = spec.to_socket_addrs();
+        let found = found.map_err(|error| InvalidAddress::new(spec, error.to_string()))?;
         let mut addresses: Vec<Self> = Vec::new();
         for address in found.map(Self::Inet) {
             if !addresses.contains(&address) {
@@ -60,7 +57,7 @@ impl Address {
             }
         }
         if addresses.is_empty() {
-            return Err(error("the name has no address".into()));
+            return Err(InvalidAddress::new(spec, "the name has no address"));
         }
         Ok(addresses)
     }
@@ -76,6 +73,15 @@ impl Address {
                 Self::Unix(path)
             }
         }
+    }
+
+    /// A socket that can be bound or connected to it.
+    pub(super) fn new_socket(&self) -> std::io::Result<Socket> {
+        let (domain, protocol) = match self {
+            Self::Inet(inet) => (Domain::for_address(*inet), Some(Protocol::TCP)),
+            Self::Unix(_) => (Domain::UNIX, None),
+        };
+        Socket::new(domain, Type::STREAM, protocol)
     }
 
     pub(super) fn to_sock(&self) -> std::io::Result<SockAddr> {
@@ -108,17 +114,11 @@ impl FromStr for Address {
     /// `unix:/path` or an IP address with port. Names are for [`Address::resolve`].
     fn from_str(spec: &str) -> Result<Self, InvalidAddress> {
         match spec.strip_prefix("unix:") {
-            Some("") => Err(InvalidAddress {
-                spec: spec.into(),
-                reason: "no path".into(),
-            }),
+            Some("") => Err(InvalidAddress::new(spec, "no path")),
             Some(path) => Ok(Self::Unix(Some(Path::new(path).into()))),
-            None => match spec.parse::<SocketAddr>() {
+            None => match spec.parse() {
                 Ok(address) => Ok(Self::Inet(address)),
-                Err(error) => Err(InvalidAddress {
-                    spec: spec.into(),
-                    reason: error.to_string(),
-                }),
+                Err(error) => Err(InvalidAddress::new(spec, error.to_string())),
             },
         }
     }
@@ -141,6 +141,15 @@ pub struct InvalidAddress {
     pub spec: Box<str>,
     /// What is wrong with it.
     pub reason: String,
+}
+
+impl InvalidAddress {
+    pub(super) fn new(spec: &str, reason: impl Into<String>) -> Self {
+        Self {
+            spec: spec.into(),
+            reason: reason.into(),
+        }
+    }
 }
 
 impl fmt::Display for InvalidAddress {

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
+use socket2::{Socket, TcpKeepalive};
 
 use super::address::Address;
 
@@ -25,14 +25,8 @@ pub struct ListenOptions {
     pub reuse_port: bool,
     /// Whether an IPv6 listener takes IPv6 only. Default: as the system does (Linux: both).
     pub only_v6: Option<bool>,
-    /// TCP_NODELAY on the accepted connections. Default on: this component writes whole messages.
-    pub nodelay: bool,
-    /// TCP keepalive on the accepted connections: idle time before the first probe. Default off.
-    pub keepalive: Option<Duration>,
-    /// TCP_NOTSENT_LOWAT on the accepted connections: bytes that the kernel takes beyond what the
-    /// peer lets it send. Otherwise it takes megabytes for a peer that does not read. Default
-    /// 128 KiB; none: as the system does. Linux and Android only.
-    pub max_unsent: Option<u32>,
+    /// Options of the accepted connections.
+    pub stream: StreamOptions,
     /// For every other option, before binding.
     pub hook: Option<SocketHook>,
 }
@@ -44,9 +38,7 @@ impl Default for ListenOptions {
             reuse_address: true,
             reuse_port: false,
             only_v6: None,
-            nodelay: true,
-            keepalive: None,
-            max_unsent: Some(MAX_UNSENT),
+            stream: StreamOptions::default(),
             hook: None,
         }
     }
@@ -59,10 +51,51 @@ impl fmt::Debug for ListenOptions {
             .field("reuse_address", &self.reuse_address)
             .field("reuse_port", &self.reuse_port)
             .field("only_v6", &self.only_v6)
-            .field("nodelay", &self.nodelay)
-            .field("keepalive", &self.keepalive)
-            .field("max_unsent", &self.max_unsent)
+            .field("stream", &self.stream)
             .finish_non_exhaustive()
+    }
+}
+
+/// Options of a TCP connection, accepted or made from here. Unix sockets have none.
+#[derive(Clone, Debug)]
+pub struct StreamOptions {
+    /// TCP_NODELAY. Default on: this component writes whole messages.
+    pub nodelay: bool,
+    /// TCP keepalive: idle time before the first probe. Default off.
+    pub keepalive: Option<Duration>,
+    /// TCP_NOTSENT_LOWAT: bytes that the kernel takes beyond what the peer lets it send. Otherwise
+    /// it takes megabytes for a peer that does not read. Default 128 KiB, as much again as is
+    /// written at a time; none: as the system does. Linux and Android only.
+    pub max_unsent: Option<u32>,
+}
+
+impl Default for StreamOptions {
+    fn default() -> Self {
+        Self {
+            nodelay: true,
+            keepalive: None,
+            max_unsent: Some(128 << 10),
+        }
+    }
+}
+
+impl StreamOptions {
+    /// Sets them on a connection, or on a listener whose connections inherit them.
+    pub(super) fn set(&self, socket: &Socket, address: &Address) -> io::Result<()> {
+        if matches!(address, Address::Unix(_)) {
+            return Ok(());
+        }
+        if self.nodelay {
+            socket.set_tcp_nodelay(true)?;
+        }
+        if let Some(idle) = self.keepalive {
+            socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(idle))?;
+        }
+        #[cfg(any(target_os = "linux", target_os = "android"))]
+        if let Some(most) = self.max_unsent {
+            socket.set_tcp_notsent_lowat(most)?;
+        }
+        Ok(())
     }
 }
 
@@ -70,14 +103,14 @@ impl fmt::Debug for ListenOptions {
 #[derive(Debug)]
 pub struct Listener {
     /// Dropped first: see [`SocketFile`].
-    door: Door,
+    endpoint: Endpoint,
     socket: Socket,
 }
 
 /// What is known of a listener apart from its socket.
 #[derive(Debug)]
-pub(super) struct Door {
-    address: Address,
+pub(super) struct Endpoint {
+    pub(super) address: Address,
     options: StreamOptions,
     _file: Option<SocketFile>,
 }
@@ -109,20 +142,16 @@ impl Listener {
 
     /// The address it listens on; with port 0 asked for, the port that the system chose.
     pub fn local_addr(&self) -> &Address {
-        &self.door.address
+        &self.endpoint.address
     }
 
-    pub(super) fn into_parts(self) -> (Socket, Door) {
-        (self.socket, self.door)
+    pub(super) fn into_parts(self) -> (Socket, Endpoint) {
+        (self.socket, self.endpoint)
     }
 
     fn open(address: &Address, options: &ListenOptions) -> io::Result<Self> {
-        let (domain, protocol) = match address {
-            Address::Inet(inet) => (Domain::for_address(*inet), Some(Protocol::TCP)),
-            Address::Unix(_) => (Domain::UNIX, None),
-        };
-        let socket = Socket::new(domain, Type::STREAM, protocol)?;
-        if matches!(address, Address::Inet(_)) {
+        let socket = address.new_socket()?;
+        if let Address::Inet(inet) = address {
             if options.reuse_address {
                 socket.set_reuse_address(true)?;
             }
@@ -130,9 +159,9 @@ impl Listener {
             if options.reuse_port {
                 socket.set_reuse_port(true)?;
             }
-        }
-        if let (Domain::IPV6, Some(only_v6)) = (domain, options.only_v6) {
-            socket.set_only_v6(only_v6)?;
+            if let Some(only_v6) = options.only_v6.filter(|_| inet.is_ipv6()) {
+                socket.set_only_v6(only_v6)?;
+            }
         }
         if let Some(hook) = &options.hook {
             hook(&socket)?;
@@ -150,70 +179,26 @@ impl Listener {
             Address::Unix(Some(path)) => Some(SocketFile(path.clone())),
             _ => None,
         };
-        let options = StreamOptions {
-            nodelay: options.nodelay,
-            keepalive: options.keepalive,
-            max_unsent: options.max_unsent,
-        };
-        let door = Door {
+        let endpoint = Endpoint {
             address,
-            options,
+            options: options.stream.clone(),
             _file: file,
         };
         if INHERITS {
-            door.prepare(&socket)?;
+            endpoint.options.set(&socket, &endpoint.address)?;
         }
-        Ok(Self { socket, door })
+        Ok(Self { socket, endpoint })
     }
 }
 
-impl Door {
+impl Endpoint {
     /// The next connection, non-blocking already. `socket` is the listener's.
     pub(super) fn accept(&self, socket: &Socket) -> io::Result<(Socket, Address)> {
         let (connection, peer) = accept(socket)?;
         if !INHERITS {
-            self.prepare(&connection)?;
+            self.options.set(&connection, &self.address)?;
         }
         Ok((connection, peer))
-    }
-
-    pub(super) fn address(&self) -> &Address {
-        &self.address
-    }
-
-    /// Sets the options of a connection; where accepted sockets inherit them, on the listener.
-    fn prepare(&self, socket: &Socket) -> io::Result<()> {
-        if matches!(self.address, Address::Inet(_)) {
-            self.options.set(socket)?;
-        }
-        Ok(())
-    }
-}
-
-/// Default of `max_unsent`: as much again as is written at a time.
-pub(super) const MAX_UNSENT: u32 = 128 << 10;
-
-/// Options of a TCP connection, accepted or connected.
-#[derive(Debug)]
-pub(super) struct StreamOptions {
-    pub(super) nodelay: bool,
-    pub(super) keepalive: Option<Duration>,
-    pub(super) max_unsent: Option<u32>,
-}
-
-impl StreamOptions {
-    pub(super) fn set(&self, socket: &Socket) -> io::Result<()> {
-        if self.nodelay {
-            socket.set_tcp_nodelay(true)?;
-        }
-        if let Some(idle) = self.keepalive {
-            socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(idle))?;
-        }
-        #[cfg(any(target_os = "linux", target_os = "android"))]
-        if let Some(most) = self.max_unsent {
-            socket.set_tcp_notsent_lowat(most)?;
-        }
-        Ok(())
     }
 }
 
@@ -224,7 +209,7 @@ fn bind(socket: &Socket, address: &Address) -> io::Result<()> {
     };
     // The file of a Unix socket outlives its process. Only one that refuses is removed.
     if let (Address::Unix(Some(path)), io::ErrorKind::AddrInUse) = (address, error.kind()) {
-        let probe = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+        let probe = address.new_socket()?;
         // One that is in use may have no room for the question.
         probe.set_nonblocking(true)?;
         if probe

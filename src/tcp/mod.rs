@@ -4,16 +4,17 @@
 //! blocking, timers, half-close, graceful stop, counters. Out of scope: what the bytes mean; HTTP
 //! and everything above it stand on this module and are not known here.
 //!
-//! Three layers, each of use by itself:
+//! | File | What it holds |
+//! |---|---|
+//! | `address`, `listener` | [`Address`]; [`Listener`], bound or an error |
+//! | [`reactor`] | I/O threads with a poller each, one [`reactor::Service`] per thread: bytes |
+//! | `handler`, `server` | [`Server`], one [`Handler`] per connection: items and messages |
+//! | [`client`] | the same handlers on connections that are made from here, and made again |
+//! | [`codec`] | bytes to items and back |
+//! | [`preconnect`] | steps before a connection is opened: allow-list, PROXY protocol |
+//! | `tls` | with the feature of that name: TLS for servers and clients |
 //!
-//! - [`Listener`] binds an [`Address`]; a bind error goes to the caller.
-//! - [`reactor`]: a fixed number of threads, each with one poller and one [`reactor::Service`] that
-//!   gets every event of the thread's connections, as bytes. For servers that count instructions.
-//! - [`Server`]: a [`Handler`] per connection gets items that a codec ([`codec`]) has made of the
-//!   bytes, and messages that others post to it.
-//! - [`preconnect`]: steps before a connection is opened, such as the PROXY protocol.
-//! - [`client`]: the same handlers on connections that are made from here, and made again.
-//! - `tls`, with the feature of that name: TLS for both.
+//! Each of these is of use by itself. How bytes go in and out is told in [`reactor`].
 
 mod address;
 pub mod client;
@@ -32,7 +33,7 @@ pub use handler::{
     Connection, ConnectionId, Connections, Context, Handler, PostError, PostErrorKind, SendError,
     SessionConfig,
 };
-pub use listener::{BindError, ListenOptions, Listener, SocketHook};
+pub use listener::{BindError, ListenOptions, Listener, SocketHook, StreamOptions};
 pub use server::{Server, ServerConfig};
 
 pub use crate::util::{InvalidNetwork, Network};

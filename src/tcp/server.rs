@@ -5,8 +5,8 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::handler::{Connection, Connections, Handler, Inbox, Session, SessionConfig};
-use super::reactor::{CloseReason, Config, Io, Reactor, Refuse, Service, Stats, Stopped, Waker};
+use super::handler::{Connection, Connections, Handler, Owner, Session, SessionConfig, Sessions};
+use super::reactor::{CloseReason, Config, Io, Reactor, Refuse, Stats, Stopped, Waker};
 use super::{Address, Listener};
 
 /// How a [`Server`] runs.
@@ -69,12 +69,13 @@ impl<M: Send + 'static> Server<M> {
         let connections = Connections::new();
         let session = Arc::new(config.session.clone());
         let make = Arc::new(make);
-        let reactor = Reactor::start(&config.reactor, listeners, |_, waker| ServerService {
-            make: Arc::clone(&make),
-            config: Arc::clone(&session),
-            connections: connections.clone(),
-            waker,
-            output: Vec::new(),
+        let reactor = Reactor::start(&config.reactor, listeners, |_, waker| {
+            Sessions(ServerOwner {
+                make: Arc::clone(&make),
+                config: Arc::clone(&session),
+                connections: connections.clone(),
+                waker,
+            })
         })?;
         Ok(Self {
             reactor,
@@ -128,89 +129,39 @@ impl<M> fmt::Debug for Server<M> {
     }
 }
 
-struct ServerService<H: Handler, F> {
+struct ServerOwner<M, F> {
     make: Arc<F>,
     config: Arc<SessionConfig>,
-    connections: Connections<H::Message>,
-    waker: Waker,
-    output: Vec<u8>,
-}
-
-/// A session with what takes it off the list of connections, whatever becomes of it.
-struct Listed<H: Handler> {
-    session: Session<H>,
-    entry: ListEntry<H::Message>,
-}
-
-struct ListEntry<M: Send + 'static> {
     connections: Connections<M>,
-    inbox: Arc<Inbox<M>>,
+    waker: Waker,
 }
 
-impl<M: Send + 'static> Drop for ListEntry<M> {
-    fn drop(&mut self) {
-        self.inbox.close();
-        self.connections.remove(self.inbox.id());
-    }
-}
-
-impl<H, F> Service for ServerService<H, F>
+impl<H, F> Owner for ServerOwner<H::Message, F>
 where
     H: Handler,
     F: Fn(&Address) -> H + Send + Sync + 'static,
 {
-    type Conn = Box<Listed<H>>;
+    type Handler = H;
 
-    fn open(&mut self, io: &mut Io<'_>) -> Result<Self::Conn, Refuse> {
+    fn begin(&mut self, io: &mut Io<'_>) -> Result<Session<H>, Refuse> {
         let handler = (self.make)(io.peer_addr());
         let peer = Some(io.peer_addr().clone());
         let id = self.connections.next_id();
-        let inbox = Inbox::new(id, peer, self.config.mailbox, self.waker.clone());
-        inbox.attach(io.key());
-        self.connections.insert(Connection(Arc::clone(&inbox)));
-        let connections = self.connections.clone();
-        let entry = ListEntry {
-            connections,
-            inbox: Arc::clone(&inbox),
-        };
+        let connection = Connection::new(id, peer, self.config.mailbox, self.waker.clone());
         let list = Some(self.connections.clone());
-        let mut session = Session::new(handler, inbox, list, &self.config, io.now());
-        session.connected_or_panic(io, &mut self.output);
-        Ok(Box::new(Listed { session, entry }))
+        let session = Session::new(handler, connection.clone(), list, &self.config, io);
+        self.connections.insert(connection);
+        Ok(session)
     }
 
-    fn input(&mut self, conn: &mut Self::Conn, io: &mut Io<'_>, input: &[u8]) -> usize {
-        conn.session.input(io, &mut self.output, input)
+    fn stopping(&mut self, session: &mut Session<H>, io: &mut Io<'_>) {
+        session.stopping(io);
     }
 
-    fn end_of_input(&mut self, conn: &mut Self::Conn, io: &mut Io<'_>) {
-        conn.session.end_of_input(io, &mut self.output);
-    }
-
-    fn woken(&mut self, conn: &mut Self::Conn, io: &mut Io<'_>) {
-        conn.session.woken(io, &mut self.output);
-    }
-
-    fn timer(&mut self, conn: &mut Self::Conn, io: &mut Io<'_>) {
-        conn.session.timer(io, &mut self.output);
-    }
-
-    fn progress(&mut self, conn: &mut Self::Conn, io: &mut Io<'_>) {
-        conn.session.progress(io, &mut self.output);
-    }
-
-    fn drained(&mut self, conn: &mut Self::Conn, io: &mut Io<'_>) {
-        conn.session.drained(io, &mut self.output);
-    }
-
-    fn stopping(&mut self, conn: &mut Self::Conn, io: &mut Io<'_>) {
-        conn.session.stopping(io, &mut self.output);
-    }
-
-    fn closed(&mut self, conn: Self::Conn, reason: CloseReason) {
-        let Listed { session, entry } = *conn;
+    fn ended(&mut self, session: Session<H>, reason: CloseReason) {
         // Off the list first: who looks for the connection from now on does not find it.
-        drop(entry);
+        session.connection().close();
+        self.connections.remove(session.connection().id());
         session.closed(reason);
     }
 }

@@ -118,7 +118,7 @@ fn failed(told: Told) -> CloseReason {
     }
 }
 
-fn ended<M: Send + 'static>(client: &Client<M>) {
+fn ended(client: &Client<impl ClientHandler>) {
     eventually("it has ended", || !client.is_running());
 }
 
@@ -288,7 +288,7 @@ fn many_clients_share_threads() {
     let world = World::new(|_| {});
     let clients = Clients::start(&quick()).unwrap();
     let (told, receiver) = mpsc::channel();
-    let handles: Vec<Client<String>> = (0..50)
+    let handles: Vec<Client<Caller>> = (0..50)
         .map(|_| {
             let handler = Caller {
                 told: told.clone(),

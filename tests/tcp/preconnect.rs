@@ -149,8 +149,8 @@ impl Layer for Shift {
         Ok(())
     }
 
-    fn wants_write(&self) -> bool {
-        !self.out.is_empty()
+    fn unsent(&self) -> usize {
+        self.out.len()
     }
 
     fn is_handshaking(&self) -> bool {
@@ -242,8 +242,8 @@ impl Layer for Timid {
         Ok(())
     }
 
-    fn wants_write(&self) -> bool {
-        false
+    fn unsent(&self) -> usize {
+        0
     }
 
     fn is_handshaking(&self) -> bool {

@@ -420,7 +420,7 @@ impl Streamer {
     const PIECE: usize = 100_000;
 
     fn next(&mut self, ctx: &mut Context<'_, Self>) {
-        assert_eq!(ctx.pending(), 0);
+        assert_eq!(ctx.pending_write(), 0);
         if self.left == 0 {
             return ctx.shutdown();
         }

@@ -8,7 +8,9 @@ use std::time::Duration;
 
 use bayeux::tcp::codec::{LineDecoder, LineEncoder};
 use bayeux::tcp::reactor::{AcceptLoop, Accepted, Config};
-use bayeux::tcp::{Address, Context, Handler, ListenOptions, Listener, Server, ServerConfig};
+use bayeux::tcp::{
+    Address, Context, Handler, ListenOptions, Listener, Server, ServerConfig, StreamOptions,
+};
 
 use crate::common::wait::eventually;
 use crate::support::{PATIENCE, Peer};
@@ -40,8 +42,11 @@ fn options_reach_the_connections() {
     assert!(!connection.socket.keepalive().unwrap());
 
     let options = ListenOptions {
-        nodelay: false,
-        keepalive: Some(Duration::from_secs(77)),
+        stream: StreamOptions {
+            nodelay: false,
+            keepalive: Some(Duration::from_secs(77)),
+            ..StreamOptions::default()
+        },
         ..ListenOptions::default()
     };
     let connection = accepted(Listener::bind(&local(), &options).unwrap());
@@ -56,7 +61,10 @@ fn options_reach_the_connections() {
 fn the_kernel_takes_little_for_a_peer_that_does_not_read() {
     let taken = |max_unsent| {
         let options = ListenOptions {
-            max_unsent,
+            stream: StreamOptions {
+                max_unsent,
+                ..StreamOptions::default()
+            },
             ..ListenOptions::default()
         };
         let (acceptor, accepted) = accepting(Listener::bind(&local(), &options).unwrap());
@@ -181,9 +189,9 @@ impl Handler for Witness {
                 format!("{}", age < PATIENCE)
             }
             _ => {
-                let before = ctx.is_shutting_down();
+                let before = ctx.is_closing();
                 ctx.shutdown();
-                assert!(!before && ctx.is_shutting_down());
+                assert!(!before && ctx.is_closing());
                 return;
             }
         };

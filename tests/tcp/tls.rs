@@ -20,7 +20,9 @@ use bayeux::tcp::tls::rustls::{
 use bayeux::tcp::tls::{
     TlsAcceptor, TlsConnector, certificates, private_key, provider, server_config,
 };
-use bayeux::tcp::{Client, ClientConfig as TcpClientConfig, ListenOptions, Listener};
+use bayeux::tcp::{
+    Client, ClientConfig as TcpClientConfig, ListenOptions, Listener, StreamOptions,
+};
 
 use crate::common::certificates::file;
 use crate::support::{PATIENCE, Peer, Seen, Talker, World};
@@ -394,7 +396,10 @@ fn stuck(write_timeout: Duration) -> (Reactor, Receiver<Written>, TlsStream, u64
     };
     // The kernel takes all that it can, so that only a peer that reads makes it take more.
     let options = ListenOptions {
-        max_unsent: None,
+        stream: StreamOptions {
+            max_unsent: None,
+            ..StreamOptions::default()
+        },
         ..ListenOptions::default()
     };
     let listener = Listener::bind(&"127.0.0.1:0".parse().unwrap(), &options).unwrap();

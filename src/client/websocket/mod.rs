@@ -54,7 +54,7 @@ struct State {
 struct Current {
     number: u64,
     open: Arc<AtomicBool>,
-    client: Arc<Client<Command>>,
+    client: Arc<Client<Socket>>,
 }
 
 impl WebSocket {
@@ -102,7 +102,7 @@ impl WebSocket {
     }
 
     /// The connection of that number, which is made if it is new.
-    fn client(&self, number: u64) -> Result<Arc<Client<Command>>, String> {
+    fn client(&self, number: u64) -> Result<Arc<Client<Socket>>, String> {
         let mut state = self.state.lock();
         if state.closed {
             return Err("the client is closed".into());

@@ -22,7 +22,7 @@ use super::super::wire;
 use super::Owner;
 use crate::tcp::client::{ConnectError, Retry};
 use crate::tcp::codec::Bytes;
-use crate::tcp::reactor::CloseReason;
+use crate::tcp::reactor::{CloseReason, WriteError};
 use crate::tcp::{ClientHandler, Context, Handler, SendError};
 
 /// What the client asks of it.
@@ -233,7 +233,7 @@ impl Socket {
             return;
         }
         match ctx.send_bytes(&bytes) {
-            Err(SendError::Full { limit, .. }) if bytes.len() <= limit => {
+            Err(SendError::Write(WriteError::Full { limit, .. })) if bytes.len() <= limit => {
                 pipe.put_back(bytes);
                 ctx.notify_when_flushed();
             }

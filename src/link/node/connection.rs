@@ -102,7 +102,7 @@ impl LinkConnection {
         let Phase::Up(link) = self.phase else {
             return;
         };
-        if ctx.pending() >= AHEAD {
+        if ctx.pending_write() >= AHEAD {
             return ctx.notify_when_flushed();
         }
         let output = self.shared.with(|router| router.take_output(link));

@@ -229,7 +229,7 @@ impl fmt::Debug for Node {
 
 /// A link that is made from here, and made again. Dropping this does not end it.
 #[derive(Debug)]
-pub struct Outgoing(Client<Order>);
+pub struct Outgoing(Client<LinkConnection>);
 
 impl Outgoing {
     /// Ends the link for good.

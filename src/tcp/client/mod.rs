@@ -13,35 +13,32 @@
 //! ```
 
 mod service;
-mod slot;
 
 use std::fmt;
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use crate::tcp::handler::{Connection, ConnectionId, Handler, Inbox, PostError, SessionConfig};
+use crate::tcp::handler::{Connection, ConnectionId, Handler, PostError, SessionConfig, Sessions};
 use crate::tcp::reactor::{CloseReason, Config, ConnectOptions, Reactor, Stats, Stopped};
 use crate::tcp::{Address, InvalidAddress};
 
 pub use crate::util::Backoff;
-use service::{ClientService, Commands};
-use slot::{Slot, Target};
+use service::{ClientOwner, Command, Commands, Lifecycle};
 
 /// A handler that can be run on connections of a client. It is the same value for all connections
 /// that follow each other, so its state is kept.
+#[allow(unused_variables, reason = "the names are for implementers")]
 pub trait ClientHandler: Handler {
     /// No connection could be made: the error of the last address tried.
     fn connect_failed(&mut self, error: &ConnectError) -> Retry {
-        let _ = error;
         Retry::Backoff
     }
 
     /// What to do after a connection has ended, of which [`Handler::disconnected`] has just been
     /// told.
     fn after_disconnect(&mut self, reason: CloseReason) -> Retry {
-        let _ = reason;
         Retry::Backoff
     }
 }
@@ -124,7 +121,7 @@ struct Threads<H: ClientHandler>(Vec<Arc<Commands<H>>>);
 impl<H: ClientHandler> Drop for Threads<H> {
     fn drop(&mut self) {
         for thread in &self.0 {
-            thread.shut_down_all();
+            thread.push(Command::ShutdownAll);
         }
     }
 }
@@ -135,7 +132,6 @@ pub struct Clients<H: ClientHandler> {
     threads: Threads<H>,
     reactor: Reactor,
     next_id: AtomicU64,
-    next_thread: AtomicUsize,
     mailbox: usize,
 }
 
@@ -147,33 +143,30 @@ impl<H: ClientHandler> Clients<H> {
         let reactor = Reactor::start(&config.reactor, Vec::new(), |_, waker| {
             let commands = Arc::new(Commands::new(waker));
             threads.push(Arc::clone(&commands));
-            ClientService::new(commands, Arc::clone(&config))
+            Sessions(ClientOwner::new(commands, Arc::clone(&config)))
         })?;
         Ok(Self {
             reactor,
             threads: Threads(threads),
             next_id: AtomicU64::new(1),
-            next_thread: AtomicUsize::new(0),
             mailbox: config.session.mailbox,
         })
     }
 
     /// Adds a client for `target`: an address, or `name:port`, which is resolved for every attempt.
     /// Returns at once; the handler is told what comes of it.
-    pub fn connect(&self, target: &str, handler: H) -> Client<H::Message> {
-        let id = ConnectionId(self.next_id.fetch_add(1, Ordering::Relaxed));
-        let index = self.next_thread.fetch_add(1, Ordering::Relaxed) % self.threads.0.len();
-        let commands = &self.threads.0[index];
-        let inbox = Inbox::new(id, None, self.mailbox, commands.waker().clone());
-        commands.add(
-            id,
-            Slot::new(Target::new(target), handler, Arc::clone(&inbox)),
-        );
-        let control: Arc<dyn Control> = Arc::clone(commands) as Arc<dyn Control>;
+    pub fn connect(&self, target: &str, handler: H) -> Client<H> {
+        let number = self.next_id.fetch_add(1, Ordering::Relaxed);
+        let id = ConnectionId(number);
+        let threads = &self.threads.0;
+        let commands = Arc::clone(&threads[number as usize % threads.len()]);
+        let connection = Connection::new(id, None, self.mailbox, commands.waker.clone());
+        let lifecycle = Lifecycle::new(target, handler, connection.clone());
+        commands.push(Command::Add(id, lifecycle));
         Client {
-            connection: Connection(inbox),
-            control,
-            owner: None,
+            connection,
+            commands,
+            threads: None,
         }
     }
 
@@ -203,52 +196,49 @@ impl<H: ClientHandler> fmt::Debug for Clients<H> {
 /// A client: one connection, and those that replace it. For any thread.
 ///
 /// Dropping it does not end the client, except when it was made by [`Client::start`].
-pub struct Client<M> {
-    connection: Connection<M>,
-    control: Arc<dyn Control>,
-    /// Ends with the client; for one that has its threads to itself.
-    owner: Option<Box<dyn Owner>>,
+pub struct Client<H: ClientHandler> {
+    connection: Connection<H::Message>,
+    commands: Arc<Commands<H>>,
+    /// They end with the client; for one that has its threads to itself.
+    threads: Option<Clients<H>>,
 }
 
-impl<M: Send + 'static> Client<M> {
+impl<H: ClientHandler> Client<H> {
     /// Starts a client with threads of its own; see [`Clients::connect`].
-    pub fn start<H>(config: &ClientConfig, target: &str, handler: H) -> io::Result<Self>
-    where
-        H: ClientHandler<Message = M>,
-    {
+    pub fn start(config: &ClientConfig, target: &str, handler: H) -> io::Result<Self> {
         let clients = Clients::start(config)?;
         let mut client = clients.connect(target, handler);
-        client.owner = Some(Box::new(clients));
+        client.threads = Some(clients);
         Ok(client)
     }
 
     /// Posts a message to the handler. While there is no connection it waits for the next one.
-    pub fn post(&self, message: M) -> Result<(), PostError<M>> {
+    pub fn post(&self, message: H::Message) -> Result<(), PostError<H::Message>> {
         self.connection.post(message)
     }
 
     /// The handle to be given to others. Its `shutdown` and `abort` concern the present connection
     /// only, and do nothing while there is none.
-    pub fn connection(&self) -> Connection<M> {
+    pub fn connection(&self) -> Connection<H::Message> {
         self.connection.clone()
     }
 
     /// Ends a wait: the next attempt is made now.
     pub fn reconnect(&self) {
-        self.control.reconnect(self.connection.id());
+        self.commands.push(Command::Reconnect(self.connection.id()));
     }
 
     /// Ends the client for good, in whatever state it is. An open connection is flushed first.
     pub fn shutdown(&self) {
-        self.control.shutdown(self.connection.id());
+        self.commands.push(Command::Shutdown(self.connection.id()));
     }
 
     /// As [`Client::shutdown`]; a client with threads of its own then waits, at most for `grace`,
     /// until its connection is closed.
     pub fn close(mut self, grace: Duration) {
         self.shutdown();
-        if let Some(owner) = self.owner.take() {
-            owner.shut_down(grace);
+        if let Some(threads) = self.threads.take() {
+            threads.shutdown(grace);
         }
     }
 
@@ -258,27 +248,10 @@ impl<M: Send + 'static> Client<M> {
     }
 }
 
-impl<M> fmt::Debug for Client<M> {
+impl<H: ClientHandler> fmt::Debug for Client<H> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Client")
             .field("connection", &self.connection)
             .finish_non_exhaustive()
     }
-}
-
-/// The threads of a client that has them to itself.
-trait Owner: Send + Sync {
-    fn shut_down(self: Box<Self>, grace: Duration);
-}
-
-impl<H: ClientHandler> Owner for Clients<H> {
-    fn shut_down(self: Box<Self>, grace: Duration) {
-        self.shutdown(grace);
-    }
-}
-
-/// What a [`Client`] needs of its thread, whatever the type of its handler.
-trait Control: Send + Sync {
-    fn reconnect(&self, id: ConnectionId);
-    fn shutdown(&self, id: ConnectionId);
 }

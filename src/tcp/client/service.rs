@@ -1,6 +1,6 @@
 //! The clients of one I/O thread.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::mem;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
@@ -8,20 +8,20 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
-use super::slot::{Resolved, Slot, State, Target, resolve};
-use super::{ClientConfig, ClientHandler, ConnectError, Control, Retry};
-use crate::tcp::handler::{ConnectionId, Session};
-use crate::tcp::reactor::{CloseReason, Connect, Io, Refuse, Service, Turn, Waker};
+use super::{ClientConfig, ClientHandler, ConnectError, Retry};
+use crate::tcp::handler::{Connection, ConnectionId, Owner, Session, SessionConfig};
+use crate::tcp::reactor::{CloseReason, Connect, Io, Refuse, Turn, Waker};
+use crate::tcp::{Address, InvalidAddress};
 
 /// What other threads leave for the clients of a thread.
 pub(super) struct Commands<H: ClientHandler> {
-    waker: Waker,
+    pub(super) waker: Waker,
     list: Mutex<Vec<Command<H>>>,
 }
 
-enum Command<H: ClientHandler> {
-    Add(ConnectionId, Slot<H>),
-    Resolved(ConnectionId, Resolved),
+pub(super) enum Command<H: ClientHandler> {
+    Add(ConnectionId, Lifecycle<H>),
+    Resolved(ConnectionId, Result<Vec<Address>, InvalidAddress>),
     Reconnect(ConnectionId),
     Shutdown(ConnectionId),
     ShutdownAll,
@@ -35,55 +35,65 @@ impl<H: ClientHandler> Commands<H> {
         }
     }
 
-    pub(super) fn waker(&self) -> &Waker {
-        &self.waker
-    }
-
-    pub(super) fn add(&self, id: ConnectionId, slot: Slot<H>) {
-        self.push(Command::Add(id, slot));
-    }
-
-    pub(super) fn shut_down_all(&self) {
-        self.push(Command::ShutdownAll);
-    }
-
-    fn push(&self, command: Command<H>) {
+    pub(super) fn push(&self, command: Command<H>) {
         self.list.lock().push(command);
         self.waker.nudge();
     }
 }
 
-impl<H: ClientHandler> Control for Commands<H> {
-    fn reconnect(&self, id: ConnectionId) {
-        self.push(Command::Reconnect(id));
-    }
+/// One client, from `connect` until it ends for good.
+pub(super) struct Lifecycle<H: ClientHandler> {
+    /// An address, or a name to be resolved for every attempt.
+    target: Arc<str>,
+    connection: Connection<H::Message>,
+    /// Here unless it is with an open connection.
+    handler: Option<H>,
+    stage: Stage,
+    /// Addresses that were found and not tried yet.
+    addresses: VecDeque<Address>,
+    /// Attempts in a row that did not lead to a connection that lasted.
+    failures: u32,
+}
 
-    fn shutdown(&self, id: ConnectionId) {
-        self.push(Command::Shutdown(id));
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Stage {
+    Resolving,
+    Connecting(Address),
+    Open,
+    /// Until then, if the time can be expressed.
+    Waiting(Option<Instant>),
+}
+
+impl<H: ClientHandler> Lifecycle<H> {
+    pub(super) fn new(target: &str, handler: H, connection: Connection<H::Message>) -> Self {
+        Self {
+            target: target.into(),
+            connection,
+            handler: Some(handler),
+            stage: Stage::Waiting(None),
+            addresses: VecDeque::new(),
+            failures: 0,
+        }
     }
 }
 
-pub(super) struct ClientService<H: ClientHandler> {
+impl<H: ClientHandler> Drop for Lifecycle<H> {
+    fn drop(&mut self) {
+        self.connection.close();
+    }
+}
+
+pub(super) struct ClientOwner<H: ClientHandler> {
     commands: Arc<Commands<H>>,
     config: Arc<ClientConfig>,
-    session: Arc<crate::tcp::SessionConfig>,
-    clients: HashMap<ConnectionId, Slot<H>>,
-    /// Clients that wait, by the end of their wait.
+    session: Arc<SessionConfig>,
+    clients: HashMap<ConnectionId, Lifecycle<H>>,
+    /// Clients that wait, by the time of their next attempt.
     due: BTreeSet<(Instant, ConnectionId)>,
-    /// Clients to be connected at the end of the turn.
-    ready: Vec<ConnectionId>,
     now: Instant,
-    output: Vec<u8>,
 }
 
-/// A session that knows whose it is.
-pub(super) struct Owned<H: ClientHandler> {
-    id: ConnectionId,
-    key: u64,
-    session: Session<H>,
-}
-
-impl<H: ClientHandler> ClientService<H> {
+impl<H: ClientHandler> ClientOwner<H> {
     pub(super) fn new(commands: Arc<Commands<H>>, config: Arc<ClientConfig>) -> Self {
         let session = Arc::new(config.session.clone());
         let now = config.reactor.clock.now();
@@ -93,32 +103,24 @@ impl<H: ClientHandler> ClientService<H> {
             session,
             clients: HashMap::new(),
             due: BTreeSet::new(),
-            ready: Vec::new(),
             now,
-            output: Vec::new(),
         }
     }
 
-    fn obey(&mut self, command: Command<H>, turn: &mut Turn<'_, Owned<H>>) {
+    fn carry_out(&mut self, command: Command<H>, turn: &mut Turn<'_, Box<Session<H>>>) {
         match command {
-            Command::Add(id, slot) => {
-                self.clients.insert(id, slot);
-                self.ready.push(id);
+            Command::Add(id, client) => {
+                self.clients.insert(id, client);
+                self.schedule(id, Some(self.now));
             }
             Command::Resolved(id, resolved) => self.resolved(id, resolved),
             Command::Reconnect(id) => {
-                if let Some(Slot {
-                    state: State::Waiting(until),
-                    ..
-                }) = self.clients.get(&id)
-                {
+                let stage = self.clients.get(&id).map(|client| &client.stage);
+                if let Some(Stage::Waiting(until)) = stage {
                     if let Some(until) = until {
                         self.due.remove(&(*until, id));
                     }
-                    // It may be about to be connected anyway.
-                    if !self.ready.contains(&id) {
-                        self.ready.push(id);
-                    }
+                    self.schedule(id, Some(self.now));
                 }
             }
             Command::Shutdown(id) => self.shut_down(id, turn),
@@ -133,59 +135,49 @@ impl<H: ClientHandler> ClientService<H> {
 
     /// Ends a client. Its connection, if it has one, is closed in order; an attempt that is under
     /// way is given up when it leads to something.
-    fn shut_down(&mut self, id: ConnectionId, turn: &mut Turn<'_, Owned<H>>) {
-        let Some(slot) = self.clients.remove(&id) else {
+    fn shut_down(&mut self, id: ConnectionId, turn: &mut Turn<'_, Box<Session<H>>>) {
+        let Some(client) = self.clients.remove(&id) else {
             return;
         };
-        match &slot.state {
-            State::Waiting(Some(until)) => {
+        match &client.stage {
+            Stage::Waiting(Some(until)) => {
                 self.due.remove(&(*until, id));
             }
-            State::Open => {
-                let key = slot.inbox.key();
-                let output = &mut self.output;
-                turn.with(key, |owned, io| owned.session.finish(io, output));
+            Stage::Open => {
+                turn.with(client.connection.key(), |session, io| session.finish(io));
             }
             _ => {}
         }
     }
 
-    fn resolved(&mut self, id: ConnectionId, resolved: Resolved) {
-        let Some(slot) = self
-            .clients
-            .get_mut(&id)
-            .filter(|s| s.state == State::Resolving)
-        else {
+    fn resolved(&mut self, id: ConnectionId, resolved: Result<Vec<Address>, InvalidAddress>) {
+        let Some(client) = self.clients.get_mut(&id) else {
             return;
         };
+        if client.stage != Stage::Resolving {
+            return;
+        }
         match resolved {
             Ok(addresses) => {
-                slot.addresses = addresses.into();
-                self.ready.push(id);
+                client.addresses = addresses.into();
+                self.schedule(id, Some(self.now));
             }
-            Err(error) => self.failed(id, &error.into()),
+            Err(error) => self.failed(id, &ConnectError::Resolve(error)),
         }
     }
 
     /// Takes the next step towards a connection.
-    fn advance(&mut self, id: ConnectionId, turn: &mut Turn<'_, Owned<H>>) {
-        let Some(slot) = self.clients.get_mut(&id) else {
+    fn attempt(&mut self, id: ConnectionId, turn: &mut Turn<'_, Box<Session<H>>>) {
+        let Some(client) = self.clients.get_mut(&id) else {
             return;
         };
-        if slot.addresses.is_empty() {
-            match &slot.target {
-                Target::Address(address) => slot.addresses.push_back(address.clone()),
-                Target::Name(name) => {
-                    slot.state = State::Resolving;
-                    let name = Arc::clone(name);
-                    return self.resolve(id, name);
-                }
-            }
-        }
-        let Some(address) = slot.addresses.pop_front() else {
-            return;
+        let next = client.addresses.pop_front();
+        let Some(address) = next.or_else(|| client.target.parse().ok()) else {
+            client.stage = Stage::Resolving;
+            let target = Arc::clone(&client.target);
+            return self.resolve(id, &target);
         };
-        slot.state = State::Connecting(address.clone());
+        client.stage = Stage::Connecting(address.clone());
         turn.connect(Connect {
             address,
             ticket: id.0,
@@ -195,30 +187,24 @@ impl<H: ClientHandler> ClientService<H> {
     }
 
     /// Resolving blocks, so it has a thread to itself for as long as it takes.
-    fn resolve(&self, id: ConnectionId, name: Arc<str>) {
-        let commands = Arc::clone(&self.commands);
-        let thread_name = format!("{}-resolve", self.config.reactor.name);
-        let spec = Arc::clone(&name);
-        let spawned = std::thread::Builder::new()
-            .name(thread_name)
-            .spawn(move || {
-                commands.push(Command::Resolved(id, resolve(&name)));
-            });
+    fn resolve(&self, id: ConnectionId, name: &Arc<str>) {
+        let (commands, target) = (Arc::clone(&self.commands), Arc::clone(name));
+        let thread = std::thread::Builder::new();
+        let thread = thread.name(format!("{}-resolve", self.config.reactor.name));
+        let spawned = thread.spawn(move || {
+            commands.push(Command::Resolved(id, Address::resolve(&target)));
+        });
         if let Err(error) = spawned {
-            let spec = (*spec).into();
-            let error = crate::tcp::InvalidAddress {
-                spec,
-                reason: error.to_string(),
-            };
+            let error = InvalidAddress::new(name, error.to_string());
             self.commands.push(Command::Resolved(id, Err(error)));
         }
     }
 
     fn failed(&mut self, id: ConnectionId, error: &ConnectError) {
-        let Some(slot) = self.clients.get_mut(&id) else {
+        let Some(client) = self.clients.get_mut(&id) else {
             return;
         };
-        let Some(handler) = &mut slot.handler else {
+        let Some(handler) = &mut client.handler else {
             return;
         };
         let retry = catch_unwind(AssertUnwindSafe(|| handler.connect_failed(error)));
@@ -226,7 +212,7 @@ impl<H: ClientHandler> ClientService<H> {
     }
 
     fn again(&mut self, id: ConnectionId, retry: Retry) {
-        let Some(slot) = self.clients.get_mut(&id) else {
+        let Some(client) = self.clients.get_mut(&id) else {
             return;
         };
         let wait = match retry {
@@ -236,84 +222,48 @@ impl<H: ClientHandler> ClientService<H> {
             }
             Retry::Now => Duration::ZERO,
             Retry::After(wait) => wait,
-            Retry::Backoff => self.config.backoff.shortened(slot.failures, random()),
+            Retry::Backoff => self.config.backoff.shortened(client.failures, random()),
         };
-        slot.failures = slot.failures.saturating_add(1);
-        let until = self.now.checked_add(wait);
-        slot.state = State::Waiting(until);
-        match until {
-            _ if wait.is_zero() => {
-                slot.state = State::Waiting(None);
-                self.ready.push(id);
-            }
-            Some(until) => {
-                self.due.insert((until, id));
-            }
-            // A wait that cannot be expressed lasts until `reconnect`.
-            None => {}
+        client.failures = client.failures.saturating_add(1);
+        // A wait that cannot be expressed lasts until `reconnect`.
+        self.schedule(id, self.now.checked_add(wait));
+    }
+
+    /// Sets the time of the next attempt.
+    fn schedule(&mut self, id: ConnectionId, at: Option<Instant>) {
+        if let Some(client) = self.clients.get_mut(&id) {
+            client.stage = Stage::Waiting(at);
+            self.due.extend(at.map(|at| (at, id)));
         }
     }
 }
 
-impl<H: ClientHandler> Service for ClientService<H> {
-    type Conn = Owned<H>;
+impl<H: ClientHandler> Owner for ClientOwner<H> {
+    type Handler = H;
 
-    fn open(&mut self, io: &mut Io<'_>) -> Result<Owned<H>, Refuse> {
+    fn begin(&mut self, io: &mut Io<'_>) -> Result<Session<H>, Refuse> {
         self.now = io.now();
         let id = ConnectionId(io.ticket().ok_or(Refuse)?);
         // Shut down in the meantime.
-        let slot = self.clients.get_mut(&id).ok_or(Refuse)?;
-        let handler = slot.handler.take().ok_or(Refuse)?;
-        slot.state = State::Open;
-        slot.addresses.clear();
-        let inbox = Arc::clone(&slot.inbox);
-        inbox.attach(io.key());
-        let mut session = Session::new(handler, inbox, None, &self.session, io.now());
-        session.connected_or_panic(io, &mut self.output);
-        Ok(Owned {
-            id,
-            key: io.key(),
-            session,
-        })
+        let client = self.clients.get_mut(&id).ok_or(Refuse)?;
+        let handler = client.handler.take().ok_or(Refuse)?;
+        client.stage = Stage::Open;
+        client.addresses.clear();
+        let connection = client.connection.clone();
+        Ok(Session::new(handler, connection, None, &self.session, io))
     }
 
-    fn input(&mut self, conn: &mut Owned<H>, io: &mut Io<'_>, input: &[u8]) -> usize {
-        conn.session.input(io, &mut self.output, input)
+    fn stopping(&mut self, session: &mut Session<H>, io: &mut Io<'_>) {
+        session.finish(io);
     }
 
-    fn end_of_input(&mut self, conn: &mut Owned<H>, io: &mut Io<'_>) {
-        conn.session.end_of_input(io, &mut self.output);
-    }
-
-    fn woken(&mut self, conn: &mut Owned<H>, io: &mut Io<'_>) {
-        conn.session.woken(io, &mut self.output);
-    }
-
-    fn timer(&mut self, conn: &mut Owned<H>, io: &mut Io<'_>) {
-        conn.session.timer(io, &mut self.output);
-    }
-
-    fn progress(&mut self, conn: &mut Owned<H>, io: &mut Io<'_>) {
-        conn.session.progress(io, &mut self.output);
-    }
-
-    fn drained(&mut self, conn: &mut Owned<H>, io: &mut Io<'_>) {
-        conn.session.drained(io, &mut self.output);
-    }
-
-    fn stopping(&mut self, conn: &mut Owned<H>, io: &mut Io<'_>) {
-        conn.session.finish(io, &mut self.output);
-    }
-
-    fn closed(&mut self, conn: Owned<H>, reason: CloseReason) {
-        let Owned { id, key, session } = conn;
+    fn ended(&mut self, session: Session<H>, reason: CloseReason) {
+        let id = session.connection().id();
         let lasted = self.now.saturating_duration_since(session.opened_at());
-        if let Some(slot) = self.clients.get_mut(&id) {
-            if slot.inbox.key() == key {
-                slot.inbox.detach();
-            }
-            if slot.failures > 0 && lasted > self.config.backoff.full(slot.failures - 1) {
-                slot.failures = 0;
+        session.connection().detach();
+        if let Some(client) = self.clients.get_mut(&id) {
+            if client.failures > 0 && lasted > self.config.backoff.full(client.failures - 1) {
+                client.failures = 0;
             }
         }
         let told = catch_unwind(AssertUnwindSafe(|| {
@@ -323,8 +273,8 @@ impl<H: ClientHandler> Service for ClientService<H> {
         }));
         match told {
             Ok((handler, retry)) => {
-                if let Some(slot) = self.clients.get_mut(&id) {
-                    slot.handler = Some(handler);
+                if let Some(client) = self.clients.get_mut(&id) {
+                    client.handler = Some(handler);
                     self.again(id, retry);
                 }
             }
@@ -338,35 +288,34 @@ impl<H: ClientHandler> Service for ClientService<H> {
 
     fn connect_failed(&mut self, ticket: u64, reason: CloseReason) {
         let id = ConnectionId(ticket);
-        let Some(slot) = self.clients.get_mut(&id) else {
+        let Some(client) = self.clients.get_mut(&id) else {
             return;
         };
-        let State::Connecting(address) = &slot.state else {
+        let Stage::Connecting(address) = &client.stage else {
+            // Its handler was lost by a panic when the connection was opened.
+            self.clients.remove(&id);
             return;
         };
-        if slot.addresses.is_empty() {
+        if client.addresses.is_empty() {
             let error = ConnectError::Failed {
                 address: address.clone(),
                 reason,
             };
             self.failed(id, &error);
         } else {
-            self.ready.push(id);
+            self.schedule(id, Some(self.now));
         }
     }
 
-    fn turn_ended(&mut self, turn: &mut Turn<'_, Owned<H>>) {
+    fn turn_ended(&mut self, turn: &mut Turn<'_, Box<Session<H>>>) {
         self.now = turn.now();
         let commands = mem::take(&mut *self.commands.list.lock());
         for command in commands {
-            self.obey(command, turn);
+            self.carry_out(command, turn);
         }
         while let Some(&(until, id)) = self.due.first().filter(|(until, _)| *until <= self.now) {
             self.due.remove(&(until, id));
-            self.ready.push(id);
-        }
-        for id in mem::take(&mut self.ready) {
-            self.advance(id, turn);
+            self.attempt(id, turn);
         }
         if let Some((until, _)) = self.due.first() {
             turn.wake_at(*until);

@@ -1,6 +1,11 @@
-//! Lines of text.
+//! Lines: of text, and of JSON.
 
-use super::{DecodeError, DecodeErrorKind, Decoded, Decoder, EncodeError, Encoder, Tail};
+use std::marker::PhantomData;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::{DecodeError, DecodeErrorKind, Decoded, Decoder, EncodeError, Encoder};
 
 /// Decodes lines that end with CRLF, LF or CR, in any mixture. The ends are not part of the items.
 ///
@@ -150,6 +155,131 @@ impl Encoder for LineEncoder {
     }
 }
 
+/// Values as lines of JSON. Empty lines are ignored; a line that is no such value is an error that
+/// can be skipped.
+#[derive(Clone, Debug)]
+pub struct JsonLines<T> {
+    lines: LineDecoder,
+    value: PhantomData<fn(T) -> T>,
+}
+
+impl<T> JsonLines<T> {
+    /// Lines have at most `max` bytes.
+    pub fn new(max: usize) -> Self {
+        Self {
+            lines: LineDecoder::new(max),
+            value: PhantomData,
+        }
+    }
+}
+
+impl<T> Default for JsonLines<T> {
+    /// Lines have at most 64 KiB.
+    fn default() -> Self {
+        Self {
+            lines: LineDecoder::default(),
+            value: PhantomData,
+        }
+    }
+}
+
+impl<T: DeserializeOwned> Decoder for JsonLines<T> {
+    type Item = T;
+
+    fn decode(&mut self, input: &[u8]) -> Result<Decoded<T>, DecodeError> {
+        value(self.lines.decode(input)?)
+    }
+
+    fn decode_end(&mut self, input: &[u8]) -> Result<Decoded<T>, DecodeError> {
+        value(self.lines.decode_end(input)?)
+    }
+
+    fn hand_over(&mut self) -> Tail {
+        self.lines.hand_over()
+    }
+}
+
+impl<T: Serialize> Encoder for JsonLines<T> {
+    type Item = T;
+
+    fn encode(&mut self, item: &T, output: &mut Vec<u8>) -> Result<(), EncodeError> {
+        let start = output.len();
+        if let Err(error) = serde_json::to_writer(&mut *output, item) {
+            output.truncate(start);
+            return Err(EncodeError::Invalid(error.to_string()));
+        }
+        output.push(b'\n');
+        Ok(())
+    }
+}
+
+fn value<T: DeserializeOwned>(decoded: Decoded<String>) -> Result<Decoded<T>, DecodeError> {
+    let Decoded { consumed, item } = decoded;
+    match item {
+        Some(line) if !line.trim().is_empty() => match serde_json::from_str(&line) {
+            Ok(value) => Ok(Decoded::item(consumed, value)),
+            Err(error) => {
+                let kind = DecodeErrorKind::Invalid(error.to_string());
+                Err(DecodeError { kind, consumed })
+            }
+        },
+        _ => Ok(Decoded {
+            consumed,
+            item: None,
+        }),
+    }
+}
+
+/// Bytes that have yet to come and belong to what was decoded before: whoever reads next skips
+/// them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Tail {
+    /// None.
+    #[default]
+    None,
+    /// This byte, if it is the next.
+    Byte(u8),
+    /// All of a line up to its end, which is LF or CRLF, with `lone_cr` also CR.
+    Line {
+        /// A CR alone is an end too.
+        lone_cr: bool,
+    },
+}
+
+impl Tail {
+    /// How many bytes at the beginning of `input`, which comes next, belong to it. Called with what
+    /// follows in later pieces until something is left.
+    pub fn skip(&mut self, input: &[u8]) -> usize {
+        let Some(first) = input.first() else {
+            return 0;
+        };
+        match *self {
+            Self::None => 0,
+            Self::Byte(byte) => {
+                *self = Self::None;
+                usize::from(*first == byte)
+            }
+            Self::Line { lone_cr } => {
+                let is_end = |byte: &u8| *byte == b'\n' || (*byte == b'\r' && lone_cr);
+                let Some(end) = input.iter().position(is_end) else {
+                    return input.len();
+                };
+                *self = Self::after_end(input[end]);
+                end + 1 + self.skip(&input[end + 1..])
+            }
+        }
+    }
+
+    /// What may follow the byte that ended a line.
+    fn after_end(end: u8) -> Self {
+        match end {
+            b'\r' => Self::Byte(b'\n'),
+            _ => Self::None,
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::tests::at_every_cut;
@@ -248,5 +378,64 @@ mod tests {
             assert!(LineEncoder::default().encode(text, &mut output).is_err());
         }
         assert_eq!(output, b"a\r\n\n");
+    }
+
+    #[test]
+    fn json_there_and_back() {
+        let values = [(1, "one".to_owned()), (2, "t\nwo".to_owned())];
+        let mut stream = b"\r\n".to_vec();
+        for value in &values {
+            JsonLines::default().encode(value, &mut stream).unwrap();
+        }
+        assert_eq!(stream, b"\r\n[1,\"one\"]\n[2,\"t\\nwo\"]\n");
+        let items = at_every_cut(JsonLines::<(u8, String)>::default, &stream);
+        assert_eq!(items, values.map(Ok));
+    }
+
+    #[test]
+    fn a_bad_line_is_skipped() {
+        let items = at_every_cut(JsonLines::<u8>::default, b"1\nx\n\"a\"\n300\n2");
+        let good: Vec<u8> = items.iter().flatten().copied().collect();
+        assert_eq!((items.len(), good), (5, vec![1, 2]));
+        let mut output = b"before".to_vec();
+        let bad = std::collections::HashMap::from([((1, 2), 3)]);
+        assert!(JsonLines::default().encode(&bad, &mut output).is_err());
+        assert_eq!(output, b"before");
+    }
+
+    /// What is left of the input behind the tail, which must not depend on how it is cut.
+    fn left(tail: Tail, input: &str) -> String {
+        let skip_all = |pieces: &[&[u8]]| {
+            let mut tail = tail;
+            let rest = pieces.iter().flat_map(|piece| &piece[tail.skip(piece)..]);
+            rest.copied().collect::<Vec<u8>>()
+        };
+        let whole = skip_all(&[input.as_bytes()]);
+        for cut in 0..=input.len() {
+            let (a, b) = input.as_bytes().split_at(cut);
+            assert_eq!(skip_all(&[a, b]), whole, "{input:?} cut at {cut}");
+        }
+        let single: Vec<&[u8]> = input.as_bytes().chunks(1).collect();
+        assert_eq!(skip_all(&single), whole, "{input:?} byte by byte");
+        String::from_utf8(whole).unwrap()
+    }
+
+    #[test]
+    fn however_it_comes_the_rest_is_the_same() {
+        let (any, lf) = (Tail::Line { lone_cr: true }, Tail::Line { lone_cr: false });
+        for (tail, input, rest) in [
+            (Tail::None, "\nab", "\nab"),
+            (Tail::Byte(b'\n'), "\nab", "ab"),
+            (Tail::Byte(b'\n'), "\n\nab", "\nab"),
+            (Tail::Byte(b'\n'), "a\nb", "a\nb"),
+            (any, "of it\r\nab", "ab"),
+            (any, "of it\rab\n", "ab\n"),
+            (any, "\n\nab", "\nab"),
+            (any, "no end", ""),
+            (lf, "of\rit\r\nab", "ab"),
+            (lf, "of it\n\rab", "\rab"),
+        ] {
+            assert_eq!(left(tail, input), rest, "{tail:?} {input:?}");
+        }
     }
 }

@@ -29,23 +29,13 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
-mod bytes;
-mod json;
-mod length;
+mod blocks;
 mod lines;
-mod map;
-mod netstring;
-mod tail;
 
 use std::fmt;
 
-pub use bytes::Bytes;
-pub use json::JsonLines;
-pub use length::{Endian, LengthDelimited};
-pub use lines::{LineDecoder, LineEncoder};
-pub use map::Map;
-pub use netstring::Netstring;
-pub use tail::Tail;
+pub use blocks::{Bytes, Endian, LengthDelimited, Netstring};
+pub use lines::{JsonLines, LineDecoder, LineEncoder, Tail};
 
 /// Turns bytes into items.
 pub trait Decoder: Send {
@@ -84,7 +74,10 @@ pub trait Decoder: Send {
         Self: Sized,
         F: FnMut(Self::Item) -> T + Send,
     {
-        Map::new(self, function)
+        Map {
+            decoder: self,
+            function,
+        }
     }
 }
 
@@ -118,12 +111,42 @@ impl<T> Decoded<T> {
         self.consumed == 0 && self.item.is_none()
     }
 
+    fn map<U>(self, function: impl FnOnce(T) -> U) -> Decoded<U> {
+        Decoded {
+            consumed: self.consumed,
+            item: self.item.map(function),
+        }
+    }
+
     /// An item that took so many bytes.
     pub fn item(consumed: usize, item: T) -> Self {
         Self {
             consumed,
             item: Some(item),
         }
+    }
+}
+
+/// See [`Decoder::map`].
+#[derive(Clone, Debug)]
+pub struct Map<D, F> {
+    decoder: D,
+    function: F,
+}
+
+impl<D: Decoder, T, F: FnMut(D::Item) -> T + Send> Decoder for Map<D, F> {
+    type Item = T;
+
+    fn decode(&mut self, input: &[u8]) -> Result<Decoded<T>, DecodeError> {
+        Ok(self.decoder.decode(input)?.map(&mut self.function))
+    }
+
+    fn decode_end(&mut self, input: &[u8]) -> Result<Decoded<T>, DecodeError> {
+        Ok(self.decoder.decode_end(input)?.map(&mut self.function))
+    }
+
+    fn hand_over(&mut self) -> Tail {
+        self.decoder.hand_over()
     }
 }
 

@@ -1,31 +1,107 @@
 //! A handler on its connection: from the reactor's callbacks to the handler's.
 
+use std::mem;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::Handler;
-use super::config::SessionConfig;
-use super::context::Context;
-use super::inbox::{Inbox, Order};
-use super::registry::Connections;
+use super::connection::{Connection, Connections, Order};
+use super::{Context, Handler, SessionConfig};
 use crate::tcp::codec::{Decoded, Decoder, Tail};
-use crate::tcp::reactor::{CloseReason, Io};
+use crate::tcp::reactor::{CloseReason, Io, Refuse, Service, Turn};
 
-/// State of one connection. The methods follow [`Service`](crate::tcp::reactor::Service);
-/// `output` is a buffer that the sessions of a thread share.
+/// Where the handlers of a thread come from and what becomes of them: the part of the service in
+/// which servers and clients differ.
+pub(in crate::tcp) trait Owner: Send + 'static {
+    type Handler: Handler;
+
+    /// A connection has come: makes its session.
+    fn begin(&mut self, io: &mut Io<'_>) -> Result<Session<Self::Handler>, Refuse>;
+
+    /// The reactor drains.
+    fn stopping(&mut self, session: &mut Session<Self::Handler>, io: &mut Io<'_>);
+
+    /// The connection is gone.
+    fn ended(&mut self, session: Session<Self::Handler>, reason: CloseReason);
+
+    /// See [`Service::connect_failed`].
+    fn connect_failed(&mut self, _ticket: u64, _reason: CloseReason) {}
+
+    /// See [`Service::turn_ended`].
+    fn turn_ended(&mut self, _turn: &mut Turn<'_, Box<Session<Self::Handler>>>) {}
+}
+
+/// Runs the handlers of one I/O thread.
+pub(in crate::tcp) struct Sessions<O>(pub(in crate::tcp) O);
+
+impl<O: Owner> Service for Sessions<O> {
+    type Conn = Box<Session<O::Handler>>;
+
+    fn open(&mut self, io: &mut Io<'_>) -> Result<Self::Conn, Refuse> {
+        let mut session = Box::new(self.0.begin(io)?);
+        // If that panics, the connection is opened all the same and closed at once, so that
+        // `disconnected` follows.
+        if catch_unwind(AssertUnwindSafe(|| session.connected(io))).is_err() {
+            io.abort_because(CloseReason::Panic);
+        }
+        Ok(session)
+    }
+
+    fn input(&mut self, conn: &mut Self::Conn, io: &mut Io<'_>, input: &[u8]) -> usize {
+        conn.input(io, input)
+    }
+
+    fn end_of_input(&mut self, conn: &mut Self::Conn, io: &mut Io<'_>) {
+        conn.end_of_input(io);
+    }
+
+    fn woken(&mut self, conn: &mut Self::Conn, io: &mut Io<'_>) {
+        conn.woken(io);
+    }
+
+    fn timer(&mut self, conn: &mut Self::Conn, io: &mut Io<'_>) {
+        conn.timer(io);
+    }
+
+    fn progress(&mut self, conn: &mut Self::Conn, io: &mut Io<'_>) {
+        conn.event(io, Session::fall_below);
+    }
+
+    fn drained(&mut self, conn: &mut Self::Conn, io: &mut Io<'_>) {
+        conn.drained(io);
+    }
+
+    fn stopping(&mut self, conn: &mut Self::Conn, io: &mut Io<'_>) {
+        self.0.stopping(conn, io);
+    }
+
+    fn closed(&mut self, conn: Self::Conn, reason: CloseReason) {
+        self.0.ended(*conn, reason);
+    }
+
+    fn connect_failed(&mut self, ticket: u64, reason: CloseReason) {
+        self.0.connect_failed(ticket, reason);
+    }
+
+    fn turn_ended(&mut self, turn: &mut Turn<'_, Self::Conn>) {
+        self.0.turn_ended(turn);
+    }
+}
+
+/// A handler with the state of its connection. What is sent during an event is gathered, and
+/// written at its end.
 pub(in crate::tcp) struct Session<H: Handler> {
     handler: H,
-    state: State<H>,
+    state: SessionState<H>,
 }
 
 /// The part that a [`Context`] works with.
-pub(super) struct State<H: Handler> {
+pub(super) struct SessionState<H: Handler> {
     pub(super) decoder: H::Decoder,
     /// What the decoder before it would have swallowed of the input to come.
     pub(super) tail: Tail,
     pub(super) encoder: H::Encoder,
-    pub(super) inbox: Arc<Inbox<H::Message>>,
+    pub(super) connection: Connection<H::Message>,
     pub(super) connections: Option<Connections<H::Message>>,
     pub(super) timers: Timers,
     pub(super) opened_at: Instant,
@@ -58,17 +134,18 @@ enum End {
 impl<H: Handler> Session<H> {
     pub(in crate::tcp) fn new(
         mut handler: H,
-        inbox: Arc<Inbox<H::Message>>,
+        connection: Connection<H::Message>,
         connections: Option<Connections<H::Message>>,
         config: &Arc<SessionConfig>,
-        now: Instant,
+        io: &Io<'_>,
     ) -> Self {
+        let now = io.now();
         let (decoder, encoder) = handler.codec();
-        let state = State {
+        let state = SessionState {
             decoder,
             tail: Tail::None,
             encoder,
-            inbox,
+            connection,
             connections,
             timers: Timers::default(),
             opened_at: now,
@@ -82,110 +159,101 @@ impl<H: Handler> Session<H> {
             above: false,
             end: End::No,
         };
+        state.connection.attach(io.key());
         Self { handler, state }
     }
 
-    /// As `connected`; if that panics, the connection is opened all the same and closed at once, so
-    /// that `disconnected` follows.
-    pub(in crate::tcp) fn connected_or_panic(&mut self, io: &mut Io<'_>, output: &mut Vec<u8>) {
-        if catch_unwind(AssertUnwindSafe(|| self.connected(io, output))).is_err() {
-            io.abort_because(CloseReason::Panic);
+    /// Every event but input: gathers what is sent, and then looks after the rest. The input may
+    /// have been resumed when the stream has ended, with nothing left that the reactor would offer.
+    fn event(&mut self, io: &mut Io<'_>, event: impl FnOnce(&mut Self, &mut Io<'_>)) {
+        // A panic may have left something.
+        io.gathered().clear();
+        event(self, io);
+        if self.state.end == End::Pending && !io.is_input_paused() && io.unconsumed() == 0 {
+            self.decode(io, &[]);
         }
+        self.finish_event(io);
     }
 
-    fn connected(&mut self, io: &mut Io<'_>, output: &mut Vec<u8>) {
-        output.clear();
-        self.call(io, output, |handler, ctx| handler.connected(ctx));
-        self.take_messages(io, output);
-        self.settle_all(io, output);
+    fn connected(&mut self, io: &mut Io<'_>) {
+        self.event(io, |session, io| {
+            session.call(io, |handler, ctx| handler.connected(ctx));
+            session.take_messages(io);
+        });
     }
 
-    pub(in crate::tcp) fn input(
-        &mut self,
-        io: &mut Io<'_>,
-        output: &mut Vec<u8>,
-        input: &[u8],
-    ) -> usize {
-        output.clear();
-        let consumed = self.decode(io, output, input);
-        self.settle(io, output);
+    fn input(&mut self, io: &mut Io<'_>, input: &[u8]) -> usize {
+        io.gathered().clear();
+        let consumed = self.decode(io, input);
+        self.finish_event(io);
         consumed
     }
 
-    pub(in crate::tcp) fn end_of_input(&mut self, io: &mut Io<'_>, output: &mut Vec<u8>) {
-        output.clear();
+    fn end_of_input(&mut self, io: &mut Io<'_>) {
         self.state.end = End::Pending;
-        if !io.is_input_paused() {
-            self.decode_rest(io, output);
-        }
-        self.settle_all(io, output);
+        self.event(io, |session, io| {
+            if !io.is_input_paused() {
+                session.decode_rest(io);
+            }
+        });
     }
 
-    pub(in crate::tcp) fn woken(&mut self, io: &mut Io<'_>, output: &mut Vec<u8>) {
-        output.clear();
-        match self.state.inbox.order() {
+    fn woken(&mut self, io: &mut Io<'_>) {
+        match self.state.connection.order() {
             Some(Order::Abort) => return io.abort(),
-            Some(Order::Shutdown) => return self.finish(io, output),
+            Some(Order::Shutdown) => return self.finish(io),
             None => {}
         }
-        if self.state.notify_flushed && io.pending_write() == 0 {
-            self.state.notify_flushed = false;
-            self.call(io, output, |handler, ctx| handler.flushed(ctx));
-        }
-        self.take_messages(io, output);
-        self.settle_all(io, output);
+        self.event(io, |session, io| {
+            if session.state.notify_flushed && io.pending_write() == 0 {
+                session.tell_flushed(io);
+            }
+            session.take_messages(io);
+        });
     }
 
     /// Handles what has been posted, and closes the connection in order.
-    pub(in crate::tcp) fn finish(&mut self, io: &mut Io<'_>, output: &mut Vec<u8>) {
-        output.clear();
+    pub(in crate::tcp) fn finish(&mut self, io: &mut Io<'_>) {
+        io.gathered().clear();
         // No more than may wait, or the posters could keep it open for ever.
         for _ in 0..self.state.config.mailbox {
-            let Some(message) = self.state.inbox.take() else {
+            let Some(message) = self.state.connection.take() else {
                 break;
             };
-            self.call(io, output, |handler, ctx| handler.message(message, ctx));
+            self.call(io, |handler, ctx| handler.message(message, ctx));
         }
-        self.flush(io, output);
+        io.flush_gathered();
         io.close_when_flushed();
     }
 
-    pub(in crate::tcp) fn timer(&mut self, io: &mut Io<'_>, output: &mut Vec<u8>) {
-        output.clear();
+    fn timer(&mut self, io: &mut Io<'_>) {
         self.note_traffic(io);
-        let now = io.now();
-        let state = &self.state;
+        let (now, state) = (io.now(), &self.state);
         if state.handshake_deadline().is_some_and(|at| at <= now) {
             return io.close_because(CloseReason::HandshakeTimeout);
         }
         if state.idle_deadline().is_some_and(|at| at <= now) {
             return io.close_because(CloseReason::IdleTimeout);
         }
-        // Timers that the handler sets now have their turn later, even if they are due.
-        for timer in self.state.timers.take_due(now) {
-            self.call(io, output, |handler, ctx| handler.timer(timer, ctx));
-        }
-        self.settle_all(io, output);
+        self.event(io, |session, io| {
+            // Timers that the handler sets now have their turn later, even if they are due.
+            for timer in session.state.timers.take_due(now) {
+                session.call(io, |handler, ctx| handler.timer(timer, ctx));
+            }
+        });
     }
 
-    pub(in crate::tcp) fn progress(&mut self, io: &mut Io<'_>, output: &mut Vec<u8>) {
-        output.clear();
-        self.fall_below(io, output);
-        self.settle_all(io, output);
+    fn drained(&mut self, io: &mut Io<'_>) {
+        self.event(io, |session, io| {
+            session.fall_below(io);
+            session.tell_flushed(io);
+        });
     }
 
-    pub(in crate::tcp) fn drained(&mut self, io: &mut Io<'_>, output: &mut Vec<u8>) {
-        output.clear();
-        self.fall_below(io, output);
-        self.state.notify_flushed = false;
-        self.call(io, output, |handler, ctx| handler.flushed(ctx));
-        self.settle_all(io, output);
-    }
-
-    pub(in crate::tcp) fn stopping(&mut self, io: &mut Io<'_>, output: &mut Vec<u8>) {
-        output.clear();
-        self.call(io, output, |handler, ctx| handler.stopping(ctx));
-        self.settle_all(io, output);
+    pub(in crate::tcp) fn stopping(&mut self, io: &mut Io<'_>) {
+        self.event(io, |session, io| {
+            session.call(io, |handler, ctx| handler.stopping(ctx));
+        });
     }
 
     /// The connection is gone; what is left is the handler.
@@ -198,24 +266,27 @@ impl<H: Handler> Session<H> {
         self.state.opened_at
     }
 
-    fn call(
-        &mut self,
-        io: &mut Io<'_>,
-        output: &mut Vec<u8>,
-        call: impl FnOnce(&mut H, &mut Context<'_, H>),
-    ) {
+    pub(in crate::tcp) fn connection(&self) -> &Connection<H::Message> {
+        &self.state.connection
+    }
+
+    fn tell_flushed(&mut self, io: &mut Io<'_>) {
+        self.state.notify_flushed = false;
+        self.call(io, |handler, ctx| handler.flushed(ctx));
+    }
+
+    fn call(&mut self, io: &mut Io<'_>, call: impl FnOnce(&mut H, &mut Context<'_, H>)) {
         if !io.is_closing() {
             let mut ctx = Context {
                 io: io.reborrow(),
                 state: &mut self.state,
-                output,
             };
             call(&mut self.handler, &mut ctx);
         }
     }
 
     /// Decodes and handles items, as many as there are and a turn allows.
-    fn decode(&mut self, io: &mut Io<'_>, output: &mut Vec<u8>, input: &[u8]) -> usize {
+    fn decode(&mut self, io: &mut Io<'_>, input: &[u8]) -> usize {
         let mut consumed = 0;
         let mut left = self.state.config.per_turn.max(1);
         // A layer that was begun by another call has got what was kept.
@@ -253,13 +324,13 @@ impl<H: Handler> Session<H> {
                     consumed += decoded.consumed;
                     if let Some(item) = decoded.item {
                         self.state.silent = false;
-                        self.call(io, output, |handler, ctx| handler.input(item, ctx));
+                        self.call(io, |handler, ctx| handler.input(item, ctx));
                     }
                 }
                 Err(error) => {
                     consumed += error.consumed;
                     let can_go_on = error.consumed > 0;
-                    self.call(io, output, |handler, ctx| {
+                    self.call(io, |handler, ctx| {
                         handler.invalid_input(error, ctx);
                         if !can_go_on {
                             ctx.close_because(CloseReason::InvalidInput);
@@ -267,83 +338,65 @@ impl<H: Handler> Session<H> {
                     });
                 }
             }
-            if std::mem::take(&mut self.state.layer_begun) {
+            if mem::take(&mut self.state.layer_begun) {
                 io.push_early(&input[consumed..]);
                 return input.len();
             }
         }
         if self.state.end == End::Pending && consumed == input.len() && !io.is_input_paused() {
             self.state.end = End::Told;
-            self.call(io, output, |handler, ctx| handler.end_of_input(ctx));
+            self.call(io, |handler, ctx| handler.end_of_input(ctx));
         }
         consumed
     }
 
     /// The peer's stream has ended: nothing will come to complete what is left.
-    fn decode_rest(&mut self, io: &mut Io<'_>, output: &mut Vec<u8>) {
-        let mut rest = std::mem::take(io.unconsumed_mut());
-        let consumed = self.decode(io, output, &rest);
+    fn decode_rest(&mut self, io: &mut Io<'_>) {
+        let mut rest = mem::take(io.unconsumed_mut());
+        let consumed = self.decode(io, &rest);
         if consumed < rest.len() && !io.is_closing() {
             rest.drain(..consumed);
             *io.unconsumed_mut() = rest;
         }
     }
 
-    fn take_messages(&mut self, io: &mut Io<'_>, output: &mut Vec<u8>) {
+    fn take_messages(&mut self, io: &mut Io<'_>) {
         for _ in 0..self.state.config.per_turn.max(1) {
             if io.is_closing() {
                 return;
             }
-            let Some(message) = self.state.inbox.take() else {
+            let Some(message) = self.state.connection.take() else {
                 return;
             };
-            self.call(io, output, |handler, ctx| handler.message(message, ctx));
+            self.call(io, |handler, ctx| handler.message(message, ctx));
         }
-        if !self.state.inbox.is_empty() {
-            self.state.inbox.wake();
+        if !self.state.connection.is_empty() {
+            self.state.connection.wake();
         }
-    }
-
-    /// After every event but input: the input may have been resumed when the stream has ended, with
-    /// nothing left that the reactor would offer.
-    fn settle_all(&mut self, io: &mut Io<'_>, output: &mut Vec<u8>) {
-        if self.state.end == End::Pending && !io.is_input_paused() && io.unconsumed() == 0 {
-            self.decode(io, output, &[]);
-        }
-        self.settle(io, output);
     }
 
     /// After every event: what was sent goes out, marks and timers are looked after.
-    fn settle(&mut self, io: &mut Io<'_>, output: &mut Vec<u8>) {
-        self.flush(io, output);
+    fn finish_event(&mut self, io: &mut Io<'_>) {
+        io.flush_gathered();
         if !self.state.above && io.pending_write() >= self.state.config.high_mark {
             self.state.above = true;
-            self.call(io, output, |handler, ctx| handler.high_water(ctx));
-            self.flush(io, output);
+            self.call(io, |handler, ctx| handler.high_water(ctx));
+            io.flush_gathered();
         }
         if io.is_closing() {
             return;
         }
         if self.state.notify_flushed && io.pending_write() == 0 {
-            self.state.inbox.wake();
+            self.state.connection.wake();
         }
         self.note_traffic(io);
         io.set_timer(self.state.deadline());
     }
 
-    fn flush(&mut self, io: &mut Io<'_>, output: &mut Vec<u8>) {
-        Context {
-            io: io.reborrow(),
-            state: &mut self.state,
-            output,
-        }
-        .flush();
-    }
-
-    fn fall_below(&mut self, io: &mut Io<'_>, output: &mut Vec<u8>) {
+    fn fall_below(&mut self, io: &mut Io<'_>) {
         if self.state.above && io.pending_write() <= self.state.config.low_mark {
             self.state.above = false;
-            self.call(io, output, |handler, ctx| handler.low_water(ctx));
+            self.call(io, |handler, ctx| handler.low_water(ctx));
         }
     }
 
@@ -356,7 +409,7 @@ impl<H: Handler> Session<H> {
     }
 }
 
-impl<H: Handler> State<H> {
+impl<H: Handler> SessionState<H> {
     /// Another decoder takes over, or a layer.
     pub(super) fn end_decoder(&mut self) {
         let tail = self.decoder.hand_over();

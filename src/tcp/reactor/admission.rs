@@ -4,7 +4,6 @@
 //! accepting while no permit is left: who comes then waits in the kernel's backlog.
 
 use std::collections::HashMap;
-use std::collections::hash_map::Entry;
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
@@ -12,47 +11,51 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use parking_lot::Mutex;
 
+use super::config::{Config, Counters};
 use super::poll::Poll;
 
+/// What the acceptor shares with its handle and with the permits.
 pub(super) struct Admission {
+    /// The acceptor waits here.
+    pub(super) poll: Arc<Poll>,
+    pub(super) counters: Counters,
     open: AtomicUsize,
     /// `usize::MAX`: unlimited.
     limit: AtomicUsize,
     /// The acceptor waits for a connection to be closed, and wants to be notified.
     waiting: AtomicBool,
-    acceptor: Arc<Poll>,
-    per_address: Option<PerAddress>,
-}
-
-struct PerAddress {
-    limit: u32,
-    open: Mutex<HashMap<IpAddr, u32>>,
+    /// The acceptor is to end.
+    stopping: AtomicBool,
+    max_per_address: Option<u32>,
+    /// Connections of each address; empty unless there is a limit.
+    by_address: Mutex<HashMap<IpAddr, u32>>,
 }
 
 /// Counts as one connection until it is dropped.
 pub struct Permit {
     admission: Arc<Admission>,
+    /// The address that it is counted under.
     address: Option<IpAddr>,
 }
 
 impl Admission {
-    pub(super) fn new(acceptor: Arc<Poll>, limit: Option<usize>, per_address: Option<u32>) -> Self {
+    pub(super) fn new(poll: Arc<Poll>, config: &Config) -> Self {
         Self {
+            poll,
+            counters: Counters::default(),
             open: AtomicUsize::new(0),
-            limit: AtomicUsize::new(limit.unwrap_or(usize::MAX)),
+            limit: AtomicUsize::new(config.max_connections.unwrap_or(usize::MAX)),
             waiting: AtomicBool::new(false),
-            acceptor,
-            per_address: per_address.map(|limit| PerAddress {
-                limit,
-                open: Mutex::default(),
-            }),
+            stopping: AtomicBool::new(false),
+            max_per_address: config.max_per_address,
+            by_address: Mutex::default(),
         }
     }
 
     pub(super) fn set_limit(&self, limit: Option<usize>) {
         self.limit
             .store(limit.unwrap_or(usize::MAX), Ordering::SeqCst);
-        self.acceptor.notify();
+        self.poll.notify();
     }
 
     pub(super) fn limit(&self) -> Option<usize> {
@@ -67,6 +70,16 @@ impl Admission {
         self.open() < self.limit.load(Ordering::SeqCst)
     }
 
+    /// Ends the acceptor, which closes the listeners.
+    pub(super) fn stop(&self) {
+        self.stopping.store(true, Ordering::SeqCst);
+        self.poll.notify();
+    }
+
+    pub(super) fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::SeqCst)
+    }
+
     /// Asks to be notified of the next connection that is closed.
     pub(super) fn notify_on_close(&self) {
         self.waiting.store(true, Ordering::SeqCst);
@@ -79,24 +92,21 @@ impl Admission {
 
     /// Counts a connection that has been accepted; `None` if its address has too many already.
     pub(super) fn admit(self: &Arc<Self>, ip: Option<IpAddr>) -> Option<Permit> {
-        let mut counted = None;
-        if let (Some(per_address), Some(ip)) = (&self.per_address, ip) {
+        let mut address = None;
+        if let (Some(most), Some(ip)) = (self.max_per_address, ip) {
             let network = network(ip);
-            let mut open = per_address.open.lock();
-            let count = open.entry(network).or_insert(0);
-            if *count >= per_address.limit {
-                if *count == 0 {
-                    open.remove(&network);
-                }
+            let mut by_address = self.by_address.lock();
+            let count = by_address.get(&network).copied().unwrap_or(0);
+            if count >= most {
                 return None;
             }
-            *count += 1;
-            counted = Some(network);
+            by_address.insert(network, count + 1);
+            address = Some(network);
         }
         self.open.fetch_add(1, Ordering::SeqCst);
         Some(Permit {
             admission: Arc::clone(self),
-            address: counted,
+            address,
         })
     }
 }
@@ -110,17 +120,16 @@ impl fmt::Debug for Permit {
 impl Drop for Permit {
     fn drop(&mut self) {
         let admission = &self.admission;
-        if let (Some(per_address), Some(address)) = (&admission.per_address, self.address) {
-            if let Entry::Occupied(mut entry) = per_address.open.lock().entry(address) {
-                *entry.get_mut() -= 1;
-                if *entry.get() == 0 {
-                    entry.remove();
-                }
+        if let Some(address) = self.address {
+            let mut by_address = admission.by_address.lock();
+            match by_address.get_mut(&address) {
+                Some(count) if *count > 1 => *count -= 1,
+                _ => drop(by_address.remove(&address)),
             }
         }
         admission.open.fetch_sub(1, Ordering::SeqCst);
         if admission.waiting.swap(false, Ordering::SeqCst) {
-            admission.acceptor.notify();
+            admission.poll.notify();
         }
     }
 }
@@ -138,12 +147,13 @@ fn network(ip: IpAddr) -> IpAddr {
 mod tests {
     use super::*;
 
-    fn admission(limit: Option<usize>, per_address: Option<u32>) -> Arc<Admission> {
-        Arc::new(Admission::new(
-            Arc::new(Poll::new().unwrap()),
-            limit,
-            per_address,
-        ))
+    fn admission(max_connections: Option<usize>, max_per_address: Option<u32>) -> Arc<Admission> {
+        let config = Config {
+            max_connections,
+            max_per_address,
+            ..Config::default()
+        };
+        Arc::new(Admission::new(Arc::new(Poll::new().unwrap()), &config))
     }
 
     #[test]
@@ -172,15 +182,7 @@ mod tests {
             "the same network"
         );
         drop((first, other, wide));
-        assert!(
-            admission
-                .per_address
-                .as_ref()
-                .unwrap()
-                .open
-                .lock()
-                .is_empty()
-        );
+        assert!(admission.by_address.lock().is_empty());
         assert!(admission.admit(ip("10.0.0.1")).is_some());
     }
 }

@@ -1,12 +1,13 @@
-//! The reactor's knobs.
+//! The reactor's settings, and what it counts.
 
 use std::fmt;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::preconnect::PreConnect;
+use super::open::PreConnect;
 use crate::clock::{Clock, SystemClock};
+use crate::counters::Counter;
 use crate::tcp::Address;
 
 /// Told of an error of `accept`.
@@ -107,17 +108,64 @@ impl fmt::Debug for Config {
             .field("name", &self.name)
             .field("threads", &self.threads)
             .field("max_connections", &self.max_connections)
-            .field("max_per_address", &self.max_per_address)
-            .field("write_buffer", &self.write_buffer)
-            .field("input_buffer", &self.input_buffer)
-            .field("paused_input", &self.paused_input)
-            .field("write_timeout", &self.write_timeout)
-            .field("write_progress", &self.write_progress)
-            .field("close_timeout", &self.close_timeout)
-            .field("linger", &self.linger)
-            .field("pre_connect", &self.pre_connect.len())
-            .field("pre_connect_timeout", &self.pre_connect_timeout)
-            .field("read_buffer", &self.read_buffer)
+            .field("pre_connect", &self.pre_connect)
             .finish_non_exhaustive()
     }
+}
+
+/// One table for what a thread counts and what is told of it. Each number is exact, together they
+/// are no snapshot.
+macro_rules! counted {
+    ($($(#[$doc:meta])* $number:ident,)*) => {
+        /// Figures of a reactor since its start.
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+        pub struct Stats {
+            $($(#[$doc])* pub $number: u64,)*
+            /// Accepted and not closed yet, including those that the service has not seen yet.
+            /// Connections that were made from here are not among them.
+            pub open: usize,
+        }
+
+        /// The counters of one thread.
+        #[derive(Debug, Default)]
+        pub(super) struct Counters {
+            $(pub(super) $number: Counter,)*
+        }
+
+        impl Counters {
+            pub(super) fn add_to(&self, stats: &mut Stats) {
+                $(stats.$number += self.$number.get();)*
+            }
+        }
+    };
+}
+
+counted! {
+    /// Connections that the kernel handed over.
+    accepted,
+    /// Accepted and closed at once: too many from the same address.
+    refused_by_address,
+    /// Accepted and closed: a step before the service said no.
+    refused_early,
+    /// Accepted and closed: the steps before the service took too long.
+    open_timeouts,
+    /// Accepted and closed: the service said no.
+    refused_by_service,
+    /// Accepted and lost before the service had it: closed by the peer, or the system failed, or
+    /// the thread was about to end.
+    failed,
+    /// Errors of `accept`, which are waited out.
+    accept_errors,
+    /// Connections that the service opened, accepted or made from here.
+    opened,
+    /// Connections of which the service was told that they are closed.
+    closed,
+    /// Panics of the service and of layers; each closed its connection.
+    panics,
+    /// Bytes read.
+    bytes_in,
+    /// Bytes that the kernel took.
+    bytes_out,
+    /// Turns of all threads: how often one woke up and worked.
+    turns,
 }

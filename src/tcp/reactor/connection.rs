@@ -9,18 +9,17 @@
 //! ```
 
 use std::io::{self, IoSlice};
-use std::time::Instant;
+use std::mem;
+use std::time::{Duration, Instant};
 
 use super::admission::Permit;
 use super::config::Config;
-use super::connect::Connect;
-use super::output::Output;
+use super::io::{Connect, Io, SecondLayer, WriteError};
+use super::open::Opening;
 use super::poll::Interest;
-use super::preconnect::Opening;
-use super::receipt::Receipt;
 use super::service::CloseReason;
-use super::stream::Stream;
-use super::wheel::{Tick, Ticks, ticks_in};
+use super::stream::{Layer, Output, Stream};
+use super::timer::{Tick, Ticks, ticks_in};
 use crate::tcp::Address;
 
 /// A connection with the service's part.
@@ -28,6 +27,15 @@ pub(super) struct Entry<C> {
     pub(super) core: Core,
     /// `Some` from a successful `open` until `closed`.
     pub(super) conn: Option<C>,
+}
+
+impl<C> Entry<C> {
+    /// The service's part, and what is lent to it; `None` unless the connection is open.
+    pub(super) fn lend<'a>(&'a mut self, env: &'a mut Env) -> Option<(&'a mut C, Io<'a>)> {
+        let Self { core, conn } = self;
+        let conn = conn.as_mut().filter(|_| core.phase == Phase::Open)?;
+        Some((conn, Io { core, env }))
+    }
 }
 
 /// The reactor's part of a connection.
@@ -64,17 +72,8 @@ pub(super) struct Core {
 
 /// Where a connection comes from.
 pub(super) enum Origin {
-    Accepted { listener: u16, _permit: Permit },
+    Accepted { listener: usize, _permit: Permit },
     Connected { ticket: u64 },
-}
-
-impl Origin {
-    pub(super) fn listener(&self) -> Option<usize> {
-        match self {
-            Self::Accepted { listener, .. } => Some(usize::from(*listener)),
-            Self::Connected { .. } => None,
-        }
-    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -90,7 +89,7 @@ pub(super) enum Phase {
     /// Our side is closed; waiting for the peer's.
     Lingering,
     /// To be closed as soon as the running callback returns.
-    Doomed,
+    Aborting,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -106,7 +105,7 @@ pub(super) struct Flags {
     /// Listed for the next turn.
     pub(super) listed: bool,
     /// The service has been told that the reactor drains.
-    pub(super) told: bool,
+    pub(super) told_stopping: bool,
     /// The peer's stream has ended.
     pub(super) ended: bool,
     /// Our stream is to end when the output is flushed.
@@ -118,45 +117,36 @@ pub(super) struct Flags {
 }
 
 /// What a thread lends to each connection that it works with.
-pub(super) struct Context {
+pub(super) struct Env {
+    pub(super) config: Config,
     pub(super) now: Instant,
     pub(super) tick: Tick,
     pub(super) ticks: Ticks,
     /// A turn is wanted at this tick; 0 for none.
     pub(super) alarm: Tick,
+    /// What is gathered during a call to be written together.
+    pub(super) gathered: Vec<u8>,
     /// Connections that the service wants made.
     pub(super) connects: Vec<Connect>,
-    pub(super) limits: Limits,
     /// Since the counters were published.
     pub(super) bytes_in: u64,
     pub(super) bytes_out: u64,
 }
 
-/// The numbers of [`Config`], in the units of the thread. A time of 0 is none.
-#[derive(Clone, Copy)]
-pub(super) struct Limits {
-    pub(super) write_buffer: usize,
-    pub(super) input_buffer: usize,
-    pub(super) paused_input: usize,
-    pub(super) write_timeout: Tick,
-    pub(super) write_progress: u64,
-    pub(super) close_timeout: Tick,
-    pub(super) linger: Tick,
-    pub(super) pre_connect_timeout: Tick,
-}
+impl Env {
+    /// The tick at which a time that begins now is over; not now.
+    pub(super) fn after(&self, time: Duration) -> Tick {
+        self.tick + ticks_in(time).max(1)
+    }
 
-impl Limits {
-    pub(super) fn new(config: &Config) -> Self {
-        Self {
-            write_buffer: config.write_buffer,
-            input_buffer: config.input_buffer,
-            paused_input: config.paused_input,
-            write_timeout: config.write_timeout.map_or(0, |time| ticks_in(time).max(1)),
-            write_progress: config.write_progress.max(1) as u64,
-            close_timeout: ticks_in(config.close_timeout).max(1),
-            linger: ticks_in(config.linger),
-            pre_connect_timeout: ticks_in(config.pre_connect_timeout).max(1),
-        }
+    /// How many ticks a peer has for so much progress, if not for ever.
+    fn write_timeout(&self) -> Option<Tick> {
+        self.config.write_timeout.map(|time| ticks_in(time).max(1))
+    }
+
+    /// How many bytes of progress a peer has to make.
+    fn write_progress(&self) -> u64 {
+        self.config.write_progress.max(1) as u64
     }
 }
 
@@ -186,7 +176,7 @@ impl Core {
 
     /// Whether bytes wait for the kernel, here or in the layer below.
     pub(super) fn has_unsent(&self) -> bool {
-        !self.output.is_empty() || self.stream.wants_write() || self.stream.unsent() > 0
+        !self.output.is_empty() || self.stream.unsent() > 0
     }
 
     /// Bytes that wait for the kernel, here or in the layer below.
@@ -196,56 +186,37 @@ impl Core {
 
     /// No callback but `closed` will follow. The first reason counts; one that was noted when the
     /// output began to be flushed does not, for now it will not be.
-    pub(super) fn doom(&mut self, reason: CloseReason) {
-        if self.phase != Phase::Doomed {
-            self.phase = Phase::Doomed;
+    pub(super) fn abort(&mut self, reason: CloseReason) {
+        if self.phase != Phase::Aborting {
+            self.phase = Phase::Aborting;
             self.reason = Some(reason);
         }
     }
 
     /// Ends the service's part; the output still goes out.
-    pub(super) fn begin_flush(&mut self, ctx: &Context) {
+    pub(super) fn begin_flush(&mut self, env: &Env, reason: CloseReason) {
         if self.phase != Phase::Open {
             return;
         }
         self.phase = Phase::Flushing;
-        let by_peer = self.flags.ended;
-        self.reason = Some(if by_peer {
-            CloseReason::PeerClosed
-        } else {
-            CloseReason::Closed
-        });
+        self.reason = Some(reason);
         self.input = Vec::new();
         self.timer = 0;
         self.receipt = None;
-        self.close_deadline = ctx.tick + ctx.limits.close_timeout;
+        self.close_deadline = env.after(env.config.close_timeout);
     }
 
     /// Writes at once what the kernel takes, and keeps the rest.
-    pub(super) fn send(&mut self, ctx: &mut Context, bytes: &[u8]) -> Result<(), WriteError> {
-        self.check_room(bytes.len(), ctx)?;
-        let mut taken = 0;
-        if !bytes.is_empty() && !self.has_unsent() {
-            taken = self.attempt(ctx, |stream| stream.write(bytes))?;
-        }
-        if taken < bytes.len() {
-            self.output.push(&bytes[taken..]);
-        }
-        self.watch_progress(ctx);
-        Ok(())
-    }
-
-    /// As [`Core::send`], for several pieces with one system call.
-    pub(super) fn send_vectored(
-        &mut self,
-        ctx: &mut Context,
-        slices: &[IoSlice<'_>],
-    ) -> Result<(), WriteError> {
+    pub(super) fn send(&mut self, env: &mut Env, slices: &[IoSlice<'_>]) -> Result<(), WriteError> {
         let total = slices.iter().map(|slice| slice.len()).sum();
-        self.check_room(total, ctx)?;
+        self.check_room(total, env)?;
         let mut taken = 0;
         if total > 0 && !self.has_unsent() {
-            taken = self.attempt(ctx, |stream| stream.write_vectored(slices))?;
+            let written = self.stream.write_vectored(slices);
+            taken = self.count_sent(env, written).map_err(|reason| {
+                self.abort(reason);
+                WriteError::Closed
+            })?;
         }
         if taken < total {
             for slice in slices {
@@ -254,110 +225,94 @@ impl Core {
                 self.output.push(&slice[skipped..]);
             }
         }
-        self.watch_progress(ctx);
+        self.watch_progress(env);
         Ok(())
     }
 
-    /// Writes what waits.
-    pub(super) fn flush(&mut self, ctx: &mut Context) -> Result<Flushed, CloseReason> {
-        let before = self.bytes_out;
-        let flushed = self.stream.flush().map(|()| 0);
-        self.count_written(ctx, flushed)?;
-        while !self.output.is_empty() {
-            let written = self.stream.write(self.output.bytes());
-            match self.count_written(ctx, written)? {
-                0 => break,
-                n => self.output.consume(n),
-            }
-        }
-        self.watch_progress(ctx);
-        Ok(match self.has_unsent() {
-            false => Flushed::All,
-            true if self.bytes_out > before => Flushed::Some,
-            true => Flushed::Nothing,
-        })
-    }
-
-    fn check_room(&self, more: usize, ctx: &Context) -> Result<(), WriteError> {
+    fn check_room(&self, more: usize, env: &Env) -> Result<(), WriteError> {
         if self.phase != Phase::Open || self.flags.finishing {
             return Err(WriteError::Closed);
         }
-        let (pending, limit) = (self.unsent(), ctx.limits.write_buffer);
+        let (pending, limit) = (self.unsent(), env.config.write_buffer);
         if pending > 0 && more > limit.saturating_sub(pending) {
             return Err(WriteError::Full { pending, limit });
         }
         Ok(())
     }
 
-    fn attempt(
-        &mut self,
-        ctx: &mut Context,
-        write: impl FnOnce(&mut Stream) -> io::Result<usize>,
-    ) -> Result<usize, WriteError> {
-        let written = write(&mut self.stream);
-        self.count_written(ctx, written).map_err(|reason| {
-            self.doom(reason);
-            WriteError::Closed
-        })
+    /// Writes what waits; tells whether some of it has gone.
+    pub(super) fn flush(&mut self, env: &mut Env) -> Result<bool, CloseReason> {
+        let before = self.bytes_out;
+        let flushed = self.stream.flush().map(|()| 0);
+        self.count_sent(env, flushed)?;
+        while !self.output.is_empty() {
+            let written = self.stream.write(self.output.bytes());
+            match self.count_sent(env, written)? {
+                0 => break,
+                n => self.output.consume(n),
+            }
+        }
+        self.watch_progress(env);
+        Ok(self.bytes_out > before)
     }
 
-    fn count_written(
+    /// Counts what the kernel has taken, which is not what a layer has; returns what was written,
+    /// 0 if there was no room.
+    fn count_sent(
         &mut self,
-        ctx: &mut Context,
+        env: &mut Env,
         written: io::Result<usize>,
     ) -> Result<usize, CloseReason> {
-        // What a layer has taken is not yet with the kernel.
-        let sent = match written {
-            Ok(n) if !self.stream.is_layered() => n as u64,
-            _ => self.stream.take_sent(),
-        };
+        let taken = *written.as_ref().unwrap_or(&0);
+        let sent = self.stream.take_sent(taken);
         self.bytes_out += sent;
-        ctx.bytes_out += sent;
+        env.bytes_out += sent;
         match written {
-            Ok(n) => Ok(n),
             Err(error) if is_not_ready(&error) => Ok(0),
-            Err(error) => Err(CloseReason::of(&error)),
+            other => other.map_err(|error| CloseReason::of(&error)),
         }
     }
 
-    /// Adds the layer's end to the stream.
-    pub(super) fn end_stream(&mut self, ctx: &mut Context) -> Result<(), CloseReason> {
-        let ended = self.stream.finish().map(|()| 0);
-        self.count_written(ctx, ended)?;
-        self.watch_progress(ctx);
+    /// Puts a layer between the socket and what is read and written from now on. `early` has been
+    /// read and belongs to it.
+    pub(super) fn begin_layer(
+        &mut self,
+        layer: Box<dyn Layer>,
+        early: Vec<u8>,
+    ) -> Result<(), SecondLayer> {
+        if self.stream.is_layered() {
+            return Err(SecondLayer);
+        }
+        self.flags.more = !early.is_empty();
+        let before = mem::take(&mut self.output);
+        self.stream.set_layer(layer, early, before);
         Ok(())
     }
 
-    /// Sets, moves or lifts the write deadline.
-    fn watch_progress(&mut self, ctx: &Context) {
-        if !self.has_unsent() {
-            self.write_deadline = 0;
-        } else if ctx.limits.write_timeout > 0 {
-            if self.write_deadline == 0 {
-                self.write_deadline = ctx.tick + ctx.limits.write_timeout;
-                self.write_mark = self.acknowledged();
-            } else {
-                self.has_accepted(ctx);
-            }
-        }
+    /// Adds the layer's end to the stream.
+    pub(super) fn end_stream(&mut self, env: &mut Env) -> Result<(), CloseReason> {
+        let ended = self.stream.finish().map(|()| 0);
+        self.count_sent(env, ended)?;
+        self.watch_progress(env);
+        Ok(())
     }
 
     /// Reads once. `Ok(None)`: nothing there.
     pub(super) fn receive(
         &mut self,
-        ctx: &mut Context,
+        env: &mut Env,
         buffer: &mut [u8],
     ) -> Result<Option<usize>, CloseReason> {
         let read = self.stream.read(buffer);
         if self.stream.is_layered() {
             // Reading may have written: what the layer held, or answers of its own.
-            self.count_written(ctx, Ok(0))?;
-            self.watch_progress(ctx);
+            self.count_sent(env, Ok(0))?;
+            self.watch_progress(env);
         }
         match read {
             Ok(n) => {
                 self.bytes_in += n as u64;
-                ctx.bytes_in += n as u64;
+                env.bytes_in += n as u64;
                 Ok(Some(n))
             }
             Err(error) if is_not_ready(&error) => Ok(None),
@@ -366,28 +321,24 @@ impl Core {
     }
 
     /// Whether reading ahead has reached its bound.
-    pub(super) fn is_stuffed(&self, limits: &Limits) -> bool {
-        self.flags.paused && self.input.len() >= limits.paused_input
+    pub(super) fn has_read_enough(&self, env: &Env) -> bool {
+        self.flags.paused && self.input.len() >= env.config.paused_input
     }
 
     /// What the poller should report in this state.
-    pub(super) fn interest(&self, limits: &Limits) -> Interest {
+    pub(super) fn interest(&self, env: &Env) -> Interest {
+        if self.phase == Phase::Connecting {
+            return Interest::WRITE;
+        }
         let read = !self.flags.ended
             && match self.phase {
-                Phase::Open => !self.is_stuffed(limits),
+                Phase::Open => !self.has_read_enough(env),
                 Phase::Opening | Phase::Flushing | Phase::Lingering => true,
-                Phase::Connecting | Phase::Doomed => false,
+                Phase::Connecting | Phase::Aborting => false,
             };
-        if self.phase == Phase::Connecting {
-            return Interest {
-                read: false,
-                write: true,
-                edge: false,
-            };
-        }
         // In the middle of a handshake a layer takes nothing, although the socket would.
         let write =
-            self.stream.wants_write() || (!self.output.is_empty() && !self.stream.is_handshaking());
+            self.stream.unsent() > 0 || (!self.output.is_empty() && !self.stream.is_handshaking());
         // Without interest in input, a hang-up that lasts would be reported for ever.
         Interest {
             read,
@@ -400,51 +351,130 @@ impl Core {
     pub(super) fn deadline(&self) -> Tick {
         let look = self.receipt.as_ref().map_or(0, |receipt| receipt.look);
         let deadlines = [self.timer, self.write_deadline, self.close_deadline, look];
-        deadlines
-            .into_iter()
-            .filter(|tick| *tick > 0)
-            .min()
-            .unwrap_or(0)
+        let set = deadlines.into_iter().filter(|tick| *tick > 0);
+        set.min().unwrap_or(0)
     }
 }
 
-/// How much of the output has gone.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Flushed {
-    All,
-    Some,
-    Nothing,
-}
-
-/// Why bytes were not taken. None of them were.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum WriteError {
-    /// More would wait than allowed.
-    Full {
-        /// Bytes that wait already.
-        pending: usize,
-        /// Bytes that may.
-        limit: usize,
-    },
-    /// The connection is being closed, or its output has been shut down, or it has just failed.
-    Closed,
-}
-
-impl std::fmt::Display for WriteError {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Full { pending, limit } => {
-                write!(
-                    f,
-                    "the write buffer is full: {pending} of {limit} bytes wait"
-                )
+/// What the peer has acknowledged. The kernel takes much at once; a peer that reads slowly has it
+/// long after. Nothing reports what it acknowledges, so it is looked up when it matters, and now
+/// and then while somebody waits.
+impl Core {
+    /// Sets, moves or lifts the write deadline.
+    fn watch_progress(&mut self, env: &Env) {
+        if !self.has_unsent() {
+            self.write_deadline = 0;
+        } else if let Some(timeout) = env.write_timeout() {
+            if self.write_deadline == 0 {
+                self.write_deadline = env.tick + timeout;
+                self.write_mark = self.acknowledged();
+            } else {
+                self.has_accepted(env);
             }
-            Self::Closed => f.write_str("the connection is closed for writing"),
         }
     }
+
+    /// Bytes of the output that the peer has acknowledged; a system call. What a layer makes of
+    /// the bytes counts.
+    pub(super) fn acknowledged(&self) -> u64 {
+        self.bytes_out.saturating_sub(self.stream.unacknowledged())
+    }
+
+    /// Whether the peer has accepted enough since the write deadline was set, which begins anew
+    /// then.
+    pub(super) fn has_accepted(&mut self, env: &Env) -> bool {
+        let acknowledged = self.acknowledged();
+        let progress = acknowledged.saturating_sub(self.write_mark);
+        let enough = progress >= env.write_progress();
+        if enough {
+            self.write_deadline = env.write_timeout().map_or(0, |time| env.tick + time);
+            self.write_mark = acknowledged;
+        }
+        enough
+    }
+
+    /// Our stream has ended: waits for the peer's, or for the peer to get on with ours.
+    pub(super) fn linger(&mut self, env: &Env) {
+        self.close_deadline = env.after(env.config.linger);
+        self.write_mark = self.acknowledged();
+    }
+
+    /// Whether the connection waits for the peer once more, because that goes on reading, and not
+    /// more slowly than it may while output waits.
+    pub(super) fn lingers_on(&mut self, env: &Env) -> bool {
+        let linger = ticks_in(env.config.linger);
+        let at_most = env.write_timeout().unwrap_or(0).max(linger);
+        let least = env.write_progress().saturating_mul(linger) / at_most.max(1);
+        let progress = self.acknowledged().saturating_sub(self.write_mark);
+        let on = self.phase == Phase::Lingering && progress >= least.max(1);
+        if on {
+            self.linger(env);
+        }
+        on
+    }
+
+    /// Begins to wait until the peer has what the kernel has taken so far, unless it has.
+    pub(super) fn watch_receipt(&mut self, env: &Env) -> bool {
+        let target = self.bytes_out;
+        if target - self.received <= env.write_progress() {
+            return false;
+        }
+        self.received = self.received.max(self.acknowledged());
+        if self.received >= target {
+            self.receipt = None;
+            return false;
+        }
+        let receipt = self.receipt.get_or_insert_with(|| {
+            Box::new(Receipt {
+                target,
+                progress: env.tick,
+                look: env.tick + FIRST_LOOK,
+                pause: FIRST_LOOK,
+            })
+        });
+        receipt.target = target;
+        true
+    }
+
+    /// Looks how far the peer is. Whether there is something to tell: it has acknowledged more, or
+    /// is not waited for any longer.
+    pub(super) fn look_for_receipt(&mut self, env: &Env) -> bool {
+        let acknowledged = self.acknowledged();
+        let Some(receipt) = &mut self.receipt else {
+            return false;
+        };
+        let progress = acknowledged > self.received;
+        if progress {
+            self.received = acknowledged;
+            receipt.progress = env.tick;
+        }
+        let patience = env.write_timeout();
+        let silent = patience.is_some_and(|patience| env.tick - receipt.progress >= patience);
+        if self.received >= receipt.target || silent {
+            self.receipt = None;
+            return true;
+        }
+        receipt.pause = (receipt.pause * 2).min(LONGEST_PAUSE);
+        receipt.look = env.tick + receipt.pause;
+        progress
+    }
+
+    /// For how long the peer has acknowledged nothing of what is waited for, if that is anything.
+    pub(super) fn awaits_receipt(&self, env: &Env) -> Option<Duration> {
+        let receipt = self.receipt.as_ref()?;
+        Some(Duration::from_millis(env.tick - receipt.progress))
+    }
 }
 
-impl std::error::Error for WriteError {}
+/// Somebody wants to know when the peer has everything up to a certain byte.
+pub(super) struct Receipt {
+    target: u64,
+    /// When the peer last acknowledged anything, as far as was looked.
+    progress: Tick,
+    /// When to look next, and how long that is after the last look.
+    pub(super) look: Tick,
+    pause: Tick,
+}
 
 fn is_not_ready(error: &io::Error) -> bool {
     matches!(
@@ -452,3 +482,8 @@ fn is_not_ready(error: &io::Error) -> bool {
         io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted
     )
 }
+
+/// Most peers have acknowledged everything by then.
+const FIRST_LOOK: Tick = 50;
+/// So late at the most it is noticed that a slow one has.
+const LONGEST_PAUSE: Tick = 1000;

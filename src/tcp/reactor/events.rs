@@ -1,7 +1,7 @@
 //! What happens to a connection in an I/O thread: ready, woken, due, closed.
 //!
-//! Every path takes the connection out of its slot, works with it, and ends in `settle`, which puts
-//! it back in order or ends it. So no callback can find it half-changed.
+//! Every path takes the connection out of its slot, works with it, and ends in `put_back`, which
+//! puts it back in order or ends it. So no callback can find it half-changed.
 
 use std::mem;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use polling::Event;
 
-use super::connection::{Core, Entry, Flushed, Origin, Phase};
+use super::connection::{Core, Entry, Origin, Phase};
 use super::io::Io;
 use super::service::{CloseReason, Service};
 use super::slab::slot_of;
@@ -29,11 +29,11 @@ impl<S: Service> Thread<S> {
         match entry.core.phase {
             Phase::Connecting => {
                 let outcome = self.connected(&mut entry);
-                return self.settle(entry, outcome);
+                return self.put_back(entry, outcome);
             }
             Phase::Opening => {
                 let outcome = self.opening_ready(&mut entry, event.readable);
-                return self.settle(entry, outcome);
+                return self.put_back(entry, outcome);
             }
             _ => {}
         }
@@ -44,7 +44,7 @@ impl<S: Service> Thread<S> {
         if event.readable && outcome.is_ok() {
             outcome = self.readable(&mut entry, event.is_interrupt());
         }
-        self.settle(entry, outcome);
+        self.put_back(entry, outcome);
     }
 
     /// Calls the service for a connection, if it is still there and open.
@@ -55,7 +55,7 @@ impl<S: Service> Thread<S> {
     ) {
         if let Some(mut entry) = self.slab.take_by_key(key) {
             let outcome = self.call(&mut entry, call);
-            self.settle(entry, outcome);
+            self.put_back(entry, outcome);
         }
     }
 
@@ -79,22 +79,22 @@ impl<S: Service> Thread<S> {
         if again && unchanged && outcome.is_ok() && !core.input.is_empty() {
             outcome = self.offer(&mut entry, 0);
         }
-        self.settle(entry, outcome);
+        self.put_back(entry, outcome);
     }
 
-    /// The wheel has reached the connection's entry; perhaps early.
-    pub(super) fn time_has_come(&mut self, slot: u32) {
+    /// The connection's timer has come; perhaps early.
+    pub(super) fn timer_due(&mut self, slot: u32) {
         let Some(mut entry) = self.slab.take(slot) else {
             return;
         };
-        let tick = self.ctx.tick;
+        let tick = self.env.tick;
         let core = &mut entry.core;
         let due = |deadline: u64| deadline > 0 && deadline <= tick;
         let mut outcome = Ok(());
         // The kernel may have taken nothing, for it waits until much of its buffer is free.
-        if due(core.write_deadline) && !core.has_accepted(&self.ctx) {
+        if due(core.write_deadline) && !core.has_accepted(&self.env) {
             outcome = Err(CloseReason::WriteTimeout);
-        } else if due(core.close_deadline) && !core.lingers_on(&self.ctx) {
+        } else if due(core.close_deadline) && !core.lingers_on(&self.env) {
             outcome = Err(match core.phase {
                 Phase::Lingering => CloseReason::Closed,
                 Phase::Connecting | Phase::Opening => CloseReason::OpenTimeout,
@@ -104,36 +104,34 @@ impl<S: Service> Thread<S> {
             core.timer = 0;
             outcome = self.call(&mut entry, |service, conn, io| service.timer(conn, io));
         }
-        let look = entry
-            .core
-            .receipt
-            .as_ref()
-            .map_or(0, |receipt| receipt.look);
-        if outcome.is_ok() && due(look) && entry.core.look_for_receipt(&self.ctx) {
+        let receipt = entry.core.receipt.as_ref();
+        let look = receipt.map_or(0, |receipt| receipt.look);
+        if outcome.is_ok() && due(look) && entry.core.look_for_receipt(&self.env) {
             outcome = self.call(&mut entry, |service, conn, io| service.received(conn, io));
         }
-        self.settle(entry, outcome);
+        self.put_back(entry, outcome);
     }
 
     /// Tells the service, once per connection, that the reactor drains.
-    pub(super) fn tell(&mut self, entry: &mut Entry<S::Conn>) -> Outcome {
-        if mem::replace(&mut entry.core.flags.told, true) {
+    pub(super) fn tell_stopping(&mut self, entry: &mut Entry<S::Conn>) -> Outcome {
+        if mem::replace(&mut entry.core.flags.told_stopping, true) {
             return Ok(());
         }
         self.call(entry, |service, conn, io| service.stopping(conn, io))
     }
 
     fn flush(&mut self, entry: &mut Entry<S::Conn>) -> Outcome {
-        match entry.core.flush(&mut self.ctx)? {
-            Flushed::All => self.call(entry, |service, conn, io| service.drained(conn, io)),
-            Flushed::Some => self.call(entry, |service, conn, io| service.progress(conn, io)),
-            Flushed::Nothing => Ok(()),
+        let progress = entry.core.flush(&mut self.env)?;
+        match entry.core.has_unsent() {
+            false => self.call(entry, |service, conn, io| service.drained(conn, io)),
+            true if progress => self.call(entry, |service, conn, io| service.progress(conn, io)),
+            true => Ok(()),
         }
     }
 
     fn readable(&mut self, entry: &mut Entry<S::Conn>, hung_up: bool) -> Outcome {
         let core = &mut entry.core;
-        if !core.interest(&self.ctx.limits).read {
+        if !core.interest(&self.env).read {
             // Nothing was asked for, so this is an error or the end of both directions.
             if let Ok(Some(error)) = core.stream.socket().take_error() {
                 return Err(CloseReason::of(&error));
@@ -148,12 +146,12 @@ impl<S: Service> Thread<S> {
             Phase::Open if core.flags.again && core.flags.listed => Ok(()),
             Phase::Open => self.read(entry),
             Phase::Flushing | Phase::Lingering => {
-                if core.receive(&mut self.ctx, &mut self.scratch)? == Some(0) {
+                if core.receive(&mut self.env, &mut self.scratch)? == Some(0) {
                     core.flags.ended = true;
                 }
                 Ok(())
             }
-            Phase::Connecting | Phase::Opening | Phase::Doomed => Ok(()),
+            Phase::Connecting | Phase::Opening | Phase::Aborting => Ok(()),
         }
     }
 
@@ -169,7 +167,7 @@ impl<S: Service> Thread<S> {
             }
             total += n;
             let enough = total >= self.scratch.len() || core.flags.again;
-            if enough || core.is_stuffed(&self.ctx.limits) {
+            if enough || core.has_read_enough(&self.env) {
                 core.flags.more = true;
                 return Ok(());
             }
@@ -180,17 +178,14 @@ impl<S: Service> Thread<S> {
     fn read_once(&mut self, entry: &mut Entry<S::Conn>) -> Result<usize, CloseReason> {
         let core = &mut entry.core;
         let room = if core.flags.paused {
-            let ahead = self
-                .ctx
-                .limits
-                .paused_input
-                .saturating_sub(core.input.len());
+            let most = self.env.config.paused_input;
+            let ahead = most.saturating_sub(core.input.len());
             ahead.clamp(1, self.scratch.len())
         } else {
             self.scratch.len()
         };
         let unsent = core.has_unsent();
-        let received = core.receive(&mut self.ctx, &mut self.scratch[..room])?;
+        let received = core.receive(&mut self.env, &mut self.scratch[..room])?;
         if unsent && !core.has_unsent() {
             // The layer has used the occasion to write.
             self.call(entry, |service, conn, io| service.drained(conn, io))?;
@@ -216,24 +211,20 @@ impl<S: Service> Thread<S> {
 
     /// Offers what was kept and the first `n` bytes of the scratch buffer.
     pub(super) fn offer(&mut self, entry: &mut Entry<S::Conn>, n: usize) -> Outcome {
-        let Entry { core, conn } = entry;
-        let (Some(conn), Phase::Open) = (conn, core.phase) else {
+        let Some((conn, mut io)) = entry.lend(&mut self.env) else {
             return Ok(());
         };
-        let mut kept = mem::take(&mut core.input);
+        let mut kept = mem::take(io.unconsumed_mut());
         let service = &mut self.service;
-        let mut io = Io {
-            core,
-            ctx: &mut self.ctx,
-        };
         self.calls += 1;
         let fresh = &self.scratch[..n];
         let consumed = if kept.is_empty() {
-            guarded(|| checked(service.input(conn, &mut io, fresh), n))?
+            catch_panic(|| checked(service.input(conn, &mut io, fresh), n))?
         } else {
             kept.extend_from_slice(fresh);
-            guarded(|| checked(service.input(conn, &mut io, &kept), kept.len()))?
+            catch_panic(|| checked(service.input(conn, &mut io, &kept), kept.len()))?
         };
+        let core = &mut entry.core;
         if core.phase != Phase::Open {
             return Ok(());
         }
@@ -245,7 +236,7 @@ impl<S: Service> Thread<S> {
         // Paused and resumed meanwhile: it has not yet said what it makes of the rest.
         let offered = core.flags.again || core.flags.resumed;
         let wants_more = !core.flags.paused && !offered;
-        if wants_more && kept.len() >= self.ctx.limits.input_buffer {
+        if wants_more && kept.len() >= self.env.config.input_buffer {
             return Err(CloseReason::InputOverflow);
         }
         if !kept.is_empty() {
@@ -259,21 +250,16 @@ impl<S: Service> Thread<S> {
         entry: &mut Entry<S::Conn>,
         call: impl FnOnce(&mut S, &mut S::Conn, &mut Io<'_>),
     ) -> Outcome {
-        let Entry { core, conn } = entry;
-        let (Some(conn), Phase::Open) = (conn, core.phase) else {
+        let Some((conn, mut io)) = entry.lend(&mut self.env) else {
             return Ok(());
-        };
-        let mut io = Io {
-            core,
-            ctx: &mut self.ctx,
         };
         let service = &mut self.service;
         self.calls += 1;
-        guarded(|| call(service, conn, &mut io))
+        catch_panic(|| call(service, conn, &mut io))
     }
 
     /// Does what the callbacks have asked for, and puts the connection back or ends it.
-    pub(super) fn settle(&mut self, mut entry: Box<Entry<S::Conn>>, outcome: Outcome) {
+    pub(super) fn put_back(&mut self, mut entry: Box<Entry<S::Conn>>, outcome: Outcome) {
         let outcome = outcome.and_then(|()| self.follow_up(&mut entry));
         if let Err(reason) = outcome {
             // Once the output has gone, it no longer matters how the peer leaves.
@@ -285,15 +271,11 @@ impl<S: Service> Thread<S> {
         }
         let core = &mut entry.core;
         let slot = slot_of(core.key);
-        let interest = core.interest(&self.ctx.limits);
+        let interest = core.interest(&self.env);
         if let Err(error) = core.stream.source().set_interest(slot as usize, interest) {
             return self.finish(entry, CloseReason::of(&error));
         }
-        let deadline = core.deadline();
-        let scheduled = self.wheel.scheduled(slot);
-        if deadline > 0 && (scheduled == 0 || deadline < scheduled) {
-            self.wheel.insert(slot, deadline);
-        }
+        self.timers.schedule(slot, core.deadline(), self.env.tick);
         if (core.flags.again || core.flags.more) && !core.flags.listed {
             core.flags.listed = true;
             self.again.push(core.key);
@@ -311,7 +293,7 @@ impl<S: Service> Thread<S> {
             entry.core.flags.again |= mem::take(&mut entry.core.flags.resumed);
         }
         let core = &mut entry.core;
-        if core.phase == Phase::Doomed {
+        if core.phase == Phase::Aborting {
             return Err(core.reason.unwrap_or(CloseReason::Aborted));
         }
         if (core.flags.finishing || core.phase == Phase::Flushing) && !core.has_unsent() {
@@ -329,9 +311,9 @@ impl<S: Service> Thread<S> {
         let core = &mut entry.core;
         if !core.flags.finished {
             core.flags.finished = true;
-            core.end_stream(&mut self.ctx)?;
+            core.end_stream(&mut self.env)?;
         }
-        if core.stream.wants_write() {
+        if core.stream.unsent() > 0 {
             return Ok(());
         }
         if !core.flags.shut {
@@ -340,8 +322,8 @@ impl<S: Service> Thread<S> {
         }
         if core.phase == Phase::Flushing {
             core.phase = Phase::Lingering;
-            core.linger(&self.ctx);
-            if self.ctx.limits.linger == 0 {
+            core.linger(&self.env);
+            if self.env.config.linger.is_zero() {
                 return Err(CloseReason::Closed);
             }
         }
@@ -354,7 +336,7 @@ impl<S: Service> Thread<S> {
     pub(super) fn finish(&mut self, entry: Box<Entry<S::Conn>>, reason: CloseReason) {
         let Entry { core, conn } = *entry;
         let slot = slot_of(core.key);
-        self.wheel.remove(slot);
+        self.timers.remove(slot);
         if reason.is_abortive() {
             // The peer is told by a reset, and the kernel forgets what it could not send.
             let _ = core.stream.socket().set_linger(Some(Duration::ZERO));
@@ -368,30 +350,30 @@ impl<S: Service> Thread<S> {
         drop(stream);
         let counters = &self.mailbox.counters;
         if reason == CloseReason::Panic {
-            counters.panics.add(1);
+            counters.panics.one();
         }
         self.calls += 1;
         let opened = conn.is_some();
         if let Some(conn) = conn {
             let service = &mut self.service;
             if catch_unwind(AssertUnwindSafe(|| service.closed(conn, reason))).is_err() {
-                counters.panics.add(1);
+                counters.panics.one();
             }
-            counters.closed.add(1);
+            counters.closed.one();
         }
         self.slab.release(slot);
         if matches!(origin, Origin::Accepted { .. }) {
-            self.mailbox.load.fetch_sub(1, Ordering::Relaxed);
+            self.mailbox.connections.fetch_sub(1, Ordering::Relaxed);
         }
         if !opened {
-            self.unopened(&origin, phase, reason);
+            self.never_opened(&origin, phase, reason);
         }
         drop(origin);
     }
 }
 
 /// Runs a callback; a panic ends its connection and nothing else.
-pub(super) fn guarded<R>(call: impl FnOnce() -> R) -> Result<R, CloseReason> {
+pub(super) fn catch_panic<R>(call: impl FnOnce() -> R) -> Result<R, CloseReason> {
     catch_unwind(AssertUnwindSafe(call)).map_err(|_| CloseReason::Panic)
 }
 

@@ -3,16 +3,15 @@
 use std::fmt;
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::thread::{self, JoinHandle};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crossbeam_channel::{Receiver, TryRecvError};
 
-use super::accept_loop::AcceptLoop;
-use super::acceptor::Destination;
-use super::config::Config;
-use super::counters::Stats;
-use super::mailbox::{Command, Mailbox, Reader, Waker};
+use super::accept::{AcceptLoop, Accepted};
+use super::config::{Config, Stats};
+use super::mailbox::{Command, Mailbox, MailboxGuard, Waker};
 use super::poll::Poll;
 use super::service::Service;
 use super::thread::Thread;
@@ -32,7 +31,6 @@ use crate::tcp::{Address, Listener};
 pub struct Reactor {
     accepting: AcceptLoop,
     io_threads: IoThreads,
-    clock: Arc<dyn Clock>,
 }
 
 /// The I/O threads; dropping them aborts their connections.
@@ -65,17 +63,13 @@ impl Reactor {
         F: FnMut(usize, Waker) -> S,
     {
         let io_threads = IoThreads::start(config, make)?;
-        let mailboxes = io_threads
-            .threads
-            .iter()
-            .map(|t| Arc::clone(&t.mailbox))
-            .collect();
-        let destination = Destination::Threads(mailboxes);
-        let accepting = AcceptLoop::start_with(config, listeners, destination)?;
+        let threads = io_threads.threads.iter();
+        let mailboxes: Vec<_> = threads.map(|t| Arc::clone(&t.mailbox)).collect();
+        let accept = move |accepted| give(&mailboxes, accepted);
+        let accepting = AcceptLoop::start(config, listeners, accept)?;
         Ok(Self {
             accepting,
             io_threads,
-            clock: Arc::clone(&config.clock),
         })
     }
 
@@ -107,7 +101,7 @@ impl Reactor {
     pub fn stats(&self) -> Stats {
         let mut stats = self.accepting.stats();
         for thread in &self.io_threads.threads {
-            stats.add_thread(&thread.mailbox.counters);
+            thread.mailbox.counters.add_to(&mut stats);
         }
         stats
     }
@@ -129,8 +123,7 @@ impl Reactor {
     /// `grace` is over, aborts the rest, and ends the threads.
     pub fn stop(mut self, grace: Duration) -> Stopped {
         self.stop_accepting();
-        let deadline = self.clock.now().checked_add(grace);
-        self.io_threads.stop(deadline, grace)
+        self.io_threads.stop(grace)
     }
 }
 
@@ -148,14 +141,14 @@ impl IoThreads {
             clock,
         };
         for index in 0..config.threads.max(1) {
-            let mailbox = Arc::new(Mailbox::new(Arc::new(Poll::new()?)));
+            let mailbox = Arc::new(Mailbox::new(Poll::new()?));
             let service = make(index, Waker(Arc::clone(&mailbox)));
             let io_thread = Thread::new(service, Arc::clone(&mailbox), config);
             let alive = alive.clone();
-            let reader = Reader(Arc::clone(&mailbox));
+            let guard = MailboxGuard(Arc::clone(&mailbox));
             let handle = spawn(format!("{}-io-{index}", config.name), move || {
                 io_thread.run();
-                drop((reader, alive));
+                drop((guard, alive));
             })?;
             started.threads.push(IoThread {
                 mailbox,
@@ -165,8 +158,8 @@ impl IoThreads {
         Ok(started)
     }
 
-    /// `deadline` is `grace` from now; `None` is never.
-    fn stop(&mut self, deadline: Option<Instant>, grace: Duration) -> Stopped {
+    fn stop(&mut self, grace: Duration) -> Stopped {
+        let deadline = self.clock.now().checked_add(grace);
         for thread in &self.threads {
             thread.mailbox.command(Command::Stop(deadline));
         }
@@ -191,7 +184,7 @@ impl IoThreads {
 impl Drop for IoThreads {
     fn drop(&mut self) {
         if self.threads.iter().any(|thread| thread.handle.is_some()) {
-            self.stop(Some(self.clock.now()), Duration::ZERO);
+            self.stop(Duration::ZERO);
         }
     }
 }
@@ -202,6 +195,19 @@ impl fmt::Debug for Reactor {
             .field("addresses", &self.local_addrs())
             .field("threads", &self.io_threads.threads.len())
             .finish_non_exhaustive()
+    }
+}
+
+/// Gives a connection to the thread with the fewest.
+fn give(threads: &[Arc<Mailbox>], mut accepted: Accepted) {
+    let load = |thread: &&Arc<Mailbox>| thread.connections.load(Ordering::Relaxed);
+    let fewest = threads.iter().min_by_key(load);
+    // The others only count if that thread has ended.
+    for thread in fewest.into_iter().chain(threads) {
+        match thread.arrive(accepted) {
+            Ok(()) => return,
+            Err(back) => accepted = back,
+        }
     }
 }
 

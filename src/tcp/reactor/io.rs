@@ -1,30 +1,26 @@
-//! What a service can do with a connection while it is called for it.
+//! What a service can do with a connection while it is called for it, and with all of them at the
+//! end of a turn.
 
-use std::io::IoSlice;
+use std::error::Error;
+use std::fmt;
+use std::io::{self, IoSlice};
+use std::mem;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::connection::{Context, Core, Origin, Phase, WriteError};
+use super::connection::{Core, Entry, Env, Origin, Phase};
+use super::events::catch_panic;
+use super::open::PreConnect;
 use super::service::CloseReason;
+use super::slab::{Slab, slot_of};
 use super::stream::Layer;
-use crate::tcp::Address;
 use crate::tcp::codec::Tail;
-
-/// A connection can have one layer, and has one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct SecondLayer;
-
-impl std::fmt::Display for SecondLayer {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("the connection has a layer already")
-    }
-}
-
-impl std::error::Error for SecondLayer {}
+use crate::tcp::{Address, StreamOptions};
 
 /// The reactor's side of a connection, lent to a callback.
 pub struct Io<'a> {
     pub(super) core: &'a mut Core,
-    pub(super) ctx: &'a mut Context,
+    pub(super) env: &'a mut Env,
 }
 
 impl Io<'_> {
@@ -40,14 +36,17 @@ impl Io<'_> {
     }
 
     /// The address of this end; a system call.
-    pub fn local_addr(&self) -> std::io::Result<Address> {
+    pub fn local_addr(&self) -> io::Result<Address> {
         Ok(Address::from_sock(&self.core.stream.socket().local_addr()?))
     }
 
     /// Which listener accepted it, by its position in the list given at the start; `None` for a
     /// connection that was made from here.
     pub fn listener(&self) -> Option<usize> {
-        self.core.origin.listener()
+        match self.core.origin {
+            Origin::Accepted { listener, .. } => Some(listener),
+            Origin::Connected { .. } => None,
+        }
     }
 
     /// The ticket of the [`Connect`](super::Connect) by which it was made from here; `None` for one
@@ -61,24 +60,40 @@ impl Io<'_> {
 
     /// The time, read once per turn.
     pub fn now(&self) -> Instant {
-        self.ctx.now
+        self.env.now
     }
 
     /// Writes: at once as far as the kernel takes it, unless something waits already; the rest
     /// waits in the write buffer. All or nothing: on an error none of it was taken.
     pub fn write(&mut self, bytes: &[u8]) -> Result<(), WriteError> {
-        self.core.send(self.ctx, bytes)
+        self.core.send(self.env, &[IoSlice::new(bytes)])
     }
 
     /// Writes several pieces, with one system call where the kernel takes it.
     pub fn write_vectored(&mut self, slices: &[IoSlice<'_>]) -> Result<(), WriteError> {
-        self.core.send_vectored(self.ctx, slices)
+        self.core.send(self.env, slices)
     }
 
     /// Bytes that wait for the kernel; about, where a layer holds some of them. 0 means that the
     /// kernel has taken the last byte.
     pub fn pending_write(&self) -> usize {
-        self.core.unsent()
+        self.core.unsent() + self.env.gathered.len()
+    }
+
+    /// What a handler has sent during the running call, so that it leaves together.
+    pub(in crate::tcp) fn gathered(&mut self) -> &mut Vec<u8> {
+        &mut self.env.gathered
+    }
+
+    /// Writes what was gathered.
+    pub(in crate::tcp) fn flush_gathered(&mut self) {
+        if !self.env.gathered.is_empty() {
+            let mut bytes = mem::take(&mut self.env.gathered);
+            // A failure ends the connection; whoever gathered it has seen to it that there is room.
+            let _ = self.write(&bytes);
+            bytes.clear();
+            self.env.gathered = bytes;
+        }
     }
 
     /// Wants no input for now. Up to a bound it is still read ahead, so that a peer that closes is
@@ -119,7 +134,7 @@ impl Io<'_> {
 
     /// Sets the connection's one timer, or turns it off. Moving it to a later time is cheap.
     pub fn set_timer(&mut self, at: Option<Instant>) {
-        self.core.timer = at.map_or(0, |at| self.ctx.ticks.due(at));
+        self.core.timer = at.map_or(0, |at| self.env.ticks.due(at));
     }
 
     /// Ends our stream when everything has been written; the peer may go on sending.
@@ -129,33 +144,33 @@ impl Io<'_> {
 
     /// Closes the connection when everything has been written. Input is discarded from now on.
     pub fn close_when_flushed(&mut self) {
-        self.core.begin_flush(self.ctx);
+        self.close_because(match self.core.flags.ended {
+            true => CloseReason::PeerClosed,
+            false => CloseReason::Closed,
+        });
     }
 
     /// Closes the connection as soon as the callback returns; what waits for the kernel is lost,
     /// and the peer sees a reset.
     pub fn abort(&mut self) {
-        self.core.doom(CloseReason::Aborted);
+        self.core.abort(CloseReason::Aborted);
     }
 
     /// As [`Io::close_when_flushed`], for a reason of the layer above.
     pub(in crate::tcp) fn close_because(&mut self, reason: CloseReason) {
-        if self.core.phase == Phase::Open {
-            self.core.begin_flush(self.ctx);
-            self.core.reason = Some(reason);
-        }
+        self.core.begin_flush(self.env, reason);
     }
 
     /// As [`Io::abort`], for a reason of the layer above.
     pub(in crate::tcp) fn abort_because(&mut self, reason: CloseReason) {
-        self.core.doom(reason);
+        self.core.abort(reason);
     }
 
     /// The same, to be lent further.
     pub(in crate::tcp) fn reborrow(&mut self) -> Io<'_> {
         Io {
             core: self.core,
-            ctx: self.ctx,
+            env: self.env,
         }
     }
 
@@ -166,7 +181,7 @@ impl Io<'_> {
 
     /// The bound of the write buffer.
     pub(in crate::tcp) fn write_limit(&self) -> usize {
-        self.ctx.limits.write_buffer
+        self.env.config.write_buffer
     }
 
     /// Whether it takes output: not while it is being closed, nor after `shutdown_write`.
@@ -204,13 +219,13 @@ impl Io<'_> {
     /// known; what is less counts as acknowledged. So does everything that the kernel has taken
     /// where the system does not tell; Linux does.
     pub fn watch_receipt(&mut self) -> bool {
-        self.core.watch_receipt(self.ctx)
+        self.core.watch_receipt(self.env)
     }
 
     /// While the peer has to acknowledge what [`watch_receipt`](Self::watch_receipt) asked for: for
     /// how long it has acknowledged nothing.
     pub fn awaits_receipt(&self) -> Option<Duration> {
-        self.core.awaits_receipt(self.ctx)
+        self.core.awaits_receipt(self.env)
     }
 
     /// Puts a layer under the connection from here on, for example TLS after STARTTLS. What was
@@ -220,13 +235,7 @@ impl Io<'_> {
     /// # Errors
     /// There is a layer already; it stays.
     pub fn set_layer(&mut self, layer: Box<dyn Layer>, early: Vec<u8>) -> Result<(), SecondLayer> {
-        if self.core.stream.is_layered() {
-            return Err(SecondLayer);
-        }
-        self.core.flags.more = !early.is_empty();
-        let before = std::mem::take(&mut self.core.output);
-        self.core.stream.set_layer(layer, early, before);
-        Ok(())
+        self.core.begin_layer(layer, early)
     }
 
     /// Has the layer spared what belongs to something that came before it.
@@ -238,5 +247,129 @@ impl Io<'_> {
     pub(in crate::tcp) fn push_early(&mut self, bytes: &[u8]) {
         self.core.flags.more |= !bytes.is_empty();
         self.core.stream.push_early(bytes);
+    }
+}
+
+/// A connection can have one layer, and has one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SecondLayer;
+
+impl fmt::Display for SecondLayer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the connection has a layer already")
+    }
+}
+
+impl Error for SecondLayer {}
+
+/// Why bytes were not taken. None of them were.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WriteError {
+    /// More would wait than allowed.
+    Full {
+        /// Bytes that wait already.
+        pending: usize,
+        /// Bytes that may.
+        limit: usize,
+    },
+    /// The connection is being closed, or its output has been shut down, or it has just failed.
+    Closed,
+}
+
+impl fmt::Display for WriteError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Full { pending, limit } => {
+                write!(
+                    f,
+                    "the write buffer is full: {pending} of {limit} bytes wait"
+                )
+            }
+            Self::Closed => f.write_str("the connection is closed for writing"),
+        }
+    }
+}
+
+impl Error for WriteError {}
+
+/// Given to [`Service::turn_ended`](super::Service::turn_ended).
+pub struct Turn<'a, C> {
+    pub(super) slab: &'a mut Slab<Entry<C>>,
+    pub(super) env: &'a mut Env,
+    /// Slots whose connections must be looked after when the service is done.
+    pub(super) touched: &'a mut Vec<u32>,
+}
+
+impl<C> Turn<'_, C> {
+    /// The time, read once per turn.
+    pub fn now(&self) -> Instant {
+        self.env.now
+    }
+
+    /// Wants a turn at that time at the latest. Holds until `turn_ended` is called again.
+    pub fn wake_at(&mut self, at: Instant) {
+        let tick = self.env.ticks.due(at);
+        if self.env.alarm == 0 || tick < self.env.alarm {
+            self.env.alarm = tick;
+        }
+    }
+
+    /// Makes a connection. Ends in exactly one call, later: of [`Service::open`] with the ticket,
+    /// or of [`Service::connect_failed`].
+    ///
+    /// [`Service::open`]: super::Service::open
+    /// [`Service::connect_failed`]: super::Service::connect_failed
+    pub fn connect(&mut self, request: Connect) {
+        self.env.connects.push(request);
+    }
+
+    /// Calls `work` with the connection that has this key. `None` if it is gone or being closed,
+    /// and also if `work` panics, which closes the connection.
+    pub fn with<R>(&mut self, key: u64, work: impl FnOnce(&mut C, &mut Io<'_>) -> R) -> Option<R> {
+        let mut entry = self.slab.take_by_key(key)?;
+        let mut result = None;
+        if let Some((conn, mut io)) = entry.lend(self.env) {
+            match catch_panic(|| work(conn, &mut io)) {
+                Ok(value) => result = Some(value),
+                Err(reason) => io.abort_because(reason),
+            }
+            self.touched.push(slot_of(key));
+        }
+        self.slab.put(slot_of(key), entry);
+        result
+    }
+}
+
+/// A request to make a connection; given to [`Turn::connect`](super::Turn::connect).
+#[derive(Clone, Debug)]
+pub struct Connect {
+    /// Where to.
+    pub address: Address,
+    /// Chosen by the service, to know the connection again: see [`Io::ticket`](super::Io::ticket).
+    pub ticket: u64,
+    /// How long the peer may take to accept; the steps after that have their own deadline.
+    pub timeout: Duration,
+    /// The rest.
+    pub options: ConnectOptions,
+}
+
+/// Options of a connection that is made from here.
+#[derive(Clone, Debug)]
+pub struct ConnectOptions {
+    /// Options of the socket.
+    pub stream: StreamOptions,
+    /// The address of this end. Default: the system chooses.
+    pub bind: Option<Address>,
+    /// Steps before the service gets the connection. Default none.
+    pub pre_connect: Arc<[Arc<dyn PreConnect>]>,
+}
+
+impl Default for ConnectOptions {
+    fn default() -> Self {
+        Self {
+            stream: StreamOptions::default(),
+            bind: None,
+            pre_connect: Arc::new([]),
+        }
     }
 }

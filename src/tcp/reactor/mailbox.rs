@@ -3,6 +3,7 @@
 //! One mutex, held for a few pushes. The poller is notified only while its thread sleeps, so wakes
 //! from the thread itself, and wakes during its turn, cost no system call.
 
+use std::collections::VecDeque;
 use std::fmt;
 use std::mem;
 use std::sync::Arc;
@@ -10,22 +11,39 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::time::Instant;
 
 use parking_lot::Mutex;
-use socket2::Socket;
 
-use super::admission::Permit;
-use super::counters::ThreadCounters;
+use super::accept::Accepted;
+use super::config::Counters;
 use super::poll::Poll;
 use super::slab::{generation_of, slot_of};
-use crate::tcp::Address;
 
-/// A connection on its way to its thread.
-pub(super) struct Arrival {
-    pub(super) socket: Socket,
-    pub(super) peer: Address,
-    pub(super) listener: u16,
-    pub(super) permit: Permit,
+/// The half of an I/O thread that others may touch.
+pub(super) struct Mailbox {
+    pub(super) poll: Arc<Poll>,
+    pub(super) counters: Counters,
+    /// Connections that were given to the thread and are not closed yet.
+    pub(super) connections: AtomicUsize,
+    /// Slots that exist; keys of others are nonsense and must not make `marks` grow.
+    slots: AtomicU32,
+    /// Connections were woken that the thread has not come to.
+    behind: AtomicBool,
+    mail: Mutex<Mail>,
 }
 
+#[derive(Default)]
+struct Mail {
+    /// The thread waits, or is about to: whoever adds something notifies.
+    sleeping: bool,
+    /// The thread has ended; nothing is taken any more.
+    ended: bool,
+    /// A turn is wanted although nothing is listed here.
+    nudged: bool,
+    wakes: Wakes,
+    arrivals: VecDeque<Accepted>,
+    command: Option<Command>,
+}
+
+#[derive(Clone, Copy)]
 pub(super) enum Command {
     /// Call `Service::stopping` for every connection.
     Drain,
@@ -34,109 +52,94 @@ pub(super) enum Command {
     Stop(Option<Instant>),
 }
 
-/// The half of an I/O thread that others may touch.
-pub(super) struct Mailbox {
-    pub(super) poll: Arc<Poll>,
-    pub(super) counters: ThreadCounters,
-    /// Connections that were given to the thread and are not closed yet.
-    pub(super) load: AtomicUsize,
-    /// Slots that exist; keys of others are nonsense and must not make `marks` grow.
-    slots: AtomicU32,
-    /// Connections were woken that the thread has not come to.
-    behind: AtomicBool,
-    state: Mutex<State>,
-}
-
-#[derive(Default)]
-struct State {
-    /// The thread waits, or is about to: whoever adds something notifies.
-    sleeping: bool,
-    /// The thread has ended; nothing is taken any more.
-    ended: bool,
-    /// Something else than what is listed here wants a turn.
-    nudged: bool,
-    wakes: Wakes,
-    arrivals: Vec<Arrival>,
-    commands: Vec<Command>,
-}
-
 /// Keys to wake, each once.
 #[derive(Default)]
 pub(super) struct Wakes {
     keys: Vec<u64>,
+    /// How many of them have been taken.
+    taken: usize,
     /// By slot: the latest generation that is in `keys`, 0 for none. So the list is hardly longer
     /// than the number of slots, however much is published while the thread is busy.
     marks: Vec<u32>,
 }
 
 impl Mailbox {
-    pub(super) fn new(poll: Arc<Poll>) -> Self {
+    pub(super) fn new(poll: Poll) -> Self {
         Self {
-            poll,
-            counters: ThreadCounters::default(),
-            load: AtomicUsize::new(0),
+            poll: Arc::new(poll),
+            counters: Counters::default(),
+            connections: AtomicUsize::new(0),
             slots: AtomicU32::new(0),
             behind: AtomicBool::new(false),
-            state: Mutex::default(),
+            mail: Mutex::default(),
         }
     }
 
     /// Hands over a connection; gives it back if the thread has ended.
-    pub(super) fn arrive(&self, arrival: Arrival) -> Result<(), Arrival> {
-        let mut refused = None;
-        self.leave(|state| {
-            if state.ended {
-                refused = Some(arrival);
-            } else {
-                self.load.fetch_add(1, Ordering::Relaxed);
-                state.arrivals.push(arrival);
+    pub(super) fn arrive(&self, accepted: Accepted) -> Result<(), Accepted> {
+        self.leave(|mail| {
+            if mail.ended {
+                return Err(accepted);
             }
-        });
-        refused.map_or(Ok(()), Err)
+            self.connections.fetch_add(1, Ordering::Relaxed);
+            mail.arrivals.push_back(accepted);
+            Ok(())
+        })
     }
 
     pub(super) fn command(&self, command: Command) {
-        self.leave(|state| state.commands.push(command));
+        self.leave(|mail| mail.command = Some(command));
     }
 
-    fn leave(&self, add: impl FnOnce(&mut State)) {
-        let mut state = self.state.lock();
-        add(&mut state);
-        let asleep = mem::take(&mut state.sleeping);
-        drop(state);
+    fn leave<R>(&self, add: impl FnOnce(&mut Mail) -> R) -> R {
+        let mut mail = self.mail.lock();
+        let result = add(&mut mail);
+        let asleep = mem::take(&mut mail.sleeping);
+        drop(mail);
         if asleep {
             self.poll.notify();
         }
+        result
     }
 
     /// To be called by the thread before it waits: `false` if something has come meanwhile, and it
     /// must not wait.
     pub(super) fn fall_asleep(&self) -> bool {
-        let mut state = self.state.lock();
-        let nothing =
-            state.wakes.keys.is_empty() && state.arrivals.is_empty() && state.commands.is_empty();
-        state.sleeping = nothing && !state.nudged;
-        state.sleeping
+        let mut mail = self.mail.lock();
+        mail.sleeping = !mail.nudged
+            && mail.wakes.keys.is_empty()
+            && mail.arrivals.is_empty()
+            && mail.command.is_none();
+        mail.sleeping
     }
 
     /// To be called by the thread when its wait is over.
-    pub(super) fn wake_up(&self, arrivals: &mut Vec<Arrival>, commands: &mut Vec<Command>) {
-        let mut state = self.state.lock();
-        state.sleeping = false;
-        state.nudged = false;
-        if arrivals.is_empty() {
-            mem::swap(&mut state.arrivals, arrivals);
-        } else {
-            arrivals.append(&mut state.arrivals);
+    pub(super) fn wake_up(&self, arrivals: &mut VecDeque<Accepted>) -> Option<Command> {
+        let mut mail = self.mail.lock();
+        mail.sleeping = false;
+        mail.nudged = false;
+        arrivals.append(&mut mail.arrivals);
+        mail.command.take()
+    }
+
+    /// The next key to be woken: of `wakes`, or else of what has come since, which is swapped with
+    /// it, so that nothing is allocated.
+    pub(super) fn next_wake(&self, wakes: &mut Wakes) -> Option<u64> {
+        if wakes.is_empty() {
+            wakes.clear();
+            let mut mail = self.mail.lock();
+            if !mail.wakes.is_empty() {
+                mem::swap(&mut mail.wakes, wakes);
+            }
         }
-        mem::swap(&mut state.commands, commands);
+        let key = wakes.keys.get(wakes.taken).copied()?;
+        wakes.taken += 1;
+        Some(key)
     }
 
     /// Tells how many slots there are now.
     pub(super) fn announce_slots(&self, slots: u32) {
-        if self.slots.load(Ordering::Relaxed) != slots {
-            self.slots.store(slots, Ordering::Relaxed);
-        }
+        self.slots.store(slots, Ordering::Relaxed);
     }
 
     /// Tells whether connections that were woken are left for the next turn.
@@ -146,29 +149,20 @@ impl Mailbox {
         }
     }
 
-    /// Takes what is to be woken; `empty` comes back in its place, so nothing is allocated.
-    pub(super) fn take_wakes(&self, empty: &mut Wakes) {
-        debug_assert!(empty.keys.is_empty());
-        let mut state = self.state.lock();
-        if !state.wakes.keys.is_empty() {
-            mem::swap(&mut state.wakes, empty);
-        }
-    }
-
     /// The thread ends, or has ended: what has arrived too late is given back.
-    pub(super) fn end(&self) -> Vec<Arrival> {
-        let mut state = self.state.lock();
-        state.ended = true;
+    pub(super) fn end(&self) -> VecDeque<Accepted> {
+        let mut mail = self.mail.lock();
+        mail.ended = true;
         self.slots.store(0, Ordering::Relaxed);
-        mem::take(&mut state.arrivals)
+        mem::take(&mut mail.arrivals)
     }
 }
 
-/// Whoever reads the mailbox. With it the mailbox ends, even if its thread panics: nobody would
-/// ever look after what arrives later.
-pub(super) struct Reader(pub(super) Arc<Mailbox>);
+/// Held by the thread. When it ends, even by a panic, its mailbox takes nothing more: nobody would
+/// ever look after that.
+pub(super) struct MailboxGuard(pub(super) Arc<Mailbox>);
 
-impl Drop for Reader {
+impl Drop for MailboxGuard {
     fn drop(&mut self) {
         drop(self.0.end());
     }
@@ -191,12 +185,14 @@ impl Wakes {
         }
     }
 
-    pub(super) fn keys(&self) -> &[u64] {
-        &self.keys
+    /// Whether all have been taken.
+    pub(super) fn is_empty(&self) -> bool {
+        self.taken == self.keys.len()
     }
 
     /// Empties the list; the memory stays.
-    pub(super) fn clear(&mut self) {
+    fn clear(&mut self) {
+        self.taken = 0;
         for key in self.keys.drain(..) {
             self.marks[slot_of(key) as usize] = 0;
         }
@@ -217,9 +213,9 @@ impl Waker {
             return;
         }
         let slots = self.0.slots.load(Ordering::Relaxed);
-        self.0.leave(|state| {
+        self.0.leave(|mail| {
             for key in keys {
-                state.wakes.add(*key, slots);
+                mail.wakes.add(*key, slots);
             }
         });
     }
@@ -227,7 +223,7 @@ impl Waker {
     /// Makes the thread have a turn, so that [`Service::turn_ended`](super::Service::turn_ended) is
     /// called.
     pub fn nudge(&self) {
-        self.0.leave(|state| state.nudged = true);
+        self.0.leave(|mail| mail.nudged = true);
     }
 
     /// Whether connections that were woken in earlier turns are still waiting to be looked after.
@@ -254,27 +250,25 @@ mod tests {
 
     #[test]
     fn a_key_is_listed_once_and_nonsense_not_at_all() {
-        let mailbox = Arc::new(Mailbox::new(Arc::new(Poll::new().unwrap())));
+        let mailbox = Arc::new(Mailbox::new(Poll::new().unwrap()));
         mailbox.announce_slots(4);
         let waker = Waker(mailbox.clone());
         let (a, b, b_next) = (key_of(1, 1), key_of(3, 1), key_of(3, 2));
         waker.wake(&[a, b, a]);
         waker.wake(&[b_next, a, key_of(4, 1), u64::MAX, b, b_next]);
         let mut wakes = Wakes::default();
-        mailbox.take_wakes(&mut wakes);
-        assert_eq!(wakes.keys(), [a, b, b_next]);
-        wakes.clear();
+        let mut taken = || std::iter::from_fn(|| mailbox.next_wake(&mut wakes)).collect::<Vec<_>>();
+        assert_eq!(taken(), [a, b, b_next]);
         waker.wake(&[a]);
-        mailbox.take_wakes(&mut wakes);
-        assert_eq!(wakes.keys(), [a]);
+        assert_eq!(taken(), [a]);
     }
 
     #[test]
     fn who_has_mail_does_not_sleep() {
-        let mailbox = Arc::new(Mailbox::new(Arc::new(Poll::new().unwrap())));
+        let mailbox = Arc::new(Mailbox::new(Poll::new().unwrap()));
         mailbox.announce_slots(1);
         assert!(mailbox.fall_asleep());
-        mailbox.wake_up(&mut Vec::new(), &mut Vec::new());
+        assert!(mailbox.wake_up(&mut VecDeque::new()).is_none());
         Waker(mailbox.clone()).wake(&[key_of(0, 1)]);
         assert!(!mailbox.fall_asleep());
     }

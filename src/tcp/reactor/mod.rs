@@ -6,15 +6,23 @@
 //!
 //! | File | What it holds |
 //! |---|---|
-//! | `handle` | [`Reactor`]: start, stop, figures |
-//! | `service`, `io`, `turn` | what a user implements, and what is lent to the callbacks |
-//! | `accept_loop`, `acceptor`, `admission` | accepting, limits |
-//! | `connect`, `preconnect`, `opening` | connecting; the way to `Service::open` |
-//! | `thread`, `events` | an I/O thread: its turns; what happens to a connection |
-//! | `connection`, `output`, `stream` | one connection: state, unsent bytes, socket and layer |
-//! | `receipt` | what its peer has acknowledged |
+//! | `handle` | [`Reactor`]: start, stop, figures; which thread gets a connection |
+//! | `config` | [`Config`]; what is counted, and [`Stats`] |
+//! | `service`, `io` | what a user implements; what is lent to the callbacks |
+//! | `accept`, `admission` | [`AcceptLoop`]; how many there may be, [`Permit`] |
+//! | `thread` | an I/O thread: its turns |
+//! | `open` | from accepting or connecting, through the steps before, to `Service::open` |
+//! | `events` | what happens to an open connection, until `Service::closed` |
+//! | `connection` | its state: phases, deadlines, what is unsent, what the peer has acknowledged |
+//! | `stream` | its socket, with a [`Layer`] such as TLS; the queue of unsent bytes |
 //! | `mailbox` | what other threads leave for an I/O thread; [`Waker`] |
-//! | `slab`, `wheel`, `counters`, `poll` | slots and keys, deadlines, figures, the poller |
+//! | `slab`, `timer`, `poll` | slots and keys, deadlines, the poller |
+//!
+//! The way of a byte in: `poll` reports the socket, `events` (`readable`, `read_once`) reads once
+//! through `stream` into the thread's buffer, `offer` gives it to `Service::input`, and what that
+//! leaves is kept in `Core::input`. The way out: `Io::write`, `Core::send`, at once to the kernel;
+//! what that leaves is kept in `Core::output`, until `poll` reports that there is room (`flush`)
+//! and the service is told (`progress`, `drained`).
 //!
 //! A connection stays on the thread that it was given to. While it is idle it owns no buffers:
 //! input is read into a buffer of the thread, output goes to the kernel at once, and only what is
@@ -56,39 +64,28 @@
 //! # }
 //! ```
 
-mod accept_loop;
-mod acceptor;
+mod accept;
 mod admission;
 mod config;
-mod connect;
 mod connection;
-mod counters;
 mod events;
 mod handle;
 mod io;
 mod mailbox;
-mod opening;
-mod output;
+mod open;
 mod poll;
-mod preconnect;
-mod receipt;
 mod service;
 mod slab;
 mod stream;
 mod thread;
-mod turn;
-mod wheel;
+mod timer;
 
-pub use accept_loop::{AcceptLoop, Accepted};
+pub use accept::{AcceptLoop, Accepted};
 pub use admission::Permit;
-pub use config::{AcceptErrorHook, AfterError, Config, OverLimitHook};
-pub use connect::{Connect, ConnectOptions};
-pub use connection::WriteError;
-pub use counters::Stats;
+pub use config::{AcceptErrorHook, AfterError, Config, OverLimitHook, Stats};
 pub use handle::{Reactor, Stopped};
-pub use io::{Io, SecondLayer};
+pub use io::{Connect, ConnectOptions, Io, SecondLayer, Turn, WriteError};
 pub use mailbox::Waker;
-pub use preconnect::{Early, PreConnect, Preamble, Progress, Step};
+pub use open::{Early, PreConnect, Preamble, Progress, Step};
 pub use service::{CloseReason, Refuse, Service};
 pub use stream::{Layer, Wire};
-pub use turn::Turn;

@@ -3,9 +3,8 @@
 use std::fmt;
 use std::io;
 
-use super::io::Io;
+use super::io::{Io, Turn};
 use super::stream::LayerPanicked;
-use super::turn::Turn;
 
 /// Gets every event of the connections of one I/O thread.
 ///
@@ -21,6 +20,7 @@ use super::turn::Turn;
 /// its connection is closed with [`CloseReason::Panic`] and the thread goes on; `closed` is called
 /// next, before any other callback (for one in [`Turn::with`], when `turn_ended` returns), so that
 /// a service can tidy up what its connections share.
+#[allow(unused_variables, reason = "the names are for implementers")]
 pub trait Service: Send + 'static {
     /// State of one connection.
     type Conn: Send;
@@ -38,63 +38,50 @@ pub trait Service: Send + 'static {
     /// the input is paused, then before what was read ahead has been offered. Unless the connection
     /// is closed here (the default), answers can still be written.
     fn end_of_input(&mut self, conn: &mut Self::Conn, io: &mut Io<'_>) {
-        let _ = conn;
         io.close_when_flushed();
     }
 
     /// Somebody has called [`Waker::wake`](super::Waker::wake) with the connection's key.
-    fn woken(&mut self, conn: &mut Self::Conn, io: &mut Io<'_>) {
-        let _ = (conn, io);
-    }
+    fn woken(&mut self, conn: &mut Self::Conn, io: &mut Io<'_>) {}
 
     /// The time given to [`Io::set_timer`] has come. The timer is off now.
-    fn timer(&mut self, conn: &mut Self::Conn, io: &mut Io<'_>) {
-        let _ = (conn, io);
-    }
+    fn timer(&mut self, conn: &mut Self::Conn, io: &mut Io<'_>) {}
 
     /// The kernel has taken some of the output that had to wait, and the rest still waits.
-    fn progress(&mut self, conn: &mut Self::Conn, io: &mut Io<'_>) {
-        let _ = (conn, io);
-    }
+    fn progress(&mut self, conn: &mut Self::Conn, io: &mut Io<'_>) {}
 
     /// The kernel has taken all output, after some of it had to wait.
-    fn drained(&mut self, conn: &mut Self::Conn, io: &mut Io<'_>) {
-        let _ = (conn, io);
-    }
+    fn drained(&mut self, conn: &mut Self::Conn, io: &mut Io<'_>) {}
 
     /// The peer has acknowledged more of what [`Io::watch_receipt`] waits for, or that is over:
     /// [`Io::awaits_receipt`] says which.
-    fn received(&mut self, conn: &mut Self::Conn, io: &mut Io<'_>) {
-        let _ = (conn, io);
-    }
+    fn received(&mut self, conn: &mut Self::Conn, io: &mut Io<'_>) {}
 
     /// The reactor drains: it accepts no more and would like the connections to end. The default
     /// does nothing; what is still open at the reactor's deadline is aborted.
-    fn stopping(&mut self, conn: &mut Self::Conn, io: &mut Io<'_>) {
-        let _ = (conn, io);
-    }
+    fn stopping(&mut self, conn: &mut Self::Conn, io: &mut Io<'_>) {}
 
     /// The connection is gone; its socket is closed already.
-    fn closed(&mut self, conn: Self::Conn, reason: CloseReason) {
-        let _ = (conn, reason);
-    }
+    fn closed(&mut self, conn: Self::Conn, reason: CloseReason) {}
 
     /// A connection that was asked for with [`Turn::connect`] could not be made, or did not get
     /// through the steps before it is opened, or was refused by `open`.
-    fn connect_failed(&mut self, ticket: u64, reason: CloseReason) {
-        let _ = (ticket, reason);
-    }
+    fn connect_failed(&mut self, ticket: u64, reason: CloseReason) {}
 
     /// Everything that was ready has been handled. Here a service may finish what it has put off to
     /// do it once per turn, with the connections that it names.
-    fn turn_ended(&mut self, turn: &mut Turn<'_, Self::Conn>) {
-        let _ = turn;
-    }
+    fn turn_ended(&mut self, turn: &mut Turn<'_, Self::Conn>) {}
 }
 
 /// Returned by [`Service::open`] to close the connection at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Refuse;
+
+impl From<Refuse> for CloseReason {
+    fn from(_: Refuse) -> Self {
+        Self::Refused
+    }
+}
 
 /// Why a connection ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -9,8 +9,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use socket2::Socket;
 
-use super::output::Output;
-use super::poll::Source;
+use super::poll::{Source, unacknowledged};
 use crate::tcp::codec::Tail;
 
 /// Something between the socket and the service that changes the bytes on their way, as TLS does.
@@ -28,15 +27,9 @@ pub trait Layer: Send {
     /// Sends what it holds. Called when the socket can take more.
     fn flush(&mut self, wire: &mut Wire<'_>) -> io::Result<()>;
 
-    /// Whether it holds bytes that the socket could take.
-    fn wants_write(&self) -> bool;
-
-    /// About how many of the bytes that it took by `write` the socket has not taken: 0 only when
-    /// the socket has taken the last byte of what they were made into. Counts as waiting to be
-    /// written; the default says 1 while it [`wants_write`](Self::wants_write).
-    fn unsent(&self) -> usize {
-        usize::from(self.wants_write())
-    }
+    /// About how many bytes it holds that the socket has not taken: 0 only when the socket has
+    /// taken the last byte. They count as waiting to be written.
+    fn unsent(&self) -> usize;
 
     /// Whether the connection is not ready for the service yet, because a handshake goes on.
     fn is_handshaking(&self) -> bool;
@@ -130,27 +123,6 @@ struct Layered {
     sent: u64,
 }
 
-impl Layered {
-    /// Calls the layer with the socket as it may see it. If it panics, that is an error, which
-    /// ends the connection.
-    fn call<R>(
-        &mut self,
-        socket: &Socket,
-        work: impl FnOnce(&mut dyn Layer, &mut Wire<'_>) -> io::Result<R>,
-    ) -> io::Result<R> {
-        let mut wire = Wire {
-            socket,
-            early: &mut self.early,
-            tail: &mut self.tail,
-            before: &mut self.before,
-            sent: &mut self.sent,
-        };
-        let layer = &mut *self.layer;
-        catch_unwind(AssertUnwindSafe(|| work(layer, &mut wire)))
-            .unwrap_or_else(|_| Err(io::Error::other(LayerPanicked)))
-    }
-}
-
 /// What a panic of a layer is turned into; its connection ends with `CloseReason::Panic`.
 #[derive(Debug)]
 pub(super) struct LayerPanicked;
@@ -181,7 +153,7 @@ impl Stream {
 
     /// Bytes that the socket has taken and the peer has not acknowledged.
     pub(super) fn unacknowledged(&self) -> u64 {
-        self.source.unacknowledged()
+        unacknowledged(self.socket())
     }
 
     /// Puts a layer between the socket and the service. `early` are bytes that have been read and
@@ -217,47 +189,62 @@ impl Stream {
     }
 
     pub(super) fn is_handshaking(&self) -> bool {
-        self.layered
-            .as_ref()
-            .is_some_and(|l| l.layer.is_handshaking())
+        let layered = self.layered.as_ref();
+        layered.is_some_and(|l| l.layer.is_handshaking())
     }
 
-    pub(super) fn wants_write(&self) -> bool {
-        let wants = |l: &Layered| !l.before.is_empty() || l.layer.wants_write();
-        self.layered.as_deref().is_some_and(wants)
-    }
-
-    /// What the layer holds of the bytes that it was given to write, and what has to go before.
+    /// About how many bytes the layer holds that the socket could take, and what has to go before.
     pub(super) fn unsent(&self) -> usize {
         let unsent = |l: &Layered| l.before.len() + l.layer.unsent();
         self.layered.as_deref().map_or(0, unsent)
     }
 
-    /// How many bytes the socket has taken from the layer since this was asked.
-    pub(super) fn take_sent(&mut self) -> u64 {
-        self.layered.as_mut().map_or(0, |l| mem::take(&mut l.sent))
+    /// How many bytes the socket has taken since this was asked, where `written` were taken here.
+    pub(super) fn take_sent(&mut self, written: usize) -> u64 {
+        match &mut self.layered {
+            None => written as u64,
+            Some(layered) => mem::take(&mut layered.sent),
+        }
+    }
+
+    /// Calls the layer, if there is one, with the socket as it may see it. If it panics, that is an
+    /// error, which ends the connection.
+    fn through_layer<R>(
+        &mut self,
+        work: impl FnOnce(&mut dyn Layer, &mut Wire<'_>) -> io::Result<R>,
+    ) -> Option<io::Result<R>> {
+        let layered = self.layered.as_deref_mut()?;
+        let mut wire = Wire {
+            socket: self.source.socket(),
+            early: &mut layered.early,
+            tail: &mut layered.tail,
+            before: &mut layered.before,
+            sent: &mut layered.sent,
+        };
+        let layer = &mut *layered.layer;
+        let result = catch_unwind(AssertUnwindSafe(|| work(layer, &mut wire)));
+        Some(result.unwrap_or_else(|_| Err(io::Error::other(LayerPanicked))))
     }
 
     pub(super) fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        match self.layered.as_deref_mut() {
+        match self.through_layer(|layer, wire| layer.read(wire, buffer)) {
+            Some(read) => read,
             None => receive(self.source.socket(), buffer),
-            Some(layered) => {
-                layered.call(self.source.socket(), |layer, wire| layer.read(wire, buffer))
-            }
         }
     }
 
     pub(super) fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        match self.layered.as_deref_mut() {
+        match self.through_layer(|layer, wire| layer.write(wire, bytes)) {
+            Some(written) => written,
             None => send(self.source.socket(), bytes),
-            Some(layered) => {
-                layered.call(self.source.socket(), |layer, wire| layer.write(wire, bytes))
-            }
         }
     }
 
     pub(super) fn write_vectored(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
-        if self.layered.is_none() {
+        if let [bytes] = slices {
+            return self.write(bytes);
+        }
+        if !self.is_layered() {
             return send_vectored(self.source.socket(), slices);
         }
         let mut written = 0;
@@ -273,21 +260,17 @@ impl Stream {
     }
 
     pub(super) fn flush(&mut self) -> io::Result<()> {
-        match self.layered.as_deref_mut() {
-            None => Ok(()),
-            Some(layered) => layered.call(self.source.socket(), |layer, wire| {
-                wire.send_before()?;
-                layer.flush(wire)
-            }),
-        }
+        let flushed = self.through_layer(|layer, wire| {
+            wire.send_before()?;
+            layer.flush(wire)
+        });
+        flushed.unwrap_or(Ok(()))
     }
 
     /// Tells the layer that this was all; what it adds may have to be flushed.
     pub(super) fn finish(&mut self) -> io::Result<()> {
-        match self.layered.as_deref_mut() {
-            None => Ok(()),
-            Some(layered) => layered.call(self.source.socket(), |layer, wire| layer.finish(wire)),
-        }
+        let finished = self.through_layer(|layer, wire| layer.finish(wire));
+        finished.unwrap_or(Ok(()))
     }
 
     pub(super) fn shutdown_write(&self) {
@@ -296,51 +279,87 @@ impl Stream {
     }
 }
 
-#[cfg(unix)]
-fn receive(socket: &Socket, buffer: &mut [u8]) -> io::Result<usize> {
-    let (n, _) = rustix::net::recv(socket, buffer, rustix::net::RecvFlags::empty())?;
-    Ok(n)
+/// Bytes that the kernel has not taken yet. Holds no memory while it is empty.
+#[derive(Debug, Default)]
+pub(super) struct Output {
+    bytes: Vec<u8>,
+    start: usize,
 }
 
-/// A peer that has gone must be an error, not a signal that ends the process.
-#[cfg(unix)]
-fn send(socket: &Socket, bytes: &[u8]) -> io::Result<usize> {
-    Ok(rustix::net::send(socket, bytes, NO_SIGNAL)?)
+impl Output {
+    pub(super) fn len(&self) -> usize {
+        self.bytes.len() - self.start
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.bytes.is_empty()
+    }
+
+    pub(super) fn bytes(&self) -> &[u8] {
+        &self.bytes[self.start..]
+    }
+
+    pub(super) fn push(&mut self, bytes: &[u8]) {
+        // Move the rest to the front when that costs less than what has gone out since.
+        if self.start > self.len() {
+            self.bytes.drain(..self.start);
+            self.start = 0;
+        }
+        self.bytes.extend_from_slice(bytes);
+    }
+
+    /// The first `n` bytes have gone.
+    pub(super) fn consume(&mut self, n: usize) {
+        assert!(n <= self.len());
+        self.start += n;
+        if self.start == self.bytes.len() {
+            *self = Self::default();
+        }
+    }
 }
 
-#[cfg(unix)]
-fn send_vectored(socket: &Socket, slices: &[IoSlice<'_>]) -> io::Result<usize> {
-    use rustix::net::{SendAncillaryBuffer, sendmsg};
-    // More in one call are an error.
-    let slices = &slices[..slices.len().min(SLICES_MAX)];
-    Ok(sendmsg(
-        socket,
-        slices,
-        &mut SendAncillaryBuffer::default(),
-        NO_SIGNAL,
-    )?)
-}
-
-#[cfg(all(unix, not(target_vendor = "apple")))]
-const NO_SIGNAL: rustix::net::SendFlags = rustix::net::SendFlags::NOSIGNAL;
-/// There it is an option of the socket, which `socket2` sets.
-#[cfg(target_vendor = "apple")]
-const NO_SIGNAL: rustix::net::SendFlags = rustix::net::SendFlags::empty();
-
-#[cfg(not(unix))]
 fn receive(mut socket: &Socket, buffer: &mut [u8]) -> io::Result<usize> {
     socket.read(buffer)
 }
 
-#[cfg(not(unix))]
-fn send(mut socket: &Socket, bytes: &[u8]) -> io::Result<usize> {
-    socket.write(bytes)
+fn send(socket: &Socket, bytes: &[u8]) -> io::Result<usize> {
+    socket.send_with_flags(bytes, NO_SIGNAL)
 }
 
-#[cfg(not(unix))]
-fn send_vectored(mut socket: &Socket, slices: &[IoSlice<'_>]) -> io::Result<usize> {
-    socket.write_vectored(&slices[..slices.len().min(SLICES_MAX)])
+fn send_vectored(socket: &Socket, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+    // More in one call are an error.
+    let slices = &slices[..slices.len().min(SLICES_MAX)];
+    socket.send_vectored_with_flags(slices, NO_SIGNAL)
 }
 
+/// A peer that has gone must be an error, not a signal that ends the process. Where there is no
+/// such flag, it is an option of the socket, which `socket2` sets, or there is no such signal.
+#[cfg(all(unix, not(target_vendor = "apple")))]
+const NO_SIGNAL: i32 = rustix::net::SendFlags::NOSIGNAL.bits() as i32;
+#[cfg(not(all(unix, not(target_vendor = "apple"))))]
+const NO_SIGNAL: i32 = 0;
 /// IOV_MAX is 1024 on every system in use, and at least 16.
 const SLICES_MAX: usize = 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn first_in_first_out_and_no_memory_when_empty() {
+        let mut output = Output::default();
+        let mut expected = Vec::new();
+        for round in 0..100_u8 {
+            let bytes = vec![round; usize::from(round) * 7 % 50];
+            output.push(&bytes);
+            expected.extend_from_slice(&bytes);
+            let gone = usize::from(round) * 5 % (expected.len() + 1);
+            output.consume(gone);
+            expected.drain(..gone);
+            assert_eq!(output.bytes(), expected);
+            assert_eq!(output.is_empty(), expected.is_empty());
+        }
+        output.consume(output.len());
+        assert_eq!(output.bytes.capacity(), 0);
+    }
+}

@@ -53,8 +53,8 @@ impl Layer for Cut {
         Ok(())
     }
 
-    fn wants_write(&self) -> bool {
-        false
+    fn unsent(&self) -> usize {
+        0
     }
 
     fn is_handshaking(&self) -> bool {

@@ -3,11 +3,6 @@
 //! [`Source`] owns the socket that it registers and takes it out of the poller before it closes
 //! it; so the rest of the module cannot break the condition that `polling` sets.
 
-#[cfg(any(target_os = "linux", target_os = "android"))]
-mod epoll;
-#[cfg(any(test, not(any(target_os = "linux", target_os = "android"))))]
-mod portable;
-
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -37,6 +32,11 @@ impl Interest {
     pub(super) const READ: Self = Self {
         read: true,
         write: false,
+        edge: false,
+    };
+    pub(super) const WRITE: Self = Self {
+        read: false,
+        write: true,
         edge: false,
     };
     pub(super) const NONE: Self = Self {
@@ -115,12 +115,6 @@ impl Source {
         &self.socket
     }
 
-    /// Bytes that were written and that the peer has not acknowledged, by a system call; 0 where
-    /// the system does not tell.
-    pub(super) fn unacknowledged(&self) -> u64 {
-        unacknowledged(&self.socket)
-    }
-
     /// Changes what is reported; no system call if it is the same as before.
     pub(super) fn set_interest(&mut self, key: usize, interest: Interest) -> io::Result<()> {
         if interest == self.interest {
@@ -135,39 +129,24 @@ impl Source {
     }
 }
 
-/// TIOCOUTQ, which `rustix` has no name for; a few architectures have another number.
-#[cfg(all(
-    any(target_os = "linux", target_os = "android"),
-    not(any(
-        target_arch = "mips",
-        target_arch = "mips64",
-        target_arch = "powerpc",
-        target_arch = "powerpc64",
-        target_arch = "sparc",
-        target_arch = "sparc64"
-    ))
-))]
+/// Bytes that were written and that the peer has not acknowledged, by a system call; 0 where the
+/// system does not tell. TIOCOUTQ: `rustix` has no name for it.
+#[cfg(any(target_os = "linux", target_os = "android"))]
 #[allow(unsafe_code)]
-fn unacknowledged(socket: &Socket) -> u64 {
+pub(super) fn unacknowledged(socket: &Socket) -> u64 {
     use rustix::ioctl::{Getter, ioctl};
     const TIOCOUTQ: rustix::ioctl::Opcode = 0x5411;
+    let other_number = ["mips", "mips64", "powerpc", "powerpc64", "sparc", "sparc64"];
+    if other_number.contains(&std::env::consts::ARCH) {
+        return 0;
+    }
     // SAFETY: with that number the kernel writes one int.
     let answer = unsafe { ioctl(socket, Getter::<TIOCOUTQ, std::ffi::c_int>::new()) };
     answer.map_or(0, |bytes| u64::try_from(bytes).unwrap_or(0))
 }
 
-#[cfg(not(all(
-    any(target_os = "linux", target_os = "android"),
-    not(any(
-        target_arch = "mips",
-        target_arch = "mips64",
-        target_arch = "powerpc",
-        target_arch = "powerpc64",
-        target_arch = "sparc",
-        target_arch = "sparc64"
-    ))
-)))]
-fn unacknowledged(_: &Socket) -> u64 {
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+pub(super) fn unacknowledged(_: &Socket) -> u64 {
     0
 }
 
@@ -175,6 +154,150 @@ impl Drop for Source {
     fn drop(&mut self) {
         if let Err(error) = self.poll.poller.delete(&self.socket) {
             log::error!("a socket cannot be taken out of its poller: {error}");
+        }
+    }
+}
+
+/// Waiting on Linux: one system call.
+///
+/// `Poller::wait` makes five, as it sets a timer and renews the registrations of the timer and of
+/// its notifier each time; where requests come one by one, each pays for that. So what is
+/// registered stays with `polling`, and its epoll instance is waited on here.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+mod epoll {
+    use std::io;
+    use std::time::Duration;
+
+    use polling::{Event, Poller};
+    use rustix::buffer::spare_capacity;
+    use rustix::event::epoll::{self, EventData, EventFlags};
+    use rustix::event::{EventfdFlags, Timespec, eventfd};
+    use rustix::fd::OwnedFd;
+    use rustix::io::Errno;
+
+    /// Events of one wait.
+    pub(in super::super) struct Events {
+        list: Vec<epoll::Event>,
+    }
+
+    impl Events {
+        pub(in super::super) fn new() -> Self {
+            Self {
+                list: Vec::with_capacity(AT_A_TIME),
+            }
+        }
+
+        pub(in super::super) fn iter(&self) -> impl Iterator<Item = Event> + '_ {
+            let sources = self
+                .list
+                .iter()
+                .filter(|event| event.data.u64() != NOTIFIER);
+            sources.map(|event| {
+                let (key, flags) = (event.data.u64() as usize, event.flags);
+                let mut event = Event::new(key, flags.intersects(READ), flags.intersects(WRITE));
+                event.set_interrupt(flags.contains(EventFlags::HUP));
+                event
+            })
+        }
+    }
+
+    /// Waits, and is woken by a counter that nobody reads: only its changes are reported.
+    #[derive(Debug)]
+    pub(super) struct Waiter {
+        notifier: OwnedFd,
+    }
+
+    impl Waiter {
+        pub(super) fn new(poller: &Poller) -> io::Result<Self> {
+            let notifier = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
+            let changes = EventFlags::IN | EventFlags::ET;
+            epoll::add(poller, &notifier, EventData::new_u64(NOTIFIER), changes)?;
+            Ok(Self { notifier })
+        }
+
+        pub(super) fn wait(
+            &self,
+            poller: &Poller,
+            events: &mut Events,
+            timeout: Option<Duration>,
+        ) -> io::Result<()> {
+            events.list.clear();
+            // Too early is allowed, so the longest is what the system call can take in any form.
+            let timeout = timeout.map(|time| Timespec::try_from(time.min(LONGEST)));
+            let timeout = timeout.transpose().map_err(io::Error::other)?;
+            match epoll::wait(poller, spare_capacity(&mut events.list), timeout.as_ref()) {
+                // A signal that was handled: as if the time were over.
+                Ok(_) | Err(Errno::INTR) => Ok(()),
+                Err(error) => Err(error.into()),
+            }
+        }
+
+        pub(super) fn notify(&self, _: &Poller) -> io::Result<()> {
+            match rustix::io::write(&self.notifier, &1_u64.to_ne_bytes()) {
+                // Full after 2^64 notifications: begins again.
+                Err(Errno::AGAIN) => rustix::io::read(&self.notifier, &mut [0; 8]),
+                done => done,
+            }?;
+            Ok(())
+        }
+    }
+
+    /// The key that `polling` keeps for itself too.
+    const NOTIFIER: u64 = u64::MAX;
+    /// Errors count as both, as `polling` has it.
+    const READ: EventFlags = EventFlags::IN
+        .union(EventFlags::PRI)
+        .union(EventFlags::HUP)
+        .union(EventFlags::ERR);
+    const WRITE: EventFlags = EventFlags::OUT
+        .union(EventFlags::HUP)
+        .union(EventFlags::ERR);
+    const AT_A_TIME: usize = 1024;
+    const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
+}
+
+/// Waiting as `polling` does it, wherever it runs.
+#[cfg(any(test, not(any(target_os = "linux", target_os = "android"))))]
+mod portable {
+    use std::io;
+    use std::time::Duration;
+
+    use polling::{Event, Poller};
+
+    /// Events of one wait.
+    pub(in super::super) struct Events(polling::Events);
+
+    impl Events {
+        pub(in super::super) fn new() -> Self {
+            Self(polling::Events::new())
+        }
+
+        pub(in super::super) fn iter(&self) -> impl Iterator<Item = Event> + '_ {
+            self.0.iter()
+        }
+    }
+
+    #[derive(Debug)]
+    pub(super) struct Waiter;
+
+    impl Waiter {
+        #[allow(clippy::unnecessary_wraps)] // As the other does.
+        pub(super) fn new(_: &Poller) -> io::Result<Self> {
+            Ok(Self)
+        }
+
+        pub(super) fn wait(
+            &self,
+            poller: &Poller,
+            events: &mut Events,
+            timeout: Option<Duration>,
+        ) -> io::Result<()> {
+            events.0.clear();
+            poller.wait(&mut events.0, timeout).map(drop)
+        }
+
+        pub(super) fn notify(&self, poller: &Poller) -> io::Result<()> {
+            poller.notify()
         }
     }
 }

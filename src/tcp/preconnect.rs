@@ -1,6 +1,7 @@
-//! The PROXY protocol, versions 1 and 2: a proxy says first for whom it connects.
+//! Ready-made steps before a connection is opened: an allow-list and the PROXY protocol.
 //!
-//! Written from the specification, "The PROXY protocol", versions 1 and 2, 2020/03/05.
+//! In scope: what [`PreConnect`] promises, for two common needs. Out of scope: TLS, which has a
+//! module of its own.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::Path;
@@ -8,6 +9,34 @@ use std::path::Path;
 use crate::tcp::reactor::{Early, PreConnect, Preamble, Progress, Refuse, Step};
 use crate::tcp::{Address, Network};
 
+/// Refuses peers from elsewhere. Behind a [`ProxyProtocol`] step it looks at the address that the
+/// proxy reports, before it at the proxy's. Unix sockets pass; their file has permissions.
+#[derive(Clone, Debug)]
+pub struct AllowList {
+    networks: Vec<Network>,
+}
+
+impl AllowList {
+    /// Peers from these networks pass.
+    pub fn new(networks: impl IntoIterator<Item = Network>) -> Self {
+        Self {
+            networks: networks.into_iter().collect(),
+        }
+    }
+}
+
+impl PreConnect for AllowList {
+    fn start(&self, connection: &mut Early<'_>) -> Result<Step, Refuse> {
+        match connection.peer_addr().ip() {
+            Some(ip) if !self.networks.iter().any(|network| network.contains(ip)) => Err(Refuse),
+            _ => Ok(Step::Pass),
+        }
+    }
+}
+
+/// The PROXY protocol, versions 1 and 2 (specification of 2020/03/05): a proxy says first for whom
+/// it connects.
+///
 /// Reads the header that trusted proxies send, and takes the address of the peer from it. From a
 /// trusted peer the header is required; other peers connect directly, and a header from them would
 /// be input like any other. A header that says nothing of the peer leaves the address as it is.
@@ -148,26 +177,23 @@ fn parse_v2(input: &[u8]) -> Result<Parsed, Refuse> {
     // Behind the addresses there may be more, which does not concern us.
     let peer = match head[13] >> 4 {
         0 => None,
-        1 => Some(v4_source(block).ok_or(Refuse)?),
-        2 => Some(v6_source(block).ok_or(Refuse)?),
+        1 => Some(inet_source::<4>(block).ok_or(Refuse)?),
+        2 => Some(inet_source::<16>(block).ok_or(Refuse)?),
         3 => Some(unix_source(block).ok_or(Refuse)?),
         _ => return Err(Refuse),
     };
     Ok(Some((total, peer)))
 }
 
-fn v4_source(block: &[u8]) -> Option<Address> {
-    let block: &[u8; 12] = block.first_chunk()?;
-    let ip: [u8; 4] = *block.first_chunk()?;
-    let port = u16::from_be_bytes([block[8], block[9]]);
-    Some(SocketAddr::new(Ipv4Addr::from(ip).into(), port).into())
-}
-
-fn v6_source(block: &[u8]) -> Option<Address> {
-    let block: &[u8; 36] = block.first_chunk()?;
-    let ip: [u8; 16] = *block.first_chunk()?;
-    let port = u16::from_be_bytes([block[32], block[33]]);
-    Some(SocketAddr::new(Ipv6Addr::from(ip).into(), port).into())
+/// Both addresses, and then both ports.
+fn inet_source<const N: usize>(block: &[u8]) -> Option<Address>
+where
+    IpAddr: From<[u8; N]>,
+{
+    let block = block.get(..2 * N + 4)?;
+    let ip: [u8; N] = *block.first_chunk()?;
+    let port = u16::from_be_bytes([block[2 * N], block[2 * N + 1]]);
+    Some(SocketAddr::new(ip.into(), port).into())
 }
 
 fn unix_source(block: &[u8]) -> Option<Address> {

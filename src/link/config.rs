@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::channel::Security;
+use super::hello::Security;
 use super::key::{Key, Keys};
 use crate::clock::FOREVER;
 use crate::tcp::client::Backoff;

@@ -5,7 +5,7 @@ use std::io;
 
 use serde::{Deserialize, Serialize};
 
-use super::{InvalidName, NodeId, TlsFailure};
+use super::{InvalidName, NodeId};
 use crate::tcp::reactor::CloseReason;
 
 /// A post was not accepted: nothing of it was sent.
@@ -276,6 +276,34 @@ impl fmt::Display for LinkEnd {
 }
 
 impl std::error::Error for LinkEnd {}
+
+/// What went wrong with TLS on a link.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum TlsFailure {
+    /// The peer has shown no certificate.
+    NoCertificate,
+    /// The peer's certificate is not accepted: of an unknown signer, out of date, for another host
+    /// or purpose.
+    Certificate(String),
+    /// The peer says that it does not accept what it was shown, or cannot go on.
+    Refused(String),
+    /// Anything else; most often the peer does not speak TLS.
+    Failed(String),
+}
+
+impl fmt::Display for TlsFailure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoCertificate => f.write_str("TLS: the peer has shown no certificate"),
+            Self::Certificate(why) | Self::Refused(why) | Self::Failed(why) => {
+                write!(f, "TLS: {why}")
+            }
+        }
+    }
+}
+
+impl std::error::Error for TlsFailure {}
 
 /// A key that cannot be used.
 #[derive(Debug)]

@@ -8,13 +8,14 @@
 //!             <-------------------   proof
 //! ```
 
-use std::sync::Arc;
+use std::fmt;
+use std::sync::{Arc, OnceLock};
 
-use super::channel::{Channel, Security};
 use super::error::LinkEnd;
 use super::key::{Hellos, Key, Keys, Role};
 use super::wire::{self, Frame, Hello};
-use super::{NodeId, names};
+use super::{NodeId, TlsFailure, names};
+use crate::tcp::reactor::Layer;
 
 /// Who is at the other end of a link.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,7 +37,7 @@ pub struct Peer {
 
 /// This node, as it introduces itself.
 #[derive(Clone, Debug)]
-pub(crate) struct Own {
+pub(crate) struct Identity {
     pub(crate) id: NodeId,
     pub(crate) name: String,
     pub(crate) max_frame: u32,
@@ -46,6 +47,32 @@ pub(crate) struct Own {
     pub(crate) security: Option<Arc<dyn Security>>,
 }
 
+/// Makes what lies under each connection of a node.
+pub(crate) trait Security: fmt::Debug + Send + Sync {
+    /// For a new connection. `address` is whom it has called, or who has called.
+    fn begin(&self, role: Role, address: &str) -> Result<Begun, TlsFailure>;
+}
+
+/// A layer, and what the link can ask of it.
+pub(crate) type Begun = (Box<dyn Layer>, Arc<Channel>);
+
+/// What lies under one connection: something that encrypts, and knows who the peer is.
+#[derive(Default)]
+pub(crate) struct Channel {
+    /// There when its handshake is over, and anything can be sent.
+    pub(crate) session: OnceLock<Session>,
+    /// Why it has ended the connection, if it has.
+    pub(crate) failure: OnceLock<TlsFailure>,
+}
+
+/// What the handshake of a channel has brought.
+pub(crate) struct Session {
+    /// Whether the peer has proved that it may call itself that.
+    pub(crate) allows: Box<dyn Fn(&str) -> bool + Send + Sync>,
+    /// What only the two ends have.
+    pub(crate) secret: Key,
+}
+
 /// A connection on its way to become a link.
 pub(crate) struct Handshake {
     role: Role,
@@ -53,7 +80,7 @@ pub(crate) struct Handshake {
     /// As sent, without the length.
     own_bytes: Vec<u8>,
     keys: Keys,
-    channel: Option<Arc<dyn Channel>>,
+    channel: Option<Arc<Channel>>,
     peer: Option<Introduced>,
 }
 
@@ -62,27 +89,23 @@ struct Introduced {
     peer: Peer,
 }
 
-/// What a frame of the peer has led to.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Progress {
-    /// More is to come. The bytes are to be sent.
-    Send(Vec<u8>),
-    /// The link is there, once the bytes are sent.
-    Done(Vec<u8>, Peer),
-}
+/// What a frame of the peer has led to: bytes to be sent, and the peer when that is all, and the
+/// link is there.
+pub(crate) type Progress = (Vec<u8>, Option<Peer>);
 
 impl Handshake {
     /// `nonce` must not have been used before.
-    pub(crate) fn new(role: Role, own: &Own, nonce: [u8; 32]) -> Self {
-        let hello = Hello::new(
-            own.id,
-            &own.name,
+    pub(crate) fn new(role: Role, own: &Identity, nonce: [u8; 32]) -> Self {
+        let hello = Hello {
+            protocol: wire::MAGIC.to_owned(),
+            versions: wire::VERSIONS,
+            node: own.id,
+            name: own.name.clone(),
             nonce,
-            own.max_frame,
-            own.features.clone(),
-        );
-        let mut own_bytes = encoded(&Frame::Hello(hello.clone()));
-        own_bytes.drain(..wire::PREFIX);
+            max_frame: own.max_frame,
+            features: own.features.clone(),
+        };
+        let own_bytes = wire::encoded(&Frame::Hello(hello.clone())).split_off(wire::PREFIX);
         Self {
             role,
             own: hello,
@@ -94,13 +117,13 @@ impl Handshake {
     }
 
     /// What is below has its own idea of who the peer is.
-    pub(crate) fn set_channel(&mut self, channel: Arc<dyn Channel>) {
+    pub(crate) fn set_channel(&mut self, channel: Arc<Channel>) {
         self.channel = Some(channel);
     }
 
     /// The first bytes to send.
     pub(crate) fn hello(&self) -> Vec<u8> {
-        encoded(&Frame::Hello(self.own.clone()))
+        wire::encoded(&Frame::Hello(self.own.clone()))
     }
 
     /// Takes a frame, without its length.
@@ -109,7 +132,7 @@ impl Handshake {
         match (frame, self.peer.take()) {
             (Frame::Hello(hello), None) => self.introduced(hello, bytes),
             (Frame::Proof(proof), Some(introduced)) => self.proved(&proof, introduced),
-            (Frame::Bye(bye), _) => Err(LinkEnd::bye(&bye.reason)),
+            (Frame::Bye { reason }, _) => Err(LinkEnd::bye(&reason)),
             _ => Err(LinkEnd::Protocol(
                 "something else than a hello and a proof".into(),
             )),
@@ -129,11 +152,8 @@ impl Handshake {
             return Err(LinkEnd::Myself);
         }
         names::check(&hello.name).map_err(|error| LinkEnd::Protocol(error.to_string()))?;
-        if self
-            .channel
-            .as_ref()
-            .is_some_and(|c| !c.allows(&hello.name))
-        {
+        let session = self.channel.as_ref().map(|channel| channel.session.get());
+        if session.is_some_and(|session| session.is_none_or(|of| !(of.allows)(&hello.name))) {
             return Err(LinkEnd::Denied);
         }
         let mut features = hello.features;
@@ -156,7 +176,7 @@ impl Handshake {
             Role::Listener => Vec::new(),
         };
         self.peer = Some(introduced);
-        Ok(Progress::Send(answer))
+        Ok((answer, None))
     }
 
     fn proved(&self, proof: &[u8; 32], introduced: Introduced) -> Result<Progress, LinkEnd> {
@@ -169,18 +189,18 @@ impl Handshake {
             Role::Connector => Vec::new(),
             Role::Listener => self.prove(&introduced)?,
         };
-        Ok(Progress::Done(answer, introduced.peer))
+        Ok((answer, Some(introduced.peer)))
     }
 
     fn prove(&self, introduced: &Introduced) -> Result<Vec<u8>, LinkEnd> {
         let key = self.key_for(&introduced.peer.name)?;
         let proof = key.prove(self.role, self.hellos(&introduced.hello));
-        Ok(encoded(&Frame::Proof(proof)))
+        Ok(wire::encoded(&Frame::Proof(proof)))
     }
 
     /// A secret of the channel, which only its two ends have, does where no key is wanted.
     fn key_for(&self, name: &str) -> Result<&Key, LinkEnd> {
-        let of_channel = || self.channel.as_ref()?.key();
+        let of_channel = || Some(&self.channel.as_ref()?.session.get()?.secret);
         self.keys
             .of(name)
             .or_else(of_channel)
@@ -199,19 +219,12 @@ impl Handshake {
     }
 }
 
-fn encoded(frame: &Frame<'_>) -> Vec<u8> {
-    let mut out = Vec::new();
-    wire::encode(frame, &mut out);
-    out
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::link::channel::TlsFailure;
 
-    fn own(id: u8, key: &[u8]) -> Own {
-        Own {
+    fn own(id: u8, key: &[u8]) -> Identity {
+        Identity {
             id: NodeId::from_bytes([id; 16]),
             name: format!("n{id}"),
             max_frame: 1 << 20,
@@ -230,7 +243,7 @@ mod tests {
 
     fn sent(progress: Result<Progress, LinkEnd>) -> Vec<u8> {
         match progress {
-            Ok(Progress::Send(bytes)) => bytes,
+            Ok((bytes, None)) => bytes,
             other => panic!("{other:?}"),
         }
     }
@@ -241,7 +254,7 @@ mod tests {
         let mut b = Handshake::new(Role::Listener, &own(2, KEY), [2; 32]);
         let proof = sent(a.frame(frame(&b.hello())));
         assert!(sent(b.frame(frame(&a.hello()))).is_empty());
-        let Ok(Progress::Done(answer, peer)) = b.frame(frame(&proof)) else {
+        let Ok((answer, Some(peer))) = b.frame(frame(&proof)) else {
             panic!("the listener is convinced")
         };
         assert_eq!(
@@ -249,7 +262,7 @@ mod tests {
             (own(1, KEY).id, "n1", false)
         );
         assert_eq!((peer.version, peer.features), (1, vec!["both".to_owned()]));
-        let Ok(Progress::Done(rest, peer)) = a.frame(frame(&answer)) else {
+        let Ok((rest, Some(peer))) = a.frame(frame(&answer)) else {
             panic!("the connector is convinced")
         };
         assert!(rest.is_empty() && peer.outgoing && peer.name == "n2");
@@ -283,7 +296,7 @@ mod tests {
             .of("n1")
             .unwrap()
             .prove(Role::Listener, c.hellos(frame(&hello)));
-        let reflected = encoded(&Frame::Proof(own_proof));
+        let reflected = wire::encoded(&Frame::Proof(own_proof));
         assert_eq!(c.frame(frame(&reflected)), Err(LinkEnd::Denied));
     }
 
@@ -291,9 +304,9 @@ mod tests {
     fn nonsense_is_refused() {
         let start = || Handshake::new(Role::Listener, &own(2, KEY), [2; 32]);
         let hello = |change: fn(&mut Hello)| {
-            let mut hello = Hello::new(own(1, KEY).id, "n1", [1; 32], 9, Vec::new());
+            let mut hello = Handshake::new(Role::Connector, &own(1, KEY), [1; 32]).own;
             change(&mut hello);
-            encoded(&Frame::Hello(hello))
+            wire::encoded(&Frame::Hello(hello))
         };
         let theirs = (2, 9);
         for (bytes, end) in [
@@ -311,30 +324,24 @@ mod tests {
         ));
         assert!(protocol(start().frame(b"")));
         assert!(protocol(
-            start().frame(frame(&encoded(&Frame::Proof([0; 32]))))
+            start().frame(frame(&wire::encoded(&Frame::Proof([0; 32]))))
         ));
-        assert!(protocol(start().frame(frame(&encoded(&Frame::Ping(1))))));
+        assert!(protocol(
+            start().frame(frame(&wire::encoded(&Frame::Ping(1))))
+        ));
         let mut twice = start();
         sent(twice.frame(frame(&hello(|_| {}))));
         assert!(protocol(twice.frame(frame(&hello(|_| {})))));
     }
 
     /// A layer that knows one peer.
-    struct Known(&'static str, Key);
-
-    impl Channel for Known {
-        fn is_ready(&self) -> bool {
-            true
-        }
-        fn allows(&self, name: &str) -> bool {
-            name == self.0
-        }
-        fn key(&self) -> Option<&Key> {
-            Some(&self.1)
-        }
-        fn failure(&self) -> Option<TlsFailure> {
-            None
-        }
+    fn known(name: &'static str, secret: Key) -> Arc<Channel> {
+        let channel = Channel::default();
+        channel.session.get_or_init(|| Session {
+            allows: Box::new(move |other| other == name),
+            secret,
+        });
+        Arc::new(channel)
     }
 
     /// Whether two ends agree that are over channels with these secrets; the listener's channel
@@ -346,8 +353,8 @@ mod tests {
             Handshake::new(role, &own, [id; 32])
         });
         let [first, second] = secrets.map(|secret| Key::new(secret).unwrap());
-        a.set_channel(Arc::new(Known("n2", first)));
-        b.set_channel(Arc::new(Known(name, second)));
+        a.set_channel(known("n2", first));
+        b.set_channel(known(name, second));
         let proof = sent(a.frame(frame(&b.hello())));
         b.frame(frame(&a.hello()))?;
         b.frame(frame(&proof)).map(drop)

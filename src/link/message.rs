@@ -7,7 +7,7 @@ use std::sync::Arc;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::node::{Handle, Shared};
+use super::node::{Handle, NodeInner};
 use super::router::Delivery;
 use super::{Fault, FaultKind, NodeId, PostError};
 
@@ -41,17 +41,18 @@ pub struct Sender {
 }
 
 /// A post or a call.
+#[derive(Debug)]
 pub struct Message {
     alias: Arc<str>,
     delivery: Delivery,
     reply: Option<Reply>,
-    shared: Arc<Shared>,
+    node: Arc<NodeInner>,
 }
 
 impl Message {
-    pub(crate) fn new(shared: &Arc<Shared>, alias: &Arc<str>, delivery: Delivery) -> Self {
+    pub(crate) fn new(node: &Arc<NodeInner>, alias: &Arc<str>, delivery: Delivery) -> Self {
         let reply = delivery.call.map(|id| Reply {
-            shared: Arc::clone(shared),
+            node: Arc::clone(node),
             to: delivery.from,
             id: Some(id),
         });
@@ -59,7 +60,7 @@ impl Message {
             alias: Arc::clone(alias),
             delivery,
             reply,
-            shared: Arc::clone(shared),
+            node: Arc::clone(node),
         }
     }
 
@@ -104,7 +105,7 @@ impl Message {
 
     /// The node it was delivered by, posting in the name of the alias.
     pub fn node(&self) -> Handle {
-        Handle::new(&self.shared, &self.alias)
+        Handle::new(&self.node, &self.alias)
     }
 
     /// Posts to the sender, at the alias in whose name it has posted.
@@ -131,7 +132,7 @@ impl Message {
             (Some(reply), result) => reply.send(result),
             (None, Err(fault)) => {
                 let (alias, delivery) = (&self.alias, &self.delivery);
-                self.shared
+                self.node
                     .with(|router| router.reject(alias, delivery, fault));
             }
             (None, Ok(_)) => {}
@@ -144,21 +145,11 @@ impl Message {
     }
 }
 
-impl fmt::Debug for Message {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Message")
-            .field("alias", &self.alias)
-            .field("event", &self.delivery.event)
-            .field("args", &self.delivery.args)
-            .field("sender", &self.sender())
-            .finish_non_exhaustive()
-    }
-}
-
 /// Answers one call. Dropped, it says [`FaultKind::NoAnswer`], or [`FaultKind::Panic`] if that is
 /// why.
+#[derive(Debug)]
 pub struct Reply {
-    shared: Arc<Shared>,
+    node: Arc<NodeInner>,
     to: NodeId,
     id: Option<u64>,
 }
@@ -170,21 +161,19 @@ impl Reply {
     }
 
     fn send(mut self, result: Result<String, Fault>) {
-        if let Some(id) = self.id.take() {
-            let result = self.fitting(result.map(String::into_boxed_str));
-            let to = self.to;
-            self.shared.with(|router| router.answer(to, id, &result));
-        }
-    }
-
-    /// An answer is bounded as any message is.
-    fn fitting(&self, result: Result<Box<str>, Fault>) -> Result<Box<str>, Fault> {
-        let max = self.shared.max_message();
-        let too_large = |length| Fault::new(FaultKind::TooLarge, format!("{length} of {max}"));
-        result.and_then(|value| match value.len() {
-            length if length > max => Err(too_large(length)),
-            _ => Ok(value),
-        })
+        let Some(id) = self.id.take() else {
+            return;
+        };
+        // An answer is bounded as any message is.
+        let max = self.node.limits.max_message;
+        let result = match result {
+            Ok(value) if value.len() > max => {
+                let text = format!("{} of {max}", value.len());
+                Err(Fault::new(FaultKind::TooLarge, text))
+            }
+            result => result.map(String::into_boxed_str),
+        };
+        self.node.with(|router| router.answer(self.to, id, result));
     }
 }
 
@@ -195,17 +184,9 @@ impl Drop for Reply {
                 true => FaultKind::Panic,
                 false => FaultKind::NoAnswer,
             };
-            let (to, fault) = (self.to, Err(Fault::new(kind, "")));
-            self.shared.with(|router| router.answer(to, id, &fault));
+            let fault = Err(Fault::new(kind, ""));
+            self.node.with(|router| router.answer(self.to, id, fault));
         }
-    }
-}
-
-impl fmt::Debug for Reply {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Reply")
-            .field("to", &self.to)
-            .finish_non_exhaustive()
     }
 }
 

@@ -52,13 +52,12 @@
 //! | File | What it holds |
 //! |---|---|
 //! | `node` | [`Node`] and [`Handle`]: threads, sockets, waiting |
-//! | `router` | everything that is decided, without any of these |
+//! | `router` | everything that is decided, without any of these; the way of a message |
 //! | `hello`, `key` | who is there, and whether it may be |
-//! | `channel`, `tls` | what may lie under a link and tell who is there |
+//! | `tls` | what may lie under a link and tell who is there |
 //! | `wire` | frames as bytes |
 //! | `message`, `event`, `error`, `config`, `names` | what users see |
 
-mod channel;
 mod config;
 mod error;
 mod event;
@@ -68,21 +67,20 @@ mod message;
 mod names;
 mod node;
 mod router;
-mod stats;
 #[cfg(feature = "tls")]
 mod tls;
 mod wire;
 
-pub use channel::TlsFailure;
 pub use config::{Config, DEFAULT_ADDRESS, Limits};
-pub use error::{CallError, ExportError, Fault, FaultKind, KeyError, LinkEnd, PostError};
-pub use event::Event;
+pub use error::{
+    CallError, ExportError, Fault, FaultKind, KeyError, LinkEnd, PostError, TlsFailure,
+};
+pub use event::{Event, Stats};
 pub use hello::Peer;
 pub use key::{Key, Keys, MIN_KEY};
 pub use message::{Handler, Message, Methods, Reply, Sender};
-pub use names::{InvalidName, LinkId, MAX_NAME, NodeId};
+pub use names::{Alias, InvalidName, LinkId, MAX_NAME, NodeId};
 pub(crate) use names::{check as check_name, split as split_address};
-pub use node::{Absent, Alias, Call, Export, Full, Handle, Node, Observing, Outgoing, PostOptions};
-pub use stats::Stats;
+pub use node::{Absent, Call, Export, Full, Handle, Node, Observing, Outgoing, PostOptions};
 #[cfg(feature = "tls")]
 pub use tls::Tls;

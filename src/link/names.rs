@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -95,6 +96,17 @@ impl fmt::Display for LinkId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
     }
+}
+
+/// An alias and who exports it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Alias {
+    /// The alias.
+    pub alias: Arc<str>,
+    /// The node that exports it.
+    pub owner: NodeId,
+    /// What that node is called.
+    pub owner_name: Arc<str>,
 }
 
 /// Longest alias, event or node name, in bytes.

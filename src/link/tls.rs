@@ -3,7 +3,7 @@
 use std::fmt;
 use std::io;
 use std::path::Path;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use parking_lot::RwLock;
 use rustls::client::verify_server_name;
@@ -11,7 +11,8 @@ use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::server::ParsedCertificate;
 use rustls::{ClientConfig, ClientConnection, Connection, ServerConfig, ServerConnection};
 
-use super::channel::{Begun, Channel, Security, TlsFailure};
+use super::TlsFailure;
+use super::hello::{Begun, Channel, Security, Session};
 use super::key::{Key, Role};
 use crate::tcp::reactor::{Layer, Wire};
 use crate::tcp::tls::{TlsError, TlsLayer, mutual_configs};
@@ -95,12 +96,12 @@ impl Security for Tls {
             }
         };
         let connection = connection.map_err(|error| TlsFailure::Failed(error.to_string()))?;
-        let outcome = Arc::new(Outcome::default());
+        let channel = Arc::new(Channel::default());
         let layer = LinkLayer {
             tls: TlsLayer::new(connection),
-            outcome: Arc::clone(&outcome),
+            channel: Arc::clone(&channel),
         };
-        Ok((Box::new(layer), outcome))
+        Ok((Box::new(layer), channel))
     }
 }
 
@@ -112,81 +113,51 @@ impl fmt::Debug for Tls {
     }
 }
 
-/// What has become of the handshake, and of the connection.
-#[derive(Default)]
-struct Outcome {
-    session: OnceLock<Session>,
-    failure: OnceLock<TlsFailure>,
-}
-
-struct Session {
-    certificate: CertificateDer<'static>,
-    secret: Key,
-}
-
-impl Session {
-    fn of(tls: &Connection) -> Result<Self, TlsFailure> {
-        let shown = tls.peer_certificates().and_then(|chain| chain.first());
-        let certificate = shown.ok_or(TlsFailure::NoCertificate)?.clone();
-        let secret = tls
-            .export_keying_material([0; 32], b"EXPORTER-bayeux-link", None)
-            .map_err(|error| TlsFailure::Failed(error.to_string()))?;
-        let secret = Key::new(&secret).expect("32 bytes are enough for a key");
-        Ok(Self {
-            certificate,
-            secret,
-        })
-    }
-}
-
-impl Channel for Outcome {
-    fn is_ready(&self) -> bool {
-        self.session.get().is_some()
-    }
-
-    fn allows(&self, name: &str) -> bool {
-        let (Some(session), Ok(name)) = (self.session.get(), ServerName::try_from(name)) else {
+fn session_of(tls: &Connection) -> Result<Session, TlsFailure> {
+    let shown = tls.peer_certificates().and_then(|chain| chain.first());
+    let certificate: CertificateDer<'static> = shown.ok_or(TlsFailure::NoCertificate)?.clone();
+    let secret = tls
+        .export_keying_material([0; 32], b"EXPORTER-bayeux-link", None)
+        .map_err(|error| TlsFailure::Failed(error.to_string()))?;
+    let allows = move |name: &str| {
+        let parsed = ParsedCertificate::try_from(&certificate);
+        let (Ok(certificate), Ok(name)) = (parsed, ServerName::try_from(name)) else {
             return false;
         };
-        ParsedCertificate::try_from(&session.certificate)
-            .is_ok_and(|certificate| verify_server_name(&certificate, &name).is_ok())
-    }
-
-    fn key(&self) -> Option<&Key> {
-        self.session.get().map(|session| &session.secret)
-    }
-
-    fn failure(&self) -> Option<TlsFailure> {
-        self.failure.get().cloned()
-    }
+        verify_server_name(&certificate, &name).is_ok()
+    };
+    Ok(Session {
+        allows: Box::new(allows),
+        secret: Key::new(&secret).expect("32 bytes are enough for a key"),
+    })
 }
 
 /// A layer that tells what has become of it.
 struct LinkLayer {
     tls: TlsLayer,
-    outcome: Arc<Outcome>,
+    channel: Arc<Channel>,
 }
 
 impl LinkLayer {
     /// Before anything that the peer has sent goes further.
     fn note(&self, result: io::Result<usize>) -> io::Result<usize> {
-        let outcome = &self.outcome;
+        let channel = &self.channel;
         let error = result.as_ref().err().and_then(io::Error::get_ref);
         if let Some(error) = error.and_then(|error| error.downcast_ref()) {
-            outcome.failure.get_or_init(|| failure_of(error));
+            channel.failure.get_or_init(|| failure_of(error));
             return result;
         }
-        if outcome.is_ready() || self.tls.is_handshaking() {
+        if channel.session.get().is_some() || self.tls.is_handshaking() {
             return result;
         }
-        match Session::of(self.tls.connection()) {
+        match session_of(self.tls.connection()) {
             Ok(session) => {
-                outcome.session.get_or_init(|| session);
+                channel.session.get_or_init(|| session);
                 result
             }
             Err(failure) => {
                 let error = io::Error::new(io::ErrorKind::InvalidData, failure.clone());
-                outcome.failure.get_or_init(|| failure);
+                channel.failure.get_or_init(|| failure);
                 Err(error)
             }
         }

@@ -129,10 +129,8 @@ impl Raw {
         self.stream.write_all(&bytes)
     }
 
-    pub(crate) fn send_json(&mut self, kind: u8, value: &Value) -> std::io::Result<()> {
-        let mut frame = vec![kind];
-        frame.extend_from_slice(value.to_string().as_bytes());
-        self.send(&frame)
+    pub(crate) fn send_json(&mut self, kind: &str, value: &Value) -> std::io::Result<()> {
+        self.send(json_frame(kind, value).as_slice())
     }
 
     /// The next frame; `None` at the end.
@@ -148,8 +146,7 @@ impl Raw {
     pub(crate) fn until_bye(&mut self) -> Option<String> {
         let mut reason = None;
         while let Some(frame) = self.receive() {
-            if frame[0] == BYE {
-                let bye: Value = serde_json::from_slice(&frame[1..]).unwrap();
+            if let Some(bye) = content("bye", &frame) {
                 reason = Some(bye["reason"].as_str().unwrap().to_owned());
             }
         }
@@ -158,10 +155,8 @@ impl Raw {
 
     pub(crate) fn hello(&self, name: &str) -> Vec<u8> {
         let hello = json!({"protocol": "bayeux-link", "versions": [1, 1], "node": self.id,
-            "name": name, "nonce": "07".repeat(32), "max_frame": 1 << 20});
-        let mut frame = vec![HELLO];
-        frame.extend_from_slice(hello.to_string().as_bytes());
-        frame
+            "name": name, "nonce": vec![7; 32], "max_frame": 1 << 20});
+        json_frame("hello", &hello)
     }
 
     /// Introduces itself, and returns the proof that belongs to it.
@@ -176,9 +171,7 @@ impl Raw {
             mac.update(&(hello.len() as u64).to_be_bytes());
             mac.update(hello);
         }
-        let mut proof = vec![PROOF];
-        proof.extend_from_slice(&mac.finalize().into_bytes());
-        proof
+        json_frame("proof", &json!(mac.finalize().into_bytes().as_slice()))
     }
 
     /// A peer that is let in, with this node's state announced.
@@ -186,21 +179,21 @@ impl Raw {
         let mut raw = Self::connect(address);
         let proof = raw.greet(name, SECRET);
         raw.send(&proof).unwrap();
-        assert_eq!(raw.receive().unwrap()[0], PROOF);
-        let state = raw.receive().unwrap();
-        assert_eq!(state[0], STATE);
-        let hub: Value = serde_json::from_slice(&state[1..]).unwrap();
-        let state = json!({"origin": raw.id, "seq": 1, "hops": 8, "name": name,
-            "peers": [hub["origin"]], "aliases": aliases});
-        raw.send_json(STATE, &state).unwrap();
+        assert!(content("proof", &raw.receive().unwrap()).is_some());
+        let hub = content("news", &raw.receive().unwrap()).unwrap();
+        let news = json!({"origin": raw.id, "seq": 1, "name": name, "peers": [hub["origin"]],
+            "aliases": aliases});
+        raw.send_json("news", &news).unwrap();
         raw
     }
 }
 
-pub(crate) const HELLO: u8 = 1;
-pub(crate) const PROOF: u8 = 2;
-pub(crate) const STATE: u8 = 3;
-pub(crate) const CHANGE: u8 = 4;
-pub(crate) const REFUSE: u8 = 6;
-pub(crate) const PING: u8 = 10;
-pub(crate) const BYE: u8 = 12;
+fn json_frame(kind: &str, value: &Value) -> Vec<u8> {
+    json!({ kind: value }).to_string().into_bytes()
+}
+
+/// What a frame says, if it is of that kind.
+pub(crate) fn content(kind: &str, frame: &[u8]) -> Option<Value> {
+    let mut frame: Value = serde_json::from_slice(frame).ok()?;
+    frame.as_object_mut()?.remove(kind)
+}

@@ -2,13 +2,12 @@
 
 use std::sync::Arc;
 
-use super::shared::Shared;
-use crate::link::channel::{Channel, TlsFailure};
+use super::NodeInner;
 use crate::link::error::LinkEnd;
-use crate::link::hello::{Handshake, Progress};
+use crate::link::hello::{Channel, Handshake};
 use crate::link::key::Role;
-use crate::link::wire::{self, Bye, Frame};
-use crate::link::{Event, LinkId};
+use crate::link::wire::{self, Frame};
+use crate::link::{Event, LinkId, TlsFailure};
 use crate::tcp::client::{ConnectError, Retry};
 use crate::tcp::codec::{Bytes, DecodeError, Endian, LengthDelimited};
 use crate::tcp::reactor::CloseReason;
@@ -24,13 +23,13 @@ pub(crate) enum Order {
 
 /// Runs one connection, or those of an outgoing link that follow each other.
 pub(super) struct LinkConnection {
-    shared: Arc<Shared>,
+    inner: Arc<NodeInner>,
     role: Role,
     /// Whom it has called, or who has called.
     address: String,
     phase: Phase,
     /// What is under the present connection, if the node wants that.
-    channel: Option<Arc<dyn Channel>>,
+    channel: Option<Arc<Channel>>,
     /// Why it is being closed, if it was this end that decided so.
     end: Option<LinkEnd>,
 }
@@ -47,9 +46,9 @@ const HELLO: u32 = 0;
 const AHEAD: usize = 256 << 10;
 
 impl LinkConnection {
-    pub(super) fn new(shared: &Arc<Shared>, role: Role, address: String) -> Self {
+    pub(super) fn new(inner: &Arc<NodeInner>, role: Role, address: String) -> Self {
         Self {
-            shared: Arc::clone(shared),
+            inner: Arc::clone(inner),
             role,
             address,
             phase: Phase::Closed,
@@ -59,8 +58,8 @@ impl LinkConnection {
     }
 
     /// Puts under the connection what the node wants there.
-    fn secure(&self, ctx: &mut Context<'_, Self>) -> Result<Option<Arc<dyn Channel>>, TlsFailure> {
-        let Some(security) = &self.shared.own.security else {
+    fn secure(&self, ctx: &mut Context<'_, Self>) -> Result<Option<Arc<Channel>>, TlsFailure> {
+        let Some(security) = &self.inner.identity.security else {
             return Ok(None);
         };
         let (layer, channel) = security.begin(self.role, &self.address)?;
@@ -73,28 +72,25 @@ impl LinkConnection {
         let Phase::Greeting(handshake) = &mut self.phase else {
             return;
         };
-        match handshake.frame(frame) {
-            Ok(Progress::Send(bytes)) => {
-                if !bytes.is_empty() {
-                    send(ctx, &bytes);
-                }
-            }
-            Ok(Progress::Done(bytes, peer)) => {
-                if !bytes.is_empty() {
-                    send(ctx, &bytes);
-                }
-                ctx.cancel_timer(HELLO);
-                ctx.set_decoder(decoder(self.shared.limits.max_frame()));
-                let link = self.shared.add_link(ctx.connection());
-                if let Err(end) = self.shared.with(|router| router.link_up(link, peer)) {
-                    self.shared.remove_link(link);
-                    return self.close(end, ctx);
-                }
-                self.phase = Phase::Up(link);
-                self.flush(ctx);
-            }
-            Err(end) => self.close(end, ctx),
+        let (bytes, peer) = match handshake.frame(frame) {
+            Ok(progress) => progress,
+            Err(end) => return self.close(end, ctx),
+        };
+        if !bytes.is_empty() {
+            send(ctx, &bytes);
         }
+        let Some(peer) = peer else {
+            return;
+        };
+        ctx.cancel_timer(HELLO);
+        ctx.set_decoder(decoder(self.inner.limits.max_frame()));
+        let link = self.inner.add_link(ctx.connection());
+        if let Err(end) = self.inner.with(|router| router.link_up(link, peer)) {
+            self.inner.remove_link(link);
+            return self.close(end, ctx);
+        }
+        self.phase = Phase::Up(link);
+        self.flush(ctx);
     }
 
     /// Gives what the router has for the peer to the kernel.
@@ -105,7 +101,7 @@ impl LinkConnection {
         if ctx.pending_write() >= AHEAD {
             return ctx.notify_when_flushed();
         }
-        let output = self.shared.with(|router| router.take_output(link));
+        let output = self.inner.with(|router| router.take_output(link));
         if !output.is_empty() {
             send(ctx, &output);
         }
@@ -118,12 +114,13 @@ impl LinkConnection {
                 LinkEnd::Closed => "shut down".to_owned(),
                 end => end.to_string(),
             };
-            let mut bye = Vec::new();
-            wire::encode(&Frame::Bye(Bye { reason }), &mut bye);
-            send(ctx, &bye);
+            send(ctx, &wire::encoded(&Frame::Bye { reason }));
         }
         // In the middle of its handshake a layer takes nothing.
-        let is_ready = self.channel.as_ref().is_none_or(|c| c.is_ready());
+        let is_ready = self
+            .channel
+            .as_ref()
+            .is_none_or(|channel| channel.session.get().is_some());
         let gentle = is_ready && !matches!(end, LinkEnd::Silent | LinkEnd::Overflow);
         self.end.get_or_insert(end);
         if gentle {
@@ -134,13 +131,16 @@ impl LinkConnection {
     }
 
     fn ended(&mut self, reason: CloseReason) {
-        let failure = self.channel.take().and_then(|channel| channel.failure());
+        let failure = self
+            .channel
+            .take()
+            .and_then(|channel| channel.failure.get().cloned());
         let end = self.end.take().or(failure.map(LinkEnd::Tls));
         let end = end.unwrap_or(LinkEnd::Connection(reason));
         match std::mem::replace(&mut self.phase, Phase::Closed) {
             Phase::Up(link) => {
-                self.shared.remove_link(link);
-                self.shared.with(|router| router.link_down(link, end));
+                self.inner.remove_link(link);
+                self.inner.with(|router| router.link_down(link, end));
             }
             Phase::Greeting(_) => self.failed(end),
             Phase::Closed => {}
@@ -149,12 +149,12 @@ impl LinkConnection {
 
     fn failed(&self, reason: LinkEnd) {
         let address = self.address.clone();
-        self.shared
+        self.inner
             .with(|router| router.tell(|| Event::LinkFailed { address, reason }));
     }
 
     fn again(&self) -> Retry {
-        match self.shared.with(|router| router.is_stopped()) {
+        match self.inner.with(|router| router.is_stopped()) {
             true => Retry::Never,
             false => Retry::Backoff,
         }
@@ -187,7 +187,7 @@ impl Handler for LinkConnection {
             // Without a nonce nobody could be told from a recording.
             return ctx.abort();
         }
-        let mut handshake = Handshake::new(self.role, &self.shared.own, nonce);
+        let mut handshake = Handshake::new(self.role, &self.inner.identity, nonce);
         let hello = handshake.hello();
         self.end = None;
         self.channel = None;
@@ -205,13 +205,13 @@ impl Handler for LinkConnection {
         }
         // Waits for the layer to be ready, and the time runs for both.
         send(ctx, &hello);
-        ctx.set_timer(HELLO, self.shared.limits.hello_timeout);
+        ctx.set_timer(HELLO, self.inner.limits.hello_timeout);
     }
 
     fn input(&mut self, frame: Vec<u8>, ctx: &mut Context<'_, Self>) {
         match self.phase {
             Phase::Up(link) => {
-                if let Err(end) = self.shared.with(|router| router.frame(link, &frame)) {
+                if let Err(end) = self.inner.with(|router| router.frame(link, &frame)) {
                     self.close(end, ctx);
                 }
             }

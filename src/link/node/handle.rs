@@ -2,15 +2,16 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crossbeam_channel::Receiver;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::shared::Shared;
+use super::NodeInner;
+use crate::link::event::Observer;
 use crate::link::router::{Answer, Claim, Request, Router};
-use crate::link::{CallError, ExportError, Handler, NodeId, PostError, Stats, names};
+use crate::link::{Alias, CallError, Event, ExportError, Handler, NodeId, PostError, Stats, names};
 
 /// What to do with a message to an alias that nobody exports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -58,48 +59,33 @@ impl PostOptions {
     };
 }
 
-/// An alias and who exports it.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Alias {
-    /// The alias.
-    pub alias: Arc<str>,
-    /// The node that exports it.
-    pub owner: NodeId,
-    /// What that node is called.
-    pub owner_name: Arc<str>,
-}
-
 /// A node, for any thread; clones are the same node. It does not keep the node running.
 ///
 /// Messages go to an alias, or to `node/alias` with the name or id of a node. Whether that is this
 /// process, a neighbour or behind others makes no difference.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct Handle {
-    shared: Arc<Shared>,
+    pub(super) inner: Arc<NodeInner>,
     /// In whose name it posts.
     sender: Arc<str>,
 }
 
 impl Handle {
-    pub(crate) fn new(shared: &Arc<Shared>, sender: &str) -> Self {
+    pub(crate) fn new(inner: &Arc<NodeInner>, sender: &str) -> Self {
         Self {
-            shared: Arc::clone(shared),
+            inner: Arc::clone(inner),
             sender: sender.into(),
         }
     }
 
-    pub(super) fn shared(&self) -> &Arc<Shared> {
-        &self.shared
-    }
-
     /// The id of this node.
     pub fn id(&self) -> NodeId {
-        self.shared.own.id
+        self.inner.identity.id
     }
 
     /// What it is called.
     pub fn name(&self) -> &str {
-        &self.shared.own.name
+        &self.inner.identity.name
     }
 
     /// Makes a handler reachable from everywhere under an alias, from now on and announced at once.
@@ -138,9 +124,9 @@ impl Handle {
         // Kept beyond the call: if it is refused, it is not dropped while the router is locked.
         let handler: Arc<dyn Handler> = Arc::new(handler);
         let export = |router: &mut Router| router.export(alias, claim, Arc::clone(&handler));
-        let token = self.shared.with(export)?;
+        let token = self.inner.with(export)?;
         Ok(Export {
-            node: Self::new(&self.shared, alias),
+            node: Self::new(&self.inner, alias),
             token,
             kept: false,
         })
@@ -192,7 +178,7 @@ impl Handle {
     ) -> Result<usize, PostError> {
         let args = to_json(args)?;
         let request = self.request(alias, event, &args)?;
-        self.shared.with(|router| router.broadcast(&request))
+        self.inner.with(|router| router.broadcast(&request))
     }
 
     /// Calls and waits for the answer, at most for so long in all. Fails at once if nobody exports
@@ -232,14 +218,14 @@ impl Handle {
         let keep = options.absent == Absent::Keep;
         let (waiter, answer) = crossbeam_channel::bounded(1);
         // What it takes to be sent is a part of its time.
-        let until = self.shared.after(timeout);
+        let until = self.inner.after(timeout);
         let begin = |router: &mut Router| {
-            let left = until.saturating_duration_since(self.shared.now());
+            let left = until.saturating_duration_since(self.inner.now());
             router.call(&request, left, keep, waiter.clone())
         };
         let id = self.patiently(options.full, begin)?;
         Ok(Call {
-            shared: Arc::clone(&self.shared),
+            inner: Arc::clone(&self.inner),
             id,
             answer,
             done: false,
@@ -266,19 +252,16 @@ impl Handle {
     fn patiently<T>(
         &self,
         full: Full,
-        mut attempt: impl FnMut(&mut Router) -> Result<T, PostError>,
+        attempt: impl FnMut(&mut Router) -> Result<T, PostError>,
     ) -> Result<T, PostError> {
-        let mut until: Option<Instant> = None;
-        loop {
-            let (result, changes) = self.shared.with_changes(&mut attempt);
-            let (Err(PostError::Full), Full::Block(patience)) = (&result, full) else {
-                return result;
-            };
-            let until = *until.get_or_insert_with(|| self.shared.after(patience));
-            if !self.shared.wait(changes, until) {
-                return result;
-            }
-        }
+        let patience = match full {
+            Full::Fail => Duration::ZERO,
+            Full::Block(patience) => patience,
+        };
+        let is_done = |result: &Result<T, PostError>| {
+            full == Full::Fail || !matches!(result, Err(PostError::Full))
+        };
+        self.inner.with_until(patience, is_done, attempt)
     }
 
     /// Waits until somebody exports the alias (or `node/alias`), at most for so long, or until the
@@ -290,7 +273,7 @@ impl Handle {
         // After the end of the node nobody would come.
         let is_there = |router: &mut Router| router.is_exported(node, alias);
         self.until(timeout, |router| is_there(router) || router.is_stopped())
-            && self.shared.with(is_there)
+            && self.inner.with(is_there)
     }
 
     /// Waits until everything that was accepted has been handled, or given up, at most for so long.
@@ -300,45 +283,42 @@ impl Handle {
         self.until(timeout, |router| router.unconfirmed() == 0)
     }
 
-    fn until(&self, timeout: Duration, is_so: impl Fn(&mut Router) -> bool) -> bool {
-        let deadline = self.shared.after(timeout);
-        loop {
-            let (so, changes) = self.shared.with_changes(&is_so);
-            if so || !self.shared.wait(changes, deadline) {
-                return so;
-            }
+    pub(super) fn until(&self, timeout: Duration, is_so: impl Fn(&mut Router) -> bool) -> bool {
+        self.inner.with_until(timeout, |so| *so, is_so)
+    }
+
+    /// Tells the observer what happens from now on, in order, on a worker thread. It may block;
+    /// what it is much too slow for is dropped and counted.
+    pub fn observe(&self, observer: impl Fn(&Event) + Send + Sync + 'static) {
+        let observer: Observer = Arc::new(observer);
+        self.inner.with(|router| router.events().observe(observer));
+    }
+
+    /// As [`observe`](Self::observe), until what is returned is dropped. An event that is being
+    /// told then still is.
+    pub fn observe_while(&self, observer: impl Fn(&Event) + Send + Sync + 'static) -> Observing {
+        let observer: Observer = Arc::new(observer);
+        let observed = Arc::clone(&observer);
+        self.inner.with(|router| router.events().observe(observed));
+        Observing {
+            inner: Arc::clone(&self.inner),
+            observer,
         }
     }
 
     /// All aliases that can be posted to, of this node and of others.
     pub fn aliases(&self) -> Vec<Alias> {
-        let all = self.shared.with(|router| router.aliases());
-        let alias = |(alias, owner, owner_name)| Alias {
-            alias,
-            owner,
-            owner_name,
-        };
-        all.into_iter().map(alias).collect()
+        self.inner.with(|router| router.aliases())
     }
 
     /// The nodes that can be reached, with their names, nearest first.
     pub fn nodes(&self) -> Vec<(NodeId, Arc<str>)> {
-        self.shared.with(|router| router.reachable())
+        self.inner.with(|router| router.reachable())
     }
 
     /// Figures.
     pub fn stats(&self) -> Stats {
-        self.shared.with(|router| router.stats())
-    }
-}
-
-impl fmt::Debug for Handle {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Handle")
-            .field("id", &self.id())
-            .field("name", &self.name())
-            .field("sender", &self.sender)
-            .finish_non_exhaustive()
+        self.inner.with(|router| router.stats())
     }
 }
 
@@ -371,17 +351,16 @@ impl Drop for Export {
     fn drop(&mut self) {
         if !self.kept {
             let (alias, token) = (&self.node.sender, self.token);
-            self.node
-                .shared
-                .with(|router| router.unexport(alias, token));
+            self.node.inner.with(|router| router.unexport(alias, token));
         }
     }
 }
 
 /// A call whose answer has not come. Dropping it gives the call up; what was not sent is withdrawn.
 #[must_use = "dropping a call gives it up"]
+#[derive(Debug)]
 pub struct Call {
-    shared: Arc<Shared>,
+    inner: Arc<NodeInner>,
     id: u64,
     answer: Receiver<Answer>,
     done: bool,
@@ -407,15 +386,27 @@ impl Call {
 impl Drop for Call {
     fn drop(&mut self) {
         if !self.done {
-            self.shared.with(|router| router.cancel(self.id));
+            self.inner.with(|router| router.cancel(self.id));
         }
     }
 }
 
-impl fmt::Debug for Call {
+/// An observer that is told of events. Dropping this ends it.
+#[must_use = "dropping it ends the observer"]
+pub struct Observing {
+    inner: Arc<NodeInner>,
+    observer: Observer,
+}
+
+impl Drop for Observing {
+    fn drop(&mut self) {
+        let events = |router: &mut Router| router.events().unobserve(&self.observer);
+        drop(self.inner.with(events));
+    }
+}
+
+impl fmt::Debug for Observing {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Call")
-            .field("id", &self.id)
-            .finish_non_exhaustive()
+        f.debug_struct("Observing").finish_non_exhaustive()
     }
 }

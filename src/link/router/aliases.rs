@@ -1,45 +1,31 @@
-//! Who owns an alias: exports of this node, those of others, and two owners of one name.
+//! Who owns an alias; what this node exports, and the messages that wait for its handlers.
+//!
+//! The rule for an alias that two nodes claim, and that they do not share: it belongs to the one
+//! that the neighbours of the other heard of first; and of two that had it before they were linked,
+//! to the one that has it firmly, else to the lower id. The other stands by until it is free.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::Router;
 use super::timers::Timer;
-use super::topology::size_of_alias;
 use crate::link::message::Handler;
-use crate::link::{Event, ExportError, Fault, FaultKind, LinkId, NodeId, names};
+use crate::link::wire::{Claim, Frame};
+use crate::link::{Alias, Event, ExportError, Fault, FaultKind, LinkId, NodeId, names};
 
-/// How a node wants an alias.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Claim {
-    /// For itself.
-    Sole,
-    /// For itself, whoever else has it.
-    Firm,
-    /// Together with others that want the same.
-    Shared,
-}
-
-/// What this node exports under an alias.
+/// What this node exports under an alias. It is announced, unless it stands by.
 pub(super) struct Export {
-    pub(super) handler: Arc<dyn Handler>,
-    /// Others may export the same, and messages are spread over all.
-    pub(super) shared: bool,
-    /// It does not give way to others.
-    firm: bool,
-    /// The last neighbour that has claimed it and was refused.
-    contender: Option<NodeId>,
+    handler: Arc<dyn Handler>,
+    claim: Claim,
     /// How often neighbours have refused it for no reason that is known here.
     refusals: u32,
-    /// Announced; otherwise the alias belongs to somebody else, and this waits.
-    pub(super) active: bool,
     /// Tells an export from an earlier one of the same alias.
-    pub(super) token: u64,
+    token: u64,
     pub(super) inbox: VecDeque<Delivery>,
-    pub(super) bytes: usize,
+    bytes: usize,
     /// A worker empties the inbox, or was asked to.
-    pub(super) running: bool,
+    running: bool,
 }
 
 /// Who exports an alias.
@@ -62,22 +48,22 @@ pub(crate) struct Delivery {
     pub(crate) args: Box<str>,
     /// The call that is to be answered.
     pub(crate) call: Option<u64>,
-    pub(crate) expires: Option<Instant>,
+    pub(super) expires: Option<Instant>,
     /// Of the stream it came by.
-    pub(crate) epoch: u32,
+    pub(super) epoch: u32,
 }
 
 /// Whom to tell when a message has been handled.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Origin {
+pub(crate) struct DeliveryTag {
     node: NodeId,
     epoch: u32,
     pub(super) is_post: bool,
 }
 
 impl Delivery {
-    pub(crate) fn origin(&self) -> Origin {
-        Origin {
+    pub(crate) fn tag(&self) -> DeliveryTag {
+        DeliveryTag {
             node: self.from,
             epoch: self.epoch,
             is_post: self.call.is_none(),
@@ -85,11 +71,12 @@ impl Delivery {
     }
 
     /// What it counts for in an inbox.
-    pub(super) fn size(&self) -> usize {
+    fn size(&self) -> usize {
         self.args.len() + self.event.len() + self.sender.len()
     }
 }
 
+/// Claims.
 impl Router {
     /// Exports an alias; returns what names this export.
     pub(crate) fn export(
@@ -98,29 +85,22 @@ impl Router {
         claim: Claim,
         handler: Arc<dyn Handler>,
     ) -> Result<u64, ExportError> {
-        let shared = claim == Claim::Shared;
         names::check(alias)?;
+        let max = self.limits.max_exports;
         if self.stopped {
             return Err(ExportError::Stopped);
-        }
-        if self.exports.contains_key(alias) {
+        } else if self.exports.contains_key(alias) {
             return Err(ExportError::Taken { owner: self.me });
-        }
-        if let Some(owner) = self.conflict(alias, self.me, shared) {
+        } else if let Some(owner) = self.rival(alias, self.me, claim) {
             return Err(ExportError::Taken { owner });
-        }
-        let max = self.limits.max_exports;
-        if self.exports.len() >= max {
+        } else if self.exports.len() >= max {
             return Err(ExportError::TooMany { max });
         }
         let token = self.count();
         let export = Export {
             handler,
-            shared,
-            firm: claim == Claim::Firm,
-            contender: None,
+            claim,
             refusals: 0,
-            active: false,
             token,
             inbox: VecDeque::new(),
             bytes: 0,
@@ -128,160 +108,127 @@ impl Router {
         };
         let alias: Arc<str> = alias.into();
         self.exports.insert(Arc::clone(&alias), export);
-        self.activate(&alias);
+        self.activate(&alias, claim);
         Ok(token)
     }
 
     /// Ends an export. What waits for its handler is rejected. Whether it was there.
     pub(crate) fn unexport(&mut self, alias: &str, token: u64) -> bool {
-        if self
-            .exports
-            .get(alias)
-            .is_none_or(|export| export.token != token)
-        {
+        let export = self.exports.get(alias);
+        if export.is_none_or(|export| export.token != token) {
             return false;
         }
         let Some((alias, export)) = self.exports.remove_entry(alias) else {
             return false;
         };
-        if export.active {
-            self.announce(|change| change.drop.push(alias.to_string()));
-            self.remove_owner(&alias, self.me);
-        }
+        self.deactivate(&alias);
         self.reject_all(&alias, export.inbox);
         self.effects.discard.push(export.handler);
         true
     }
 
-    fn activate(&mut self, alias: &Arc<str>) {
-        let Some(export) = self.exports.get_mut(alias) else {
-            return;
-        };
-        export.active = true;
-        let shared = export.shared;
-        self.announce(|change| change.add.extend([(alias.to_string(), shared)]));
+    fn activate(&mut self, alias: &Arc<str>, claim: Claim) {
+        let entry = (alias.to_string(), Some(claim));
+        self.announce(|news| news.aliases.extend([entry]));
         self.add_owner(alias, self.me);
+    }
+
+    fn deactivate(&mut self, alias: &Arc<str>) {
+        if self.claim_of(self.me, alias).is_some() {
+            self.announce(|news| news.aliases.extend([(alias.to_string(), None)]));
+            self.remove_owner(alias, self.me);
+        }
     }
 
     /// Gives way to another owner until the alias is free.
     fn stand_by(&mut self, alias: &Arc<str>, owner: NodeId) {
-        let Some(export) = self.exports.get_mut(alias).filter(|export| export.active) else {
+        let Some(export) = self.exports.get_mut(alias) else {
             return;
         };
-        export.active = false;
         export.bytes = 0;
         let inbox = std::mem::take(&mut export.inbox);
-        self.announce(|change| change.drop.push(alias.to_string()));
-        self.remove_owner(alias, self.me);
+        self.deactivate(alias);
         self.reject_all(alias, inbox);
         self.tell(|| Event::AliasRefused {
             alias: Arc::clone(alias),
             owner,
         });
-        self.timers.set(
-            Timer::Claim(Arc::clone(alias)),
-            self.now + self.claim_delay(),
-        );
     }
 
     fn reject_all(&mut self, alias: &Arc<str>, inbox: VecDeque<Delivery>) {
         for delivery in inbox {
             let fault = Fault::new(FaultKind::UnknownAlias, "");
             self.reject(alias, &delivery, fault);
-            self.finished(alias, delivery.origin());
+            self.finished(alias, delivery.tag());
         }
     }
 
-    /// A neighbour says that an alias of this node belongs to another. That is believed only if
-    /// another is known to have it: the neighbour has told so before, if it is honest. Otherwise it
-    /// is told again, since it has forgotten what it was told. Two neighbours refuse each other
-    /// only if one of them is firm; then the other gives way.
-    pub(super) fn refused(&mut self, link: LinkId, alias: &str, owner: NodeId) {
-        let Some((alias, export)) = self.exports.get_key_value(alias) else {
+    fn claim_of(&self, owner: NodeId, alias: &str) -> Option<Claim> {
+        self.known(owner)?.aliases.get(alias).copied()
+    }
+
+    /// Another owner that does not share the alias with the claimant, if that wants to share it.
+    fn rival(&self, alias: &str, claimant: NodeId, claim: Claim) -> Option<NodeId> {
+        let shares =
+            |node| claim == Claim::Shared && self.claim_of(node, alias) == Some(Claim::Shared);
+        let mut owners = self.owners.get(alias)?.nodes.iter().copied();
+        owners.find(|owner| *owner != claimant && !shares(*owner))
+    }
+
+    /// Whether this node keeps an alias that it had before it was linked to one that has it too.
+    fn keeps(&self, alias: &str, other: NodeId, theirs: Claim) -> bool {
+        let is_firm = self.claim_of(self.me, alias) == Some(Claim::Firm);
+        is_firm || theirs != Claim::Firm && self.me < other
+    }
+
+    /// Takes out of what a neighbour announces of itself what belongs to somebody else.
+    pub(super) fn refuse_taken(
+        &mut self,
+        link: LinkId,
+        origin: NodeId,
+        claims: &mut BTreeMap<String, Option<Claim>>,
+    ) {
+        let refused = |(alias, claim): (&String, &Option<Claim>)| {
+            let (claim, owners) = ((*claim)?, self.owners.get(alias.as_str())?);
+            let owner = self.rival(alias, origin, claim)?;
+            let is_taken = owner != self.me || self.keeps(alias, origin, claim);
+            (is_taken && !owners.nodes.contains(&origin)).then(|| (alias.clone(), owner))
+        };
+        let refused: Vec<(String, NodeId)> = claims.iter().filter_map(refused).collect();
+        for (alias, owner) in refused {
+            claims.remove(&alias);
+            self.stats.refused += 1;
+            self.send(link, &Frame::Refuse { alias, owner });
+        }
+    }
+
+    /// A neighbour says that an alias of this node belongs to another. That is believed if another
+    /// is known to have it: the neighbour, if it is honest, has told so before. Otherwise it is
+    /// told again later, since it has forgotten what it was told.
+    pub(super) fn refused(&mut self, alias: &str, owner: NodeId) {
+        let Some(claim) = self.claim_of(self.me, alias) else {
             return;
         };
-        let (alias, me) = (Arc::clone(alias), self.me);
-        let owners = self.owners.get(&alias).map_or(&[][..], |o| &o.nodes);
-        let mut rivals = owners.iter().filter(|node| **node != me);
-        let has_rival = rivals.any(|node| !(export.shared && self.shares(*node, &alias)));
-        let is_firm_itself = self.peer_of(link) == Some(owner) && export.contender == Some(owner);
-        if export.firm {
-            // Told again below.
-        } else if has_rival {
-            return self.stand_by(&alias, owner);
-        } else if is_firm_itself {
+        let alias: Arc<str> = alias.into();
+        if claim != Claim::Firm && self.rival(&alias, self.me, claim).is_some() {
             self.stand_by(&alias, owner);
-            return self.concede(&alias, owner);
+        } else if let Some(export) = self.exports.get_mut(&alias) {
+            let wait = TELL_AGAIN * (1 << export.refusals.min(6));
+            export.refusals = export.refusals.saturating_add(1);
+            self.timers.start(Timer::Claim(alias), self.now + wait);
         }
-        let Some(export) = self.exports.get_mut(&alias).filter(|export| export.active) else {
-            return;
-        };
-        let wait = FIRST_RETRY * (1 << export.refusals.min(6));
-        export.refusals = export.refusals.saturating_add(1);
-        self.timers.start(Timer::Claim(alias), self.now + wait);
-    }
-
-    /// A neighbour has an alias after all, that it was refused.
-    fn concede(&mut self, alias: &Arc<str>, owner: NodeId) {
-        let Some(entry) = self.nodes.get_mut(&owner) else {
-            return;
-        };
-        if entry.aliases.insert(Arc::clone(alias), false).is_none() {
-            self.known += size_of_alias(alias);
-        }
-        if entry.reachable {
-            self.add_owner(alias, owner);
-        }
-    }
-
-    pub(super) fn contended(&mut self, alias: &str, contender: NodeId) {
-        if let Some(export) = self.exports.get_mut(alias) {
-            export.contender = Some(contender);
-        }
-    }
-
-    pub(super) fn is_firm(&self, alias: &str) -> bool {
-        self.exports.get(alias).is_some_and(|export| export.firm)
     }
 
     /// The time to take an alias that has become free, if it still is, or to tell again that it is
-    /// taken. Nodes that stand by for the
-    /// same one have different delays.
+    /// taken.
     pub(super) fn claim(&mut self, alias: &Arc<str>) {
-        let Some(export) = self.exports.get(alias) else {
+        let Some(claim) = self.exports.get(alias).map(|export| export.claim) else {
             return;
         };
-        if export.active {
-            let shared = export.shared;
-            return self.announce(|change| change.add.extend([(alias.to_string(), shared)]));
+        let is_announced = self.claim_of(self.me, alias).is_some();
+        if is_announced || self.rival(alias, self.me, claim).is_none() {
+            self.activate(alias, claim);
         }
-        if self.conflict(alias, self.me, export.shared).is_none() {
-            self.activate(alias);
-        }
-    }
-
-    fn claim_delay(&self) -> Duration {
-        CLAIM_STEP * (u32::from(self.me.as_bytes()[15]) % 64 + 1)
-    }
-
-    /// Another owner that does not go together with this claim.
-    pub(super) fn conflict(&self, alias: &str, claimant: NodeId, shared: bool) -> Option<NodeId> {
-        let owners = self.owners.get(alias)?;
-        if owners.nodes.contains(&claimant) {
-            return None;
-        }
-        let clash = |owner: &&NodeId| !(shared && self.shares(**owner, alias));
-        owners.nodes.iter().find(clash).copied()
-    }
-
-    fn shares(&self, owner: NodeId, alias: &str) -> bool {
-        if owner == self.me {
-            return self.exports.get(alias).is_some_and(|export| export.shared);
-        }
-        let entry = self.nodes.get(&owner);
-        entry
-            .and_then(|entry| entry.aliases.get(alias))
-            .is_some_and(|shared| *shared)
     }
 
     pub(super) fn add_owner(&mut self, alias: &Arc<str>, owner: NodeId) {
@@ -295,10 +242,11 @@ impl Router {
             alias: Arc::clone(alias),
             owner,
         });
-        let yields = |export: &Export| export.active && !export.firm;
-        if owner < self.me && self.exports.get(alias).is_some_and(yields) {
-            let shared = self.shares(self.me, alias) && self.shares(owner, alias);
-            if !shared {
+        if let (Some(mine), Some(theirs)) =
+            (self.claim_of(self.me, alias), self.claim_of(owner, alias))
+        {
+            let is_shared = mine == Claim::Shared && theirs == Claim::Shared;
+            if owner != self.me && !is_shared && !self.keeps(alias, owner, theirs) {
                 self.stand_by(alias, owner);
             }
         }
@@ -311,35 +259,38 @@ impl Router {
         };
         let before = owners.nodes.len();
         owners.nodes.retain(|other| *other != owner);
-        let (removed, empty) = (owners.nodes.len() < before, owners.nodes.is_empty());
-        if empty {
+        let is_removed = owners.nodes.len() < before;
+        if owners.nodes.is_empty() {
             self.owners.remove(alias);
         }
-        if removed {
+        if is_removed {
             self.effects.changed = true;
             self.tell(|| Event::AliasRemoved {
                 alias: Arc::clone(alias),
                 owner,
             });
         }
-        if self.exports.get(alias).is_some_and(|export| !export.active) {
-            self.timers.set(
-                Timer::Claim(Arc::clone(alias)),
-                self.now + self.claim_delay(),
-            );
+        let stands_by = self.claim_of(self.me, alias).is_none() && self.exports.contains_key(alias);
+        if stands_by {
+            // Nodes that stand by for the same alias have different delays.
+            let steps = u32::from(self.me.as_bytes()[15]) % 64 + 1;
+            let at = self.now + CLAIM_STEP * steps;
+            self.timers.set(Timer::Claim(Arc::clone(alias)), at);
         }
     }
 
     /// Which node gets a message for the alias: of several that share it, each in turn.
     pub(super) fn resolve(&mut self, node: Option<&str>, alias: &str) -> Option<NodeId> {
-        let owners = self.owners.get(alias)?;
+        let owners = &self.owners.get(alias)?.nodes;
         if let Some(node) = node {
-            let named = |owner: &&NodeId| self.is_called(**owner, node);
-            return owners.nodes.iter().find(named).copied();
+            return owners
+                .iter()
+                .copied()
+                .find(|owner| self.is_called(*owner, node));
         }
-        let share = |owner: &NodeId| self.shares(*owner, alias);
-        if owners.nodes.len() < 2 || !owners.nodes.iter().all(share) {
-            return owners.nodes.first().copied();
+        let is_shared = |owner: &NodeId| self.claim_of(*owner, alias) == Some(Claim::Shared);
+        if owners.len() < 2 || !owners.iter().all(is_shared) {
+            return owners.first().copied();
         }
         let owners = self.owners.get_mut(alias)?;
         owners.turn = (owners.turn + 1) % owners.nodes.len();
@@ -352,9 +303,12 @@ impl Router {
 
     /// Whether somebody exports the alias: that node, if one is named.
     pub(crate) fn is_exported(&self, node: Option<&str>, alias: &str) -> bool {
-        let named = |owner: &NodeId| node.is_none_or(|node| self.is_called(*owner, node));
-        let owners = self.owners.get(alias);
-        owners.is_some_and(|owners| owners.nodes.iter().any(named))
+        let mut owners = self
+            .owners
+            .get(alias)
+            .into_iter()
+            .flat_map(|owners| &owners.nodes);
+        owners.any(|owner| node.is_none_or(|node| self.is_called(*owner, node)))
     }
 
     /// Everybody who exports the alias.
@@ -364,20 +318,26 @@ impl Router {
     }
 
     /// All aliases and their owners.
-    pub(crate) fn aliases(&self) -> Vec<(Arc<str>, NodeId, Arc<str>)> {
+    pub(crate) fn aliases(&self) -> Vec<Alias> {
         let each = self.owners.iter().flat_map(|(alias, owners)| {
-            let nodes = owners.nodes.iter();
-            nodes.map(|owner| (Arc::clone(alias), *owner, self.name_of(*owner)))
+            owners.nodes.iter().map(|owner| Alias {
+                alias: Arc::clone(alias),
+                owner: *owner,
+                owner_name: self.name_of(*owner),
+            })
         });
         each.collect()
     }
+}
 
+/// Inboxes.
+impl Router {
     /// Puts a message before its handler. `false`: there is no room.
     pub(super) fn deliver(&mut self, alias: &Arc<str>, delivery: Delivery) -> bool {
+        let is_announced = self.claim_of(self.me, alias).is_some();
         let (messages, bytes) = (self.limits.inbox_messages, self.limits.inbox_bytes);
-        let Some(export) = self.exports.get_mut(alias).filter(|export| export.active) else {
-            self.reject(alias, &delivery, Fault::new(FaultKind::UnknownAlias, ""));
-            self.finished(alias, delivery.origin());
+        let Some(export) = self.exports.get_mut(alias).filter(|_| is_announced) else {
+            self.reject_all(alias, VecDeque::from([delivery]));
             return true;
         };
         let size = delivery.size();
@@ -410,22 +370,21 @@ impl Router {
             export.bytes -= delivery.size();
             if delivery.expires.is_some_and(|at| at <= self.now) {
                 self.reject(alias, &delivery, Fault::new(FaultKind::Expired, ""));
-                self.finished(alias, delivery.origin());
+                self.finished(alias, delivery.tag());
                 continue;
             }
-            let handler = Arc::clone(&export.handler);
             self.stats.delivered += 1;
-            return Some((handler, delivery));
+            return Some((Arc::clone(&export.handler), delivery));
         }
     }
 
     /// A message needs no handler any more: it has returned, or is not asked.
-    pub(crate) fn finished(&mut self, alias: &Arc<str>, origin: Origin) {
-        if origin.node == self.me {
-            self.own.finished(origin.is_post);
+    pub(crate) fn finished(&mut self, alias: &Arc<str>, tag: DeliveryTag) {
+        if tag.node == self.me {
+            *self.local.of(tag.is_post) -= 1;
             self.effects.changed = true;
         } else {
-            self.consumed(&(origin.node, Arc::clone(alias)), origin.epoch);
+            self.consumed(&(tag.node, Arc::clone(alias)), tag.epoch);
         }
     }
 
@@ -436,8 +395,22 @@ impl Router {
                 || export.bytes >= self.limits.inbox_bytes / 2
         })
     }
+
+    /// Ends all exports; tells which of this node's own posts were not handled.
+    pub(super) fn end_exports(&mut self) {
+        for (alias, export) in std::mem::take(&mut self.exports) {
+            let own = export.inbox.iter().filter(|one| one.from == self.me);
+            let tags: Vec<DeliveryTag> = own.map(Delivery::tag).collect();
+            let posts = tags.iter().filter(|tag| tag.is_post).count();
+            for tag in tags {
+                self.finished(&alias, tag);
+            }
+            self.undelivered(&alias, Some(self.me), posts as u64, 0);
+            self.effects.discard.push(export.handler);
+        }
+    }
 }
 
 /// The wait before a neighbour that has refused an alias is told again; doubled up to 64 times.
-const FIRST_RETRY: Duration = Duration::from_secs(1);
+const TELL_AGAIN: Duration = Duration::from_secs(1);
 const CLAIM_STEP: Duration = Duration::from_millis(5);

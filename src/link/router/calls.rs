@@ -3,23 +3,34 @@
 use std::time::Duration;
 
 use crossbeam_channel::Sender;
+use serde::Serialize;
 
-use super::inbound::unnamed;
 use super::sending::Request;
+use super::stream::{Item, StreamKey, unnamed};
 use super::timers::Timer;
-use super::{Delivery, Router, StreamKey};
-use crate::link::wire::{Payload, Rejected};
+use super::{Delivery, Router};
+use crate::link::wire::{Payload, PayloadKind};
 use crate::link::{CallError, Event, Fault, FaultKind, NodeId, PostError};
 
 /// The result of a call: JSON, or why there is none.
 pub(crate) type Answer = Result<Box<str>, CallError>;
-/// Where the result of a call is put, once.
-pub(crate) type Waiter = Sender<Answer>;
 
-pub(super) struct Pending {
-    waiter: Waiter,
+pub(super) struct PendingCall {
+    /// Where the answer is put, once.
+    waiter: Sender<Answer>,
     /// The stream by which it went; `None` while it waits for its alias.
-    pub(super) stream: Option<StreamKey>,
+    stream: Option<StreamKey>,
+}
+
+impl PendingCall {
+    fn finish(&self, answer: Answer) {
+        // Nobody may be waiting any more; there is room for the one answer.
+        let _ = self.waiter.try_send(answer);
+    }
+
+    fn is_to(&self, node: NodeId) -> bool {
+        self.stream.as_ref().is_some_and(|(to, _)| *to == node)
+    }
 }
 
 impl Router {
@@ -29,31 +40,18 @@ impl Router {
         request: &Request<'_>,
         timeout: Duration,
         keep: bool,
-        waiter: Waiter,
+        waiter: Sender<Answer>,
     ) -> Result<u64, PostError> {
         if self.calls.len() >= self.limits.max_calls {
             return Err(PostError::Full);
         }
-        let id = self.count();
-        let ms = u32::try_from(timeout.as_millis()).unwrap_or(u32::MAX);
-        let pending = Pending {
-            waiter,
-            stream: None,
-        };
-        self.calls.insert(id, pending);
-        let payload = Payload::Call {
-            id,
-            timeout: ms,
-            sender: request.sender,
-            event: request.event,
-            args: request.args.as_bytes(),
-        };
-        let until = self.now.checked_add(timeout);
-        if let Err(error) = self.submit(request, payload.to_bytes(), Some(id), keep, until) {
+        let (id, stream) = (self.count(), None);
+        self.calls.insert(id, PendingCall { waiter, stream });
+        if let Err(error) = self.submit(request, Some(id), timeout, keep) {
             self.calls.remove(&id);
             return Err(error);
         }
-        if let Some(until) = until {
+        if let Some(until) = self.now.checked_add(timeout) {
             self.timers.set(Timer::Call(id), until);
         }
         Ok(id)
@@ -61,8 +59,8 @@ impl Router {
 
     /// Ends a call without a result: nobody waits any more. What has not arrived is withdrawn.
     pub(crate) fn cancel(&mut self, id: u64) {
-        if let Some(pending) = self.end_call(id) {
-            match &pending.stream {
+        if let Some(call) = self.end_call(id) {
+            match &call.stream {
                 Some(key) => self.withdraw(key, id),
                 None => self.withdraw_parked(id),
             }
@@ -70,23 +68,23 @@ impl Router {
     }
 
     pub(super) fn call_is_late(&mut self, id: u64) {
-        let Some(pending) = self.end_call(id) else {
+        let Some(call) = self.end_call(id) else {
             return;
         };
-        let error = match &pending.stream {
+        let error = match &call.stream {
             Some(key) => {
                 self.withdraw(key, id);
                 CallError::Timeout
             }
             None => PostError::UnknownAlias.into(),
         };
-        finish(&pending, Err(error));
+        call.finish(Err(error));
     }
 
     /// The call has found its receiver.
     pub(super) fn call_goes_to(&mut self, id: u64, key: &StreamKey) {
-        if let Some(pending) = self.calls.get_mut(&id) {
-            pending.stream = Some(key.clone());
+        if let Some(call) = self.calls.get_mut(&id) {
+            call.stream = Some(key.clone());
         }
     }
 
@@ -94,51 +92,30 @@ impl Router {
         self.calls.contains_key(&id)
     }
 
-    fn end_call(&mut self, id: u64) -> Option<Pending> {
+    fn end_call(&mut self, id: u64) -> Option<PendingCall> {
         // Somebody may wait for room.
         self.effects.changed |= self.calls.len() >= self.limits.max_calls;
         self.timers.cancel(Timer::Call(id));
         self.calls.remove(&id)
     }
 
-    /// A call is over if it is that node's to answer.
-    fn settle(&mut self, from: NodeId, id: u64, answer: Answer) {
-        let stream = self
-            .calls
-            .get(&id)
-            .and_then(|pending| pending.stream.as_ref());
-        if stream.is_some_and(|(to, _)| *to == from) {
-            if let Some(pending) = self.end_call(id) {
-                finish(&pending, answer);
+    /// An answer has come. A call is over if it is that node's to answer.
+    pub(super) fn answered(&mut self, from: NodeId, id: u64, answer: Answer) {
+        if self.calls.get(&id).is_some_and(|call| call.is_to(from)) {
+            if let Some(call) = self.end_call(id) {
+                call.finish(answer);
             }
         }
     }
 
-    pub(super) fn answered(&mut self, from: NodeId, id: u64, value: &[u8]) {
-        let text = std::str::from_utf8(value).map(Box::from);
-        let answer = text.map_err(|error| CallError::Answer(error.to_string()));
-        self.settle(from, id, answer);
-    }
-
-    pub(super) fn failed(&mut self, from: NodeId, id: u64, fault: &[u8]) {
-        let fault = serde_json::from_slice(fault)
-            .unwrap_or_else(|error| Fault::failed(format!("an unreadable fault: {error}")));
-        self.settle(from, id, Err(CallError::Fault(fault)));
-    }
-
-    pub(super) fn rejected(&mut self, node: NodeId, rejected: &[u8]) {
-        let Ok(rejected) = serde_json::from_slice::<Rejected>(rejected) else {
+    pub(super) fn rejected(&mut self, node: NodeId, rejected: &Payload<'_>) {
+        let Ok(reason) = serde_json::from_str::<FaultKind>(rejected.content) else {
             return;
         };
-        let Rejected {
-            alias,
-            event,
-            reason,
-        } = rejected;
         self.stats.rejected += 1;
         self.tell(|| Event::Rejected {
-            alias,
-            event,
+            alias: rejected.alias.to_owned(),
+            event: rejected.event.to_owned(),
             node,
             reason,
         });
@@ -146,93 +123,91 @@ impl Router {
 
     /// The node that was called is gone.
     pub(super) fn fail_calls_to(&mut self, node: NodeId) {
-        let lost = self
-            .calls
-            .iter()
-            .filter(|(_, pending)| pending.stream.as_ref().is_some_and(|(to, _)| *to == node));
-        let lost: Vec<u64> = lost.map(|(id, _)| *id).collect();
-        for id in lost {
-            if let Some(pending) = self.end_call(id) {
-                if let Some(key) = &pending.stream {
+        let calls = self.calls.iter().filter(|(_, call)| call.is_to(node));
+        for id in calls.map(|(id, _)| *id).collect::<Vec<u64>>() {
+            if let Some(call) = self.end_call(id) {
+                if let Some(key) = &call.stream {
                     self.withdraw(key, id);
                 }
-                finish(&pending, Err(CallError::PeerLost(node)));
+                call.finish(Err(CallError::PeerLost(node)));
             }
         }
     }
 
     /// Answers a call that has come from a node.
-    pub(crate) fn answer(&mut self, to: NodeId, id: u64, result: &Result<Box<str>, Fault>) {
+    pub(crate) fn answer(&mut self, to: NodeId, call: u64, result: Result<Box<str>, Fault>) {
         if to == self.me {
-            let answer = result.clone().map_err(CallError::Fault);
-            return self.settle(to, id, answer);
+            return self.answered(to, call, result.map_err(CallError::Fault));
         }
-        let payload = match result {
-            Ok(value) => Payload::Answer {
-                id,
-                value: value.as_bytes(),
-            }
-            .to_bytes(),
-            Err(fault) => {
-                let fault = to_json(fault);
-                Payload::Fault { id, fault: &fault }.to_bytes()
-            }
+        let (kind, content) = match result {
+            Ok(value) => (PayloadKind::Answer, String::from(value)),
+            Err(fault) => (PayloadKind::Fault, to_json(&fault)),
         };
-        self.send_answer(to, payload);
+        let answer = Payload {
+            kind,
+            call,
+            content: &content,
+            ..Payload::default()
+        };
+        self.send_answer(to, answer);
     }
 
     /// Answers to a node that takes none are not kept without end: its calls run into their time.
-    fn send_answer(&mut self, to: NodeId, payload: Box<[u8]>) {
-        let key: StreamKey = (to, unnamed());
+    fn send_answer(&mut self, to: NodeId, answer: Payload<'_>) {
+        let (key, payload): (StreamKey, _) = ((to, unnamed()), answer.to_bytes());
         if self.is_reachable(to) && self.has_room(&key, payload.len()) {
-            self.enqueue(&key, payload, None, false);
+            let (call, is_post) = (None, false);
+            self.enqueue(
+                &key,
+                Item {
+                    payload,
+                    call,
+                    is_post,
+                },
+            );
         }
     }
 
     /// Tells the sender of a message that it is not carried out.
     pub(crate) fn reject(&mut self, alias: &str, delivery: &Delivery, fault: Fault) {
-        if let Some(id) = delivery.call {
-            return self.answer(delivery.from, id, &Err(fault));
+        match delivery.call {
+            Some(call) => self.answer(delivery.from, call, Err(fault)),
+            None => self.reject_post(delivery.from, alias, &delivery.event, fault.kind),
         }
-        let (alias, event, reason) = (alias.into(), delivery.event.to_string(), fault.kind);
-        self.send_rejected(
-            delivery.from,
-            &Rejected {
-                alias,
-                event,
-                reason,
-            },
-        );
     }
 
-    fn send_rejected(&mut self, to: NodeId, rejected: &Rejected) {
-        let rejected = to_json(rejected);
-        if to == self.me {
-            return self.rejected(to, &rejected);
+    fn reject_post(&mut self, from: NodeId, alias: &str, event: &str, reason: FaultKind) {
+        let rejected = Payload {
+            kind: PayloadKind::Reject,
+            alias,
+            event,
+            content: &to_json(&reason),
+            ..Payload::default()
+        };
+        match from == self.me {
+            true => self.rejected(from, &rejected),
+            false => self.send_answer(from, rejected),
         }
-        self.send_answer(to, Payload::Reject(&rejected).to_bytes());
     }
 
     /// A message of that origin is too long for the next node on its way.
-    pub(super) fn answer_oversize(&mut self, origin: NodeId, alias: &str, payload: &Payload<'_>) {
+    pub(super) fn answer_oversize(&mut self, origin: NodeId, alias: &str, payload: &[u8]) {
+        let Ok(Payload {
+            kind, call, event, ..
+        }) = Payload::decode(payload)
+        else {
+            return;
+        };
         let reason = FaultKind::TooLarge;
-        match *payload {
+        match kind {
             // From a node on the way the caller would not take an answer, but its call is over.
-            Payload::Call { id, .. } if origin == self.me => {
-                if let Some(pending) = self.end_call(id) {
-                    finish(&pending, Err(CallError::Fault(Fault::new(reason, ""))));
+            PayloadKind::Call if origin == self.me => {
+                if let Some(call) = self.end_call(call) {
+                    call.finish(Err(CallError::Fault(Fault::new(reason, ""))));
                 }
             }
-            Payload::Call { event, .. } | Payload::Post { event, .. } => {
-                let (alias, event) = (alias.to_owned(), event.to_owned());
-                self.send_rejected(
-                    origin,
-                    &Rejected {
-                        alias,
-                        event,
-                        reason,
-                    },
-                );
+            PayloadKind::Call | PayloadKind::Post => {
+                self.reject_post(origin, alias, event, reason);
             }
             _ => {}
         }
@@ -240,17 +215,12 @@ impl Router {
 
     /// This node ends: so do all calls.
     pub(super) fn fail_all_calls(&mut self) {
-        for (_, pending) in self.calls.drain() {
-            finish(&pending, Err(CallError::Stopped));
+        for (_, call) in self.calls.drain() {
+            call.finish(Err(CallError::Stopped));
         }
     }
 }
 
-fn finish(pending: &Pending, answer: Answer) {
-    // Nobody may be waiting any more; there is room for the one answer.
-    let _ = pending.waiter.try_send(answer);
-}
-
-fn to_json(value: &impl serde::Serialize) -> Vec<u8> {
-    serde_json::to_vec(value).expect("because text and names can be written")
+fn to_json(value: &impl Serialize) -> String {
+    serde_json::to_string(value).expect("because text and names can be written")
 }

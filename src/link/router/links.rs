@@ -3,11 +3,12 @@
 use std::collections::VecDeque;
 use std::time::Instant;
 
+use super::Router;
+use super::stream::StreamKey;
 use super::timers::Timer;
-use super::{Router, StreamKey};
 use crate::link::error::LinkEnd;
 use crate::link::hello::Peer;
-use crate::link::wire::{self, Body, Frame, Want};
+use crate::link::wire::{self, Body, Frame, Routed, VOID};
 use crate::link::{Event, LinkId, NodeId};
 
 pub(super) struct LinkEntry {
@@ -18,7 +19,7 @@ pub(super) struct LinkEntry {
     woken: bool,
     /// Streams that have more for this link than it may hold.
     pub(super) waiting: VecDeque<StreamKey>,
-    heard: Instant,
+    active_at: Instant,
     pinged: bool,
     /// It is being closed; nothing more is sent.
     cut: bool,
@@ -52,14 +53,14 @@ impl Router {
             out: Vec::new(),
             woken: false,
             waiting: VecDeque::new(),
-            heard: self.now,
+            active_at: self.now,
             pinged: false,
             cut: false,
         };
         let is_new = !self.peers.contains_key(&id);
         if is_new {
             // Those who are linked already; the new peer gets the whole below.
-            self.announce(|change| change.met.push(id));
+            self.announce(|news| news.peers.extend([id]));
         }
         self.links.insert(link, entry);
         self.peers.entry(id).or_default().push(link);
@@ -67,7 +68,7 @@ impl Router {
             .set(Timer::Ping(link), self.now + self.limits.ping_interval);
         self.send_snapshot(link);
         let risen = self.recompute();
-        self.pass_on_risen(&risen, link);
+        self.pass_on(risen, link);
         self.probe_via(id);
         self.effects.changed = true;
         Ok(())
@@ -100,12 +101,11 @@ impl Router {
             Some(_) => {}
             None => {
                 self.peers.remove(&id);
-                self.announce(|change| change.lost.push(id));
+                self.announce(|news| news.lost.extend([id]));
                 let risen = self.recompute();
-                self.pass_on_risen(&risen, link);
+                self.pass_on(risen, link);
                 // What was believed from itself only may be out of date.
-                let want = Frame::Want(Want { origin: id });
-                self.send_to_all(&want, |_| true);
+                self.send_to_all(&Frame::Want(id), |_| true);
             }
         }
         self.effects.changed = true;
@@ -116,7 +116,7 @@ impl Router {
         let Some(entry) = self.links.get_mut(&link) else {
             return Ok(());
         };
-        entry.heard = self.now;
+        entry.active_at = self.now;
         entry.pinged = false;
         self.stats.frames_in += 1;
         let frame = wire::decode(bytes).map_err(|error| LinkEnd::Protocol(error.to_string()))?;
@@ -127,19 +127,18 @@ impl Router {
                     return Ok(());
                 }
                 match routed.body {
-                    Body::Data { seq, payload } => self.data(&routed, seq, &payload),
+                    Body::Data { seq, payload } => self.data(&routed, seq, payload),
                     Body::Ack(ack) => self.receipt(&routed, ack),
                     Body::Probe => self.probed(&routed),
                 }
             }
             Frame::Routed(routed) => self.forward(link, &routed, bytes),
-            Frame::State(state) => return self.state(link, state),
-            Frame::Change(change) => return self.change(link, change),
-            Frame::Want(want) => self.wanted(link, want.origin),
-            Frame::Refuse(refuse) => self.refused(link, &refuse.alias, refuse.owner),
+            Frame::News(news) => return self.news(link, news),
+            Frame::Want(node) => self.send_known(link, node),
+            Frame::Refuse { alias, owner } => self.refused(&alias, owner),
             Frame::Ping(token) => self.send(link, &Frame::Pong(token)),
             Frame::Pong(_) => {}
-            Frame::Bye(bye) => return Err(LinkEnd::bye(&bye.reason)),
+            Frame::Bye { reason } => return Err(LinkEnd::bye(&reason)),
             Frame::Hello(_) | Frame::Proof(_) => {
                 return Err(LinkEnd::Protocol("a second hello".into()));
             }
@@ -209,7 +208,7 @@ impl Router {
 
     /// The link that is used to a node, if it can be reached.
     pub(super) fn link_to(&self, node: NodeId) -> Option<LinkId> {
-        let neighbour = self.ways.get(&node)?;
+        let neighbour = self.next_hops.get(&node)?;
         self.peers.get(neighbour)?.last().copied()
     }
 
@@ -221,10 +220,10 @@ impl Router {
         let Some(entry) = self.links.get_mut(&link) else {
             return;
         };
-        let quiet = self.now.saturating_duration_since(entry.heard);
+        let quiet = self.now.saturating_duration_since(entry.active_at);
         let (interval, timeout) = (self.limits.ping_interval, self.limits.ping_timeout);
         if quiet < interval {
-            let at = entry.heard + interval;
+            let at = entry.active_at + interval;
             return self.timers.set(Timer::Ping(link), at);
         }
         if std::mem::replace(&mut entry.pinged, true) {
@@ -232,5 +231,48 @@ impl Router {
         }
         self.send(link, &Frame::Ping(link.0));
         self.timers.set(Timer::Ping(link), self.now + timeout);
+    }
+
+    /// Whether a frame of that origin may come by that link: a neighbour speaks for itself.
+    fn may_come_from(&self, origin: NodeId, link: LinkId) -> bool {
+        let is_neighbour = self.peers.contains_key(&origin);
+        let known = self.nodes.contains_key(&origin);
+        origin != self.me && known && (!is_neighbour || self.peer_of(link) == Some(origin))
+    }
+
+    /// Passes on a frame that is for another node.
+    fn forward(&mut self, from: LinkId, routed: &Routed<'_>, bytes: &[u8]) {
+        let way = self.link_to(routed.to);
+        let back = way.and_then(|link| self.peer_of(link)) == self.peer_of(from);
+        let Some(link) = way.filter(|_| routed.hops > 1 && !back) else {
+            self.stats.frames_dropped += 1;
+            return;
+        };
+        if !self.may_come_from(routed.from, from) {
+            self.stats.frames_dropped += 1;
+            return;
+        }
+        let half = self.limits.link_buffer / 2;
+        let Some(entry) = self
+            .links
+            .get_mut(&link)
+            .filter(|entry| entry.out.len() < half)
+        else {
+            self.stats.frames_dropped += 1;
+            return;
+        };
+        if bytes.len() <= entry.peer.max_frame {
+            wire::forward(bytes, routed.hops - 1, &mut entry.out);
+        } else if let Body::Data { seq, payload } = routed.body {
+            let void = Routed {
+                hops: routed.hops - 1,
+                body: Body::Data { seq, payload: VOID },
+                ..*routed
+            };
+            wire::encode(&Frame::Routed(void), &mut entry.out);
+            self.answer_oversize(routed.from, routed.alias, payload);
+        }
+        self.stats.frames_forwarded += 1;
+        self.written(link);
     }
 }

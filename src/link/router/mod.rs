@@ -7,39 +7,44 @@
 //! | File | What it holds |
 //! |---|---|
 //! | `links` | links: up, down, output, keepalive |
-//! | `gossip` | what nodes tell each other of themselves, and how it spreads |
-//! | `topology` | which nodes can be reached, over whom |
-//! | `aliases` | who owns an alias; exports; two owners of one name |
+//! | `topology` | what nodes tell of themselves; which can be reached, over whom |
+//! | `aliases` | who owns an alias; what this node exports, and its inboxes |
 //! | `sending` | posts and calls of this node, and those that wait for their alias |
-//! | `outbound`, `inbound` | streams at their sender and at their receiver |
+//! | `stream` | one stream at its sender and at its receiver: numbers, what is kept and allowed |
+//! | `streams` | all of them, and the links by which they go |
 //! | `calls` | calls that wait, and answers |
-//! | `timers`, `queue` | deadlines; events for observers |
+//! | `timers` | deadlines |
 //!
-//! # How it spreads
+//! # How news spread
 //!
-//! Every node counts the changes of its own state (its links and exports) and tells its neighbours.
+//! Every node counts the changes of its own links and exports, and tells its neighbours of each.
 //! What is news to a node it passes on to all but the one it came from; what is not, it does not.
-//! So a change crosses each link once in each direction at the most, whatever cycles there are. A
-//! new link begins with all that each end knows. From the states every node works out the shortest
-//! way to every other; nothing is ever believed of a neighbour from anybody but itself.
+//! So a change crosses each link once in each direction at the most, whatever cycles there are; who
+//! has missed one asks for the whole. A new link begins with all that each end knows. From the
+//! links that both their ends tell of, every node works out the shortest way to every other;
+//! nothing is ever believed of a neighbour from anybody but itself.
 //!
-//! # How messages stay in order
+//! # The way of a message
 //!
-//! Messages from one node to one alias of another are numbered. The receiver takes them in order
-//! and once; the sender keeps them until the receiver has them, and sends them again when the way
-//! has changed. The receiver's handler sets the pace: it allows a number of messages ahead of what
-//! it has handled.
+//! 1. `sending`: it is checked, and its alias is resolved to a node; without one it is parked until
+//!    somebody exports the alias (`unpark`). To this node it goes to step 5.
+//! 2. `streams`: `enqueue` gives it to the `SendStream` of that node and alias, which numbers and
+//!    keeps it until the receiver has it. `transmit` writes to the link's output what the receiver
+//!    allows and the link has room for; after a change of the way, or a loss, from there again.
+//! 3. `links`: the connection is woken and takes the output to the kernel.
+//! 4. `links`: at the other end a frame for another node is passed on by its header; one for this
+//!    node goes to `streams`, whose `ReceiveStream` takes each number once, in order.
+//! 5. `aliases`: `deliver` puts it into the inbox of the export, or answers that there is none; a
+//!    worker takes it with `next_delivery`, runs the handler and says `finished`.
+//! 6. `streams`: the receipt tells the sender how far its receiver has got and how much more it
+//!    takes: the handler sets the pace. `calls` sends answers by a stream of their own.
 
 mod aliases;
 mod calls;
-mod gossip;
-mod inbound;
 mod links;
-mod outbound;
-mod queue;
 mod sending;
-#[cfg(test)]
-mod tests;
+mod stream;
+mod streams;
 mod timers;
 mod topology;
 
@@ -49,49 +54,46 @@ use std::time::Instant;
 
 use super::config::Limits;
 use super::error::LinkEnd;
+use super::event::EventQueue;
 use super::message::Handler;
-use super::{LinkId, NodeId, Stats};
-pub(crate) use aliases::{Claim, Delivery, Origin};
+pub(crate) use super::wire::Claim;
+use super::{Event, LinkId, NodeId, Stats};
+pub(crate) use aliases::{Delivery, DeliveryTag};
 use aliases::{Export, Owners};
 pub(crate) use calls::Answer;
-use calls::Pending;
-use inbound::Inbound;
+use calls::PendingCall;
 use links::LinkEntry;
-use outbound::Outbound;
-use queue::EventQueue;
 pub(crate) use sending::Request;
-use sending::{Own, Parked};
+use sending::{Local, Parked};
+use stream::{ReceiveStream, SendStream, StreamKey};
 use timers::{Timer, Timers};
-use topology::NodeEntry;
-
-/// A stream: the node at the other end, and the receiver's alias (empty for answers).
-type StreamKey = (NodeId, Arc<str>);
+use topology::KnownNode;
 
 pub(crate) struct Router {
     me: NodeId,
-    name: Arc<str>,
     limits: Limits,
     now: Instant,
     links: HashMap<LinkId, LinkEntry>,
     /// Neighbours and the links to them; the newest, which comes last, is used.
     peers: BTreeMap<NodeId, Vec<LinkId>>,
+    /// What others are told of this node.
+    own: KnownNode,
     /// The other nodes.
-    nodes: HashMap<NodeId, NodeEntry>,
+    nodes: HashMap<NodeId, KnownNode>,
     /// Their sizes together.
-    known: usize,
-    /// Nodes that can be reached, nearest first, and the neighbours to which messages for them go.
-    near: Vec<NodeId>,
-    ways: HashMap<NodeId, NodeId>,
-    /// Counts the changes of this node's own state.
-    seq: u64,
+    known_bytes: usize,
+    /// Nodes that can be reached, nearest first.
+    nearest: Vec<NodeId>,
+    /// The neighbours to which messages for them go.
+    next_hops: HashMap<NodeId, NodeId>,
     /// Who exports what, of the nodes that can be reached and of this one.
     owners: BTreeMap<Arc<str>, Owners>,
     exports: BTreeMap<Arc<str>, Export>,
-    outbound: HashMap<StreamKey, Outbound>,
-    inbound: HashMap<StreamKey, Inbound>,
+    outbound: HashMap<StreamKey, SendStream>,
+    inbound: HashMap<StreamKey, ReceiveStream>,
     parked: Parked,
-    own: Own,
-    calls: HashMap<u64, Pending>,
+    local: Local,
+    calls: HashMap<u64, PendingCall>,
     /// Numbers of calls and exports.
     counter: u64,
     /// Epochs of streams. On their own, since they have fewer bits, and must not begin again.
@@ -125,22 +127,26 @@ impl Router {
         let events = EventQueue::new(limits.max_events);
         Self {
             me,
-            name: name.into(),
             limits: limits.bounded(),
             now,
             links: HashMap::new(),
             peers: BTreeMap::new(),
+            own: KnownNode {
+                seq: 1,
+                name: name.into(),
+                reachable: true,
+                ..KnownNode::default()
+            },
             nodes: HashMap::new(),
-            known: 0,
-            near: Vec::new(),
-            ways: HashMap::new(),
-            seq: 1,
+            known_bytes: 0,
+            nearest: Vec::new(),
+            next_hops: HashMap::new(),
             owners: BTreeMap::new(),
             exports: BTreeMap::new(),
             outbound: HashMap::new(),
             inbound: HashMap::new(),
             parked: Parked::default(),
-            own: Own::default(),
+            local: Local::default(),
             calls: HashMap::new(),
             counter: 0,
             epochs: 0,
@@ -186,10 +192,14 @@ impl Router {
     pub(crate) fn stats(&self) -> Stats {
         Stats {
             links: self.links.len(),
-            nodes: self.near.len(),
+            nodes: self.nearest.len(),
             events_dropped: self.events.dropped(),
             ..self.stats
         }
+    }
+
+    pub(crate) fn tell(&mut self, event: impl FnOnce() -> Event) {
+        self.effects.events |= self.events.push(event);
     }
 
     pub(crate) fn events(&mut self) -> &mut EventQueue {
@@ -201,3 +211,6 @@ impl Router {
         self.counter
     }
 }
+
+#[cfg(test)]
+mod tests;

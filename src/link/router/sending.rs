@@ -1,12 +1,13 @@
 //! Posts and calls of this node, and those that wait for their alias to be exported.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use super::Router;
+use super::stream::{Item, StreamKey};
 use super::timers::Timer;
-use super::{Delivery, Origin, Router, StreamKey};
-use crate::link::wire::Payload;
+use crate::link::wire::{Payload, PayloadKind};
 use crate::link::{Event, NodeId, PostError};
 
 /// A message of this node.
@@ -22,89 +23,86 @@ pub(crate) struct Request<'a> {
     pub(crate) args: &'a str,
 }
 
-/// Messages to aliases that nobody exports yet, by address.
+impl Request<'_> {
+    fn payload(&self, call: Option<u64>, timeout: Duration) -> Box<[u8]> {
+        let kind = match call {
+            Some(_) => PayloadKind::Call,
+            None => PayloadKind::Post,
+        };
+        let payload = Payload {
+            kind,
+            call: call.unwrap_or(0),
+            timeout: call.map_or(0, |_| {
+                u32::try_from(timeout.as_millis()).unwrap_or(u32::MAX)
+            }),
+            alias: self.sender,
+            event: self.event,
+            content: self.args,
+        };
+        payload.to_bytes()
+    }
+
+    fn address(&self) -> Arc<str> {
+        match self.node {
+            Some(node) => format!("{node}/{}", self.alias).into(),
+            None => self.alias.into(),
+        }
+    }
+}
+
+/// Messages to aliases that nobody exports yet, in their order.
 #[derive(Default)]
 pub(super) struct Parked {
-    queues: BTreeMap<Arc<str>, VecDeque<Kept>>,
-    messages: usize,
+    messages: Vec<ParkedMessage>,
     bytes: usize,
 }
 
-/// Messages of this node to its own aliases that were not handled yet.
-#[derive(Default)]
-pub(super) struct Own {
-    pub(super) posts: u64,
-    pub(super) calls: u64,
-}
-
-impl Own {
-    fn of(&mut self, is_post: bool) -> &mut u64 {
-        match is_post {
-            true => &mut self.posts,
-            false => &mut self.calls,
-        }
-    }
-
-    pub(super) fn finished(&mut self, is_post: bool) {
-        *self.of(is_post) -= 1;
-    }
-}
-
-struct Kept {
+struct ParkedMessage {
+    /// An alias, or `node/alias`.
+    address: Arc<str>,
     payload: Box<[u8]>,
     call: Option<u64>,
     until: Option<Instant>,
 }
 
 impl Parked {
-    fn take(&mut self, address: &str) -> VecDeque<Kept> {
-        let queue = self.queues.remove(address).unwrap_or_default();
-        self.messages -= queue.len();
-        self.bytes -= queue.iter().map(|kept| kept.payload.len()).sum::<usize>();
-        queue
-    }
-
-    /// Takes a call out, if it is there; whether it was.
-    fn withdraw(&mut self, call: u64) -> bool {
-        let is_it = |kept: &Kept| kept.call == Some(call);
-        let place = self.queues.iter().find_map(|(address, queue)| {
-            let at = queue.iter().position(is_it)?;
-            Some((Arc::clone(address), at))
-        });
-        let Some((address, at)) = place else {
-            return false;
-        };
-        let mut queue = self.take(&address);
-        queue.remove(at);
-        self.put(address, queue);
-        true
-    }
-
-    fn put(&mut self, address: Arc<str>, queue: VecDeque<Kept>) {
-        if !queue.is_empty() {
-            self.messages += queue.len();
-            self.bytes += queue.iter().map(|kept| kept.payload.len()).sum::<usize>();
-            self.queues.insert(address, queue);
+    fn take(&mut self, is_it: impl Fn(&ParkedMessage) -> bool) -> Vec<ParkedMessage> {
+        if !self.messages.iter().any(&is_it) {
+            return Vec::new();
         }
+        let all = std::mem::take(&mut self.messages).into_iter();
+        let (taken, left): (Vec<_>, Vec<_>) = all.partition(is_it);
+        self.messages = left;
+        self.bytes -= taken.iter().map(|one| one.payload.len()).sum::<usize>();
+        taken
     }
 
-    /// Posts among them.
-    pub(super) fn posts(&self) -> u64 {
-        let each = self.queues.values().flatten();
-        each.filter(|kept| kept.call.is_none()).count() as u64
+    fn posts(&self) -> u64 {
+        let posts = self.messages.iter().filter(|one| one.call.is_none());
+        posts.count() as u64
+    }
+}
+
+/// Messages of this node to its own aliases that were not handled yet.
+#[derive(Default)]
+pub(super) struct Local {
+    posts: u64,
+    calls: u64,
+}
+
+impl Local {
+    pub(super) fn of(&mut self, is_post: bool) -> &mut u64 {
+        match is_post {
+            true => &mut self.posts,
+            false => &mut self.calls,
+        }
     }
 }
 
 impl Router {
     /// Posts a message. `keep`: if nobody exports the alias, it waits until somebody does.
     pub(crate) fn post(&mut self, request: &Request<'_>, keep: bool) -> Result<(), PostError> {
-        let payload = Payload::Post {
-            sender: request.sender,
-            event: request.event,
-            args: request.args.as_bytes(),
-        };
-        let until = self.now.checked_add(self.limits.outbox_time);
-        self.submit(request, payload.to_bytes(), None, keep, until)?;
+        self.submit(request, None, self.limits.outbox_time, keep)?;
         self.stats.posted += 1;
         Ok(())
     }
@@ -112,18 +110,11 @@ impl Router {
     /// Posts a message to everybody who exports the alias. Returns how many took it.
     pub(crate) fn broadcast(&mut self, request: &Request<'_>) -> Result<usize, PostError> {
         self.check(request)?;
-        let payload = Payload::Post {
-            sender: request.sender,
-            event: request.event,
-            args: request.args.as_bytes(),
-        };
-        let payload = payload.to_bytes();
+        let payload = request.payload(None, Duration::ZERO);
         let mut taken = 0;
         for owner in self.owners_of(request.alias) {
-            taken += usize::from(
-                self.send_to(owner, request.alias, payload.clone(), None)
-                    .is_ok(),
-            );
+            let key = (owner, request.alias.into());
+            taken += usize::from(self.send_if_room(&key, payload.clone(), None).is_ok());
         }
         self.stats.posted += taken as u64;
         Ok(taken)
@@ -143,111 +134,99 @@ impl Router {
         }
     }
 
+    /// Sends a post, or the call of that number, or keeps it for so long if it may wait.
     pub(super) fn submit(
         &mut self,
         request: &Request<'_>,
-        payload: Box<[u8]>,
         call: Option<u64>,
+        timeout: Duration,
         keep: bool,
-        until: Option<Instant>,
     ) -> Result<(), PostError> {
         self.check(request)?;
-        match self.resolve(request.node, request.alias) {
-            Some(owner) => self.send_to(owner, request.alias, payload, call),
-            None if keep => self.park(
-                request,
-                Kept {
-                    payload,
-                    call,
-                    until,
-                },
-            ),
-            None => Err(PostError::UnknownAlias),
+        let owner = self.resolve(request.node, request.alias);
+        if owner.is_none() && !keep {
+            return Err(PostError::UnknownAlias);
         }
-    }
-
-    /// To an alias of a node that can be reached, or of this one.
-    fn send_to(
-        &mut self,
-        owner: NodeId,
-        alias: &str,
-        payload: Box<[u8]>,
-        call: Option<u64>,
-    ) -> Result<(), PostError> {
-        let key: StreamKey = (owner, alias.into());
-        if owner == self.me {
-            return self.send_here(&key, &payload, call);
+        let payload = request.payload(call, timeout);
+        if let Some(owner) = owner {
+            return self.send_if_room(&(owner, request.alias.into()), payload, call);
         }
-        if !self.has_room(&key, payload.len()) {
-            return Err(PostError::Full);
-        }
-        self.send_by(&key, payload, call);
-        Ok(())
-    }
-
-    fn send_by(&mut self, key: &StreamKey, payload: Box<[u8]>, call: Option<u64>) {
-        if let Some(id) = call {
-            self.call_goes_to(id, key);
-        }
-        self.enqueue(key, payload, call, call.is_none());
-    }
-
-    fn send_here(
-        &mut self,
-        key: &StreamKey,
-        payload: &[u8],
-        call: Option<u64>,
-    ) -> Result<(), PostError> {
-        let payload = Payload::decode(payload).ok();
-        let delivery = payload.and_then(|payload| self.delivery(self.me, 0, &payload));
-        if let Some(id) = call {
-            self.call_goes_to(id, key);
-        }
-        let Some(delivery) = delivery else {
-            return Ok(());
-        };
-        // Counted first: it may be finished on the spot.
-        *self.own.of(call.is_none()) += 1;
-        if self.deliver(&key.1, delivery) {
-            return Ok(());
-        }
-        self.own.finished(call.is_none());
-        Err(PostError::Full)
-    }
-
-    fn park(&mut self, request: &Request<'_>, kept: Kept) -> Result<(), PostError> {
-        let length = kept.payload.len();
-        let full = self.parked.messages >= self.limits.parked_messages
-            || self.parked.bytes + length > self.limits.parked_bytes;
+        let full = self.parked.messages.len() >= self.limits.parked_messages
+            || self.parked.bytes + payload.len() > self.limits.parked_bytes;
         if full {
             return Err(PostError::Full);
         }
-        let address: Arc<str> = match request.node {
-            Some(node) => format!("{node}/{}", request.alias).into(),
-            None => request.alias.into(),
-        };
-        if let Some(until) = kept.until {
+        let until = self.now.checked_add(timeout);
+        if let Some(until) = until {
             self.timers.hasten(Timer::Parked, until);
         }
-        self.parked.messages += 1;
-        self.parked.bytes += length;
-        self.parked
-            .queues
-            .entry(address)
-            .or_default()
-            .push_back(kept);
+        self.parked.bytes += payload.len();
+        self.parked.messages.push(ParkedMessage {
+            address: request.address(),
+            payload,
+            call,
+            until,
+        });
         Ok(())
+    }
+
+    fn send_if_room(
+        &mut self,
+        key: &StreamKey,
+        payload: Box<[u8]>,
+        call: Option<u64>,
+    ) -> Result<(), PostError> {
+        if !self.has_room(key, payload.len()) {
+            return Err(PostError::Full);
+        }
+        self.send_message(key, payload, call)
+    }
+
+    /// To an alias of a node that can be reached, or of this one, whose inbox may be full.
+    fn send_message(
+        &mut self,
+        key: &StreamKey,
+        payload: Box<[u8]>,
+        call: Option<u64>,
+    ) -> Result<(), PostError> {
+        let is_post = call.is_none();
+        if let Some(id) = call {
+            self.call_goes_to(id, key);
+        }
+        if key.0 != self.me {
+            self.enqueue(
+                key,
+                Item {
+                    payload,
+                    call,
+                    is_post,
+                },
+            );
+            return Ok(());
+        }
+        let Ok(payload) = Payload::decode(&payload) else {
+            unreachable!("because it was encoded here");
+        };
+        let delivery = self.delivery(self.me, 0, &payload);
+        // Counted first: it may be finished on the spot.
+        *self.local.of(is_post) += 1;
+        if self.deliver(&key.1, delivery) {
+            return Ok(());
+        }
+        *self.local.of(is_post) -= 1;
+        Err(PostError::Full)
     }
 
     /// A call is given up before its alias has come: it takes no room any more.
     pub(super) fn withdraw_parked(&mut self, call: u64) {
-        self.effects.changed |= self.parked.withdraw(call);
+        let withdrawn = self.parked.take(|one| one.call == Some(call));
+        self.effects.changed |= !withdrawn.is_empty();
     }
 
     /// Somebody exports an alias that messages have waited for. They go in their order, also beyond
     /// the bounds of the stream, since they were accepted.
     pub(super) fn unpark(&mut self, alias: &Arc<str>, owner: NodeId) {
-        if self.parked.messages == 0 {
+        if self.parked.messages.is_empty() {
             return;
         }
         let name = self.name_of(owner);
@@ -257,56 +236,76 @@ impl Router {
             alias.to_string(),
         ];
         let key: StreamKey = (owner, Arc::clone(alias));
-        for address in addresses {
-            let mut queue = self.parked.take(&address);
-            while let Some(kept) = queue.pop_front() {
-                if kept.call.is_some_and(|id| !self.is_pending(id)) {
-                    continue;
-                }
-                if owner != self.me {
-                    self.send_by(&key, kept.payload, kept.call);
-                } else if self.send_here(&key, &kept.payload, kept.call).is_err() {
-                    // A call is told by its own deadline.
-                    self.undelivered(alias, None, u64::from(kept.call.is_none()));
-                }
+        let is_it = |one: &ParkedMessage| addresses.iter().any(|address| **address == *one.address);
+        let mut lost = Vec::new();
+        for one in self.parked.take(is_it) {
+            if one.call.is_some_and(|id| !self.is_pending(id)) {
+                continue;
+            }
+            if self.send_message(&key, one.payload, one.call).is_err() {
+                lost.push((Arc::clone(alias), one.call));
             }
         }
+        self.tell_lost(lost);
     }
 
     /// Messages whose alias did not come in time.
     pub(super) fn expire_parked(&mut self) {
-        let addresses: Vec<Arc<str>> = self.parked.queues.keys().cloned().collect();
-        let mut next: Option<Instant> = None;
-        for address in addresses {
-            let (late, rest): (VecDeque<Kept>, VecDeque<Kept>) = self
-                .parked
-                .take(&address)
-                .into_iter()
-                .partition(|kept| kept.until.is_some_and(|until| until <= self.now));
-            // Calls are told by their own deadline.
-            let posts = late.iter().filter(|kept| kept.call.is_none()).count() as u64;
-            self.undelivered(&address, None, posts);
-            let first = rest.iter().filter_map(|kept| kept.until).min();
-            next = next.into_iter().chain(first).min();
-            self.parked.put(address, rest);
-        }
+        let now = self.now;
+        let late = self
+            .parked
+            .take(|one| one.until.is_some_and(|until| until <= now));
+        let next = self
+            .parked
+            .messages
+            .iter()
+            .filter_map(|one| one.until)
+            .min();
         if let Some(next) = next {
             self.timers.set(Timer::Parked, next);
         }
+        self.tell_lost(late.into_iter().map(|one| (one.address, one.call)));
         self.effects.changed = true;
     }
 
-    fn undelivered(&mut self, alias: &Arc<str>, node: Option<NodeId>, lost: u64) {
-        if lost > 0 {
-            self.stats.undelivered += lost;
+    /// Calls are told by their own deadline.
+    fn tell_lost(&mut self, lost: impl IntoIterator<Item = (Arc<str>, Option<u64>)>) {
+        let mut posts: BTreeMap<Arc<str>, u64> = BTreeMap::new();
+        for (address, _) in lost.into_iter().filter(|(_, call)| call.is_none()) {
+            *posts.entry(address).or_default() += 1;
+        }
+        for (address, lost) in posts {
+            self.undelivered(&address, None, lost, 0);
+        }
+    }
+
+    pub(super) fn undelivered(
+        &mut self,
+        alias: &Arc<str>,
+        node: Option<NodeId>,
+        lost: u64,
+        uncertain: u64,
+    ) {
+        if lost + uncertain > 0 {
+            self.stats.undelivered += lost + uncertain;
             let alias = Arc::clone(alias);
             self.tell(|| Event::Undelivered {
                 alias,
                 node,
                 lost,
-                uncertain: 0,
+                uncertain,
             });
         }
+    }
+
+    /// Posts that have not been confirmed, to any node.
+    pub(crate) fn unconfirmed(&self) -> u64 {
+        self.unconfirmed_by_streams() + self.parked.posts() + self.local.posts
+    }
+
+    /// Whether everything that was accepted has been handled by its receivers.
+    pub(crate) fn is_drained(&self) -> bool {
+        self.local.posts + self.local.calls == 0 && self.are_streams_drained()
     }
 
     /// Ends it all: nothing is accepted any more. What was accepted and not confirmed is told.
@@ -316,30 +315,12 @@ impl Router {
         }
         self.fail_all_calls();
         self.send_due_receipts();
-        let streams: Vec<StreamKey> = self.outbound.keys().cloned().collect();
-        for key in streams {
+        for key in self.outbound.keys().cloned().collect::<Vec<_>>() {
             self.give_up(&key);
         }
-        let parked: Vec<Arc<str>> = self.parked.queues.keys().cloned().collect();
-        for address in parked {
-            let posts = self
-                .parked
-                .take(&address)
-                .iter()
-                .filter(|k| k.call.is_none())
-                .count();
-            self.undelivered(&address, None, posts as u64);
-        }
-        for (alias, export) in std::mem::take(&mut self.exports) {
-            let own = export.inbox.iter().filter(|one| one.from == self.me);
-            let own: Vec<Origin> = own.map(Delivery::origin).collect();
-            let posts = own.iter().filter(|origin| origin.is_post).count();
-            for origin in own {
-                self.finished(&alias, origin);
-            }
-            self.undelivered(&alias, Some(self.me), posts as u64);
-            self.effects.discard.push(export.handler);
-        }
+        let parked = self.parked.take(|_| true);
+        self.tell_lost(parked.into_iter().map(|one| (one.address, one.call)));
+        self.end_exports();
         self.effects.changed = true;
     }
 

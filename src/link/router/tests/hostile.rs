@@ -6,8 +6,7 @@ use std::time::Duration;
 use super::net::{Net, id, request, result};
 use crate::link::error::LinkEnd;
 use crate::link::hello::Peer;
-use crate::link::router::Claim;
-use crate::link::wire::{Change, Frame, Refuse, State, encode};
+use crate::link::wire::{Claim, Frame, News, encode};
 use crate::link::{Event, Limits, LinkId, NodeId};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -28,15 +27,16 @@ fn inject(net: &mut Net, at: usize, link: u64, frame: &Frame<'_>) -> Result<(), 
     net.use_router(at, |router| router.frame(LinkId(link), &bytes[4..]))
 }
 
-fn state(origin: NodeId, name: &str, peers: &[NodeId]) -> State {
-    State {
+/// All there is to know of a node.
+fn whole(origin: NodeId, name: &str, peers: &[NodeId]) -> Frame<'static> {
+    Frame::News(News {
         origin,
         seq: 1000,
-        hops: 9,
-        name: name.to_owned(),
-        peers: peers.iter().copied().collect::<BTreeSet<_>>(),
+        name: Some(name.to_owned()),
+        peers: peers.iter().copied().collect(),
+        lost: BTreeSet::new(),
         aliases: BTreeMap::new(),
-    }
+    })
 }
 
 fn invented(n: u8) -> NodeId {
@@ -46,11 +46,11 @@ fn invented(n: u8) -> NodeId {
 #[test]
 fn a_neighbour_is_called_what_it_has_proved() {
     let mut net = star(3, &Limits::default());
-    let forged = Frame::State(state(id(1), "n2", &[id(0)]));
+    let forged = whole(id(1), "n2", &[id(0)]);
     let end = inject(&mut net, 0, 0, &forged);
     assert!(matches!(end, Err(LinkEnd::Protocol(_))), "{end:?}");
     assert_eq!(&*net.nodes[0].router.name_of(id(1)), "n1");
-    let honest = Frame::State(state(id(1), "n1", &[id(0)]));
+    let honest = whole(id(1), "n1", &[id(0)]);
     assert_eq!(inject(&mut net, 0, 0, &honest), Ok(()));
 }
 
@@ -82,11 +82,10 @@ fn a_refusal_without_a_rival_takes_nothing_away() {
     let mut net = star(3, &Limits::default());
     net.export(0, "x");
     net.settle();
-    let alias = "x".to_owned();
-    let refuse = Frame::Refuse(Refuse {
-        alias,
+    let refuse = Frame::Refuse {
+        alias: "x".to_owned(),
         owner: id(2),
-    });
+    };
     for _ in 0..10 {
         assert_eq!(inject(&mut net, 0, 2, &refuse), Ok(()));
         net.settle();
@@ -129,7 +128,7 @@ fn nodes_that_are_only_talked_of_are_forgotten_and_keep_nobody_out() {
     net.link(0, 1);
     net.settle();
     for n in 0..9 {
-        let talk = Frame::State(state(invented(n), "nobody", &[]));
+        let talk = whole(invented(n), "nobody", &[]);
         assert_eq!(inject(&mut net, 0, 0, &talk), Ok(()));
     }
     assert_eq!(net.nodes[0].router.nodes.len(), 5);
@@ -161,21 +160,23 @@ fn what_is_told_of_a_node_does_not_grow_without_end() {
     let mut grow = |net: &mut Net, origin: NodeId, first: u64| {
         for n in 0..40 {
             seq = first + n;
-            let add = (0..500).map(|i| (format!("{:0100}", 500 * seq + i), true));
-            let change = Change {
+            let aliases = (0..500).map(|i| {
+                let alias = format!("{:0100}", 500 * seq + i);
+                (alias, Some(Claim::Shared))
+            });
+            let news = News {
                 origin,
                 seq,
-                hops: 1,
-                met: Vec::new(),
-                lost: Vec::new(),
-                add: add.collect(),
-                drop: Vec::new(),
+                name: None,
+                peers: BTreeSet::new(),
+                lost: BTreeSet::new(),
+                aliases: aliases.collect(),
             };
-            assert_eq!(inject(net, 0, 0, &Frame::Change(change)), Ok(()));
+            assert_eq!(inject(net, 0, 0, &Frame::News(news)), Ok(()));
         }
     };
     for n in 0..6 {
-        let talk = Frame::State(state(invented(n), "nobody", &[]));
+        let talk = whole(invented(n), "nobody", &[]);
         assert_eq!(inject(&mut net, 0, 0, &talk), Ok(()));
         grow(&mut net, invented(n), 1001);
     }
@@ -189,9 +190,9 @@ fn what_is_told_of_a_node_does_not_grow_without_end() {
     let all: usize = router.nodes.values().map(|entry| entry.size()).sum();
     assert!(largest > 900_000 && largest < 1 << 20, "{largest}");
     assert!(all > 2 << 20 && all <= 3 << 20, "{all}");
-    assert_eq!(router.known, all, "it is counted right");
+    assert_eq!(router.known_bytes, all, "it is counted right");
     net.pass_time(limits.forget_after + SECOND);
-    assert!(net.nodes[0].router.known < 1000);
+    assert!(net.nodes[0].router.known_bytes < 1000);
 }
 
 #[test]
@@ -299,4 +300,70 @@ fn a_link_takes_all_that_is_known_at_once() {
     net.settle();
     assert!(net.is_linked(0, 11));
     assert_eq!(net.nodes[11].router.aliases().len(), 500);
+}
+
+#[test]
+fn a_hub_that_grows_tells_of_each_leaf_once() {
+    let bytes = |leaves: usize| {
+        let mut net = Net::new(leaves + 1, &Limits::default(), 5);
+        for n in 1..=leaves {
+            net.export(n, &format!("x{n}"));
+            net.link(0, n);
+            net.settle();
+        }
+        assert_eq!(net.nodes[1].router.aliases().len(), leaves);
+        net.bytes
+    };
+    // Everybody hears of everybody: four times as much for twice the leaves, not eight times.
+    let (few, many) = (bytes(25), bytes(50));
+    assert!(many < 5 * few, "{few} and {many}");
+}
+
+#[test]
+fn nodes_further_away_than_messages_go_are_not_told_of() {
+    let limits = Limits {
+        max_hops: 2,
+        ..Limits::default()
+    };
+    let mut net = Net::new(5, &limits, 5);
+    for n in 0..5 {
+        net.export(n, &format!("x{n}"));
+    }
+    for n in 1..5 {
+        net.link(n - 1, n);
+    }
+    net.settle();
+    let known = |net: &Net, at: usize| net.nodes[at].router.aliases().len();
+    assert_eq!([0, 1, 2, 3, 4].map(|n| known(&net, n)), [3, 4, 5, 4, 3]);
+    net.post(0, "x2", 1).unwrap();
+    net.pass_time(SECOND);
+    assert_eq!(net.numbers(2, "x2", 0), [1]);
+    net.link(0, 3);
+    net.settle();
+    assert_eq!([0, 1, 2, 3, 4].map(|n| known(&net, n)), [5, 4, 5, 5, 4]);
+}
+
+#[test]
+fn names_that_json_makes_longer_do_not_make_news_too_long_for_a_frame() {
+    let mut net = star(2, &Limits::default());
+    let talk = whole(invented(0), "nobody", &[]);
+    assert_eq!(inject(&mut net, 0, 0, &talk), Ok(()));
+    for n in 0..12 {
+        let quotes = "\"".repeat(120);
+        let aliases = (0..500).map(|i| (format!("{quotes}{}", 500 * n + i), Some(Claim::Shared)));
+        let news = News {
+            origin: invented(0),
+            seq: 1001 + n,
+            name: None,
+            peers: BTreeSet::new(),
+            lost: BTreeSet::new(),
+            aliases: aliases.collect(),
+        };
+        assert_eq!(inject(&mut net, 0, 0, &Frame::News(news)), Ok(()));
+    }
+    let known = &net.nodes[0].router.nodes[&invented(0)];
+    let aliases: Vec<&str> = known.aliases.keys().map(|alias| &**alias).collect();
+    let json = serde_json::to_string(&aliases).unwrap();
+    let length = json.len() + known.aliases.len() * r#":"shared""#.len();
+    assert!(length > 900_000 && length < 1 << 20, "{length}");
 }

@@ -23,6 +23,8 @@ pub(super) struct Net {
     seed: u64,
     /// Frames that have been given to routers.
     pub(super) frames: u64,
+    /// Bytes of them.
+    pub(super) bytes: usize,
 }
 
 pub(super) struct Site {
@@ -60,7 +62,7 @@ impl Net {
         let clock = ManualClock::new();
         let site = |n| {
             let mut router = Router::new(id(n), &format!("n{n}"), limits.clone(), clock.now());
-            router.events().observe();
+            router.events().observe(Arc::new(|_| {}));
             let (inbox, events, ready) = Default::default();
             Site {
                 router,
@@ -77,6 +79,7 @@ impl Net {
             next_link: 0,
             seed: seed * 2 + 1,
             frames: 0,
+            bytes: 0,
         }
     }
 
@@ -146,7 +149,7 @@ impl Net {
         let result = act(&mut site.router);
         let effects = site.router.take_effects();
         site.ready.extend(effects.run);
-        while let Some(event) = site.router.events().next() {
+        while let Some((event, _)) = site.router.events().next() {
             site.events.push(event);
         }
         for link in effects.wake {
@@ -237,6 +240,7 @@ impl Net {
         let wire = self.wires.get_mut(&(from, to)).unwrap();
         let (far, frame) = (wire.far, wire.frames.pop_front().unwrap());
         self.frames += 1;
+        self.bytes += frame.len();
         let result = self.use_router(to, |router| router.frame(far, &frame));
         result.unwrap_or_else(|end| panic!("{from} -> {to}: {end}"));
     }
@@ -250,12 +254,12 @@ impl Net {
         let Some((_, delivery)) = next else {
             return;
         };
-        let (from, origin) = (delivery.from, delivery.origin());
+        let (from, tag) = (delivery.from, delivery.tag());
         if let Some(call) = delivery.call {
             let answer = Ok(format!("\"n{at}\"").into());
-            self.use_router(at, |router| router.answer(from, call, &answer));
+            self.use_router(at, |router| router.answer(from, call, answer));
         }
-        self.use_router(at, |router| router.finished(&alias, origin));
+        self.use_router(at, |router| router.finished(&alias, tag));
         self.nodes[at].inbox.push((alias.to_string(), delivery));
         self.nodes[at].ready.push_back((alias, token));
     }

@@ -1,10 +1,11 @@
 //! One scene for each thing that is promised.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::net::{Net, fault, id, request, result};
 use crate::link::router::Router;
-use crate::link::wire::{Change, Frame, encode};
+use crate::link::wire::{Claim, Frame, News, encode};
 use crate::link::{CallError, Event, ExportError, FaultKind, Limits, LinkEnd, PostError};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -370,14 +371,13 @@ fn injected(net: &mut Net, at: usize, link: u64, frame: &Frame<'_>) -> Result<()
 }
 
 fn claim(origin: usize, seq: u64, alias: &str) -> Frame<'static> {
-    Frame::Change(Change {
+    Frame::News(News {
         origin: id(origin),
         seq,
-        hops: 9,
-        met: Vec::new(),
-        lost: Vec::new(),
-        add: [(alias.to_owned(), false)].into(),
-        drop: Vec::new(),
+        name: None,
+        peers: BTreeSet::new(),
+        lost: BTreeSet::new(),
+        aliases: [(alias.to_owned(), Some(Claim::Sole))].into(),
     })
 }
 

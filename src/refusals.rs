@@ -48,8 +48,8 @@ macro_rules! reasons {
 reasons! {
     /// The page's origin is neither the server's own nor allowed.
     Origin = "origin", by "allowed_origin, and trusted_proxy for the host that a proxy reports";
-    /// A script request that no own or allowed page is seen to make.
-    CallbackPolling = "callback_polling", by "callback_polling, allowed_origin";
+    /// A script request where none is offered, or that no own or allowed page is seen to make.
+    CallbackPolling = "callback_polling", by "callback_polling, allowed_origin, transport";
     /// The name of the callback is not acceptable.
     CallbackName = "callback_name";
     /// No `Host`, several, or one that is malformed or contradicts the target.
@@ -59,7 +59,7 @@ reasons! {
     /// The method is not for this path.
     Method = "method";
     /// A transport that is not offered.
-    Transport = "transport", by "transport, connector, callback_polling";
+    Transport = "transport", by "transport, connector";
     /// A body of a type, or in a coding, that is not understood.
     MediaType = "media_type";
     /// What came is not a batch of messages.

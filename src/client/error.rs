@@ -86,6 +86,8 @@ pub enum Failure {
     Status {
         /// The status code.
         code: u16,
+        /// The first line of a body of plain text, 200 characters at the most; may be empty.
+        text: String,
         /// From the header `Retry-After`.
         retry_after: Option<Duration>,
     },
@@ -199,7 +201,8 @@ impl fmt::Display for Failure {
             }
             Self::Io(_, why) => write!(f, "connection broke: {why}"),
             Self::Timeout => f.write_str("no answer in time"),
-            Self::Status { code, .. } => write!(f, "HTTP status {code}"),
+            Self::Status { code, text, .. } if text.is_empty() => write!(f, "HTTP status {code}"),
+            Self::Status { code, text, .. } => write!(f, "HTTP status {code}: {text}"),
             Self::NotBayeux(body) => write!(f, "the answer is not Bayeux: {body:?}"),
             Self::TooLarge { limit } => write!(f, "the answer is longer than {limit} bytes"),
             Self::NoReply => f.write_str("no reply in the answer"),

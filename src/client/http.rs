@@ -8,7 +8,7 @@ use ureq::{Agent, Body};
 
 use super::error::Failure;
 use super::model::{Answer, Request};
-use super::peer::{Peer, USER_AGENT, retry_after};
+use super::peer::{Peer, USER_AGENT, retry_after, told};
 use super::wire;
 
 /// One agent for both exchanges: as their requests overlap, each has a connection of its own.
@@ -102,11 +102,13 @@ impl Http {
             .body_mut()
             .with_config()
             .limit(self.peer.options.max_response)
-            .read_to_vec();
-        let messages = body
-            .map_err(|error| self.failure(error))
-            .and_then(|body| wire::decode(&body));
-        match messages {
+            .read_to_vec()
+            .map_err(|error| self.failure(error));
+        let text = match &body {
+            Ok(body) if !status.is_success() => told(response.headers(), body),
+            _ => String::new(),
+        };
+        match body.and_then(|body| wire::decode(&body)) {
             // An overloaded Bayeux server says so in Bayeux, too.
             Ok(messages) if status.is_success() || !messages.is_empty() => {
                 Ok(Answer { messages, pause })
@@ -114,6 +116,7 @@ impl Http {
             Err(failure) if status.is_success() => Err(failure),
             _ => Err(Failure::Status {
                 code: status.as_u16(),
+                text,
                 retry_after: pause,
             }),
         }

@@ -147,6 +147,18 @@ pub(crate) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     Some(Duration::from_secs(value.trim().parse().ok()?))
 }
 
+/// What a server that refuses says to people: the first line of a body of plain text, of bounded
+/// length; empty if the body is anything else.
+pub(crate) fn told(headers: &HeaderMap, body: &[u8]) -> String {
+    let media = headers.get(header::CONTENT_TYPE);
+    if !media.is_some_and(|media| media.as_bytes().starts_with(b"text/plain")) {
+        return String::new();
+    }
+    let text = String::from_utf8_lossy(body);
+    let line = text.lines().next().unwrap_or_default();
+    line.chars().take(200).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -83,6 +83,18 @@ impl Config {
         self.site.allowed_origins.iter().any(AllowedOrigin::is_any)
     }
 
+    /// The setting that makes browsers drop the cookie, where nothing makes it `Secure`.
+    pub(super) fn drops_cookies(&self) -> Option<&'static str> {
+        #[cfg(feature = "tls")]
+        let tls = self.tls_cert.is_some() || self.native.tls.is_some();
+        #[cfg(not(feature = "tls"))]
+        let tls = false;
+        let encrypted = tls || !self.trusted_proxy.is_empty() || self.site.trusted_proxies.is_some();
+        let cookie = &self.site.cookie;
+        let plain = cookie.secure.is_none() && !encrypted && !self.allows_any_origin();
+        cookie.demands_secure().filter(|_| plain)
+    }
+
     /// The transports that clients are offered, best first: those of the setting that the connector
     /// has.
     pub fn transports(&self) -> impl Iterator<Item = Transport> {

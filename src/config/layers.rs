@@ -1,5 +1,6 @@
 //! The layers from which a configuration comes: flag over environment over file over default.
 
+use super::check::Conflict;
 use super::knobs::Config;
 use super::origin::{Entry, Origin, Problem};
 use super::table::KNOBS;
@@ -69,23 +70,35 @@ pub fn load(entries: impl IntoIterator<Item = Entry>) -> Result<Loaded, Vec<Prob
             .expect("because each text has been read before");
     }
     if let Err(error) = config.check() {
-        let place = |key| settings.iter().find(|setting| setting.knob.key == key);
-        return Err(error
-            .conflicts
-            .into_iter()
-            .map(|conflict| Problem {
-                origin: place(conflict.key).map_or(Origin::Default, |s| s.origin.clone()),
-                key: Some(conflict.key.to_owned()),
-                message: conflict.message,
-            })
-            .collect());
+        let conflicts = error.conflicts.into_iter();
+        let problem = |conflict: Conflict| problem_of(conflict.key, conflict.message, &settings);
+        return Err(conflicts.map(problem).collect());
     }
-    let warnings = without_effect(&config, &settings);
+    let mut warnings = without_effect(&config, &settings);
+    warnings.extend(dropped_cookies(&config, &settings));
     Ok(Loaded {
         config,
         settings,
         warnings,
     })
+}
+
+/// A problem of a setting, at the place of its value in force.
+fn problem_of(key: &'static str, message: String, settings: &[Setting]) -> Problem {
+    let place = settings.iter().find(|setting| setting.knob.key == key);
+    Problem {
+        origin: place.map_or(Origin::Default, |setting| setting.origin.clone()),
+        key: Some(key.to_owned()),
+        message,
+    }
+}
+
+/// A cookie that browsers will not keep.
+fn dropped_cookies(config: &Config, settings: &[Setting]) -> Option<String> {
+    let message = "needs tls_cert, trusted_proxy or cookie_secure: \
+                   over plain http browsers drop such a cookie";
+    let problem = |key| problem_of(key, message.to_owned(), settings);
+    config.drops_cookies().map(|key| problem(key).to_string())
 }
 
 /// The problem of a key that is none.
@@ -240,5 +253,30 @@ mod tests {
                 .warnings
                 .is_empty()
         );
+    }
+
+    #[test]
+    fn a_cookie_that_browsers_drop_is_said() {
+        let why = "needs tls_cert, trusted_proxy or cookie_secure: over plain http browsers drop \
+                   such a cookie";
+        for (setting, value) in [
+            ("cookie_same_site", "none"),
+            ("cookie_partitioned", "true"),
+            ("cookie_name", "__Secure-id"),
+        ] {
+            let warnings = |more: &[Entry]| {
+                let entries = more.iter().cloned().chain([file(setting, value, 2)]);
+                load(entries).unwrap().warnings
+            };
+            assert_eq!(warnings(&[]), [format!("b.toml:2: {setting}: {why}")]);
+            for (other, value) in [
+                ("cookie_secure", "true"),
+                ("trusted_proxy", "127.0.0.1"),
+                ("allowed_origin", "*"),
+            ] {
+                assert_eq!(warnings(&[flag(other, value)]), [""; 0], "{setting} {other}");
+            }
+        }
+        assert_eq!(load([]).unwrap().warnings, [""; 0]);
     }
 }

@@ -89,10 +89,6 @@ impl CookieConfig {
     /// What they would object to first.
     pub fn check(&self) -> Result<(), InvalidCookie> {
         let wrong = |setting, message| Err(InvalidCookie { setting, message });
-        let begins = |prefix: &str| {
-            let start = self.name.get(..prefix.len());
-            start.is_some_and(|start| start.eq_ignore_ascii_case(prefix))
-        };
         if self.name.len() > NAME_BYTES || !is_token(self.name.as_bytes()) {
             return wrong(
                 "cookie_name",
@@ -105,17 +101,13 @@ impl CookieConfig {
                 "must be a name such as `app.example`, without a dot at its beginning or end",
             );
         }
-        if self.domain.is_some() && begins("__Host-") {
+        if self.domain.is_some() && self.begins("__Host-") {
             return wrong(
                 "cookie_domain",
                 "cannot be set for a cookie_name that begins with `__Host-`",
             );
         }
-        let demanding = self.same_site == SameSite::None
-            || self.partitioned
-            || begins("__Host-")
-            || begins("__Secure-");
-        if self.secure == Some(false) && demanding {
+        if self.secure == Some(false) && self.demands_secure().is_some() {
             return wrong(
                 "cookie_secure",
                 "cannot be false with cookie_same_site `none`, cookie_partitioned or a \
@@ -124,6 +116,23 @@ impl CookieConfig {
             );
         }
         Ok(())
+    }
+
+    /// The setting for which browsers drop the cookie where it is not `Secure`.
+    pub(crate) fn demands_secure(&self) -> Option<&'static str> {
+        let named = self.begins("__Host-") || self.begins("__Secure-");
+        let table = [
+            ("cookie_same_site", self.same_site == SameSite::None),
+            ("cookie_partitioned", self.partitioned),
+            ("cookie_name", named),
+        ];
+        let row = table.into_iter().find(|(_, demands)| *demands);
+        row.map(|(setting, _)| setting)
+    }
+
+    fn begins(&self, prefix: &str) -> bool {
+        let start = self.name.get(..prefix.len());
+        start.is_some_and(|start| start.eq_ignore_ascii_case(prefix))
     }
 }
 

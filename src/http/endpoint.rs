@@ -191,7 +191,7 @@ impl Endpoint {
         verdict: Verdict<'a>,
     ) -> Result<Ask<'a>, Refusal> {
         if !self.offers.scripts {
-            return Err(Refusal::Transport);
+            return Err(Refusal::Scripts);
         }
         if self.callback_polling == CallbackPolling::Guarded {
             match verdict {

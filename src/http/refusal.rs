@@ -74,7 +74,9 @@ refusals! {
     NotFound = 404, NotFound, "not found";
     /// Bayeux messages, or another method than those for files, where nothing is.
     Path = 404, Path, "not found";
-    /// The transport is not offered.
+    /// Scripts are not offered.
+    Scripts = 405, CallbackPolling, "this transport is not offered";
+    /// Any other transport is not offered.
     Transport = 405, Transport, "this transport is not offered";
     /// The method is not for this path.
     Method = 405, Method, "method not allowed";

@@ -67,6 +67,28 @@ fn calls_that_fail_say_why() {
     }
 }
 
+#[test]
+fn who_asks_at_a_wrong_path_is_told_the_right_one() {
+    let server = Running::start(&["--listen=127.0.0.1:0"]);
+    let url = server.line("listening on ");
+    let wrong = &url.replace("/cometd", "/faye");
+    let ask = |arguments: &[&str]| {
+        let failed = output(arguments);
+        let stderr = text(&failed.stderr);
+        assert_eq!(failed.status.code(), Some(1), "{stderr}");
+        let why = "HTTP status 404: not found; the Bayeux endpoint is at /cometd\n";
+        let last = stderr.lines().last().unwrap_or_default();
+        assert!(last.starts_with("error: ") && stderr.ends_with(why), "{stderr}");
+    };
+    // Each tries for some seconds, so all at once.
+    thread::scope(|scope| {
+        scope.spawn(|| ask(&["publish", wrong, "/a", "1"]));
+        scope.spawn(|| ask(&["subscribe", "--transport=long-polling", wrong, "/a"]));
+        scope.spawn(|| ask(&["call", "--transport=websocket", wrong, "/service/a", "1"]));
+        scope.spawn(|| ask(&["shell", wrong]));
+    });
+}
+
 /// Just enough of a server for a call that nobody answers. Tells the requests: head and body.
 fn mute_server() -> (String, Receiver<(String, Value)>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();

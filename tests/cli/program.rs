@@ -122,6 +122,10 @@ fn check_without_a_file_checks_the_rest() {
     let output = output(&["check", "--timeout=1s"]);
     assert_eq!(output.status.code(), Some(0));
     assert_eq!(text(&output.stderr), "ok\n");
+    let dropped = self::output(&["check", "--cookie-same-site=none"]);
+    assert_eq!(dropped.status.code(), Some(0));
+    let warning = "warning: --cookie-same-site: needs tls_cert, trusted_proxy or cookie_secure: ";
+    assert!(text(&dropped.stderr).starts_with(warning));
 }
 
 #[test]

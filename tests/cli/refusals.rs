@@ -24,6 +24,7 @@ fn each_refusal_is_counted_by_reason_and_told_once_a_minute() {
         "--listen=127.0.0.1:0",
         "--ops-listen=127.0.0.1:0",
         "--max-body=256",
+        "--transport=long-polling,callback-polling",
     ]);
     let url = server.line("listening on ");
     let metrics = server.line("metrics on ");
@@ -37,7 +38,7 @@ fn each_refusal_is_counted_by_reason_and_told_once_a_minute() {
             "403",
             "origin",
             r#", Origin "https://app.example", Host "backend:8080", X-Forwarded-Host "app.example""#,
-            "; decided by allowed_origin, and trusted_proxy for the host",
+            "; decided by allowed_origin, and trusted_proxy for the host that a proxy reports",
         ),
         (
             &format!("GET /cometd?message=[]&jsonp=cb HTTP/1.1\r\n{json}Referer: http://x/?s\r\n"),
@@ -45,7 +46,16 @@ fn each_refusal_is_counted_by_reason_and_told_once_a_minute() {
             "403",
             "callback_polling",
             r#", Referer "http://x/", Host "own.example""#,
-            "; decided by callback_polling, allowed_origin",
+            "; decided by callback_polling, allowed_origin, transport",
+        ),
+        (
+            "GET /cometd HTTP/1.1\r\nHost: own.example\r\nUpgrade: websocket\r\n\
+             Connection: upgrade\r\n",
+            "",
+            "405",
+            "transport",
+            r#", Upgrade "websocket""#,
+            "; decided by transport, connector",
         ),
         (
             &format!("POST /bayeux HTTP/1.1\r\n{json}"),
@@ -92,7 +102,7 @@ fn each_refusal_is_counted_by_reason_and_told_once_a_minute() {
             line.contains("127.0.0.1: ") && line.contains(seen),
             "{line}"
         );
-        assert!(line.contains(decided), "{line}");
+        assert!(line.ends_with(decided), "{line}");
         let number = format!(r#"bayeux_refusals_total{{reason="{reason}"}} 3"#);
         wait_for_number(&metrics, &number);
     }

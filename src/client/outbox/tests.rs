@@ -198,6 +198,7 @@ fn retry_after_is_obeyed_within_bounds() {
         let retry_after = Some(Duration::from_secs(asked));
         world.finish(Err(Failure::Status {
             code: 503,
+            text: String::new(),
             retry_after,
         }));
         let due = world.clock.now() + Duration::from_secs(waited);

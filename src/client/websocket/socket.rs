@@ -17,7 +17,7 @@ use ureq::http::header;
 
 use super::super::error::Failure;
 use super::super::model::Request;
-use super::super::peer::{Peer, USER_AGENT, retry_after};
+use super::super::peer::{Peer, USER_AGENT, retry_after, told};
 use super::super::wire;
 use super::Owner;
 use crate::tcp::client::{ConnectError, Retry};
@@ -112,8 +112,13 @@ impl Socket {
         let (why, retry_after) = match error {
             Error::Http(response) => {
                 self.peer.keep_cookies(response.headers());
-                let why = format!("HTTP status {}", response.status().as_u16());
-                (why, retry_after(response.headers()))
+                let headers = response.headers();
+                let refused = Failure::Status {
+                    code: response.status().as_u16(),
+                    text: told(headers, response.body().as_deref().unwrap_or_default()),
+                    retry_after: None,
+                };
+                (refused.to_string(), retry_after(headers))
             }
             other => (other.to_string(), None),
         };

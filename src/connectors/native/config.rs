@@ -81,7 +81,8 @@ settings! {
 
         /// Most connections of one IP address at a time.
         ///
-        /// Off, because the clients behind one company's router, or behind a proxy, share one.
+        /// Off, because the clients behind one company's router, or behind a proxy, share one: what
+        /// is counted is who connects, whatever a proxy tells, with proxy_protocol too.
         max_connections_per_ip: Option<usize> = Off(Count), within "1 or more",
             default "off", native_only;
     }

@@ -129,7 +129,7 @@ fn callback_polling_can_be_opened_and_closed() {
         outcome(&open, "GET", "/cometd?message=[]&jsonp=(", &[]),
         "Callback"
     );
-    assert_eq!(outcome(&off, "GET", target, &[OWN_PAGE]), "Transport");
+    assert_eq!(outcome(&off, "GET", target, &[OWN_PAGE]), "Scripts");
     assert_eq!(outcome(&any, "GET", target, &[]), "cb Absent");
     assert_eq!(
         (open.allow(), off.allow()),
@@ -158,7 +158,7 @@ fn what_is_not_offered_is_refused() {
         ),
         (
             &["long-polling"],
-            ["Text Absent", "Transport", "Transport", "Transport"],
+            ["Text Absent", "Scripts", "Transport", "Transport"],
             "POST, OPTIONS",
         ),
         (
@@ -168,18 +168,18 @@ fn what_is_not_offered_is_refused() {
         ),
         (
             &["websocket"],
-            ["Transport", "Transport", "socket", "Transport"],
+            ["Transport", "Scripts", "socket", "Transport"],
             "GET, OPTIONS",
         ),
         // Its clients speak by POST.
         (
             &["eventsource"],
-            ["Text Absent", "Transport", "Transport", "events of x"],
+            ["Text Absent", "Scripts", "Transport", "events of x"],
             "GET, POST, OPTIONS",
         ),
         (
             &["websocket", "long-polling"],
-            ["Text Absent", "Transport", "socket", "Transport"],
+            ["Text Absent", "Scripts", "socket", "Transport"],
             "GET, POST, OPTIONS",
         ),
     ];

@@ -149,10 +149,14 @@ counters! {
         r#"bayeux_requests_refused_total{status="503"}"#,
         r#"bayeux_requests_refused_total{status="505"}"#,
     ];
-    a_transport_that_is_off: ["--callback-polling=off"], |server| {
-        server.get("/cometd?message=%5B%5D");
+    a_transport_that_is_off: ["--transport=callback-polling"], |server| {
+        server.request(&post_text("", "[]"));
         Vec::new()
     }, [r#"bayeux_refusals_total{reason="transport"}"#];
+    scripts_that_are_off: ["--callback-polling=off"], |server| {
+        server.get("/cometd?message=%5B%5D");
+        Vec::new()
+    }, [r#"bayeux_refusals_total{reason="callback_polling"}"#];
     headers_that_are_missing: ["--proxy-protocol=true", "--trusted-proxy=127.0.0.1"], |server| {
         server.request("GET / HTTP/1.1\r\nHost: x\r\n\r\n");
         Vec::new()

@@ -1,12 +1,18 @@
-//! The arguments, made from the table of settings.
+//! The arguments: those of the settings, made from their table, and those of each command.
 
-use clap::{Arg, ArgAction, Command};
+use std::time::Duration;
 
-use crate::config::{KNOBS, Knob};
+use clap::{Arg, ArgAction, ArgMatches, Command};
+use serde_json::value::RawValue;
+
+use super::output::Failure;
+use crate::config::{KNOBS, Knob, duration};
 use crate::link::DEFAULT_ADDRESS;
 
-/// Name of the argument for the configuration file.
+/// The argument for the configuration file.
 pub(super) const CONFIG: &str = "config";
+/// The switch `--json`, where JSON is an argument too.
+pub(super) const JSON_OUTPUT: &str = "json-output";
 
 /// The whole program.
 pub(super) fn program() -> Command {
@@ -44,35 +50,50 @@ configuration file (max_body). A flag wins over the environment, that over the f
 default. Lists may be repeated or separated by commas.";
 
 fn publish() -> Command {
+    let channel = required("channel", "CHANNEL", "Such as /chat/demo");
     Command::new("publish")
         .about("Publish one message")
         .args(remote())
-        .arg(url())
-        .arg(
-            Arg::new("channel")
-                .value_name("CHANNEL")
-                .required(true)
-                .help("Such as /chat/demo"),
-        )
-        .arg(
-            Arg::new("json")
-                .value_name("JSON")
-                .required(true)
-                .help("The data of the message"),
-        )
+        .args([url(), channel])
+        .arg(required("json", "JSON", "The data of the message"))
 }
 
 fn subscribe() -> Command {
+    let help = "Channels and patterns, such as /chat/demo or /chat/**";
     Command::new("subscribe")
         .about("Print messages, one line of JSON for each, until interrupted")
         .args(remote())
         .arg(url())
-        .arg(
-            Arg::new("channel")
-                .value_name("CHANNEL")
-                .required(true)
-                .num_args(1..)
-                .help("Channels and patterns, such as /chat/demo or /chat/**"),
+        .arg(required("channel", "CHANNEL", help).num_args(1..))
+}
+
+fn call() -> Command {
+    let help = "Print the whole message of the answer, not only its data";
+    let service = required("service", "SERVICE", "Such as /service/echo");
+    Command::new("call")
+        .about("Ask a service, and print the data of its answer as one line of JSON")
+        .args(remote())
+        .args([timeout_of_calls(), switch(JSON_OUTPUT, "json", help)])
+        .args([url(), service])
+        .arg(required("json", "JSON", "The data of the request"))
+        .after_help("Exit codes: 0 answered; 1 refused, or no answer in time; 2 wrong arguments.")
+}
+
+fn shell() -> Command {
+    let user = "Who says what `say` says [default: $USER]";
+    let autojoin = "Subscribe to /service/* and /private/<own client id> first";
+    Command::new("shell")
+        .about("Talk to a server command by command; `help` lists them")
+        .args(remote())
+        .arg(timeout_of_calls())
+        .arg(switch(JSON_OUTPUT, "json", "Show messages as lines of JSON"))
+        .arg(option("user", "NAME", user))
+        .arg(switch("autojoin", "autojoin", autojoin))
+        .arg(url())
+        .after_help(
+            "Where standard input is no terminal, it is read as a script: messages and answers go \
+             to standard output, all else to standard error, and the exit code is 1 if a command \
+             failed.",
         )
 }
 
@@ -90,184 +111,119 @@ fn link() -> Command {
 
 /// The options of every command that links with others.
 fn link_options() -> [Arg; 7] {
-    let option = |name: &'static str, value: &'static str, help: &'static str| {
-        Arg::new(name).long(name).value_name(value).help(help)
-    };
+    let address = "A node that listens, such as `bayeux serve --link`";
+    let key = "The key that all nodes share, at least 16 bytes";
+    let name = "What to call this node; with TLS, a name its certificate is for";
     let certificate = "This node's certificate (PEM), to link by TLS; with the feature `tls` only";
+    let private = "The private key of that certificate (PEM)";
+    let roots = "Who signs the certificates of other nodes (PEM)";
+    let other = "Whom the other's certificate is to be for [default: the host of the address]";
     [
-        option(
-            "address",
-            "ADDRESS",
-            "A node that listens, such as `bayeux serve --link`",
-        )
-        .default_value(DEFAULT_ADDRESS),
-        option(
-            "key-file",
-            "FILE",
-            "The key that all nodes share, at least 16 bytes",
-        )
-        .required_unless_present("tls-cert"),
-        option(
-            "name",
-            "NAME",
-            "What to call this node; with TLS, a name its certificate is for",
-        ),
+        option("address", "ADDRESS", address).default_value(DEFAULT_ADDRESS),
+        option("key-file", "FILE", key).required_unless_present("tls-cert"),
+        option("name", "NAME", name),
         option("tls-cert", "FILE", certificate).requires_all(["tls-key", "tls-ca", "name"]),
-        option(
-            "tls-key",
-            "FILE",
-            "The private key of that certificate (PEM)",
-        )
-        .requires("tls-cert"),
-        option(
-            "tls-ca",
-            "FILE",
-            "Who signs the certificates of other nodes (PEM)",
-        )
-        .requires("tls-cert"),
-        option(
-            "tls-server-name",
-            "NAME",
-            "Whom the other's certificate is to be for [default: the host of the address]",
-        )
-        .requires("tls-cert"),
+        option("tls-key", "FILE", private).requires("tls-cert"),
+        option("tls-ca", "FILE", roots).requires("tls-cert"),
+        option("tls-server-name", "NAME", other).requires("tls-cert"),
     ]
 }
 
 /// The arguments of a command that sends a message to a linked process.
 fn message(command: Command) -> Command {
-    let required = |name: &'static str, value: &'static str, help: &'static str| {
-        Arg::new(name).value_name(value).required(true).help(help)
-    };
+    let args = required("json", "JSON", "The arguments").required(false);
     command
         .arg(required("alias", "ALIAS", "Such as adder, or node/adder"))
         .arg(required("event", "EVENT", "What it is about"))
-        .arg(
-            Arg::new("json")
-                .value_name("JSON")
-                .default_value("null")
-                .help("The arguments"),
-        )
-        .arg(
-            Arg::new("timeout")
-                .long("timeout")
-                .value_name("DURATION")
-                .default_value("10s")
-                .help("How long it may take"),
-        )
-}
-
-fn url() -> Arg {
-    let help = "The endpoint, such as http://127.0.0.1:8080/cometd, or with ws:";
-    Arg::new("url").value_name("URL").required(true).help(help)
-}
-
-fn call() -> Command {
-    let json_output = Arg::new("json-output")
-        .long("json")
-        .action(ArgAction::SetTrue)
-        .help("Print the whole message of the answer, not only its data");
-    Command::new("call")
-        .about("Ask a service, and print the data of its answer as one line of JSON")
-        .args(remote())
-        .arg(timeout())
-        .arg(json_output)
-        .arg(url())
-        .arg(
-            Arg::new("service")
-                .value_name("SERVICE")
-                .required(true)
-                .help("Such as /service/echo"),
-        )
-        .arg(
-            Arg::new("json")
-                .value_name("JSON")
-                .required(true)
-                .help("The data of the request"),
-        )
-        .after_help("Exit codes: 0 answered; 1 refused, or no answer in time; 2 wrong arguments.")
-}
-
-fn shell() -> Command {
-    let json_output = Arg::new("json-output")
-        .long("json")
-        .action(ArgAction::SetTrue)
-        .help("Show messages as lines of JSON");
-    let user = Arg::new("user")
-        .long("user")
-        .value_name("NAME")
-        .help("Who says what `say` says [default: $USER]");
-    let autojoin = Arg::new("autojoin")
-        .long("autojoin")
-        .action(ArgAction::SetTrue)
-        .help("Subscribe to /service/* and /private/<own client id> first");
-    Command::new("shell")
-        .about("Talk to a server command by command; `help` lists them")
-        .args(remote())
-        .arg(timeout())
-        .arg(json_output)
-        .arg(user)
-        .arg(autojoin)
-        .arg(url())
-        .after_help(
-            "Where standard input is no terminal, it is read as a script: messages and answers go \
-             to standard output, all else to standard error, and the exit code is 1 if a command \
-             failed.",
-        )
-}
-
-fn timeout() -> Arg {
-    Arg::new("timeout")
-        .long("timeout")
-        .value_name("DURATION")
-        .default_value("10s")
-        .help("How long to wait for the answer of a service")
+        .arg(args.default_value("null"))
+        .arg(option("timeout", "DURATION", "How long it may take").default_value("10s"))
 }
 
 /// The options of every command that talks to a server.
 fn remote() -> Vec<Arg> {
-    let transport = Arg::new("transport")
-        .long("transport")
-        .value_name("TRANSPORT")
-        .value_parser(["auto", "long-polling", "websocket"])
-        .help(
-            "How to talk to the server; `auto` falls back from WebSocket to long-polling \
-             [default: websocket for ws: and wss:, else auto]",
-        );
-    let header = Arg::new("header")
-        .long("header")
-        .value_name("NAME: VALUE")
-        .action(ArgAction::Append)
-        .help("A header for every HTTP request; may be repeated");
-    let ext = Arg::new("ext")
-        .long("ext")
-        .value_name("JSON")
-        .help("Members for the `ext` of the handshake, such as credentials");
-    let debug = Arg::new("debug")
-        .long("debug")
-        .action(ArgAction::SetTrue)
-        .help("Show on standard error which messages come and go");
-    #[cfg(feature = "client-tls")]
-    let ca = Arg::new("ca")
-        .long("ca")
-        .value_name("FILE")
-        .help("Root certificates (PEM) to check the server's against [default: Mozilla's]");
+    let transport = "How to talk to the server; `auto` falls back from WebSocket to long-polling \
+                     [default: websocket for ws: and wss:, else auto]";
+    let header = "A header for every HTTP request; may be repeated";
+    let ext = "Members for the `ext` of the handshake, such as credentials";
+    let debug = "Show on standard error which messages come and go";
     vec![
-        transport,
-        header,
-        ext,
+        option("transport", "TRANSPORT", transport).value_parser([
+            "auto",
+            "long-polling",
+            "websocket",
+        ]),
+        option("header", "NAME: VALUE", header).action(ArgAction::Append),
+        option("ext", "JSON", ext),
         #[cfg(feature = "client-tls")]
-        ca,
-        debug,
+        option(
+            "ca",
+            "FILE",
+            "Root certificates (PEM) to check the server's against [default: Mozilla's]",
+        ),
+        switch("debug", "debug", debug),
     ]
+}
+
+fn url() -> Arg {
+    let help = "The endpoint, such as http://127.0.0.1:8080/cometd, or with ws:";
+    required("url", "URL", help)
+}
+
+fn timeout_of_calls() -> Arg {
+    let help = "How long to wait for the answer of a service";
+    option("timeout", "DURATION", help).default_value("10s")
+}
+
+/// `--name VALUE`.
+fn option(name: &'static str, value: &'static str, help: &'static str) -> Arg {
+    Arg::new(name).long(name).value_name(value).help(help)
+}
+
+/// `--long`.
+fn switch(id: &'static str, long: &'static str, help: &'static str) -> Arg {
+    Arg::new(id)
+        .long(long)
+        .action(ArgAction::SetTrue)
+        .help(help)
+}
+
+/// An argument by its place.
+fn required(name: &'static str, value: &'static str, help: &'static str) -> Arg {
+    Arg::new(name).value_name(value).required(true).help(help)
+}
+
+/// The value of an argument that the parser has made sure is there.
+pub(super) fn value<'a>(matches: &'a ArgMatches, name: &str) -> &'a str {
+    matches
+        .get_one::<String>(name)
+        .expect("because the argument is required")
+}
+
+/// The value of `--timeout`.
+pub(super) fn timeout(matches: &ArgMatches) -> Result<Duration, Failure> {
+    let value = duration(value(matches, "timeout"));
+    value.map_err(|why| Failure::wrong(format!("--timeout: {why}")))
+}
+
+/// The text, if it is JSON, to be sent as it was typed; else what is wrong with it.
+pub(super) fn json(text: &str) -> Result<&RawValue, String> {
+    serde_json::from_str(text).map_err(|error| {
+        // A shell takes the quotes away, so a word is the most frequent mistake.
+        let word = text
+            .chars()
+            .all(|c| c.is_alphanumeric() || " .,!?-_".contains(c));
+        let hint = match word && !text.trim().is_empty() {
+            true => format!("; did you mean '\"{text}\"'?"),
+            false => String::new(),
+        };
+        format!("`{text}` is not JSON: {error}{hint}")
+    })
 }
 
 /// The arguments of a command that reads a configuration.
 fn with_settings(command: Command) -> Command {
-    let config = Arg::new(CONFIG)
-        .long(CONFIG)
-        .value_name("FILE")
-        .help("Configuration file (TOML) [env: BAYEUX_CONFIG]");
+    let help = "Configuration file (TOML) [env: BAYEUX_CONFIG]";
+    let config = option(CONFIG, "FILE", help);
     command.arg(config).args(KNOBS.iter().map(argument))
 }
 
@@ -363,6 +319,19 @@ mod tests {
         ] {
             assert!(program().try_get_matches_from(twice).is_err());
         }
+    }
+
+    #[test]
+    fn data_is_json_and_stays_as_it_is() {
+        for good in ["null", "1.50", "\"a\\u00e9\"", "{\"b\":1, \"a\" : [ ]}"] {
+            assert_eq!(json(good).unwrap().get(), good);
+        }
+        let wrong = |text| json(text).unwrap_err();
+        assert!(wrong("hello world").ends_with("did you mean '\"hello world\"'?"));
+        assert!(wrong("{\"a\":}").starts_with("`{\"a\":}` is not JSON: "));
+        assert!(!wrong("{\"a\":}").contains("did you mean"));
+        assert!(!wrong("").contains("did you mean"));
+        assert!(wrong("1 2").contains("is not JSON"));
     }
 
     #[test]

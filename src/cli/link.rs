@@ -9,10 +9,8 @@ use crossbeam_channel::Receiver;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use super::failure::Failure;
-use super::remote::argument;
-use super::{input, printable};
-use crate::config::duration;
+use super::arguments::{self, timeout, value};
+use super::output::{Failure, printable_json};
 use crate::link::{CallError, Config, Event, FaultKind, Key, KeyError, LinkEnd, Node, PostError};
 
 /// How long the first link may take: somebody is waiting at a terminal.
@@ -76,7 +74,7 @@ fn by_tls(certificate: &str, key: Option<Key>, matches: &ArgMatches) -> Result<C
     use crate::link::Tls;
     use crate::tcp::tls::rustls::pki_types::ServerName;
 
-    let file = |name| Path::new(argument(matches, name));
+    let file = |name| Path::new(value(matches, name));
     let tls = Tls::from_files(Path::new(certificate), file("tls-key"), file("tls-ca"));
     let mut tls = tls.map_err(|error| Failure::Unable(error.to_string()))?;
     if let Some(name) = matches.get_one::<String>("tls-server-name") {
@@ -85,7 +83,7 @@ fn by_tls(certificate: &str, key: Option<Key>, matches: &ArgMatches) -> Result<C
         tls = tls.server_name(parsed);
     }
     Ok(match key {
-        None => Config::with_tls(argument(matches, "name"), tls),
+        None => Config::with_tls(value(matches, "name"), tls),
         Some(key) => {
             let mut config = Config::new(key);
             config.set_tls(tls);
@@ -109,7 +107,7 @@ fn unstarted(error: &io::Error) -> Failure {
 }
 
 fn connect(matches: &ArgMatches) -> Result<(Node, Receiver<Event>), Failure> {
-    let address = argument(matches, "address");
+    let address = value(matches, "address");
     let node = Node::start(config(matches)?).map_err(|error| unstarted(&error))?;
     let (seen, events) = crossbeam_channel::unbounded();
     node.observe(move |event| drop(seen.send(event.clone())));
@@ -168,7 +166,7 @@ fn call(node: &Node, matches: &ArgMatches) -> Result<(), Failure> {
     let timeout = timeout(matches)?;
     find(node, alias, timeout)?;
     let value: Value = node.call(alias, event, args, timeout).map_err(failure)?;
-    print(format_args!("{}", printable::json(&value.to_string())))
+    print(format_args!("{}", printable_json(&value.to_string())))
 }
 
 fn find(node: &Node, alias: &str, timeout: Duration) -> Result<(), Failure> {
@@ -179,13 +177,8 @@ fn find(node: &Node, alias: &str, timeout: Duration) -> Result<(), Failure> {
 }
 
 fn message(matches: &ArgMatches) -> Result<(&str, &str, &RawValue), Failure> {
-    let args = input::json(argument(matches, "json")).map_err(Failure::wrong)?;
-    Ok((argument(matches, "alias"), argument(matches, "event"), args))
-}
-
-fn timeout(matches: &ArgMatches) -> Result<Duration, Failure> {
-    let text = argument(matches, "timeout");
-    duration(text).map_err(|error| Failure::Wrong(vec![format!("--timeout: {error}")]))
+    let args = arguments::json(value(matches, "json")).map_err(Failure::wrong)?;
+    Ok((value(matches, "alias"), value(matches, "event"), args))
 }
 
 fn failure(error: CallError) -> Failure {

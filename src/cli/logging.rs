@@ -5,7 +5,7 @@ use std::io::{self, LineWriter, Write};
 
 use simplelog::{ConfigBuilder, WriteLogger};
 
-use super::failure::Failure;
+use super::output::Failure;
 use crate::config::Config;
 
 /// Installs a log writer for the whole traffic of a client, on standard error.

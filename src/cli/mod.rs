@@ -7,16 +7,11 @@
 //! to standard output, everything else to standard error.
 
 mod arguments;
-mod call;
-mod check;
-mod failure;
-mod input;
+mod client;
 mod link;
 mod logging;
 mod memory;
-mod printable;
-mod publish;
-mod remote;
+mod output;
 mod serve;
 mod settings;
 mod shell;
@@ -31,17 +26,17 @@ use crate::server::ServerBuilder;
 pub fn main() -> ExitCode {
     let matches = match arguments::program().try_get_matches() {
         Ok(matches) => matches,
-        Err(error) => return failure::usage(&error),
+        Err(error) => return output::usage(&error),
     };
     let done = match matches.subcommand() {
         None => serve::run(&matches),
         Some(("serve", matches)) => serve::run(matches),
-        Some(("publish", matches)) => publish::run(matches),
+        Some(("publish", matches)) => client::publish(matches),
         Some(("subscribe", matches)) => subscribe::run(matches),
-        Some(("call", matches)) => call::run(matches),
+        Some(("call", matches)) => client::call(matches),
         Some(("shell", matches)) => shell::run(matches),
         Some(("link", matches)) => link::run(matches),
-        Some(("check", matches)) => check::run(matches),
+        Some(("check", matches)) => settings::check(matches),
         Some((other, _)) => unreachable!("because {other} is no subcommand of the table"),
     };
     ended(done)
@@ -53,11 +48,11 @@ pub fn main() -> ExitCode {
 pub fn serve(add: impl FnOnce(ServerBuilder) -> ServerBuilder) -> ExitCode {
     match arguments::server().try_get_matches() {
         Ok(matches) => ended(serve::run_with(&matches, add)),
-        Err(error) => failure::usage(&error),
+        Err(error) => output::usage(&error),
     }
 }
 
-fn ended(done: Result<(), failure::Failure>) -> ExitCode {
+fn ended(done: Result<(), output::Failure>) -> ExitCode {
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => failure.report(),

@@ -4,7 +4,7 @@ use std::thread::Builder;
 
 use clap::ArgMatches;
 
-use super::failure::{Failure, say};
+use super::output::{Failure, say};
 use super::settings::settings;
 use super::signals::{Signal, Signals};
 use super::{logging, memory};

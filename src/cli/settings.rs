@@ -1,14 +1,16 @@
-//! From arguments, environment and file to a configuration.
+//! From arguments, environment and file to a configuration, and `bayeux check`, which shows what they
+//! come to.
 
 use std::env;
 use std::fs;
+use std::io::{self, Write};
 use std::path::PathBuf;
 
 use clap::ArgMatches;
 
 use super::arguments::CONFIG;
-use super::failure::Failure;
-use crate::config::{self, Entry, KNOBS, Loaded, Origin};
+use super::output::{Failure, say};
+use crate::config::{self, Entry, KNOBS, Loaded, Origin, Setting};
 
 /// The configuration in force.
 ///
@@ -35,7 +37,7 @@ pub(super) fn settings(matches: &ArgMatches) -> Result<Loaded, Failure> {
 }
 
 /// The configuration file, if one is named.
-pub(super) fn file_name(matches: &ArgMatches) -> Option<PathBuf> {
+fn file_name(matches: &ArgMatches) -> Option<PathBuf> {
     let flag = matches.get_one::<String>(CONFIG).map(PathBuf::from);
     let variable = || env::var_os("BAYEUX_CONFIG").filter(|name| !name.is_empty());
     flag.or_else(|| variable().map(PathBuf::from))
@@ -66,6 +68,37 @@ fn flags(matches: &ArgMatches) -> Vec<Entry> {
             ))
         })
         .collect()
+}
+
+/// Prints the settings in force as a configuration file, each with its origin.
+pub(super) fn check(matches: &ArgMatches) -> Result<(), Failure> {
+    let loaded = settings(matches)?;
+    for warning in &loaded.warnings {
+        say(format_args!("warning: {warning}"));
+    }
+    let text: String = loaded.settings.iter().map(line).collect();
+    // A reader that has seen enough is fine.
+    let _ = io::stdout().write_all(text.as_bytes());
+    match file_name(matches) {
+        Some(path) => say(format_args!("{}: ok", path.display())),
+        None => say("ok"),
+    }
+    Ok(())
+}
+
+/// `key = value # origin`, as the file would have it.
+fn line(setting: &Setting) -> String {
+    let Setting { knob, text, origin } = setting;
+    let plain = text.parse::<u64>().is_ok() || matches!(text.as_str(), "true" | "false");
+    // Switches and numbers need no quotes; in text only these two cannot stand as they are.
+    let value = match plain {
+        true => text.clone(),
+        false => format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\"")),
+    };
+    match origin {
+        Origin::Default => format!("{} = {value}\n", knob.key),
+        _ => format!("{} = {value} # {origin}\n", knob.key),
+    }
 }
 
 #[cfg(test)]

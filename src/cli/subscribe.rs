@@ -1,15 +1,14 @@
 //! `bayeux subscribe URL CHANNEL...`
 
-use std::io::{self, Write};
 use std::sync::Arc;
 use std::thread;
 
 use clap::ArgMatches;
 use crossbeam_channel::{Sender, unbounded};
 
-use super::failure::{Failure, say};
+use super::client;
+use super::output::{Failure, print, printable_json, say};
 use super::signals::Signals;
-use super::{printable, remote};
 use crate::client::{Client, Error, Event, Message, State};
 use crate::protocol::{ChannelName, Pattern};
 
@@ -35,19 +34,20 @@ pub(super) fn run(matches: &ArgMatches) -> Result<(), Failure> {
     let patterns = patterns(&channels)?;
     let (ends, ended) = unbounded();
     let losses = ends.clone();
-    let client = remote::client(matches)?
+    let client = client::client(matches)?
         .on_event(move |event| report_loss(event, &losses))
         .connect()
-        .map_err(remote::failure)?;
+        .map_err(client::failure)?;
     let mut listening = Vec::new();
     for (index, channel) in channels.iter().enumerate() {
         let (patterns, ends) = (Arc::clone(&patterns), ends.clone());
         let print = move |message: &Message| {
-            if first_match(&patterns, message.channel()) == Some(index) && print(message).is_err() {
+            let is_first = first_match(&patterns, message.channel()) == Some(index);
+            if is_first && print(&printable_json(message.json())).is_err() {
                 let _ = ends.send(End::OutputClosed);
             }
         };
-        listening.push(client.listen(channel, print).map_err(remote::failure)?);
+        listening.push(client.listen(channel, print).map_err(client::failure)?);
     }
     // Until here a signal ends the process as usual; from here on the server is told.
     wait_for_signal(ends)?;
@@ -57,7 +57,7 @@ pub(super) fn run(matches: &ArgMatches) -> Result<(), Failure> {
     match end {
         End::Interrupted | End::OutputClosed => Ok(()),
         End::Refused(why) => Err(Failure::Unable(why)),
-        End::Closed => Err(remote::failure(
+        End::Closed => Err(client::failure(
             client.close_reason().unwrap_or(Error::Closed),
         )),
     }
@@ -65,7 +65,7 @@ pub(super) fn run(matches: &ArgMatches) -> Result<(), Failure> {
 
 fn patterns(channels: &[&str]) -> Result<Arc<[Pattern]>, Failure> {
     let pattern = |text: &&str| {
-        Pattern::try_from(*text).map_err(|_| remote::failure(Error::Channel((*text).to_owned())))
+        Pattern::try_from(*text).map_err(|_| client::failure(Error::Channel((*text).to_owned())))
     };
     channels.iter().map(pattern).collect()
 }
@@ -77,15 +77,6 @@ fn first_match(patterns: &[Pattern], channel: &str) -> Option<usize> {
     patterns
         .iter()
         .position(|pattern| pattern.matches(&channel))
-}
-
-/// Writes the whole message as one line, at once: the reader may be waiting for it.
-fn print(message: &Message) -> io::Result<()> {
-    let mut line = printable::json(message.json()).into_owned();
-    line.push('\n');
-    let mut out = io::stdout().lock();
-    out.write_all(line.as_bytes())?;
-    out.flush()
 }
 
 fn wait_for_signal(ends: Sender<End>) -> Result<(), Failure> {

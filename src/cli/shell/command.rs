@@ -2,7 +2,7 @@
 
 use serde_json::value::RawValue;
 
-use crate::cli::input;
+use crate::cli::arguments;
 
 /// One line, understood.
 #[derive(Clone, Copy, Debug)]
@@ -59,7 +59,7 @@ impl<'a> Command<'a> {
         };
         let two = |usage: &str| match word(rest) {
             (_, "") => Err(format!("usage: {usage}")),
-            (channel, json) => Ok((channel, input::json(json)?)),
+            (channel, json) => Ok((channel, arguments::json(json)?)),
         };
         Ok(Some(match name {
             "publish" => {

@@ -1,21 +1,20 @@
 //! `bayeux shell URL`: commands from a terminal or a script, messages as they come.
 
 mod command;
-mod display;
 mod session;
 mod terminal;
 
 use clap::ArgMatches;
 
-use super::failure::Failure;
-use super::{call, remote};
+use super::arguments;
+use super::output::Failure;
 use command::Command;
 use session::{Failed, Session};
 use terminal::{Line, Terminal};
 
 /// Obeys commands until `quit` or the end of the input.
 pub(super) fn run(matches: &ArgMatches) -> Result<(), Failure> {
-    let timeout = call::timeout(remote::argument(matches, "timeout"))?;
+    let timeout = arguments::timeout(matches)?;
     let mut terminal = Terminal::open().map_err(|error| Failure::unable("terminal", error))?;
     let mut session = Session::new(matches, terminal.output(), timeout);
     session.connect()?;
@@ -28,20 +27,15 @@ pub(super) fn run(matches: &ArgMatches) -> Result<(), Failure> {
             Ok(Line::End) => break,
             Err(error) => return Err(Failure::unable("standard input", error)),
         };
-        match Command::parse(&line) {
-            Ok(None) => {}
+        let done = match Command::parse(&line).map_err(Failed) {
+            Ok(None) => Ok(()),
             Ok(Some(Command::Quit)) => break,
-            Ok(Some(command)) => match session.obey(command) {
-                Ok(()) => {}
-                Err(Failed(why)) => {
-                    failed = true;
-                    session.output().error(&why);
-                }
-            },
-            Err(why) => {
-                failed = true;
-                session.output().error(&why);
-            }
+            Ok(Some(command)) => session.execute(command),
+            Err(wrong) => Err(wrong),
+        };
+        if let Err(Failed(why)) = done {
+            failed = true;
+            session.output().error(&why);
         }
         if session.output().is_closed() {
             break;

@@ -8,10 +8,10 @@ use parking_lot::Mutex;
 use serde_json::json;
 
 use super::command::{Command, HELP};
-use super::display;
 use super::terminal::Output;
-use crate::cli::failure::Failure;
-use crate::cli::remote;
+use crate::cli::arguments::JSON_OUTPUT;
+use crate::cli::client;
+use crate::cli::output::Failure;
 use crate::client::{Client, Error, Event, Listening, Message, State, Transport};
 use crate::protocol::{ChannelName, Pattern};
 
@@ -75,10 +75,10 @@ impl<'a> Session<'a> {
             Event::SubscriptionLost { pattern, error } => {
                 output.note(&format!("no longer subscribed to {pattern}: {error}"));
             }
-            event => drop(remote::notice(event).map(|notice| output.note(&notice))),
+            event => drop(client::notice(event).map(|notice| output.note(&notice))),
         };
-        let client = remote::quiet_client(self.matches)?.on_event(tell);
-        let client = client.connect().map_err(remote::failure)?;
+        let client = client::quiet_client(self.matches)?.on_event(tell);
+        let client = client.connect().map_err(client::failure)?;
         let transport = match client.transport() {
             Transport::WebSocket => "WebSocket",
             _ => "long-polling",
@@ -104,7 +104,7 @@ impl<'a> Session<'a> {
     }
 
     /// Does what the user wants. What the server has sent before is shown before.
-    pub(super) fn obey(&mut self, command: Command<'_>) -> Result<(), Failed> {
+    pub(super) fn execute(&mut self, command: Command<'_>) -> Result<(), Failed> {
         if let Some(client) = &self.client {
             client.catch_up(self.timeout);
         }
@@ -119,7 +119,7 @@ impl<'a> Session<'a> {
             Command::Unsubscribe { channel } => self.unsubscribe(channel)?,
             Command::Call { service, data } => {
                 let answer = self.client()?.call(service, data, self.timeout)?;
-                show(&self.output, self.in_json(), &answer);
+                self.output.message(self.in_json(), &answer);
             }
             Command::Connect => {
                 if self.client().is_ok() {
@@ -155,7 +155,7 @@ impl<'a> Session<'a> {
     }
 
     fn in_json(&self) -> bool {
-        self.matches.get_flag("json-output")
+        self.matches.get_flag(JSON_OUTPUT)
     }
 
     fn say(&self, text: &str) -> Result<(), Failed> {
@@ -178,7 +178,7 @@ impl<'a> Session<'a> {
         let (shown, output, json) = (Arc::clone(&self.shown), self.output.clone(), self.in_json());
         let listener = move |message: &Message| {
             if shown.is_first(key, message.channel()) {
-                show(&output, json, message);
+                output.message(json, message);
             }
         };
         // Known before the first message can come, and forgotten if none ever will.
@@ -220,13 +220,6 @@ impl<'a> Session<'a> {
         shown.extend(new);
         old
     }
-}
-
-fn show(output: &Output, json: bool, message: &Message) {
-    output.line(&match json {
-        true => display::json(message),
-        false => display::readable(message),
-    });
 }
 
 impl From<Error> for Failed {

@@ -1,12 +1,15 @@
-//! What the commands that talk to a server share: a client of the server at a URL.
+//! The commands that talk to a server once, `publish` and `call`, and what they share with `subscribe`
+//! and `shell`: a client of the server at a URL.
 
 use std::time::Duration;
 
 use clap::ArgMatches;
 
-use super::failure::{Failure, say};
-use super::{input, logging};
-use crate::client::{Client, ClientBuilder, Error, Event, Transport};
+use super::arguments::{self, JSON_OUTPUT, value};
+use super::logging;
+use super::output::{Failure, print, printable_json, say};
+use crate::client::{Client, ClientBuilder, Error, Event, Outgoing, Pending, Transport};
+use crate::protocol::{ChannelKind, ChannelName};
 
 /// How long a server may be away at the start: somebody is waiting at a terminal.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -14,6 +17,41 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const REPLY_TIMEOUT: Duration = Duration::from_secs(10);
 /// The pause after a failure, and the longest one after many.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(10));
+
+/// `bayeux publish URL CHANNEL JSON`: waits until the server has acknowledged the message.
+pub(super) fn publish(matches: &ArgMatches) -> Result<(), Failure> {
+    let data = arguments::json(value(matches, "json")).map_err(Failure::wrong)?;
+    // Said before anybody is asked, so that a mistake costs no time.
+    let message = Outgoing::new(value(matches, "channel"), data).map_err(failure)?;
+    let client = client(matches)?.connect().map_err(failure)?;
+    let acknowledged = client.send(message).and_then(Pending::wait);
+    acknowledged.map(drop).map_err(failure)
+}
+
+/// `bayeux call URL SERVICE JSON`: asks a service, and prints the data of its answer.
+pub(super) fn call(matches: &ArgMatches) -> Result<(), Failure> {
+    let service = value(matches, "service");
+    // Said before anybody is asked, so that a mistake costs no time.
+    let name = ChannelName::try_from(service).ok();
+    if name.is_none_or(|name| name.kind() != ChannelKind::Service) {
+        let why = format!("`{service}` is no service channel, such as /service/echo");
+        return Err(Failure::wrong(why));
+    }
+    let data = arguments::json(value(matches, "json")).map_err(Failure::wrong)?;
+    let timeout = arguments::timeout(matches)?;
+    let client = client(matches)?.connect().map_err(failure)?;
+    let answer = client.call(service, data, timeout).map_err(failure)?;
+    let line = match matches.get_flag(JSON_OUTPUT) {
+        true => answer.json(),
+        false => answer.data_json(),
+    };
+    print(&printable_json(line)).map_err(|error| Failure::unable("standard output", error))?;
+    match answer.successful() {
+        // With data; without any it is an error of the call.
+        Some(false) => Err(Failure::unable(service, answer.error().unwrap_or_default())),
+        _ => Ok(()),
+    }
+}
 
 /// A client to be, that tells on standard error what goes wrong.
 pub(super) fn client(matches: &ArgMatches) -> Result<ClientBuilder, Failure> {
@@ -30,7 +68,7 @@ pub(super) fn quiet_client(matches: &ArgMatches) -> Result<ClientBuilder, Failur
     if matches.get_flag("debug") {
         logging::show_everything()?;
     }
-    let mut builder = Client::builder(argument(matches, "url"))
+    let mut builder = Client::builder(value(matches, "url"))
         .connect_timeout(CONNECT_TIMEOUT)
         .reply_timeout(REPLY_TIMEOUT)
         .backoff(BACKOFF.0, BACKOFF.1);
@@ -49,7 +87,7 @@ pub(super) fn quiet_client(matches: &ArgMatches) -> Result<ClientBuilder, Failur
         builder = builder.root_certificates(file.as_ref());
     }
     if let Some(ext) = matches.get_one::<String>("ext") {
-        let ext = input::json(ext).map_err(|why| Failure::wrong(format!("--ext: {why}")))?;
+        let ext = arguments::json(ext).map_err(|why| Failure::wrong(format!("--ext: {why}")))?;
         builder = builder.ext(ext);
     }
     Ok(builder)
@@ -78,13 +116,6 @@ pub(super) fn notice(event: &Event) -> Option<String> {
         }
         _ => None,
     }
-}
-
-/// An argument that the parser has made sure is there.
-pub(super) fn argument<'a>(matches: &'a ArgMatches, name: &str) -> &'a str {
-    matches
-        .get_one::<String>(name)
-        .expect("because the argument is required")
 }
 
 /// Whether the caller or the network is to blame.

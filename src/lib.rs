@@ -99,8 +99,8 @@ pub use connectors::native::{NativeConfig, NativeStats};
 pub use extensions::Extensions;
 pub use extensions::timesync::ClockEstimate;
 pub use http::{
-    AllowedOrigin, CallbackPolling, CookieConfig, Expiry, InvalidCookie, InvalidOrigin, Mount,
-    SameSite, SiteConfig, SiteError, TrustedProxies,
+    AllowedOrigin, CallbackPolling, CookieConfig, Expiry, Mount, SameSite, SiteConfig, SiteError,
+    TrustedProxies,
 };
 pub use refusals::Reason;
 #[cfg(any(feature = "native", feature = "tiny-http"))]

@@ -6,7 +6,7 @@ use clap::{Arg, ArgAction, ArgMatches, Command};
 use serde_json::value::RawValue;
 
 use super::output::Failure;
-use crate::config::{KNOBS, Knob, duration};
+use crate::config::{Config, SETTINGS, Setting, duration};
 use crate::link::DEFAULT_ADDRESS;
 
 /// The argument for the configuration file.
@@ -86,7 +86,11 @@ fn shell() -> Command {
         .about("Talk to a server command by command; `help` lists them")
         .args(remote())
         .arg(timeout_of_calls())
-        .arg(switch(JSON_OUTPUT, "json", "Show messages as lines of JSON"))
+        .arg(switch(
+            JSON_OUTPUT,
+            "json",
+            "Show messages as lines of JSON",
+        ))
         .arg(option("user", "NAME", user))
         .arg(switch("autojoin", "autojoin", autojoin))
         .arg(url())
@@ -224,17 +228,17 @@ pub(super) fn json(text: &str) -> Result<&RawValue, String> {
 fn with_settings(command: Command) -> Command {
     let help = "Configuration file (TOML) [env: BAYEUX_CONFIG]";
     let config = option(CONFIG, "FILE", help);
-    command.arg(config).args(KNOBS.iter().map(argument))
+    command.arg(config).args(SETTINGS.iter().map(argument))
 }
 
 /// The argument of one setting. Its value is read later, together with the other layers.
-fn argument(knob: &'static Knob) -> Arg {
-    let form = knob.form();
-    let (short, long) = texts(knob);
-    let arg = Arg::new(knob.key)
-        .long(knob.flag())
+fn argument(setting: &'static Setting<Config>) -> Arg {
+    let form = setting.form();
+    let (short, long) = texts(setting);
+    let arg = Arg::new(setting.key)
+        .long(setting.flag())
         .value_name(form.placeholder)
-        .help_heading(knob.section)
+        .help_heading(setting.section)
         .help(short)
         .long_help(long)
         .action(if form.list {
@@ -252,16 +256,16 @@ fn argument(knob: &'static Knob) -> Arg {
 }
 
 /// One line for `-h`, all there is for `--help`.
-fn texts(knob: &Knob) -> (String, String) {
-    let mut paragraphs = paragraphs(knob.about);
+fn texts(setting: &Setting<Config>) -> (String, String) {
+    let mut paragraphs = paragraphs(setting.about);
     let first = paragraphs
         .first()
         .map(|first| first.trim_end_matches('.'))
         .unwrap_or_default();
-    let short = format!("{first} [default: {}]", knob.default);
-    let form = knob.form();
+    let short = format!("{first} [default: {}]", setting.default);
+    let form = setting.form();
     let spelling = Some(form.spelling).filter(|spelling| !spelling.is_empty());
-    let value: Vec<&str> = spelling.into_iter().chain(knob.limits).collect();
+    let value: Vec<&str> = spelling.into_iter().chain(setting.limits).collect();
     if !value.is_empty() {
         paragraphs.push(format!("Value: {}.", value.join("; ")));
     }
@@ -270,8 +274,8 @@ fn texts(knob: &Knob) -> (String, String) {
     }
     paragraphs.push(format!(
         "[default: {}] [env: {}]",
-        knob.default,
-        knob.variable()
+        setting.default,
+        setting.variable()
     ));
     (short, paragraphs.join("\n"))
 }
@@ -336,7 +340,12 @@ mod tests {
 
     #[test]
     fn help_has_units_and_defaults() {
-        let (short, long) = texts(KNOBS.iter().find(|knob| knob.key == "timeout").unwrap());
+        let (short, long) = texts(
+            SETTINGS
+                .iter()
+                .find(|setting| setting.key == "timeout")
+                .unwrap(),
+        );
         assert_eq!(
             short,
             "How long a connect is held when there is nothing to say [default: 30s]"
@@ -349,10 +358,10 @@ mod tests {
             long.ends_with("\n[default: 30s] [env: BAYEUX_TIMEOUT]"),
             "{long}"
         );
-        for knob in KNOBS.iter() {
-            let (short, long) = texts(knob);
+        for setting in SETTINGS.iter() {
+            let (short, long) = texts(setting);
             assert!(!short.contains(".."), "{short}");
-            assert!(long.contains(&knob.variable()), "{long}");
+            assert!(long.contains(&setting.variable()), "{long}");
         }
     }
 }

@@ -119,7 +119,10 @@ mod tests {
     #[test]
     fn nothing_is_obeyed() {
         assert_eq!(printable("caf\u{e9} \"x\""), "caf\u{e9} \"x\"");
-        assert_eq!(printable("a\u{1b}[2J\u{9b}J\r\n"), "a\\u{1b}[2J\\u{9b}J\\r\\n");
+        assert_eq!(
+            printable("a\u{1b}[2J\u{9b}J\r\n"),
+            "a\\u{1b}[2J\\u{9b}J\\r\\n"
+        );
         assert_eq!(printable_lines("a\u{1b}c\nb\u{7}"), "a\\u{1b}c\nb\\u{7}");
     }
 

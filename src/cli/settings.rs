@@ -10,7 +10,7 @@ use clap::ArgMatches;
 
 use super::arguments::CONFIG;
 use super::output::{Failure, say};
-use crate::config::{self, Entry, KNOBS, Loaded, Origin, Setting};
+use crate::config::{self, Entry, Loaded, SETTINGS, Source, Value};
 
 /// The configuration in force.
 ///
@@ -57,26 +57,26 @@ fn file(matches: &ArgMatches) -> Result<Layer, Failure> {
 
 fn flags(matches: &ArgMatches) -> Vec<Entry> {
     let given = |key: &str| matches.get_many::<String>(key);
-    KNOBS
+    SETTINGS
         .iter()
-        .filter_map(|knob| {
-            let values: Vec<&str> = given(knob.key)?.map(String::as_str).collect();
+        .filter_map(|setting| {
+            let values: Vec<&str> = given(setting.key)?.map(String::as_str).collect();
             Some(Entry::new(
-                knob.key,
+                setting.key,
                 &values.join(","),
-                Origin::Flag(knob.flag()),
+                Source::Flag(setting.flag()),
             ))
         })
         .collect()
 }
 
-/// Prints the settings in force as a configuration file, each with its origin.
+/// Prints the settings in force as a configuration file, each with its source.
 pub(super) fn check(matches: &ArgMatches) -> Result<(), Failure> {
     let loaded = settings(matches)?;
     for warning in &loaded.warnings {
         say(format_args!("warning: {warning}"));
     }
-    let text: String = loaded.settings.iter().map(line).collect();
+    let text: String = loaded.values.iter().map(line).collect();
     // A reader that has seen enough is fine.
     let _ = io::stdout().write_all(text.as_bytes());
     match file_name(matches) {
@@ -86,18 +86,22 @@ pub(super) fn check(matches: &ArgMatches) -> Result<(), Failure> {
     Ok(())
 }
 
-/// `key = value # origin`, as the file would have it.
-fn line(setting: &Setting) -> String {
-    let Setting { knob, text, origin } = setting;
+/// `key = value # source`, as the file would have it.
+fn line(value: &Value) -> String {
+    let Value {
+        setting,
+        text,
+        source,
+    } = value;
     let plain = text.parse::<u64>().is_ok() || matches!(text.as_str(), "true" | "false");
     // Switches and numbers need no quotes; in text only these two cannot stand as they are.
     let value = match plain {
         true => text.clone(),
         false => format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\"")),
     };
-    match origin {
-        Origin::Default => format!("{} = {value}\n", knob.key),
-        _ => format!("{} = {value} # {origin}\n", knob.key),
+    match source {
+        Source::Default => format!("{} = {value}\n", setting.key),
+        _ => format!("{} = {value} # {source}\n", setting.key),
     }
 }
 
@@ -111,7 +115,7 @@ mod tests {
         let matches = program()
             .try_get_matches_from(["bayeux", "--listen", "a:1", "--listen", "b:2", "--demo"])
             .unwrap();
-        let flag = |key: &str, text: &str| Entry::new(key, text, Origin::Flag(key.to_owned()));
+        let flag = |key: &str, text: &str| Entry::new(key, text, Source::Flag(key.to_owned()));
         assert_eq!(
             flags(&matches),
             [flag("listen", "a:1,b:2"), flag("demo", "true")]

@@ -5,7 +5,7 @@ use std::io;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::str::FromStr;
 
-use crate::settings::{Form, Kind};
+use crate::settings::Text;
 use crate::util::Network;
 
 /// An address to listen on: `127.0.0.1:8080`, `[::1]:0`, `localhost:8080`.
@@ -40,6 +40,11 @@ impl ListenAddress {
             .or(found.first());
         best.copied()
             .ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, "no address found"))
+    }
+
+    #[cfg(feature = "ops")]
+    pub(super) fn port(&self) -> u16 {
+        self.port
     }
 
     /// Whether only programs of this machine can reach it, as far as its spelling tells.
@@ -121,35 +126,19 @@ impl fmt::Display for ListenAddress {
     }
 }
 
-/// The kind of setting.
-pub(super) struct Address;
-
-impl Kind for Address {
-    type Value = ListenAddress;
-
-    fn parse(&self, text: &str) -> Result<ListenAddress, String> {
-        text.parse()
-    }
-
-    fn form(&self) -> Form {
-        Form::one("HOST:PORT", "")
-    }
-}
+pub(super) const ADDRESS: Text<ListenAddress> = Text {
+    placeholder: "HOST:PORT",
+    read: str::parse,
+};
+pub(super) const SUBNET: Text<Network> = Text {
+    placeholder: "ADDR|CIDR",
+    read: subnet,
+};
 
 /// An address or a network of them.
-pub(super) struct Subnet;
-
-impl Kind for Subnet {
-    type Value = Network;
-
-    fn parse(&self, text: &str) -> Result<Network, String> {
-        text.parse()
-            .map_err(|_| format!("`{text}` is neither an address nor a network like 10.0.0.0/8"))
-    }
-
-    fn form(&self) -> Form {
-        Form::one("ADDR|CIDR", "")
-    }
+fn subnet(text: &str) -> Result<Network, String> {
+    let wrong = |_| format!("`{text}` is neither an address nor a network like 10.0.0.0/8");
+    text.parse().map_err(wrong)
 }
 
 #[cfg(test)]

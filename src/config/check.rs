@@ -3,19 +3,11 @@
 use std::error::Error;
 use std::fmt;
 
-use super::knobs::Config;
-use super::table::KNOBS;
+use super::server::Config;
+use super::table::SETTINGS;
 use crate::http::{AllowedOrigin, CallbackPolling};
+use crate::settings::{Conflict, Setting};
 use crate::transport::Transport;
-
-/// A setting that cannot be obeyed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Conflict {
-    /// The setting's name in [`Config`].
-    pub key: &'static str,
-    /// Why not, and what to do about it.
-    pub message: String,
-}
 
 /// Why a configuration is refused: at least one [`Conflict`].
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,11 +18,8 @@ pub struct ConfigError {
 
 impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (n, conflict) in self.conflicts.iter().enumerate() {
-            let separator = if n == 0 { "" } else { "; " };
-            write!(f, "{separator}{}: {}", conflict.key, conflict.message)?;
-        }
-        Ok(())
+        let conflicts: Vec<_> = self.conflicts.iter().map(Conflict::to_string).collect();
+        f.write_str(&conflicts.join("; "))
     }
 }
 
@@ -41,24 +30,20 @@ impl Config {
     ///
     /// Looks at the file system (is the document root a folder?) but changes nothing.
     pub fn check(&self) -> Result<(), ConfigError> {
-        let mut conflicts = Vec::new();
-        for knob in KNOBS.iter() {
-            if let Err(message) = knob.verify(self) {
-                conflicts.push(Conflict {
-                    key: knob.key,
-                    message,
-                });
-            }
-        }
-        let across = RULES.iter().filter_map(|rule| rule(self));
+        let within = |setting: &Setting<Self>| {
+            let verified = setting.verify(self).err();
+            verified.map(|message| Conflict::new(setting.key, message))
+        };
+        let mut conflicts: Vec<_> = SETTINGS.iter().filter_map(within).collect();
+        self.check_across(&mut conflicts);
         let parts = [
             self.broker.conflicts(),
-            self.site.conflicts(),
             #[cfg(feature = "native")]
             self.native.conflicts(),
         ];
-        let all = across.chain(parts.into_iter().flatten());
-        conflicts.extend(all.map(|(key, message)| Conflict { key, message }));
+        let parts = parts.into_iter().flatten();
+        conflicts.extend(parts.map(|(key, message)| Conflict::new(key, message)));
+        conflicts.extend(self.site.conflicts());
         if conflicts.is_empty() {
             Ok(())
         } else {
@@ -89,7 +74,8 @@ impl Config {
         let tls = self.tls_cert.is_some() || self.native.tls.is_some();
         #[cfg(not(feature = "tls"))]
         let tls = false;
-        let encrypted = tls || !self.trusted_proxy.is_empty() || self.site.trusted_proxies.is_some();
+        let encrypted =
+            tls || !self.trusted_proxy.is_empty() || self.site.trusted_proxies.is_some();
         let cookie = &self.site.cookie;
         let plain = cookie.secure.is_none() && !encrypted && !self.allows_any_origin();
         cookie.demands_secure().filter(|_| plain)
@@ -115,176 +101,118 @@ impl Config {
     }
 }
 
-/// A demand that settings of several parts make on each other: the offending key and the reason.
-type Rule = fn(&Config) -> Option<(&'static str, String)>;
-
-const RULES: &[Rule] = &[
-    somewhere_to_listen,
-    cookies_need_known_origins,
-    something_is_offered,
-    #[cfg(feature = "tiny-http")]
-    tiny_http_stays_inside,
-    #[cfg(feature = "ops")]
-    operations_stay_inside,
-    #[cfg(feature = "link")]
-    links_have_a_key,
-    #[cfg(feature = "link")]
-    links_have_certificates,
-    #[cfg(feature = "link")]
-    authorisers_are_linked,
-    #[cfg(feature = "native")]
-    body_fits,
-    #[cfg(feature = "native")]
-    proxies_are_known,
-    #[cfg(feature = "tls")]
-    tls_needs_both_files,
-    #[cfg(feature = "tls")]
-    tls_needs_native,
-];
-
-fn somewhere_to_listen(config: &Config) -> Option<(&'static str, String)> {
-    config
-        .listen
-        .is_empty()
-        .then(|| ("listen", "at least one address is needed".to_owned()))
-}
-
-/// With any origin allowed no cookies are read, so none could be required.
-fn cookies_need_known_origins(config: &Config) -> Option<(&'static str, String)> {
-    let wrong = config.broker.require_browser_cookie && config.allows_any_origin();
-    wrong.then(|| {
-        let message = "cannot be together with allowed_origin `*`, where cookies are not read; \
-                       name the origins";
-        ("require_browser_cookie", message.to_owned())
-    })
-}
-
-fn something_is_offered(config: &Config) -> Option<(&'static str, String)> {
-    config.transports().next().is_none().then(|| {
-        let message = "nothing of it can be offered: `websocket` and `eventsource` need the \
-                       connector `native`, `callback-polling` a callback_polling other than `off`";
-        ("transport", message.to_owned())
-    })
-}
-
-#[cfg(feature = "tiny-http")]
-fn tiny_http_stays_inside(config: &Config) -> Option<(&'static str, String)> {
-    if config.connector.is_native() || config.connector_exposed {
-        return None;
-    }
-    let outside = config
-        .listen
-        .iter()
-        .find(|address| !address.is_loopback())?;
-    let message = format!(
-        "tiny-http on {outside} could be brought down by one request from outside; \
-         use `native`, a loopback address, or connector_exposed if the network can be trusted"
-    );
-    Some(("connector", message))
-}
-
-#[cfg(feature = "ops")]
-fn operations_stay_inside(config: &Config) -> Option<(&'static str, String)> {
-    let address = config
-        .ops_listen
-        .as_ref()
-        .filter(|address| !address.is_loopback())?;
-    let port = address
-        .to_string()
-        .rsplit(':')
-        .next()
-        .unwrap_or_default()
-        .to_owned();
-    let message = format!("{address} is no loopback address; did you mean `127.0.0.1:{port}`?");
-    Some(("ops_listen", message))
-}
-
-/// The settings that together are the certificates of links, and what they are.
-#[cfg(feature = "link")]
-fn link_tls(config: &Config) -> [(&'static str, bool); 3] {
-    [
-        ("link_tls_cert", config.link_tls_cert.is_some()),
-        ("link_tls_key", config.link_tls_key.is_some()),
-        ("link_tls_client_ca", config.link_tls_client_ca.is_some()),
-    ]
-}
-
-#[cfg(feature = "link")]
-fn links_have_a_key(config: &Config) -> Option<(&'static str, String)> {
-    let has_one = config.link_key_file.is_some() || config.link_tls_cert.is_some();
-    let missing = config.link.is_some() && !has_one;
-    missing.then(|| {
-        let message = "needs link_key_file, the key of those who may link, or link_tls_cert";
-        ("link", message.to_owned())
-    })
-}
-
-#[cfg(feature = "link")]
-fn links_have_certificates(config: &Config) -> Option<(&'static str, String)> {
-    let (given, missing): (Vec<_>, Vec<_>) =
-        link_tls(config).into_iter().partition(|(_, given)| *given);
-    let (key, _) = *given.first()?;
-    let message = if !cfg!(feature = "tls") {
-        "this program was built without TLS; build it with the feature `tls`".to_owned()
-    } else if let Some((other, _)) = missing.first() {
-        format!("cannot be without {other}")
-    } else if config.link.is_none() {
-        "needs link, the address to link with".to_owned()
-    } else {
-        return None;
-    };
-    Some((key, message))
-}
-
-#[cfg(feature = "link")]
-fn authorisers_are_linked(config: &Config) -> Option<(&'static str, String)> {
-    let missing = config.link_authoriser.is_some() && config.link.is_none();
-    missing.then(|| {
-        (
-            "link_authoriser",
-            "needs link, the address to link with".to_owned(),
-        )
-    })
-}
-
-#[cfg(feature = "native")]
-fn body_fits(config: &Config) -> Option<(&'static str, String)> {
-    let fits = config.site.max_body <= config.native.max_input_total;
-    (!fits).then(|| {
-        (
+impl Config {
+    /// What settings of several parts demand of each other.
+    fn check_across(&self, conflicts: &mut Vec<Conflict>) {
+        let mut demand = |met: bool, key, message: &str| {
+            if !met {
+                conflicts.push(Conflict::new(key, message));
+            }
+        };
+        demand(
+            !self.listen.is_empty(),
+            "listen",
+            "at least one address is needed",
+        );
+        demand(
+            !self.broker.require_browser_cookie || !self.allows_any_origin(),
+            "require_browser_cookie",
+            "cannot be together with allowed_origin `*`, where cookies are not read; \
+             name the origins",
+        );
+        demand(
+            self.transports().next().is_some(),
+            "transport",
+            "nothing of it can be offered: `websocket` and `eventsource` need the \
+             connector `native`, `callback-polling` a callback_polling other than `off`",
+        );
+        #[cfg(feature = "tiny-http")]
+        if let Some(outside) = self.listen.iter().find(|address| !address.is_loopback()) {
+            let message = format!(
+                "tiny-http on {outside} could be brought down by one request from outside; \
+                 use `native`, a loopback address, or connector_exposed if the network can be \
+                 trusted"
+            );
+            let trusted = self.connector.is_native() || self.connector_exposed;
+            demand(trusted, "connector", &message);
+        }
+        #[cfg(feature = "ops")]
+        if let Some(outside) = self.ops_listen.as_ref().filter(|it| !it.is_loopback()) {
+            let port = outside.port();
+            let message =
+                format!("{outside} is no loopback address; did you mean `127.0.0.1:{port}`?");
+            demand(false, "ops_listen", &message);
+        }
+        #[cfg(feature = "native")]
+        demand(
+            self.site.max_body <= self.native.max_input_total,
             "max_body",
-            "must not be more than max_input_total".to_owned(),
-        )
-    })
+            "must not be more than max_input_total",
+        );
+        #[cfg(feature = "native")]
+        demand(
+            !self.proxy_protocol || !self.trusted_proxy.is_empty(),
+            "proxy_protocol",
+            "needs trusted_proxy, the addresses from which the header is believed",
+        );
+        #[cfg(feature = "link")]
+        conflicts.extend(self.check_link());
+        #[cfg(feature = "tls")]
+        conflicts.extend(self.check_certificates());
+    }
+
+    #[cfg(feature = "link")]
+    fn check_link(&self) -> Vec<Conflict> {
+        let mut conflicts = Vec::from_iter(self.check_link_certificates());
+        let has_key = self.link_key_file.is_some() || self.link_tls_cert.is_some();
+        if self.link.is_some() && !has_key {
+            let message = "needs link_key_file, the key of those who may link, or link_tls_cert";
+            conflicts.push(Conflict::new("link", message));
+        }
+        if self.link.is_none() && self.link_authoriser.is_some() {
+            conflicts.push(Conflict::new("link_authoriser", NEEDS_LINK));
+        }
+        conflicts
+    }
+
+    #[cfg(feature = "link")]
+    fn check_link_certificates(&self) -> Option<Conflict> {
+        let files = [
+            ("link_tls_cert", self.link_tls_cert.is_some()),
+            ("link_tls_key", self.link_tls_key.is_some()),
+            ("link_tls_client_ca", self.link_tls_client_ca.is_some()),
+        ];
+        let (given, missing): (Vec<_>, Vec<_>) = files.into_iter().partition(|(_, given)| *given);
+        let (key, _) = *given.first()?;
+        if !cfg!(feature = "tls") {
+            let message = "this program was built without TLS; build it with the feature `tls`";
+            return Some(Conflict::new(key, message));
+        }
+        match missing.first() {
+            Some((other, _)) => Some(Conflict::new(key, format!("cannot be without {other}"))),
+            None if self.link.is_none() => Some(Conflict::new(key, NEEDS_LINK)),
+            None => None,
+        }
+    }
+
+    #[cfg(feature = "tls")]
+    fn check_certificates(&self) -> Option<Conflict> {
+        let (key, other) = match (&self.tls_cert, &self.tls_key) {
+            (Some(_), None) => ("tls_cert", "tls_key"),
+            (None, Some(_)) => ("tls_key", "tls_cert"),
+            (Some(_), Some(_)) if !self.connector.is_native() => {
+                let message =
+                    "tiny-http cannot serve TLS; use `native`, or no tls_cert and tls_key";
+                return Some(Conflict::new("connector", message));
+            }
+            _ => return None,
+        };
+        Some(Conflict::new(key, format!("cannot be without {other}")))
+    }
 }
 
-#[cfg(feature = "native")]
-fn proxies_are_known(config: &Config) -> Option<(&'static str, String)> {
-    let wrong = config.proxy_protocol && config.trusted_proxy.is_empty();
-    wrong.then(|| {
-        let message = "needs trusted_proxy, the addresses from which the header is believed";
-        ("proxy_protocol", message.to_owned())
-    })
-}
-
-#[cfg(feature = "tls")]
-fn tls_needs_both_files(config: &Config) -> Option<(&'static str, String)> {
-    let (key, other) = match (&config.tls_cert, &config.tls_key) {
-        (Some(_), None) => ("tls_cert", "tls_key"),
-        (None, Some(_)) => ("tls_key", "tls_cert"),
-        _ => return None,
-    };
-    Some((key, format!("cannot be without {other}")))
-}
-
-#[cfg(feature = "tls")]
-fn tls_needs_native(config: &Config) -> Option<(&'static str, String)> {
-    let wrong = config.tls_cert.is_some() && !config.connector.is_native();
-    wrong.then(|| {
-        let message = "tiny-http cannot serve TLS; use `native`, or no tls_cert and tls_key";
-        ("connector", message.to_owned())
-    })
-}
+#[cfg(feature = "link")]
+const NEEDS_LINK: &str = "needs link, the address to link with";
 
 #[cfg(test)]
 mod tests;

@@ -2,10 +2,9 @@
 
 use std::ffi::OsString;
 
-use super::origin::{Entry, Origin, Problem};
-use super::table::KNOBS;
-use super::table::Knob;
-use crate::settings::nearest;
+use super::layers::{Entry, Problem, Source};
+use super::table::SETTINGS;
+use crate::settings::{Setting, nearest};
 
 /// The variable that names the configuration file; no setting, since a file cannot name itself.
 const FILE_VARIABLE: &str = "BAYEUX_CONFIG";
@@ -17,47 +16,29 @@ const FILE_VARIABLE: &str = "BAYEUX_CONFIG";
 pub fn environment(
     variables: impl IntoIterator<Item = (OsString, OsString)>,
 ) -> Result<Vec<Entry>, Vec<Problem>> {
-    let names: Vec<String> = KNOBS.iter().map(Knob::variable).collect();
+    let names: Vec<String> = SETTINGS.iter().map(Setting::variable).collect();
     let mut entries = Vec::new();
     let mut problems = Vec::new();
     for (name, value) in variables {
         let Some(name) = name.to_str().filter(|name| name.starts_with("BAYEUX_")) else {
             continue;
         };
-        let origin = Origin::Environment(name.to_owned());
         if name == FILE_VARIABLE || value.is_empty() {
             continue;
         }
+        let source = Source::Environment(name.to_owned());
         let Some(index) = names.iter().position(|known| known == name) else {
             let bare = |name| str::strip_prefix(name, "BAYEUX_").unwrap_or(name);
-            let known = names
-                .iter()
-                .map(String::as_str)
-                .chain([FILE_VARIABLE])
-                .map(bare);
-            if let Some(better) = nearest(bare(name), known) {
+            let known = names.iter().map(String::as_str).chain([FILE_VARIABLE]);
+            if let Some(better) = nearest(bare(name), known.map(bare)) {
                 let message = format!("unknown variable; did you mean `BAYEUX_{better}`?");
-                problems.push(Problem {
-                    origin,
-                    key: None,
-                    message,
-                });
+                problems.push(Problem::new(source, None, message));
             }
             continue;
         };
-        match value.into_string() {
-            Ok(text) => entries.push(Entry {
-                key: KNOBS[index].key.to_owned(),
-                text,
-                origin,
-            }),
-            Err(_) => {
-                problems.push(Problem {
-                    origin,
-                    key: None,
-                    message: "is not UTF-8".to_owned(),
-                });
-            }
+        match value.to_str() {
+            Some(text) => entries.push(Entry::new(SETTINGS[index].key, text, source)),
+            None => problems.push(Problem::new(source, None, "is not UTF-8")),
         }
     }
     if problems.is_empty() {
@@ -97,7 +78,7 @@ mod tests {
             [Entry::new(
                 "timeout",
                 "2s",
-                Origin::Environment("BAYEUX_TIMEOUT".to_owned())
+                Source::Environment("BAYEUX_TIMEOUT".to_owned())
             )]
         );
         let problems = pairs(&[("BAYEUX_TIMOUT", "2s"), ("BAYEUX_CONFIGS", "x")]).unwrap_err();

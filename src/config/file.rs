@@ -4,78 +4,53 @@ use std::path::Path;
 
 use toml::de::{DeTable, DeValue};
 
-use super::layers::unknown_key;
-use super::origin::{Entry, Origin, Problem};
-use super::table::KNOBS;
+use super::layers::{Entry, Problem, Source, unknown_key};
+use super::table::setting;
+use crate::settings::Setting;
 
 /// Reads the entries of a file from its text. Lists may be arrays, and `expires` a table.
 ///
 /// The error has all problems, each with its line; `path` is only for naming the file.
 pub fn read_file(path: &Path, text: &str) -> Result<Vec<Entry>, Vec<Problem>> {
-    let place = |offset: usize| Origin::File {
+    let source = |offset: usize| Source::File {
         path: path.to_owned(),
         line: line(text, offset),
     };
-    let table = match DeTable::parse(text) {
-        Ok(table) => table,
-        Err(error) => {
-            let origin = place(error.span().map_or(0, |span| span.start));
-            let message = error.message().trim_end_matches('.').to_owned();
-            return Err(vec![Problem {
-                origin,
-                key: None,
-                message,
-            }]);
-        }
-    };
+    let table = DeTable::parse(text).map_err(|error| {
+        let source = source(error.span().map_or(0, |span| span.start));
+        let message = error.message().trim_end_matches('.');
+        vec![Problem::new(source, None, message)]
+    })?;
     let mut entries: Vec<(usize, Entry)> = Vec::new();
     let mut problems: Vec<(usize, Problem)> = Vec::new();
     for (key, value) in table.get_ref() {
         let offset = key.span().start;
-        let key = key.get_ref().to_string();
-        let origin = place(offset);
-        let Some(knob) = KNOBS.iter().find(|knob| knob.key == key) else {
-            problems.push((offset, explain(&key, value.get_ref(), origin)));
+        let (key, value, source) = (key.get_ref(), value.get_ref(), source(offset));
+        let Some(form) = setting(key).map(Setting::form) else {
+            problems.push((offset, explain(key, value, source)));
             continue;
         };
-        let text = match (value.get_ref(), knob.form().list) {
-            (DeValue::Array(array), true) => array
-                .iter()
-                .map(|element| scalar(element.get_ref()))
-                .collect::<Option<Vec<_>>>()
-                .map(|elements| elements.join(",")),
-            (DeValue::Table(map), true) if knob.form().placeholder.contains('=') => map
-                .iter()
-                .map(|(name, value)| {
-                    Some(format!("{}={}", name.get_ref(), scalar(value.get_ref())?))
-                })
-                .collect::<Option<Vec<_>>>()
-                .map(|pairs| pairs.join(",")),
-            (value, _) => scalar(value),
-        };
-        match text {
-            Some(text) => entries.push((offset, Entry { key, text, origin })),
-            None => {
-                let form = knob.form();
-                let shape = if form.list {
-                    "a list of strings"
-                } else {
-                    "one value"
-                };
-                let message = format!(
-                    "{} cannot be here; {shape} is wanted",
-                    name(value.get_ref())
-                );
-                problems.push((
-                    offset,
-                    Problem {
-                        origin,
-                        key: Some(key),
-                        message,
-                    },
-                ));
+        let text = match value {
+            DeValue::Array(array) if form.list => {
+                joined(array.iter().map(|element| scalar(element.get_ref())))
             }
+            DeValue::Table(map) if form.list && form.placeholder.contains('=') => {
+                joined(map.iter().map(|(name, value)| {
+                    Some(format!("{}={}", name.get_ref(), scalar(value.get_ref())?))
+                }))
+            }
+            value => scalar(value),
+        };
+        if let Some(text) = text {
+            entries.push((offset, Entry::new(key, &text, source)));
+            continue;
         }
+        let shape = match form.list {
+            true => "a list of strings",
+            false => "one value",
+        };
+        let message = format!("{} cannot be here; {shape} is wanted", name(value));
+        problems.push((offset, Problem::new(source, Some(key), message)));
     }
     // The parser sorts by key; people read by line.
     entries.sort_by_key(|(offset, _)| *offset);
@@ -98,22 +73,20 @@ fn scalar(value: &DeValue<'_>) -> Option<String> {
     }
 }
 
+/// The elements of a list as they would be written there, if all of them are scalars.
+fn joined(elements: impl Iterator<Item = Option<String>>) -> Option<String> {
+    Some(elements.collect::<Option<Vec<_>>>()?.join(","))
+}
+
 /// The problem of a key that is none; sections are what people try most.
-fn explain(key: &str, value: &DeValue<'_>, origin: Origin) -> Problem {
-    let has_settings = |table: &DeTable<'_>| {
-        table
-            .keys()
-            .any(|key| KNOBS.iter().any(|knob| knob.key == key.get_ref().as_ref()))
-    };
-    if matches!(value, DeValue::Table(table) if has_settings(table)) {
-        let message = format!("there are no sections; write the keys of `{key}` at the top level");
-        return Problem {
-            origin,
-            key: None,
-            message,
-        };
+fn explain(key: &str, value: &DeValue<'_>, source: Source) -> Problem {
+    match value {
+        DeValue::Table(table) if table.keys().any(|key| setting(key.get_ref()).is_some()) => {
+            let message = "there are no sections; write the keys of";
+            Problem::new(source, None, format!("{message} `{key}` at the top level"))
+        }
+        _ => unknown_key(key, source),
     }
-    unknown_key(key, origin)
 }
 
 /// What a value is, in an error text.
@@ -142,9 +115,9 @@ mod tests {
     use super::*;
 
     fn read(text: &str) -> Result<Vec<(String, String, usize)>, Vec<String>> {
-        let plain = |entry: Entry| match entry.origin {
-            Origin::File { line, .. } => (entry.key, entry.text, line),
-            origin => panic!("{origin}"),
+        let plain = |entry: Entry| match entry.source {
+            Source::File { line, .. } => (entry.key, entry.text, line),
+            source => panic!("{source}"),
         };
         read_file(Path::new("b.toml"), text)
             .map(|entries| entries.into_iter().map(plain).collect())

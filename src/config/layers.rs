@@ -1,21 +1,118 @@
-//! The layers from which a configuration comes: flag over environment over file over default.
+//! The layers from which a configuration comes: flag over environment over file over default; and
+//! how what is wrong in one of them is told.
 
-use super::check::Conflict;
-use super::knobs::Config;
-use super::origin::{Entry, Origin, Problem};
-use super::table::KNOBS;
-use super::table::Knob;
-use crate::settings::nearest;
+use std::fmt;
+use std::path::PathBuf;
+
+use super::server::Config;
+use super::table::SETTINGS;
+use crate::settings::{Conflict, Setting, did_you_mean};
+
+/// Where a value comes from. Later variants win over earlier ones.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// The table of settings.
+    Default,
+    /// A configuration file.
+    File {
+        /// Its name, as it was given.
+        path: PathBuf,
+        /// Line of the key, counted from 1.
+        line: usize,
+    },
+    /// An environment variable, by name.
+    Environment(String),
+    /// A flag, by name without its dashes.
+    Flag(String),
+}
+
+impl Source {
+    fn rank(&self) -> u8 {
+        match self {
+            Self::Default => 0,
+            Self::File { .. } => 1,
+            Self::Environment(_) => 2,
+            Self::Flag(_) => 3,
+        }
+    }
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Default => f.write_str("default"),
+            Self::File { path, line } => write!(f, "{}:{line}", path.display()),
+            Self::Environment(name) => f.write_str(name),
+            Self::Flag(name) => write!(f, "--{name}"),
+        }
+    }
+}
+
+/// A value for a setting, as text, and where it stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// The setting's key, such as `max_body`.
+    pub key: String,
+    /// The value; the elements of a list are separated by commas.
+    pub text: String,
+    /// Where it stands.
+    pub source: Source,
+}
+
+impl Entry {
+    /// An entry.
+    pub fn new(key: &str, text: &str, source: Source) -> Self {
+        Self {
+            key: key.to_owned(),
+            text: text.to_owned(),
+            source,
+        }
+    }
+}
+
+/// Something wrong in one of the layers, with the place.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// Where.
+    pub source: Source,
+    /// The setting, if it is about one.
+    pub key: Option<String>,
+    /// What is wrong, and what to write instead.
+    pub message: String,
+}
+
+impl Problem {
+    pub(super) fn new(source: Source, key: Option<&str>, message: impl Into<String>) -> Self {
+        Self {
+            source,
+            key: key.map(str::to_owned),
+            message: message.into(),
+        }
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (&self.source, &self.key) {
+            // A flag or a variable is the setting's name already.
+            (Source::Default, Some(key)) => write!(f, "{key}: {}", self.message),
+            (Source::File { .. }, Some(key)) => {
+                write!(f, "{}: {key}: {}", self.source, self.message)
+            }
+            _ => write!(f, "{}: {}", self.source, self.message),
+        }
+    }
+}
 
 /// The value in force for one setting.
 #[derive(Clone, Debug)]
-pub struct Setting {
+pub struct Value {
     /// Which.
-    pub knob: &'static Knob,
+    pub setting: &'static Setting<Config>,
     /// Its value, as it was written.
     pub text: String,
     /// Where it was written.
-    pub origin: Origin,
+    pub source: Source,
 }
 
 /// What the layers come to.
@@ -23,8 +120,8 @@ pub struct Setting {
 pub struct Loaded {
     /// The typed values.
     pub config: Config,
-    /// The same as text with its origin, in the order of the table.
-    pub settings: Vec<Setting>,
+    /// The same as text with its source, in the order of the table.
+    pub values: Vec<Value>,
     /// What is accepted but will not do what it says; one line each.
     pub warnings: Vec<String>,
 }
@@ -34,101 +131,79 @@ pub struct Loaded {
 ///
 /// Every entry is checked, also one that another layer overrules. The error has all problems.
 pub fn load(entries: impl IntoIterator<Item = Entry>) -> Result<Loaded, Vec<Problem>> {
-    let mut settings: Vec<Setting> = KNOBS
-        .iter()
-        .map(|knob| Setting {
-            knob,
-            text: knob.default_text(),
-            origin: Origin::Default,
-        })
-        .collect();
+    let default = |setting: &'static Setting<Config>| Value {
+        setting,
+        text: setting.default_text(),
+        source: Source::Default,
+    };
+    let mut values: Vec<Value> = SETTINGS.iter().map(default).collect();
     let mut problems = Vec::new();
-    for Entry { key, text, origin } in entries {
-        let Some(setting) = settings.iter_mut().find(|setting| setting.knob.key == key) else {
-            problems.push(unknown_key(&key, origin));
+    for Entry { key, text, source } in entries {
+        let Some(value) = values.iter_mut().find(|value| value.setting.key == key) else {
+            problems.push(unknown_key(&key, source));
             continue;
         };
-        if let Err(message) = setting.knob.set(&mut Config::default(), &text) {
-            problems.push(Problem {
-                origin,
-                key: Some(key),
-                message,
-            });
-        } else if origin.rank() >= setting.origin.rank() {
-            setting.text = text;
-            setting.origin = origin;
+        if let Err(message) = value.setting.set(&mut Config::default(), &text) {
+            problems.push(Problem::new(source, Some(&key), message));
+        } else if source.rank() >= value.source.rank() {
+            value.text = text;
+            value.source = source;
         }
     }
     if !problems.is_empty() {
         return Err(problems);
     }
     let mut config = Config::default();
-    for setting in &settings {
-        setting
-            .knob
-            .set(&mut config, &setting.text)
-            .expect("because each text has been read before");
+    for Value { setting, text, .. } in &values {
+        let set = setting.set(&mut config, text);
+        set.expect("because each text has been read before");
     }
+    let source = |key| {
+        let value = values.iter().find(|value| value.setting.key == key);
+        value.map_or(Source::Default, |value| value.source.clone())
+    };
     if let Err(error) = config.check() {
         let conflicts = error.conflicts.into_iter();
-        let problem = |conflict: Conflict| problem_of(conflict.key, conflict.message, &settings);
+        let problem = |Conflict { key, message }| Problem::new(source(key), Some(key), message);
         return Err(conflicts.map(problem).collect());
     }
-    let mut warnings = without_effect(&config, &settings);
-    warnings.extend(dropped_cookies(&config, &settings));
+    let mut warnings = without_effect(&config, &values);
+    if let Some(key) = config.drops_cookies() {
+        let message = "needs tls_cert, trusted_proxy or cookie_secure: \
+                       over plain http browsers drop such a cookie";
+        warnings.push(Problem::new(source(key), Some(key), message).to_string());
+    }
     Ok(Loaded {
         config,
-        settings,
+        values,
         warnings,
     })
 }
 
-/// A problem of a setting, at the place of its value in force.
-fn problem_of(key: &'static str, message: String, settings: &[Setting]) -> Problem {
-    let place = settings.iter().find(|setting| setting.knob.key == key);
-    Problem {
-        origin: place.map_or(Origin::Default, |setting| setting.origin.clone()),
-        key: Some(key.to_owned()),
-        message,
-    }
-}
-
-/// A cookie that browsers will not keep.
-fn dropped_cookies(config: &Config, settings: &[Setting]) -> Option<String> {
-    let message = "needs tls_cert, trusted_proxy or cookie_secure: \
-                   over plain http browsers drop such a cookie";
-    let problem = |key| problem_of(key, message.to_owned(), settings);
-    config.drops_cookies().map(|key| problem(key).to_string())
-}
-
 /// The problem of a key that is none.
-pub(super) fn unknown_key(key: &str, origin: Origin) -> Problem {
-    let hint = nearest(key, KNOBS.iter().map(|knob| knob.key));
-    let hint = hint
-        .map(|better| format!("; did you mean `{better}`?"))
-        .unwrap_or_default();
-    Problem {
-        origin,
-        message: format!("unknown key `{key}`{hint}"),
-        key: None,
-    }
+pub(super) fn unknown_key(key: &str, source: Source) -> Problem {
+    let hint = did_you_mean(key, SETTINGS.iter().map(|setting| setting.key));
+    Problem::new(source, None, format!("unknown key `{key}`{hint}"))
 }
 
 /// Settings that somebody wrote down, but that the chosen connector cannot obey.
-fn without_effect(config: &Config, settings: &[Setting]) -> Vec<String> {
+fn without_effect(config: &Config, values: &[Value]) -> Vec<String> {
     if config.connector.is_native() {
         return Vec::new();
     }
-    settings
+    let written = values
         .iter()
-        .filter(|setting| setting.knob.native_only && setting.origin != Origin::Default)
-        .map(|Setting { knob, origin, .. }| {
-            format!(
-                "{origin}: {} has no effect with the connector tiny-http",
-                knob.key
-            )
-        })
-        .collect()
+        .filter(|value| value.source != Source::Default);
+    let vain = written.filter(|value| value.setting.native_only);
+    vain.map(
+        |Value {
+             setting, source, ..
+         }| {
+            let key = setting.key;
+            format!("{source}: {key} has no effect with the connector tiny-http")
+        },
+    )
+    .collect()
 }
 
 #[cfg(test)]
@@ -138,19 +213,19 @@ mod tests {
     use super::*;
 
     fn flag(key: &str, text: &str) -> Entry {
-        Entry::new(key, text, Origin::Flag(key.replace('_', "-")))
+        Entry::new(key, text, Source::Flag(key.replace('_', "-")))
     }
 
     fn variable(key: &str, text: &str) -> Entry {
         let name = format!("BAYEUX_{}", key.to_uppercase());
-        Entry::new(key, text, Origin::Environment(name))
+        Entry::new(key, text, Source::Environment(name))
     }
 
     fn file(key: &str, text: &str, line: usize) -> Entry {
         Entry::new(
             key,
             text,
-            Origin::File {
+            Source::File {
                 path: "b.toml".into(),
                 line,
             },
@@ -178,9 +253,9 @@ mod tests {
                 0 => 30,
                 _ => 1 + u64::from(subset.ilog2()),
             };
-            let origin = chosen
+            let source = chosen
                 .last()
-                .map_or(Origin::Default, |entry| entry.origin.clone());
+                .map_or(Source::Default, |entry| entry.source.clone());
             for entries in [chosen.clone(), chosen.into_iter().rev().collect()] {
                 let loaded = load(entries).unwrap();
                 assert_eq!(
@@ -188,12 +263,9 @@ mod tests {
                     Duration::from_secs(seconds),
                     "{subset}"
                 );
-                let setting = loaded
-                    .settings
-                    .iter()
-                    .find(|s| s.knob.key == "timeout")
-                    .unwrap();
-                assert_eq!(setting.origin, origin);
+                let mut values = loaded.values.iter();
+                let timeout = values.find(|value| value.setting.key == "timeout").unwrap();
+                assert_eq!(timeout.source, source);
             }
         }
     }
@@ -274,7 +346,11 @@ mod tests {
                 ("trusted_proxy", "127.0.0.1"),
                 ("allowed_origin", "*"),
             ] {
-                assert_eq!(warnings(&[flag(other, value)]), [""; 0], "{setting} {other}");
+                assert_eq!(
+                    warnings(&[flag(other, value)]),
+                    [""; 0],
+                    "{setting} {other}"
+                );
             }
         }
         assert_eq!(load([]).unwrap().warnings, [""; 0]);

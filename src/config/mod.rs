@@ -1,13 +1,13 @@
 //! Every setting of a server, defined once.
 //!
 //! In scope: [`Config`] as plain data, with the parts that other modules own; the table of
-//! [`Knob`]s from which flags, environment variables, file keys and help come; merging the layers
+//! [`Setting`]s from which flags, environment variables, file keys and help come; merging the layers
 //! flag, environment, file and default; checks across the parts.
 //! Out of scope: the command line itself (`cli`), how a setting is declared and read from text
 //! (`settings`), and obeying the settings (everyone else).
 //!
 //! ```
-//! use bayeux::config::{Config, Entry, Origin, load};
+//! use bayeux::config::{Config, Entry, Source, load};
 //! use std::time::Duration;
 //!
 //! // An embedder writes values ...
@@ -17,8 +17,8 @@
 //!
 //! // ... a program reads them as text; what a flag says wins.
 //! let loaded = load([
-//!     Entry::new("timeout", "20s", Origin::Flag("timeout".into())),
-//!     Entry::new("timeout", "10s", Origin::Environment("BAYEUX_TIMEOUT".into())),
+//!     Entry::new("timeout", "20s", Source::Flag("timeout".into())),
+//!     Entry::new("timeout", "10s", Source::Environment("BAYEUX_TIMEOUT".into())),
 //! ])
 //! .unwrap();
 //! assert_eq!(loaded.config.broker.timeout, Duration::from_secs(20));
@@ -29,24 +29,18 @@ mod check;
 mod environment;
 #[cfg(feature = "cli")]
 mod file;
-mod knobs;
 mod layers;
-mod origin;
+mod server;
 mod table;
-#[cfg(feature = "link")]
-mod text;
-mod words;
 
 pub use address::ListenAddress;
-pub use check::{ConfigError, Conflict};
+pub use check::ConfigError;
 pub use environment::environment;
 #[cfg(feature = "cli")]
 pub use file::read_file;
-pub use knobs::Config;
-pub use layers::{Loaded, Setting, load};
-pub use origin::{Entry, Origin, Problem};
-pub use table::{KNOBS, Knob};
-pub use words::Connector;
+pub use layers::{Entry, Loaded, Problem, Source, Value, load};
+pub use server::{Config, Connector};
+pub use table::SETTINGS;
 
-pub use crate::settings::{Form, duration};
+pub use crate::settings::{Conflict, Form, Setting, duration};
 pub use crate::util::{InvalidNetwork, Network, raise_file_limit};

@@ -1,16 +1,21 @@
-//! The settings of a site, and what is wrong with them.
+//! The settings of a site, how they are written, and what is wrong with them.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
 use std::path::PathBuf;
 
-use super::cookie::{CookieConfig, CookieKey, InvalidCookie};
+use super::cookie::{CookieConfig, CookieKey};
 use super::cors::CallbackPolling;
-use super::files::Expiry;
-use super::kinds::{EndingTypes, HEADER, INDEX, Origin, PATH, TypeTimes};
-use super::origin::AllowedOrigin;
+use super::endpoint::check_path;
+use super::files::{Expiry, is_media_type, is_servable};
+use super::headers::is_token;
+use super::origin::{AllowedOrigin, InvalidOrigin};
 use super::proxies::TrustedProxies;
-use crate::settings::{Count, DIR, List, Off, Size, Word, nothing, settings};
+use crate::settings::{
+    Conflict, Count, DIR, Form, Kind, List, Off, Size, Text, Time, Word, elements, nothing,
+    settings,
+};
 
 settings! {
     /// What the public site serves, to whom, and how much it reads. Plain data;
@@ -46,7 +51,7 @@ settings! {
         /// anybody can make one. Pages of the server itself always may, and native clients that
         /// name the server. With `*` cookies are neither read nor set.
         allowed_origins as "allowed_origin": Vec<AllowedOrigin> =
-            List { each: Origin, may_be_empty: true },
+            List { each: ORIGIN, may_be_empty: true },
             default "none" from nothing;
 
         /// Header that pages of allowed origins may send; `*` is any.
@@ -87,34 +92,188 @@ settings! {
         ///
         /// Before the built-in table, which knows the usual ones; the longest ending decides. What
         /// has no type is sent as `application/octet-stream`.
-        media_types as "mime": Vec<(String, String)> = EndingTypes, default "none" from nothing;
+        media_types as "mime": Vec<(String, String)> = MEDIA_TYPES, default "none" from nothing;
 
         /// How long files of a media type may be cached, such as `text/css=1h`.
         ///
         /// Sent as an `Expires` header. Other types have none: browsers then ask again whether
         /// their copy is still good.
-        expires: Vec<Expiry> = TypeTimes, within "0s to 366d",
+        expires: Vec<Expiry> = EXPIRES, within "0s to 366d",
             default "none" from nothing;
     }
 }
 
-impl SiteConfig {
-    /// What settings demand of each other: the offending key and the reason. Looks at the file
-    /// system.
-    pub(crate) fn conflicts(&self) -> Vec<(&'static str, String)> {
-        let mut conflicts = Vec::new();
-        if let Err(wrong) = self.cookie.check() {
-            conflicts.push((wrong.setting, wrong.message.to_owned()));
+const ORIGIN: Text<AllowedOrigin> = Text {
+    placeholder: "ORIGIN",
+    read: |text| {
+        text.parse()
+            .map_err(|wrong: InvalidOrigin| wrong.to_string())
+    },
+};
+const PATH: Text<String> = Text {
+    placeholder: "PATH",
+    read: endpoint_path,
+};
+const HEADER: Text<String> = Text {
+    placeholder: "NAME",
+    read: header_name,
+};
+const INDEX: Text<String> = Text {
+    placeholder: "NAME",
+    read: index_name,
+};
+const EXPIRES: Pairs<Expiry> = Pairs {
+    placeholder: "TYPE=DURATION",
+    example: "text/css=1h",
+    read: |media, time| {
+        let media = media_type(media)?;
+        let after = Time
+            .parse(time)
+            .map_err(|error| format!("{media}: {error}"))?;
+        Ok((media.clone(), Expiry { media, after }))
+    },
+    amount: |expiry| Some(expiry.after.as_nanos()),
+};
+const MEDIA_TYPES: Pairs<(String, String)> = Pairs {
+    placeholder: "ENDING=TYPE",
+    example: "md=text/markdown",
+    read: |ending, media| {
+        let plain = ending.trim_start_matches('.').to_ascii_lowercase();
+        if plain.is_empty() || plain.contains(['/', ' ']) {
+            return Err(format!("`{ending}={media}` has no ending, such as `md`"));
         }
-        if let Some(folder) = self
-            .document_root
-            .as_ref()
-            .filter(|folder| !folder.is_dir())
-        {
+        Ok((plain.clone(), (plain, media_type(media)?)))
+    },
+    amount: |_| None,
+};
+
+/// The path of the endpoint, without a slash at its end; or `/`.
+fn endpoint_path(text: &str) -> Result<String, String> {
+    if text == "/" {
+        return Ok(text.to_owned());
+    }
+    let path = text.trim_end_matches('/');
+    if !path.starts_with('/') {
+        let better = match path {
+            "" => "/cometd".to_owned(),
+            _ => format!("/{path}"),
+        };
+        let hint = match endpoint_path(&better) {
+            Ok(better) => format!("; did you mean `{better}`?"),
+            Err(_) => ", such as `/cometd`".to_owned(),
+        };
+        return Err(format!("`{text}` is no path of an endpoint{hint}"));
+    }
+    check_path(path).map_err(|wrong| format!("`{text}` {wrong}"))?;
+    Ok(path.to_owned())
+}
+
+/// The name of a header, or `*`.
+fn header_name(text: &str) -> Result<String, String> {
+    if is_token(text.as_bytes()) {
+        return Ok(text.to_owned());
+    }
+    Err(format!("`{text}` is no name of a header"))
+}
+
+/// The name of an index file.
+fn index_name(text: &str) -> Result<String, String> {
+    if is_servable(text) {
+        return Ok(text.to_owned());
+    }
+    Err(format!("`{text}` is no plain file name"))
+}
+
+/// One media type, without parameters.
+fn media_type(text: &str) -> Result<String, String> {
+    let name = text.to_ascii_lowercase();
+    match is_media_type(&name) && !name.contains(['*', ';', ' ']) {
+        true => Ok(name),
+        false => Err(format!("`{name}` is no media type, such as `text/css`")),
+    }
+}
+
+/// `NAME=VALUE`, several of them, each name once.
+struct Pairs<T> {
+    placeholder: &'static str,
+    example: &'static str,
+    /// What a pair means, and the name by which it is compared.
+    read: fn(&str, &str) -> Result<(String, T), String>,
+    amount: fn(&T) -> Option<u128>,
+}
+
+impl<T> Kind for Pairs<T> {
+    type Value = Vec<T>;
+
+    fn parse(&self, text: &str) -> Result<Self::Value, String> {
+        let mut all = BTreeMap::new();
+        for element in elements(text) {
+            let Some((name, value)) = element.split_once('=') else {
+                return Err(format!(
+                    "`{element}` is no pair, such as `{}`",
+                    self.example
+                ));
+            };
+            let (name, pair) = (self.read)(name.trim(), value.trim())?;
+            if all.insert(name.clone(), pair).is_some() {
+                return Err(format!("`{name}` is there twice"));
+            }
+        }
+        Ok(all.into_values().collect())
+    }
+
+    fn form(&self) -> Form {
+        Form {
+            list: true,
+            ..Form::one(self.placeholder, "")
+        }
+    }
+
+    /// The largest of them.
+    fn amount(&self, value: &Self::Value) -> Option<u128> {
+        value.iter().filter_map(self.amount).max()
+    }
+
+    fn limit(&self, text: &str) -> Option<u128> {
+        Time.limit(text)
+    }
+}
+
+impl SiteConfig {
+    /// What settings demand of each other. Looks at the file system.
+    pub(crate) fn conflicts(&self) -> Vec<Conflict> {
+        let mut conflicts = Vec::from_iter(self.cookie.check().err());
+        let folder = self.document_root.as_ref();
+        if let Some(folder) = folder.filter(|folder| !folder.is_dir()) {
             let message = format!("{} is no folder", folder.display());
-            conflicts.push(("document_root", message));
+            conflicts.push(Conflict::new("document_root", message));
         }
         conflicts
+    }
+
+    /// Whether values that did not come as text are what they should be.
+    pub(super) fn check(&self) -> Result<(), Conflict> {
+        let headers = self
+            .allowed_headers
+            .iter()
+            .map(|name| header_name(name).err());
+        let wrong = |key| move |message| Conflict::new(key, message);
+        let headers = headers.flatten().map(wrong("allowed_headers"));
+        let index = self
+            .directory_index
+            .iter()
+            .map(|name| index_name(name).err());
+        let index = index.flatten().map(wrong("directory_index"));
+        let types = self.media_types.iter().map(|(_, media)| ("mime", media));
+        let expires = self.expires.iter().map(|expiry| ("expires", &expiry.media));
+        let media = types
+            .chain(expires)
+            .filter(|(_, media)| !is_media_type(media));
+        let media = media.map(|(key, media)| {
+            Conflict::new(key, format!("`{}` is no media type", media.escape_debug()))
+        });
+        let wrong = headers.chain(index).chain(media).next();
+        wrong.map_or_else(|| self.cookie.check(), Err)
     }
 }
 
@@ -122,18 +281,8 @@ impl SiteConfig {
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum SiteError {
-    /// The mount is not a plain absolute path.
-    Mount(String),
-    /// An allowed header is not the name of one.
-    AllowedHeader(String),
-    /// Sessions are to be bound to cookies that are not read because every origin is allowed.
-    CookieOfAnyOrigin,
-    /// Browsers would not take the cookie.
-    Cookie(InvalidCookie),
-    /// An index file is not the name of a file that may be served.
-    DirectoryIndex(String),
-    /// A media type, of an ending or an expiry, is none.
-    MediaType(String),
+    /// A setting has a value that it cannot have, or two exclude each other.
+    Setting(Conflict),
     /// The path of a content handler is none, is there twice, or is the endpoint's.
     Content(String),
     /// The document root cannot be used.
@@ -145,27 +294,7 @@ pub enum SiteError {
 impl fmt::Display for SiteError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Mount(mount) => {
-                write!(
-                    f,
-                    "mount {mount:?}: must begin with a slash and hold plain names only"
-                )
-            }
-            Self::AllowedHeader(name) => {
-                write!(f, "allowed header {name:?}: must be * or like X-CSRF-Token")
-            }
-            Self::CookieOfAnyOrigin => f.write_str(
-                "allowed origin * and a required browser cookie exclude each other: \
-                 with * cookies are not read",
-            ),
-            Self::Cookie(wrong) => write!(f, "{}: {}", wrong.setting, wrong.message),
-            Self::DirectoryIndex(name) => {
-                write!(
-                    f,
-                    "index file {name:?}: must be a file name without slash or first dot"
-                )
-            }
-            Self::MediaType(media) => write!(f, "media type {media:?}: must be like text/css"),
+            Self::Setting(conflict) => conflict.fmt(f),
             Self::Content(path) => write!(
                 f,
                 "content handler at {path:?}: must begin with a slash, be there once, and lie \
@@ -184,6 +313,102 @@ impl std::error::Error for SiteError {
         match self {
             Self::DocumentRoot(_, error) => Some(error),
             _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn paths() {
+        assert_eq!(endpoint_path("/").unwrap(), "/");
+        assert_eq!(endpoint_path("/cometd").unwrap(), "/cometd");
+        assert_eq!(endpoint_path("/a/b/").unwrap(), "/a/b");
+        for (text, part) in [
+            ("//", "did you mean `/cometd`?"),
+            ("a b", "such as `/cometd`"),
+            ("", "did you mean `/cometd`?"),
+            ("cometd", "did you mean `/cometd`?"),
+            ("/a//b", "an empty or a dot segment"),
+            ("/../b", "an empty or a dot segment"),
+            ("/a b", "contains ` `"),
+            ("/a?b", "contains `?`"),
+            ("/a%2f", "contains `%`"),
+        ] {
+            let error = endpoint_path(text).unwrap_err();
+            assert!(error.contains(part), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn names_of_headers() {
+        for good in ["*", "X-CSRF-Token"] {
+            assert_eq!(header_name(good).as_deref(), Ok(good));
+        }
+        for wrong in ["", "a b", "x:", "\u{e9}"] {
+            assert!(header_name(wrong).is_err());
+            let config = SiteConfig {
+                allowed_headers: vec!["X-A".to_owned(), wrong.to_owned()],
+                ..SiteConfig::default()
+            };
+            let error = config.check().unwrap_err();
+            assert_eq!(error.message, format!("`{wrong}` is no name of a header"));
+        }
+    }
+
+    #[test]
+    fn index_names() {
+        assert_eq!(index_name("index.html").as_deref(), Ok("index.html"));
+        for bad in ["a/b", "..", ".htaccess", "a\\b"] {
+            assert!(index_name(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn types_of_endings() {
+        let map = MEDIA_TYPES
+            .parse("md=text/markdown, .TAR.gz = Application/x-tgz")
+            .unwrap();
+        let map: BTreeMap<_, _> = map.into_iter().collect();
+        assert_eq!(map["md"], "text/markdown");
+        assert_eq!(map["tar.gz"], "application/x-tgz");
+        assert_eq!(MEDIA_TYPES.parse("").unwrap(), []);
+        for (text, error) in [
+            ("md", "`md` is no pair, such as `md=text/markdown`"),
+            ("=text/css", "`=text/css` has no ending, such as `md`"),
+            ("a/b=text/css", "`a/b=text/css` has no ending, such as `md`"),
+            ("md=css", "`css` is no media type, such as `text/css`"),
+            ("md=a/b,.md=c/d", "`md` is there twice"),
+        ] {
+            assert_eq!(MEDIA_TYPES.parse(text), Err(error.to_owned()), "{text}");
+        }
+    }
+
+    #[test]
+    fn times_of_types() {
+        let map = EXPIRES.parse("text/css=3600s, IMAGE/png = 1d").unwrap();
+        let css = Expiry::new("text/css", Duration::from_secs(3600));
+        assert_eq!(
+            map,
+            [Expiry::new("image/png", Duration::from_secs(86_400)), css]
+        );
+        assert_eq!(EXPIRES.amount(&map), Some(86_400_000_000_000));
+        assert_eq!(EXPIRES.parse("").unwrap(), []);
+        for (text, error) in [
+            ("text/css", "`text/css` is no pair, such as `text/css=1h`"),
+            ("css=1h", "`css` is no media type, such as `text/css`"),
+            ("text/*=1h", "`text/*` is no media type, such as `text/css`"),
+            (
+                "text/css=60",
+                "text/css: `60` has no unit; did you mean `60s` or `60ms`?",
+            ),
+            ("text/css=1h,text/css=2h", "`text/css` is there twice"),
+        ] {
+            assert_eq!(EXPIRES.parse(text), Err(error.to_owned()), "{text}");
         }
     }
 }

@@ -5,12 +5,12 @@
 
 use std::fmt;
 
+use data_encoding::HEXLOWER;
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 
 use super::headers::{Headers, is_token};
-use super::kinds::{COOKIE, DOMAIN};
-use crate::settings::{Auto, Named, Off, Switch, Word, settings};
+use crate::settings::{Auto, Conflict, Named, Off, Switch, Text, Word, settings};
 use crate::transport::BrowserId;
 
 settings! {
@@ -50,6 +50,16 @@ settings! {
     }
 }
 
+/// Checked with the other settings of the cookie.
+const COOKIE: Text<String> = Text {
+    placeholder: "NAME",
+    read: |text| Ok(text.to_owned()),
+};
+const DOMAIN: Text<String> = Text {
+    placeholder: "DOMAIN",
+    read: |text| Ok(text.to_owned()),
+};
+
 /// With which requests of pages of other sites browsers send a cookie.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SameSite {
@@ -72,23 +82,14 @@ impl Named for SameSite {
     ];
 }
 
-/// Why cookies like that would not come back.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct InvalidCookie {
-    /// The setting that is wrong, such as `cookie_name`.
-    pub setting: &'static str,
-    /// What is wrong with it, and what to do about it.
-    pub message: &'static str,
-}
-
 impl CookieConfig {
     /// Whether browsers would take the cookie, and send it back.
     ///
     /// # Errors
     ///
     /// What they would object to first.
-    pub fn check(&self) -> Result<(), InvalidCookie> {
-        let wrong = |setting, message| Err(InvalidCookie { setting, message });
+    pub fn check(&self) -> Result<(), Conflict> {
+        let wrong = |key, message| Err(Conflict::new(key, message));
         if self.name.len() > NAME_BYTES || !is_token(self.name.as_bytes()) {
             return wrong(
                 "cookie_name",
@@ -155,12 +156,8 @@ pub(super) struct Cookies {
 }
 
 impl Cookies {
-    /// # Errors
-    ///
-    /// If browsers would not take the cookie.
-    pub(super) fn new(key: CookieKey, config: CookieConfig) -> Result<Self, InvalidCookie> {
-        config.check()?;
-        Ok(Self { key, config })
+    pub(super) fn new(key: CookieKey, config: CookieConfig) -> Self {
+        Self { key, config }
     }
 
     /// The browser a request comes from, if any of its cookies of that name is genuine.
@@ -237,8 +234,7 @@ impl CookieKey {
     /// The cookie's value for a browser: 64 hexadecimal digits.
     pub fn value(&self, id: BrowserId) -> String {
         let tag = self.mac(id).finalize().into_bytes();
-        let tag = u128::from_be_bytes(tag[..16].try_into().expect("the hash has 32 bytes"));
-        format!("{:032x}{tag:032x}", id.0)
+        HEXLOWER.encode(&[&id.0.to_be_bytes(), &tag[..16]].concat())
     }
 
     /// The browser that a value was issued to. The time taken tells nothing about the hash.
@@ -246,26 +242,16 @@ impl CookieKey {
         if value.len() != 64 {
             return None;
         }
-        let (id, tag) = value.split_at(32);
-        let id = BrowserId(hexadecimal(id)?);
-        let tag = hexadecimal(tag)?.to_be_bytes();
-        self.mac(id).verify_truncated_left(&tag).ok().map(|()| id)
+        // Lower-case digits only, so that each id has one spelling.
+        let bytes = HEXLOWER.decode(value).ok()?;
+        let (id, tag) = bytes.split_first_chunk()?;
+        let id = BrowserId(u128::from_be_bytes(*id));
+        self.mac(id).verify_truncated_left(tag).ok().map(|()| id)
     }
 
     fn mac(&self, id: BrowserId) -> Hmac<Sha256> {
         self.0.clone().chain_update(id.0.to_be_bytes())
     }
-}
-
-/// Lower-case digits only, so that each id has one spelling.
-fn hexadecimal(digits: &[u8]) -> Option<u128> {
-    if !digits
-        .iter()
-        .all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
-    {
-        return None;
-    }
-    u128::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()
 }
 
 /// How many cookies of that name are tried: each costs a hash.
@@ -286,7 +272,7 @@ mod tests {
     fn cookies(change: Change) -> Cookies {
         let mut config = CookieConfig::default();
         change(&mut config);
-        Cookies::new(CookieKey::new(b"secret"), config).unwrap()
+        Cookies::new(CookieKey::new(b"secret"), config)
     }
 
     #[test]
@@ -467,7 +453,7 @@ mod tests {
             (secure(false)(name("__secure-x")), "cookie_secure"),
         ] {
             let error = config.check().unwrap_err();
-            assert_eq!(error.setting, setting, "{config:?}");
+            assert_eq!(error.key, setting, "{config:?}");
         }
         for config in [
             CookieConfig::default(),

@@ -10,6 +10,7 @@ use super::request::{RequestHead, Target};
 use super::response::Response;
 use super::script;
 use super::streaming::{Offers, wants_events, wants_socket};
+use crate::settings::Conflict;
 
 /// Where the endpoint is and what it takes.
 #[derive(Debug)]
@@ -59,15 +60,14 @@ impl Endpoint {
     pub(super) fn new(config: &SiteConfig, mut offers: Offers) -> Result<Self, SiteError> {
         offers.scripts &= config.callback_polling != CallbackPolling::Off;
         let mount = config.mount.strip_suffix('/').unwrap_or(&config.mount);
-        if check_path(mount).is_err() {
-            return Err(SiteError::Mount(config.mount.clone()));
+        if let Err(wrong) = check_path(mount) {
+            let message = format!("`{}` {wrong}", config.mount);
+            return Err(SiteError::Setting(Conflict::new("path", message)));
         }
-        let headers =
-            AllowedHeaders::new(&config.allowed_headers).map_err(SiteError::AllowedHeader)?;
         Ok(Self {
             mount: mount.to_owned(),
             origins: AllowedOrigins::new(&config.allowed_origins),
-            headers,
+            headers: AllowedHeaders::new(&config.allowed_headers),
             callback_polling: config.callback_polling,
             offers,
             max_body: config.max_body,

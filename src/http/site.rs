@@ -28,6 +28,7 @@ use crate::broker::{Broker, Call, Executed};
 use crate::clock::Clock;
 use crate::protocol::{self, BatchError, BatchLimits};
 use crate::refusals::Reason;
+use crate::settings::Conflict;
 use crate::transport::{ConnectionHandle, Peer, Transport};
 
 /// Everything that is served on some listeners; shared by all threads, and never changed.
@@ -99,17 +100,20 @@ impl Site {
         broker: Broker,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, SiteError> {
+        config.check().map_err(SiteError::Setting)?;
         let offers = Offers::new(&broker.config().connection_types);
         let endpoint = Endpoint::new(&config, offers)?;
         if broker.config().require_browser_cookie && !endpoint.uses_cookies() {
-            return Err(SiteError::CookieOfAnyOrigin);
+            let message = "cannot be together with allowed_origin `*`, where cookies are not read";
+            let conflict = Conflict::new("require_browser_cookie", message);
+            return Err(SiteError::Setting(conflict));
         }
         let files = StaticFiles::new(&config)?;
         let key = match config.cookie_key {
             Some(key) => key,
             None => CookieKey::random().map_err(SiteError::Random)?,
         };
-        let cookies = Cookies::new(key, config.cookie).map_err(SiteError::Cookie)?;
+        let cookies = Cookies::new(key, config.cookie);
         let site = Self::empty(broker, clock);
         Ok(Self {
             limits: BatchLimits {

@@ -416,22 +416,22 @@ fn configurations_that_cannot_work_are_refused() {
     };
     assert_eq!(refused(&|_| {}), None);
     let table: [(Change<'_>, &str); 6] = [
-        (&|config| config.mount = "x".to_owned(), "mount"),
+        (&|config| config.mount = "x".to_owned(), "path: "),
         (
             &|config| config.allowed_headers = vec!["a b".to_owned()],
-            "allowed header",
+            "allowed_headers: ",
         ),
         (
             &|config| config.directory_index = vec!["a/b".to_owned()],
-            "index file",
+            "directory_index: ",
         ),
         (
             &|config| config.expires = vec![Expiry::new("css", Duration::from_secs(1))],
-            "media type",
+            "expires: ",
         ),
         (
             &|config| config.media_types = vec![(".x".to_owned(), "a\nb/c".to_owned())],
-            "media type",
+            "mime: ",
         ),
         (
             &|config| config.document_root = Some("/nothing/there".into()),
@@ -458,7 +458,10 @@ fn a_required_cookie_excludes_any_origin() {
         ..SiteConfig::default()
     };
     let error = Site::new(config, broker, clock).err();
-    assert!(matches!(error, Some(SiteError::CookieOfAnyOrigin)));
+    let Some(SiteError::Setting(conflict)) = error else {
+        panic!("{error:?}");
+    };
+    assert_eq!(conflict.key, "require_browser_cookie");
 }
 
 #[test]

@@ -7,7 +7,6 @@
 
 mod kind;
 mod number;
-mod suggest;
 mod table;
 mod text;
 mod word;
@@ -16,7 +15,7 @@ pub use kind::Form;
 pub(crate) use kind::{Auto, Kind, List, Off, Switch, elements, nothing, within};
 pub use number::duration;
 pub(crate) use number::{Count, Size, Time};
-pub(crate) use suggest::nearest;
-pub(crate) use table::{Row, Settings, settings};
+pub use table::{Conflict, Setting};
+pub(crate) use table::{Settings, settings};
 pub(crate) use text::{DIR, FILE, Text};
-pub(crate) use word::{Named, Word};
+pub(crate) use word::{Named, Word, did_you_mean, nearest};

@@ -1,32 +1,120 @@
 //! The macro that makes of one table the struct, its defaults, its documentation, and the rows from
 //! which flags, environment variables, file keys and help come.
 
+use std::fmt;
+
 use super::kind::Form;
 
 /// A struct that was declared by [`settings!`].
 pub(crate) trait Settings: Sized + 'static {
     /// Its settings, in their order.
-    const ROWS: &'static [Row<Self>];
+    fn rows() -> Vec<Setting<Self>>;
 }
 
-/// One setting of a struct.
-pub(crate) struct Row<C> {
-    /// Name of the setting, such as `max_body`; of the field, if nothing else is said.
-    pub(crate) key: &'static str,
+/// One setting of a configuration `C`, as flags, environment variables, file keys and help see it.
+pub struct Setting<C> {
+    /// Its name and the key of the file, such as `max_body`.
+    pub key: &'static str,
     /// Heading under which it is listed.
-    pub(crate) section: &'static str,
+    pub section: &'static str,
     /// What it does, one line; then, after an empty line, why, with more detail.
-    pub(crate) about: &'static str,
+    pub about: &'static str,
     /// The limits, as text: `A to B` or `A or more`.
-    pub(crate) limits: Option<&'static str>,
-    /// The default in words; as it would be written, where it is not computed.
-    pub(crate) default: &'static str,
+    pub limits: Option<&'static str>,
+    /// The default in words; where it is not computed the same as
+    /// [`default_text`](Self::default_text).
+    pub default: &'static str,
     /// Only the native connector can obey it.
-    pub(crate) native_only: bool,
+    pub native_only: bool,
     pub(crate) form: fn() -> Form,
     pub(crate) computed: Option<fn() -> String>,
-    pub(crate) set: fn(&mut C, &str) -> Result<(), String>,
-    pub(crate) verify: fn(&C) -> Result<(), String>,
+    pub(crate) set: Box<Set<C>>,
+    pub(crate) verify: Box<Verify<C>>,
+}
+
+pub(crate) type Set<C> = dyn Fn(&mut C, &str) -> Result<(), String> + Send + Sync;
+pub(crate) type Verify<C> = dyn Fn(&C) -> Result<(), String> + Send + Sync;
+
+impl<C: 'static> Setting<C> {
+    /// The flag without its dashes: `max-body`.
+    pub fn flag(&self) -> String {
+        self.key.replace('_', "-")
+    }
+
+    /// The environment variable: `BAYEUX_MAX_BODY`.
+    pub fn variable(&self) -> String {
+        format!("BAYEUX_{}", self.key.to_ascii_uppercase())
+    }
+
+    /// What its value looks like.
+    pub fn form(&self) -> Form {
+        (self.form)()
+    }
+
+    /// The default as it would be written; computed on this machine if need be.
+    pub fn default_text(&self) -> String {
+        self.computed
+            .map_or_else(|| self.default.to_owned(), |compute| compute())
+    }
+
+    /// Reads a value into its field.
+    pub(crate) fn set(&self, config: &mut C, text: &str) -> Result<(), String> {
+        (self.set)(config, text)
+    }
+
+    /// Whether the value of its field is within the limits.
+    pub(crate) fn verify(&self, config: &C) -> Result<(), String> {
+        (self.verify)(config)
+    }
+
+    /// The same as a setting of a configuration of which `C` is a part.
+    pub(crate) fn of<W: 'static>(
+        self,
+        part: fn(&W) -> &C,
+        part_mut: fn(&mut W) -> &mut C,
+    ) -> Setting<W> {
+        let (set, verify) = (self.set, self.verify);
+        Setting {
+            key: self.key,
+            section: self.section,
+            about: self.about,
+            limits: self.limits,
+            default: self.default,
+            native_only: self.native_only,
+            form: self.form,
+            computed: self.computed,
+            set: Box::new(move |whole, text| set(part_mut(whole), text)),
+            verify: Box::new(move |whole| verify(part(whole))),
+        }
+    }
+}
+
+impl<C> fmt::Debug for Setting<C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Setting({})", self.key)
+    }
+}
+
+/// A setting that cannot be obeyed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Conflict {
+    /// The setting's name, such as `max_body`.
+    pub key: &'static str,
+    /// Why not, and what to do about it.
+    pub message: String,
+}
+
+impl Conflict {
+    pub(crate) fn new(key: &'static str, message: impl Into<String>) -> Self {
+        let message = message.into();
+        Self { key, message }
+    }
+}
+
+impl fmt::Display for Conflict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.key, self.message)
+    }
 }
 
 /// Declares a struct of settings. In braces what it has besides, with defaults; then the settings
@@ -78,8 +166,8 @@ macro_rules! settings {
         }
 
         impl $crate::settings::Settings for $Config {
-            const ROWS: &'static [$crate::settings::Row<Self>] =
-                &[$($($(#[cfg($gate)])? $crate::settings::Row {
+            fn rows() -> Vec<$crate::settings::Setting<Self>> {
+                vec![$($($(#[cfg($gate)])? $crate::settings::Setting {
                     key: $crate::settings::settings!(@key $field $($key)?),
                     section: $section,
                     about: concat!($($about, "\n"),+),
@@ -88,19 +176,20 @@ macro_rules! settings {
                     native_only: $crate::settings::settings!(@marked $($mark)?),
                     form: || $crate::settings::Kind::form(&$kind),
                     computed: $crate::settings::settings!(@option $($compute)?),
-                    set: |config, text| {
+                    set: Box::new(|config: &mut Self, text: &str| {
                         let kind = $kind;
                         let value = $crate::settings::Kind::parse(&kind, text)?;
                         $($crate::settings::within(&kind, &value, $limits)
                             .map_err(|error| format!("`{text}` is out of range: {error}"))?;)?
                         config.$field = value;
                         Ok(())
-                    },
-                    verify: |_config| {
+                    }),
+                    verify: Box::new(|_config: &Self| {
                         $($crate::settings::within(&$kind, &_config.$field, $limits)?;)?
                         Ok(())
-                    },
-                },)+)+];
+                    }),
+                },)+)+]
+            }
         }
     };
     (@key $field:ident) => { stringify!($field) };

@@ -1,24 +1,22 @@
-//! Settings that are text: files, and whatever has a test of its own.
+//! Settings that are read by a function of their own: files, addresses, names.
 
 use std::path::PathBuf;
 
 use super::kind::{Form, Kind};
 
-/// A file or folder.
-pub(crate) struct File {
-    /// `FILE` or `DIR`.
+/// A value that a function reads.
+pub(crate) struct Text<T> {
+    /// What stands for it in a usage line.
     pub(crate) placeholder: &'static str,
+    /// Checks it and brings it into the form in which it is compared.
+    pub(crate) read: fn(&str) -> Result<T, String>,
 }
 
-impl Kind for File {
-    type Value = PathBuf;
+impl<T> Kind for Text<T> {
+    type Value = T;
 
-    fn parse(&self, text: &str) -> Result<PathBuf, String> {
-        if text.is_empty() {
-            Err("the name is empty".to_owned())
-        } else {
-            Ok(PathBuf::from(text))
-        }
+    fn parse(&self, text: &str) -> Result<T, String> {
+        (self.read)(text)
     }
 
     fn form(&self) -> Form {
@@ -26,32 +24,22 @@ impl Kind for File {
     }
 }
 
-/// Text with a test of its own: the endpoint's path, an origin, a file name.
-pub(crate) struct Text {
-    /// What stands for it in a usage line.
-    pub(crate) placeholder: &'static str,
-    /// The spelling, for help.
-    pub(crate) spelling: &'static str,
-    /// Checks it and brings it into the form in which it is compared.
-    pub(crate) read: fn(&str) -> Result<String, String>,
-}
-
-impl Kind for Text {
-    type Value = String;
-
-    fn parse(&self, text: &str) -> Result<String, String> {
-        (self.read)(text)
-    }
-
-    fn form(&self) -> Form {
-        Form::one(self.placeholder, self.spelling)
-    }
-}
-
-pub(crate) const FILE: File = File {
+pub(crate) const FILE: Text<PathBuf> = Text {
     placeholder: "FILE",
+    read: path,
 };
-pub(crate) const DIR: File = File { placeholder: "DIR" };
+pub(crate) const DIR: Text<PathBuf> = Text {
+    placeholder: "DIR",
+    read: path,
+};
+
+/// A file or folder.
+fn path(text: &str) -> Result<PathBuf, String> {
+    match text {
+        "" => Err("the name is empty".to_owned()),
+        _ => Ok(PathBuf::from(text)),
+    }
+}
 
 #[cfg(test)]
 mod tests {
@@ -59,10 +47,7 @@ mod tests {
 
     #[test]
     fn files() {
-        let file = File {
-            placeholder: "FILE",
-        };
-        assert_eq!(file.parse("./off"), Ok(PathBuf::from("./off")));
-        assert_eq!(file.parse("").unwrap_err(), "the name is empty");
+        assert_eq!(FILE.parse("./off"), Ok(PathBuf::from("./off")));
+        assert_eq!(FILE.parse("").unwrap_err(), "the name is empty");
     }
 }

@@ -78,7 +78,10 @@ fn who_asks_at_a_wrong_path_is_told_the_right_one() {
         assert_eq!(failed.status.code(), Some(1), "{stderr}");
         let why = "HTTP status 404: not found; the Bayeux endpoint is at /cometd\n";
         let last = stderr.lines().last().unwrap_or_default();
-        assert!(last.starts_with("error: ") && stderr.ends_with(why), "{stderr}");
+        assert!(
+            last.starts_with("error: ") && stderr.ends_with(why),
+            "{stderr}"
+        );
     };
     // Each tries for some seconds, so all at once.
     thread::scope(|scope| {

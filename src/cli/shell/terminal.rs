@@ -235,7 +235,9 @@ mod tests {
             printable_json(raw.json()),
             "{\"channel\":\"/a\",\"data\":\"\\u009b2J\\u007f\"}"
         );
-        let same = message(&printable_json(raw.json())).data::<String>().unwrap();
+        let same = message(&printable_json(raw.json()))
+            .data::<String>()
+            .unwrap();
         assert_eq!(same, "\u{9b}2J\u{7f}");
     }
 }

@@ -10,8 +10,8 @@ use super::directory::DocumentRoot;
 use super::embedded::Embedded;
 use super::expiry::{self, Expiry};
 use super::found::{Asset, Content, Found};
-use super::media::{MediaTypes, content_type, is_media_type};
-use super::path::{SitePath, is_servable};
+use super::media::{MediaTypes, content_type};
+use super::path::SitePath;
 use super::range::{self, Part};
 use crate::http::config::{SiteConfig, SiteError};
 use crate::http::date;
@@ -41,18 +41,6 @@ impl StaticFiles {
     ///
     /// What is wrong with the configuration.
     pub(in crate::http) fn new(config: &SiteConfig) -> Result<Self, SiteError> {
-        let media = config.media_types.iter().map(|(_, media)| media);
-        let all = media.chain(config.expires.iter().map(|expiry| &expiry.media));
-        if let Some(media) = all.into_iter().find(|media| !is_media_type(media)) {
-            return Err(SiteError::MediaType(media.clone()));
-        }
-        if let Some(name) = config
-            .directory_index
-            .iter()
-            .find(|name| !is_servable(name))
-        {
-            return Err(SiteError::DirectoryIndex(name.clone()));
-        }
         let open = |path: &PathBuf| {
             DocumentRoot::open(path).map_err(|error| SiteError::DocumentRoot(path.clone(), error))
         };

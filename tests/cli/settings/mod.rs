@@ -8,7 +8,7 @@ mod server;
 
 use std::collections::BTreeSet;
 
-use bayeux::config::KNOBS;
+use bayeux::config::SETTINGS;
 use server::Server;
 
 /// `setting = "value", observer, "seen without it" => "seen with it";`, where flags that both need
@@ -178,9 +178,9 @@ fn seen(
 #[test]
 fn every_setting_has_a_row() {
     let rows: BTreeSet<&str> = ROWS.iter().copied().collect();
-    let without: Vec<&str> = KNOBS
+    let without: Vec<&str> = SETTINGS
         .iter()
-        .map(|knob| knob.key)
+        .map(|setting| setting.key)
         .filter(|key| !rows.contains(key))
         .filter(|key| cfg!(target_os = "linux") || !["io_threads", "workers"].contains(key))
         .filter(|key| cfg!(feature = "tls") || !key.starts_with("link_tls_"))

@@ -5,15 +5,18 @@ use std::time::Duration;
 
 use log::LevelFilter;
 
-use super::address::{Address, ListenAddress, Subnet};
-#[cfg(feature = "link")]
-use super::text::{ALIAS, NODE};
-use super::words::Connector;
+use super::address::{ADDRESS, ListenAddress, SUBNET};
 use crate::broker::BrokerConfig;
 #[cfg(feature = "native")]
 use crate::connectors::native::NativeConfig;
 use crate::http::SiteConfig;
-use crate::settings::{Auto, Count, FILE, List, Off, Switch, Time, Word, nothing, settings};
+#[cfg(feature = "link")]
+use crate::link;
+#[cfg(feature = "link")]
+use crate::settings::Text;
+use crate::settings::{
+    Auto, Count, FILE, List, Named, Off, Switch, Time, Word, nothing, settings,
+};
 use crate::transport::Transport;
 use crate::util::{Network, machine};
 
@@ -38,7 +41,7 @@ settings! {
         ///
         /// A host name stands for its first IPv4 address, or where it has none, its first IPv6
         /// address. The default is reachable from this machine only.
-        listen: Vec<ListenAddress> = List { each: Address, may_be_empty: false },
+        listen: Vec<ListenAddress> = List { each: ADDRESS, may_be_empty: false },
             default "127.0.0.1:8080";
 
         /// Which connector serves the addresses.
@@ -47,13 +50,13 @@ settings! {
         /// is small and portable, but its library has no time limits of its own and can be brought
         /// down by one request: for trusted networks only.
         connector: Connector = Word::<Connector>::KIND,
-            default "native" from super::words::best;
+            default "native" from best;
 
         /// Address or network of a proxy that says for whom it asks, such as `10.0.0.0/8`.
         ///
         /// Of its requests `X-Forwarded-For`, `-Host` and `-Proto`, or else `Forwarded`, are
         /// believed, read from the right past further trusted proxies. From nobody else.
-        trusted_proxy: Vec<Network> = List { each: Subnet, may_be_empty: true },
+        trusted_proxy: Vec<Network> = List { each: SUBNET, may_be_empty: true },
             default "none" from nothing;
 
         /// Expects the header of the PROXY protocol from trusted proxies, version 1 or 2.
@@ -122,7 +125,7 @@ settings! {
         /// clients may do. Needs a key, certificates, or both. Nothing is encrypted without
         /// certificates: then use it on networks that can be trusted.
         #[cfg(feature = "link")]
-        link: Option<ListenAddress> = Off(Address), default "off";
+        link: Option<ListenAddress> = Off(ADDRESS), default "off";
 
         /// What the server is called among linked processes.
         ///
@@ -169,7 +172,7 @@ settings! {
         ///
         /// On an address of its own, so that nobody outside sees it.
         #[cfg(feature = "ops")]
-        ops_listen: Option<ListenAddress> = Off(Address), default "off";
+        ops_listen: Option<ListenAddress> = Off(ADDRESS), default "off";
 
         /// File to which a line of JSON is appended for each request; `-` is standard output.
         ///
@@ -185,6 +188,85 @@ settings! {
 
         /// File to which the log is appended; `off` is standard error.
         log_file: Option<PathBuf> = Off(FILE), default "off";
+    }
+}
+
+/// Which connector serves the public addresses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Connector {
+    #[cfg(feature = "native")]
+    /// A fixed number of threads with a poller each: any number of connections.
+    Native,
+    #[cfg(feature = "tiny-http")]
+    /// The small, portable one on the `tiny_http` crate; for trusted networks only.
+    TinyHttp,
+}
+
+impl Connector {
+    /// Whether WebSocket and EventSource, TLS, and limits of connections are possible.
+    pub(super) fn is_native(self) -> bool {
+        match self {
+            #[cfg(feature = "native")]
+            Self::Native => true,
+            #[cfg(feature = "tiny-http")]
+            Self::TinyHttp => false,
+        }
+    }
+}
+
+impl Named for Connector {
+    const WORDS: &'static [(&'static str, Self)] = &[
+        #[cfg(feature = "native")]
+        ("native", Self::Native),
+        #[cfg(feature = "tiny-http")]
+        ("tiny-http", Self::TinyHttp),
+    ];
+}
+
+/// The better one of those that are built.
+fn best() -> String {
+    Connector::WORDS[0].0.to_owned()
+}
+
+impl Named for Transport {
+    const WORDS: &'static [(&'static str, Self)] = &[
+        ("websocket", Self::WebSocket),
+        ("eventsource", Self::EventSource),
+        ("long-polling", Self::LongPolling),
+        ("callback-polling", Self::CallbackPolling),
+    ];
+}
+
+#[cfg(feature = "link")]
+const ALIAS: Text<String> = Text {
+    placeholder: "ALIAS",
+    read: alias,
+};
+#[cfg(feature = "link")]
+const NODE: Text<String> = Text {
+    placeholder: "NAME",
+    read: node_name,
+};
+
+/// An alias of a linked process, or `NODE/ALIAS`.
+#[cfg(feature = "link")]
+fn alias(text: &str) -> Result<String, String> {
+    match link::split_address(text) {
+        Ok(_) => Ok(text.to_owned()),
+        Err(_) => Err(format!(
+            "`{text}` is no alias: up to 128 bytes, no spaces, no `_` first; or NODE/ALIAS"
+        )),
+    }
+}
+
+/// The name of a node among linked processes.
+#[cfg(feature = "link")]
+fn node_name(text: &str) -> Result<String, String> {
+    match link::check_name(text) {
+        Ok(()) => Ok(text.to_owned()),
+        Err(_) => Err(format!(
+            "`{text}` is no name of a node: up to 128 bytes, no spaces or slashes, no `_` first"
+        )),
     }
 }
 

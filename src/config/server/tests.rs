@@ -4,8 +4,10 @@ use std::collections::BTreeSet;
 
 use super::*;
 use crate::broker::Overflow;
-use crate::config::KNOBS;
-use crate::config::table::SECTIONS;
+use crate::config::SETTINGS;
+use crate::config::table::{SECTIONS, setting};
+use crate::http::CallbackPolling;
+use crate::settings::Kind;
 
 fn same(one: &Config, other: &Config) -> bool {
     format!("{one:?}") == format!("{other:?}")
@@ -14,14 +16,14 @@ fn same(one: &Config, other: &Config) -> bool {
 #[test]
 fn every_default_is_readable_and_within_its_limits() {
     let mut config = Config::default();
-    for knob in KNOBS.iter() {
+    for setting in SETTINGS.iter() {
         assert_eq!(
-            knob.set(&mut config, &knob.default_text()),
+            setting.set(&mut config, &setting.default_text()),
             Ok(()),
             "{}",
-            knob.key
+            setting.key
         );
-        assert_eq!(knob.verify(&config), Ok(()), "{}", knob.key);
+        assert_eq!(setting.verify(&config), Ok(()), "{}", setting.key);
     }
     assert!(same(&config, &Config::default()));
     assert_eq!(config.check(), Ok(()));
@@ -29,38 +31,35 @@ fn every_default_is_readable_and_within_its_limits() {
 
 #[test]
 fn names() {
-    let keys: BTreeSet<_> = KNOBS.iter().map(|knob| knob.key).collect();
-    assert_eq!(keys.len(), KNOBS.len());
-    let knob = KNOBS
-        .iter()
-        .find(|knob| knob.key == "max_queued_total")
-        .unwrap();
-    assert_eq!(knob.flag(), "max-queued-total");
-    assert_eq!(knob.variable(), "BAYEUX_MAX_QUEUED_TOTAL");
+    let keys: BTreeSet<_> = SETTINGS.iter().map(|setting| setting.key).collect();
+    assert_eq!(keys.len(), SETTINGS.len());
+    let total = setting("max_queued_total").unwrap();
+    assert_eq!(total.flag(), "max-queued-total");
+    assert_eq!(total.variable(), "BAYEUX_MAX_QUEUED_TOTAL");
 }
 
 #[test]
 fn sections_follow_each_other() {
-    let mut sections: Vec<&str> = KNOBS.iter().map(|knob| knob.section).collect();
+    let mut sections: Vec<&str> = SETTINGS.iter().map(|setting| setting.section).collect();
     sections.dedup();
     assert_eq!(sections, SECTIONS);
 }
 
 #[test]
 fn texts_are_one_line_then_more() {
-    for knob in KNOBS.iter() {
-        let first = knob.about.lines().next().unwrap().trim();
+    for setting in SETTINGS.iter() {
+        let first = setting.about.lines().next().unwrap().trim();
         assert!(
             first.ends_with('.') && first.len() <= 92,
             "{}: {first}",
-            knob.key
+            setting.key
         );
     }
 }
 
 #[test]
 fn limits_are_checked_on_text_and_on_data() {
-    let timeout = KNOBS.iter().find(|knob| knob.key == "timeout").unwrap();
+    let timeout = setting("timeout").unwrap();
     let mut config = Config::default();
     assert_eq!(
         timeout.set(&mut config, "25h"),
@@ -72,16 +71,13 @@ fn limits_are_checked_on_text_and_on_data() {
     config.broker.timeout = Duration::from_secs(86_400);
     assert_eq!(timeout.verify(&config), Ok(()));
 
-    let held = KNOBS
-        .iter()
-        .find(|knob| knob.key == "max_held_per_ip")
-        .unwrap();
+    let held = setting("max_held_per_ip").unwrap();
     assert!(held.set(&mut config, "0").is_err());
     assert_eq!(held.set(&mut config, "off"), Ok(()));
     assert_eq!(held.set(&mut config, "2"), Ok(()));
     assert_eq!(config.broker.max_held_per_ip, Some(2));
 
-    let expires = KNOBS.iter().find(|knob| knob.key == "expires").unwrap();
+    let expires = setting("expires").unwrap();
     assert_eq!(
         expires.set(&mut config, "text/css=366d,text/html=0s"),
         Ok(())
@@ -143,9 +139,9 @@ fn what_is_refused_is_not_suggested() {
         "10.0.0.0/99",
         "\u{e9}",
     ];
-    for knob in KNOBS.iter() {
+    for setting in SETTINGS.iter() {
         for text in wrong {
-            let Err(error) = knob.set(&mut Config::default(), text) else {
+            let Err(error) = setting.set(&mut Config::default(), text) else {
                 continue;
             };
             let Some((_, rest)) = error.split_once("did you mean `") else {
@@ -153,12 +149,12 @@ fn what_is_refused_is_not_suggested() {
             };
             let better = rest.split('`').next().unwrap();
             // For a part of a map, or beyond the limits, it is at least spelt right.
-            let taken = knob.set(&mut Config::default(), better);
+            let taken = setting.set(&mut Config::default(), better);
             let part = error.contains(": `") && better.parse::<f64>().is_err();
             assert!(
                 taken.is_ok() || taken.is_err_and(|e| e.contains("out of range") || part),
                 "{} {text:?}: {error}",
-                knob.key
+                setting.key
             );
         }
     }
@@ -166,8 +162,8 @@ fn what_is_refused_is_not_suggested() {
 
 #[test]
 fn each_setting_sets_a_field_of_its_own() {
-    for knob in KNOBS.iter() {
-        let form = knob.form();
+    for setting in SETTINGS.iter() {
+        let form = setting.form();
         let samples = [
             "[::1]:1",
             "10.0.0.0/8",
@@ -190,13 +186,13 @@ fn each_setting_sets_a_field_of_its_own() {
         ];
         let mut config = Config::default();
         let changed = samples.iter().any(|sample| {
-            knob.set(&mut config, sample).is_ok() && !same(&config, &Config::default())
-        }) || knob.set(&mut config, "7").is_ok()
+            setting.set(&mut config, sample).is_ok() && !same(&config, &Config::default())
+        }) || setting.set(&mut config, "7").is_ok()
             && !same(&config, &Config::default());
-        assert!(changed, "{}: no sample for {form:?}", knob.key);
+        assert!(changed, "{}: no sample for {form:?}", setting.key);
         // Back to the default again by its text, so that nothing else was touched.
-        assert_eq!(knob.set(&mut config, &knob.default_text()), Ok(()));
-        assert!(same(&config, &Config::default()), "{}", knob.key);
+        assert_eq!(setting.set(&mut config, &setting.default_text()), Ok(()));
+        assert!(same(&config, &Config::default()), "{}", setting.key);
     }
 }
 
@@ -215,4 +211,50 @@ fn the_documented_defaults() {
     assert_eq!(config.demo, None);
     assert!(config.native.io_threads >= 1 && config.workers >= config.native.io_threads);
     assert!(config.native.max_connections >= 1);
+}
+
+#[test]
+fn words() {
+    let overflow = Word::<Overflow>::KIND;
+    assert_eq!(overflow.parse("drop-oldest"), Ok(Overflow::DropOldest));
+    assert_eq!(overflow.parse("drop_newest"), Ok(Overflow::DropNewest));
+    assert_eq!(
+        overflow.form().placeholder,
+        "drop-oldest|drop-newest|disconnect"
+    );
+    assert_eq!(
+        overflow.parse("drop-oldes").unwrap_err(),
+        "`drop-oldes` is none of drop-oldest, drop-newest, disconnect; \
+         did you mean `drop-oldest`?"
+    );
+    assert_eq!(
+        Word::<Connector>::KIND.parse("nginx").unwrap_err(),
+        "`nginx` is none of native, tiny-http"
+    );
+    assert_eq!(
+        Word::<LevelFilter>::KIND.parse("WARN"),
+        Ok(LevelFilter::Warn)
+    );
+    assert_eq!(
+        Word::<CallbackPolling>::KIND.parse("off"),
+        Ok(CallbackPolling::Off)
+    );
+    let words = Overflow::WORDS.iter().map(|(word, _)| *word);
+    assert_eq!(
+        words.collect::<Vec<_>>(),
+        ["drop-oldest", "drop-newest", "disconnect"]
+    );
+}
+
+#[cfg(feature = "link")]
+#[test]
+fn names_among_linked_processes() {
+    for good in ["judge", "a.b-c:d", "n/judge"] {
+        assert_eq!(alias(good).as_deref(), Ok(good));
+    }
+    for bad in ["", "_x", "a b", "/x", "n/", "n/_x", "_n/x", "a/b/c"] {
+        assert!(alias(bad).is_err() && node_name(bad).is_err(), "{bad}");
+    }
+    assert!(node_name("hub.example").is_ok() && node_name("n/judge").is_err());
+    assert!(node_name(&"x".repeat(129)).is_err());
 }

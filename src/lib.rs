@@ -105,6 +105,7 @@ pub use http::{
 pub use refusals::Reason;
 #[cfg(any(feature = "native", feature = "tiny-http"))]
 pub use server::{Server, ServerBuilder, ServerStats, StartError};
+pub use settings::Conflict;
 
 // The broker: channels, clients inside the process, services, policy.
 pub use broker::{

@@ -260,7 +260,7 @@ mod tests {
     }
 
     #[test]
-    fn one_passes_each_minute_and_tells_of_the_others() {
+    fn one_line_a_minute_counts_the_others() {
         let clock = ManualClock::new();
         let told = OncePerMinute::default();
         let pass = |seconds| {

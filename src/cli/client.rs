@@ -1,5 +1,5 @@
-//! The commands that talk to a server once, `publish` and `call`, and what they share with `subscribe`
-//! and `shell`: a client of the server at a URL.
+//! The commands that talk to a server once, `publish` and `call`, and what they share with
+//! `subscribe` and `shell`: a client of the server at a URL.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use super::arguments::{self, JSON_OUTPUT, value};
 use super::logging;
 use super::output::{Failure, print, printable_json, say};
 use crate::client::{Client, ClientBuilder, Error, Event, Outgoing, Pending, Transport};
-use crate::protocol::{ChannelKind, ChannelName};
+use crate::protocol::{ChannelKind, ChannelName, Pattern};
 
 /// How long a server may be away at the start: somebody is waiting at a terminal.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -116,6 +116,16 @@ pub(super) fn notice(event: &Event) -> Option<String> {
         }
         _ => None,
     }
+}
+
+/// The first of the patterns that a channel matches: each message is shown once, however many of
+/// them it matches.
+pub(super) fn first_match<'a>(
+    mut patterns: impl Iterator<Item = &'a Pattern>,
+    channel: &str,
+) -> Option<usize> {
+    let channel = ChannelName::try_from(channel).ok()?;
+    patterns.position(|pattern| pattern.matches(&channel))
 }
 
 /// Whether the caller or the network is to blame.

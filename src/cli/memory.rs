@@ -30,12 +30,12 @@ pub(super) fn prepare() {
 /// `in_use` tells what is, in any measure that follows clients and queued messages; it is asked
 /// four times a second.
 pub(super) fn watch(in_use: impl Fn() -> u64, stop: &Receiver<()>) {
-    let (mut tide, mut looks) = (Tide::default(), 0);
+    let (mut peak, mut looks) = (Peak::default(), 0);
     while stop.recv_timeout(LOOK) == Err(RecvTimeoutError::Timeout) {
         let now = in_use();
-        tide.rise(now);
+        peak.rise(now);
         looks += 1;
-        if looks % LOOKS == 0 && tide.has_fallen(now) {
+        if looks % LOOKS == 0 && peak.has_fallen(now) {
             glibc::trim();
         }
     }
@@ -43,11 +43,11 @@ pub(super) fn watch(in_use: impl Fn() -> u64, stop: &Receiver<()>) {
 
 /// The most that was in use since it last fell.
 #[derive(Default)]
-struct Tide {
+struct Peak {
     high: u64,
 }
 
-impl Tide {
+impl Peak {
     fn rise(&mut self, now: u64) {
         self.high = self.high.max(now);
     }
@@ -97,18 +97,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_what_was_there_can_fall() {
-        let mut tide = Tide::default();
-        let seen = [0, 10, 0, 1000, 800, 700, 690, 2000, 0, 0, 11, 0].map(|n| tide.has_fallen(n));
+    fn only_a_fall_by_a_quarter_counts() {
+        let mut peak = Peak::default();
+        let seen = [0, 10, 0, 1000, 800, 700, 690, 2000, 0, 0, 11, 0].map(|n| peak.has_fallen(n));
         let fallen = [3, 4, 5, 8, 11].map(|at: usize| seen[at]);
         assert_eq!(fallen, [false, false, true, true, true]);
         assert_eq!(seen.iter().filter(|fallen| **fallen).count(), 3);
     }
 
     #[test]
-    fn a_storm_that_is_over_when_it_is_judged_has_been_seen() {
-        let mut tide = Tide::default();
-        tide.rise(300);
-        assert!(tide.has_fallen(0) && !tide.has_fallen(0));
+    fn a_peak_between_two_looks_counts() {
+        let mut peak = Peak::default();
+        peak.rise(300);
+        assert!(peak.has_fallen(0) && !peak.has_fallen(0));
     }
 }

@@ -1,7 +1,7 @@
 //! The command line: `bayeux serve`, `publish`, `subscribe`, `call`, `shell`, `link`, `check`.
 //!
 //! In scope: arguments, signals, the log writer, exit codes, what is printed where. Out of scope:
-//! what the settings mean (`config`) and obeying them (`server`, `client`, `link`).
+//! what the settings mean (`config`) and what they do (`server`, `client`, `link`).
 //!
 //! Exit codes: 0 done; 1 it could not be done; 2 it was called or configured wrongly. Results go
 //! to standard output, everything else to standard error.

@@ -1,5 +1,5 @@
-//! What the program prints, how it ends, and how text of others is made fit for a terminal: shown,
-//! and never obeyed.
+//! What the program prints, how it ends, and how text of others is made fit for a terminal: shown
+//! with escapes for what would command it.
 
 use std::borrow::Cow;
 use std::fmt::Display;
@@ -63,7 +63,7 @@ pub(super) fn usage(error: &clap::Error) -> ExitCode {
 }
 
 /// A line on standard error, in one write, so that whoever reads along never gets a part of it. A
-/// closed one is no reason to stop. What a server said in it is not obeyed by the terminal.
+/// closed one is no reason to stop. Control characters that a server put in are shown as escapes.
 pub(super) fn say(line: impl Display) {
     let line = format!("{}\n", printable_lines(&line.to_string()));
     let _ = io::stderr().write_all(line.as_bytes());
@@ -76,7 +76,7 @@ pub(super) fn print(line: &str) -> io::Result<()> {
     out.flush()
 }
 
-/// One line of text. What a terminal would obey is shown as an escape.
+/// One line of text. Control characters are shown as escapes.
 pub(super) fn printable(text: &str) -> Cow<'_, str> {
     escaped(text, |c, out| out.extend(c.escape_default()))
 }
@@ -117,7 +117,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nothing_is_obeyed() {
+    fn control_characters_are_escaped() {
         assert_eq!(printable("caf\u{e9} \"x\""), "caf\u{e9} \"x\"");
         assert_eq!(
             printable("a\u{1b}[2J\u{9b}J\r\n"),

@@ -43,7 +43,7 @@ pub(super) fn run_with(
     Ok(())
 }
 
-/// Obeys signals until one says that it is time to stop.
+/// Waits for the signal to stop, and reloads at those to reload.
 fn wait_for_the_end(signals: &mut Signals, server: &Server) -> Result<(), Failure> {
     let (running, ended) = crossbeam_channel::bounded(0);
     std::thread::scope(|scope| {
@@ -106,7 +106,7 @@ fn announce(config: &Config, server: &Server) {
     if let Some(address) = server.link_addr() {
         say(format_args!("links on {address}"));
     }
-    if let Some(address) = server.ops_addr() {
+    if let Some(address) = server.internal_addr() {
         say(format_args!("metrics on http://{address}/metrics"));
     }
     if let (true, Some(&address)) = (config.serves_demo(), server.local_addrs().first()) {

@@ -1,5 +1,5 @@
-//! From arguments, environment and file to a configuration, and `bayeux check`, which shows what they
-//! come to.
+//! From arguments, environment and file to a configuration, and `bayeux check`, which shows what
+//! they come to.
 
 use std::env;
 use std::fs;

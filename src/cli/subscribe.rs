@@ -6,11 +6,11 @@ use std::thread;
 use clap::ArgMatches;
 use crossbeam_channel::{Sender, unbounded};
 
-use super::client;
+use super::client::{self, first_match};
 use super::output::{Failure, print, printable_json, say};
 use super::signals::Signals;
 use crate::client::{Client, Error, Event, Message, State};
-use crate::protocol::{ChannelName, Pattern};
+use crate::protocol::Pattern;
 
 /// Why it ends.
 enum End {
@@ -42,7 +42,7 @@ pub(super) fn run(matches: &ArgMatches) -> Result<(), Failure> {
     for (index, channel) in channels.iter().enumerate() {
         let (patterns, ends) = (Arc::clone(&patterns), ends.clone());
         let print = move |message: &Message| {
-            let is_first = first_match(&patterns, message.channel()) == Some(index);
+            let is_first = first_match(patterns.iter(), message.channel()) == Some(index);
             if is_first && print(&printable_json(message.json())).is_err() {
                 let _ = ends.send(End::OutputClosed);
             }
@@ -68,15 +68,6 @@ fn patterns(channels: &[&str]) -> Result<Arc<[Pattern]>, Failure> {
         Pattern::try_from(*text).map_err(|_| client::failure(Error::Channel((*text).to_owned())))
     };
     channels.iter().map(pattern).collect()
-}
-
-/// The first of the patterns that a channel matches: each message is printed once, however many
-/// of them it matches.
-fn first_match(patterns: &[Pattern], channel: &str) -> Option<usize> {
-    let channel = ChannelName::try_from(channel).ok()?;
-    patterns
-        .iter()
-        .position(|pattern| pattern.matches(&channel))
 }
 
 fn wait_for_signal(ends: Sender<End>) -> Result<(), Failure> {
@@ -128,7 +119,7 @@ mod tests {
             ("/b", None),
             ("x", None),
         ] {
-            assert_eq!(first_match(&all, channel), first, "{channel}");
+            assert_eq!(first_match(all.iter(), channel), first, "{channel}");
         }
     }
 

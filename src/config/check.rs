@@ -26,7 +26,7 @@ impl fmt::Display for ConfigError {
 impl Error for ConfigError {}
 
 impl Config {
-    /// Whether a server can obey all of it: the limits, and what settings demand of each other.
+    /// Whether a server can do all of it: the limits, and what settings demand of each other.
     ///
     /// Looks at the file system (is the document root a folder?) but changes nothing.
     pub fn check(&self) -> Result<(), ConfigError> {

@@ -169,8 +169,14 @@ pub fn load(entries: impl IntoIterator<Item = Entry>) -> Result<Loaded, Vec<Prob
     }
     let mut warnings = without_effect(&config, &values);
     if let Some(key) = config.drops_cookies() {
-        let message = "needs tls_cert, trusted_proxy or cookie_secure: \
-                       over plain http browsers drop such a cookie";
+        let tls = if cfg!(feature = "tls") {
+            "tls_cert, "
+        } else {
+            ""
+        };
+        let message = format!(
+            "needs {tls}trusted_proxy or cookie_secure: over plain http browsers drop such a cookie"
+        );
         warnings.push(Problem::new(source(key), Some(key), message).to_string());
     }
     Ok(Loaded {
@@ -186,7 +192,7 @@ pub(super) fn unknown_key(key: &str, source: Source) -> Problem {
     Problem::new(source, None, format!("unknown key `{key}`{hint}"))
 }
 
-/// Settings that somebody wrote down, but that the chosen connector cannot obey.
+/// Settings that somebody wrote down, but that the chosen connector does not have.
 fn without_effect(config: &Config, values: &[Value]) -> Vec<String> {
     if config.connector.is_native() {
         return Vec::new();
@@ -329,8 +335,14 @@ mod tests {
 
     #[test]
     fn a_cookie_that_browsers_drop_is_said() {
-        let why = "needs tls_cert, trusted_proxy or cookie_secure: over plain http browsers drop \
-                   such a cookie";
+        let tls = if cfg!(feature = "tls") {
+            "tls_cert, "
+        } else {
+            ""
+        };
+        let why = format!(
+            "needs {tls}trusted_proxy or cookie_secure: over plain http browsers drop such a cookie"
+        );
         for (setting, value) in [
             ("cookie_same_site", "none"),
             ("cookie_partitioned", "true"),

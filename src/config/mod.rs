@@ -1,10 +1,10 @@
 //! Every setting of a server, defined once.
 //!
 //! In scope: [`Config`] as plain data, with the parts that other modules own; the table of
-//! [`Setting`]s from which flags, environment variables, file keys and help come; merging the layers
-//! flag, environment, file and default; checks across the parts.
+//! [`Setting`]s from which flags, environment variables, file keys and help come; merging the
+//! layers flag, environment, file and default; checks across the parts.
 //! Out of scope: the command line itself (`cli`), how a setting is declared and read from text
-//! (`settings`), and obeying the settings (everyone else).
+//! (`settings`), and what the settings do (everyone else).
 //!
 //! ```
 //! use bayeux::config::{Config, Entry, Source, load};

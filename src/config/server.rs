@@ -14,9 +14,7 @@ use crate::http::SiteConfig;
 use crate::link;
 #[cfg(feature = "link")]
 use crate::settings::Text;
-use crate::settings::{
-    Auto, Count, FILE, List, Named, Off, Switch, Time, Word, nothing, settings,
-};
+use crate::settings::{Auto, Count, FILE, List, Named, Off, Switch, Time, Word, nothing, settings};
 use crate::transport::Transport;
 use crate::util::{Network, machine};
 
@@ -24,8 +22,8 @@ settings! {
     /// Every setting of a server, as plain data.
     ///
     /// Each has a default, which [`Config::default`] gives; the limits are checked by
-    /// [`Config::check`]. The names are those of the flags, with `_` for `-`; what a module obeys
-    /// is in that module's part.
+    /// [`Config::check`]. The names are those of the flags, with `_` for `-`; those of a module
+    /// are in that module's part.
     #[derive(Clone, Debug)]
     pub struct Config {
         /// Sessions, queues, and what the protocol allows.
@@ -168,7 +166,7 @@ settings! {
     }
 
     "Operations" {
-        /// Address for `/healthz`, `/readyz` and `/metrics`; of this machine only.
+        /// Address of the internal site: `/healthz`, `/readyz`, `/metrics`; of this machine only.
         ///
         /// On an address of its own, so that nobody outside sees it.
         #[cfg(feature = "ops")]

@@ -43,13 +43,13 @@ impl Bot {
         let client = Arc::new(broker.local_client());
         let speaker = Arc::downgrade(&client);
         client
-            .subscribe(ROOM, move |message| hear(&speaker, message))?
+            .subscribe(ROOM, move |message| receive(&speaker, message))?
             .keep();
         Ok(Self { _client: client })
     }
 }
 
-fn hear(speaker: &Weak<LocalClient>, message: &Publication) {
+fn receive(speaker: &Weak<LocalClient>, message: &Publication) {
     // Clients in this process are bots, this one among them.
     if matches!(message.publisher(), Publisher::Local(_)) {
         return;

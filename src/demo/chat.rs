@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 
 use super::serve;
 use crate::broker::{
@@ -39,25 +40,8 @@ struct Line {
 }
 
 #[derive(Serialize)]
-struct Members {
-    members: Vec<String>,
-}
-
-#[derive(Clone, Serialize)]
 struct Said {
     user: String,
-    chat: String,
-}
-
-#[derive(Serialize)]
-struct History {
-    lines: Vec<Said>,
-}
-
-#[derive(Serialize)]
-struct Farewell<'a> {
-    user: &'a str,
-    leave: bool,
     chat: String,
 }
 
@@ -78,7 +62,7 @@ pub(super) fn install(broker: &Broker) -> Result<LocalClient, LocalError> {
         "/service/chat/members",
         move |_: &ServiceCall<'_>| {
             let members = asked.lock().members();
-            Ok(vec![ServiceReply::data(&Members { members })?])
+            Ok(vec![ServiceReply::data(&json!({"members": members}))?])
         },
     )?;
     let asked = Arc::clone(&room);
@@ -86,17 +70,16 @@ pub(super) fn install(broker: &Broker) -> Result<LocalClient, LocalError> {
         broker,
         "/service/chat/history",
         move |_: &ServiceCall<'_>| {
-            let lines = asked.lock().said.iter().cloned().collect();
-            Ok(vec![ServiceReply::data(&History { lines })?])
+            let lines = json!({"lines": asked.lock().said});
+            Ok(vec![ServiceReply::data(&lines)?])
         },
     )?;
     let listener = broker.local_client();
-    let (heard, weak) = (Arc::clone(&room), broker.downgrade());
+    let (listening, weak) = (Arc::clone(&room), broker.downgrade());
     let listening = listener.subscribe(ROOM, move |message| {
         if let Some(broker) = weak.upgrade() {
-            heard
-                .lock()
-                .hear(message, |id| broker.with_flags(id, |_| ()).is_some());
+            let is_here = |id: &ClientId| broker.with_flags(id, |_| ()).is_some();
+            listening.lock().receive(message, is_here);
         }
     });
     listening?.keep();
@@ -126,7 +109,7 @@ impl Room {
         }
     }
 
-    fn hear(&mut self, message: &Publication, is_here: impl Fn(&ClientId) -> bool) {
+    fn receive(&mut self, message: &Publication, is_here: impl Fn(&ClientId) -> bool) {
         let Publisher::Remote(client) = message.publisher() else {
             return;
         };
@@ -167,15 +150,8 @@ fn say_goodbye_for_the_lost(broker: &Broker, room: Arc<Mutex<Room>>) {
         };
         let Some(broker) = weak.upgrade() else { return };
         let chat = format!("{user} has left");
-        let said = broker.publish(
-            ROOM,
-            &Farewell {
-                user: &user,
-                leave: true,
-                chat,
-            },
-        );
-        if let Err(error) = said {
+        let farewell = json!({"user": user, "leave": true, "chat": chat});
+        if let Err(error) = broker.publish(ROOM, &farewell) {
             log::warn!("demo: {error}");
         }
     });
@@ -193,24 +169,24 @@ mod tests {
     }
 
     #[test]
-    fn whoever_has_gone_already_does_not_stay_in_the_list() {
+    fn a_client_that_is_gone_already_is_not_listed() {
         let (mut room, client) = (Room::default(), ClientId::random());
-        room.hear(&joins(client), |_| true);
+        room.receive(&joins(client), |_| true);
         assert_eq!(room.members(), ["Ann"]);
-        room.hear(&joins(ClientId::random()), |id| *id == client);
+        room.receive(&joins(ClientId::random()), |id| *id == client);
         assert_eq!(room.names.len(), 1);
     }
 
     #[test]
-    fn a_full_list_forgets_those_whose_end_it_missed() {
+    fn a_full_list_takes_somebody_when_others_are_gone() {
         let mut room = Room::default();
         while room.names.len() < MEMBERS {
             room.names.insert(ClientId::random(), "Bob".to_owned());
         }
         let client = ClientId::random();
-        room.hear(&joins(client), |_| true);
+        room.receive(&joins(client), |_| true);
         assert!(!room.names.contains_key(&client), "all are here");
-        room.hear(&joins(client), |id| *id == client);
+        room.receive(&joins(client), |id| *id == client);
         assert_eq!(room.members(), ["Ann"]);
     }
 }

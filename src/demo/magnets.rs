@@ -15,6 +15,7 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 
 use crate::broker::{Broker, LocalError, ServiceCall, ServiceError, ServiceReply, WeakBroker};
 
@@ -51,27 +52,6 @@ struct Place {
     n: u64,
 }
 
-#[derive(Serialize)]
-#[serde(untagged)]
-enum News {
-    Moved {
-        #[serde(flatten)]
-        place: Place,
-        held: bool,
-        by: String,
-    },
-    Tidied {
-        tidy: bool,
-        n: u64,
-    },
-}
-
-#[derive(Serialize)]
-struct Snapshot {
-    n: u64,
-    magnets: Vec<Place>,
-}
-
 struct Board {
     places: [Option<Place>; MAGNETS],
     moves: u64,
@@ -104,7 +84,7 @@ fn serve(
     let news = if call.tidy {
         Some(board.lock().tidy())
     } else if let Some(id) = call.id {
-        Some(board.lock().put(id, call)?)
+        Some(board.lock().put(id, &call)?)
     } else {
         None
     };
@@ -120,7 +100,7 @@ fn serve(
 }
 
 impl Board {
-    fn put(&mut self, id: usize, call: Call) -> Result<News, ServiceError> {
+    fn put(&mut self, id: usize, call: &Call) -> Result<Value, ServiceError> {
         let (Some(x), Some(y)) = (call.x, call.y) else {
             return Err("a place has x and y".into());
         };
@@ -129,28 +109,18 @@ impl Board {
         }
         self.moves += 1;
         let n = self.moves;
-        let place = Place { id, x, y, n };
-        self.places[id] = Some(place);
-        Ok(News::Moved {
-            place,
-            held: call.held,
-            by: call.by,
-        })
+        self.places[id] = Some(Place { id, x, y, n });
+        Ok(json!({"id": id, "x": x, "y": y, "n": n, "held": call.held, "by": call.by}))
     }
 
-    fn tidy(&mut self) -> News {
+    fn tidy(&mut self) -> Value {
         self.moves += 1;
         self.places = [None; MAGNETS];
-        News::Tidied {
-            tidy: true,
-            n: self.moves,
-        }
+        json!({"tidy": true, "n": self.moves})
     }
 
-    fn snapshot(&self) -> Snapshot {
-        Snapshot {
-            n: self.moves,
-            magnets: self.places.iter().flatten().copied().collect(),
-        }
+    fn snapshot(&self) -> Value {
+        let magnets: Vec<_> = self.places.iter().flatten().collect();
+        json!({"n": self.moves, "magnets": magnets})
     }
 }

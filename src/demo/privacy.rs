@@ -44,7 +44,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_private() {
+    fn private_channels_are_for_their_owner() {
         let table = [
             ("/private/me", true),
             ("/private/me/**", true),

@@ -191,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_client_reckons_with_is_kept_if_it_can_be() {
+    fn a_possible_clock_estimate_is_kept() {
         let arrived = Moment {
             instant: crate::clock::Clock::now(&crate::clock::ManualClock::new()),
             wall: UNIX_EPOCH,

@@ -3,7 +3,7 @@
 
 use std::io::{self, Read, Write};
 
-use super::access::Asked;
+use super::access_log::Asked;
 use super::pending::Finished;
 use super::proxies::Caller;
 use super::refusal::Refused;

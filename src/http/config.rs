@@ -10,7 +10,7 @@ use super::cors::CallbackPolling;
 use super::endpoint::check_path;
 use super::files::{Expiry, is_media_type, is_servable};
 use super::headers::is_token;
-use super::origin::{AllowedOrigin, InvalidOrigin};
+use super::origin::AllowedOrigin;
 use super::proxies::TrustedProxies;
 use crate::settings::{
     Conflict, Count, DIR, Form, Kind, List, Off, Size, Text, Time, Word, elements, nothing,
@@ -105,10 +105,7 @@ settings! {
 
 const ORIGIN: Text<AllowedOrigin> = Text {
     placeholder: "ORIGIN",
-    read: |text| {
-        text.parse()
-            .map_err(|wrong: InvalidOrigin| wrong.to_string())
-    },
+    read: str::parse,
 };
 const PATH: Text<String> = Text {
     placeholder: "PATH",
@@ -193,12 +190,14 @@ fn media_type(text: &str) -> Result<String, String> {
     }
 }
 
+/// What a pair means, and the name that no other one may have.
+type ReadPair<T> = fn(&str, &str) -> Result<(String, T), String>;
+
 /// `NAME=VALUE`, several of them, each name once.
 struct Pairs<T> {
     placeholder: &'static str,
     example: &'static str,
-    /// What a pair means, and the name by which it is compared.
-    read: fn(&str, &str) -> Result<(String, T), String>,
+    read: ReadPair<T>,
     amount: fn(&T) -> Option<u128>,
 }
 

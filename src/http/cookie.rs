@@ -5,7 +5,6 @@
 
 use std::fmt;
 
-use data_encoding::HEXLOWER;
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 
@@ -22,7 +21,7 @@ settings! {
         /// Name of the cookie that tells browsers apart.
         ///
         /// Behind one host name, several servers need several names.
-        name as "cookie_name": String = COOKIE, default "BAYEUX_BROWSER";
+        name as "cookie_name": String = Text::any("NAME"), default "BAYEUX_BROWSER";
 
         /// With which requests of pages of other sites browsers send the cookie.
         ///
@@ -40,7 +39,7 @@ settings! {
         /// Name whose hosts share the cookie, such as `app.example`.
         ///
         /// Off: it goes to the host that set it.
-        domain as "cookie_domain": Option<String> = Off(DOMAIN), default "off";
+        domain as "cookie_domain": Option<String> = Off(Text::any("DOMAIN")), default "off";
 
         /// Gives a browser another cookie below each site (CHIPS).
         ///
@@ -49,16 +48,6 @@ settings! {
         partitioned as "cookie_partitioned": bool = Switch, default "false";
     }
 }
-
-/// Checked with the other settings of the cookie.
-const COOKIE: Text<String> = Text {
-    placeholder: "NAME",
-    read: |text| Ok(text.to_owned()),
-};
-const DOMAIN: Text<String> = Text {
-    placeholder: "DOMAIN",
-    read: |text| Ok(text.to_owned()),
-};
 
 /// With which requests of pages of other sites browsers send a cookie.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -234,7 +223,8 @@ impl CookieKey {
     /// The cookie's value for a browser: 64 hexadecimal digits.
     pub fn value(&self, id: BrowserId) -> String {
         let tag = self.mac(id).finalize().into_bytes();
-        HEXLOWER.encode(&[&id.0.to_be_bytes(), &tag[..16]].concat())
+        let tag = u128::from_be_bytes(tag[..16].try_into().expect("the hash has 32 bytes"));
+        format!("{:032x}{tag:032x}", id.0)
     }
 
     /// The browser that a value was issued to. The time taken tells nothing about the hash.
@@ -242,16 +232,26 @@ impl CookieKey {
         if value.len() != 64 {
             return None;
         }
-        // Lower-case digits only, so that each id has one spelling.
-        let bytes = HEXLOWER.decode(value).ok()?;
-        let (id, tag) = bytes.split_first_chunk()?;
-        let id = BrowserId(u128::from_be_bytes(*id));
-        self.mac(id).verify_truncated_left(tag).ok().map(|()| id)
+        let (id, tag) = value.split_at(32);
+        let id = BrowserId(hexadecimal(id)?);
+        let tag = hexadecimal(tag)?.to_be_bytes();
+        self.mac(id).verify_truncated_left(&tag).ok().map(|()| id)
     }
 
     fn mac(&self, id: BrowserId) -> Hmac<Sha256> {
         self.0.clone().chain_update(id.0.to_be_bytes())
     }
+}
+
+/// Lower-case digits only, so that each id has one spelling.
+fn hexadecimal(digits: &[u8]) -> Option<u128> {
+    if !digits
+        .iter()
+        .all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+    {
+        return None;
+    }
+    u128::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()
 }
 
 /// How many cookies of that name are tried: each costs a hash.

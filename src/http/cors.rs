@@ -4,12 +4,17 @@
 use super::headers::{Headers, is_token};
 use super::origin::{AllowedOrigin, Origin};
 use super::request::RequestHead;
-use super::response::{Response, push_header};
+use super::response::Response;
 use crate::settings::Named;
 
-/// The origins besides the server's own whose pages may use it.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct AllowedOrigins(Vec<AllowedOrigin>);
+/// What pages of other origins may.
+#[derive(Clone, Debug)]
+pub(super) struct Cors {
+    /// The origins besides the server's own whose pages may use it.
+    origins: Vec<AllowedOrigin>,
+    /// The headers that they may send besides [`REQUEST_HEADERS`]: names, or `*` for any.
+    headers: Vec<String>,
+}
 
 /// What the `Origin` of a request amounts to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,18 +48,21 @@ impl Named for CallbackPolling {
     ];
 }
 
-impl AllowedOrigins {
-    pub(super) fn new(list: &[AllowedOrigin]) -> Self {
-        Self(list.to_vec())
+impl Cors {
+    pub(super) fn new(origins: &[AllowedOrigin], headers: &[String]) -> Self {
+        Self {
+            origins: origins.to_vec(),
+            headers: headers.to_vec(),
+        }
     }
 
     /// Whether every origin is allowed. Cookies then are neither read nor set.
     pub(super) fn any(&self) -> bool {
-        self.0.iter().any(AllowedOrigin::is_any)
+        self.origins.iter().any(AllowedOrigin::is_any)
     }
 
-    /// Judges a request by its `Origin`. An empty one counts as none; of several none is believed.
-    pub(super) fn judge<'a>(&self, head: &RequestHead<'a>) -> Verdict<'a> {
+    /// What a request is by its `Origin`. An empty one counts as none; of several none is believed.
+    pub(super) fn classify<'a>(&self, head: &RequestHead<'a>) -> Verdict<'a> {
         let mut lines = head.headers.get_all("origin");
         let (first, second) = (lines.next(), lines.next());
         let line = match (first, second) {
@@ -86,7 +94,39 @@ impl AllowedOrigins {
     }
 
     fn allows(&self, origin: &Origin<'_>) -> bool {
-        self.0.iter().any(|allowed| allowed.covers(origin))
+        self.origins.iter().any(|allowed| allowed.covers(origin))
+    }
+
+    /// The answer to OPTIONS: what is possible here, and for a page of an allowed origin, that it
+    /// may.
+    pub(super) fn preflight(
+        &self,
+        head: &RequestHead<'_>,
+        verdict: Verdict<'_>,
+        allow: &str,
+    ) -> Response {
+        let response = Response::new(204).header("Allow", allow);
+        match verdict.echo() {
+            None => response,
+            origin => response
+                .readable_by(origin)
+                .header("Access-Control-Allow-Methods", "GET, POST, OPTIONS")
+                .header("Access-Control-Allow-Headers", &self.granted(head))
+                .header("Access-Control-Max-Age", "86400"),
+        }
+    }
+
+    /// The headers that a page may send: the usual ones, and of those it asks for what is allowed.
+    fn granted(&self, head: &RequestHead<'_>) -> String {
+        let mut granted = REQUEST_HEADERS.to_owned();
+        for name in head.headers.list("access-control-request-headers") {
+            let name = std::str::from_utf8(name).unwrap_or_default();
+            let allowed = |own: &String| own == "*" || own.eq_ignore_ascii_case(name);
+            if is_token(name.as_bytes()) && self.headers.iter().any(allowed) {
+                granted.extend([", ", name]);
+            }
+        }
+        granted
     }
 }
 
@@ -105,63 +145,16 @@ impl<'a> Verdict<'a> {
     }
 }
 
-/// Lets a page of this origin read the response. Stock clients always ask with credentials.
-pub(super) fn push_echo(out: &mut Vec<u8>, origin: &str) {
-    push_header(out, "Access-Control-Allow-Origin", origin);
-    push_header(out, "Access-Control-Allow-Credentials", "true");
-    push_header(out, "Vary", "Origin");
-}
-
-/// The headers that pages of allowed origins may send, besides [`REQUEST_HEADERS`].
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct AllowedHeaders {
-    any: bool,
-    names: Vec<String>,
-}
-
-impl AllowedHeaders {
-    /// From the configuration: names, or `*` for any.
-    pub(super) fn new(list: &[String]) -> Self {
-        Self {
-            any: list.iter().any(|name| name == "*"),
-            names: list.to_vec(),
-        }
+impl Response {
+    /// Lets pages of this origin read it. Stock clients always ask with credentials.
+    pub(super) fn readable_by(self, origin: Option<&str>) -> Self {
+        let Some(origin) = origin else {
+            return self;
+        };
+        self.header("Access-Control-Allow-Origin", origin)
+            .header("Access-Control-Allow-Credentials", "true")
+            .header("Vary", "Origin")
     }
-
-    fn covers(&self, name: &str) -> bool {
-        self.any || self.names.iter().any(|own| own.eq_ignore_ascii_case(name))
-    }
-
-    /// What a preflight is told: the usual ones, and of those it asks for what is allowed.
-    fn granted(&self, head: &RequestHead<'_>) -> String {
-        let asked = head.headers.list("access-control-request-headers");
-        let mut granted = REQUEST_HEADERS.to_owned();
-        for name in asked.filter(|name| is_token(name)) {
-            let name = std::str::from_utf8(name).unwrap_or_default();
-            if self.covers(name) {
-                granted.extend([", ", name]);
-            }
-        }
-        granted
-    }
-}
-
-/// The answer to OPTIONS: what is possible here, and for a page of an allowed origin, that it may.
-pub(super) fn preflight(
-    head: &RequestHead<'_>,
-    verdict: Verdict<'_>,
-    allow: &str,
-    headers: &AllowedHeaders,
-) -> Response {
-    let mut response = Response::new(204).header("Allow", allow);
-    if let Some(origin) = verdict.echo() {
-        push_echo(&mut response.headers, origin);
-        response = response
-            .header("Access-Control-Allow-Methods", "GET, POST, OPTIONS")
-            .header("Access-Control-Allow-Headers", &headers.granted(head))
-            .header("Access-Control-Max-Age", "86400");
-    }
-    response
 }
 
 /// What stock clients and their extensions send; Faye sends Pragma.
@@ -185,9 +178,9 @@ mod tests {
     use super::*;
     use httparse::Header;
 
-    fn origins(list: &[&str]) -> AllowedOrigins {
+    fn origins(list: &[&str]) -> Cors {
         let list: Vec<_> = list.iter().map(|entry| entry.parse().unwrap()).collect();
-        AllowedOrigins::new(&list)
+        Cors::new(&list, &[])
     }
 
     fn with_head<T>(lines: &[(&str, &str)], then: impl FnOnce(&RequestHead<'_>) -> T) -> T {
@@ -209,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn origins_are_judged() {
+    fn origins_are_classified() {
         let some = origins(&[
             "http://app.example",
             "https://b.example:8443",
@@ -257,7 +250,7 @@ mod tests {
         for (values, verdict) in table {
             let lines: Vec<_> = values.iter().map(|value| ("Origin", *value)).collect();
             with_head(&lines, |head| {
-                assert_eq!(some.judge(head), verdict, "{values:?}")
+                assert_eq!(some.classify(head), verdict, "{values:?}")
             });
         }
     }
@@ -274,7 +267,7 @@ mod tests {
             "http://u@x",
         ] {
             with_head(&[("Origin", value)], |head| {
-                assert_eq!(any.judge(head), Verdict::Allowed(value))
+                assert_eq!(any.classify(head), Verdict::Allowed(value))
             });
         }
         for (lines, verdict) in [
@@ -286,7 +279,7 @@ mod tests {
             ),
             (&[("Origin", "")], Verdict::Absent),
         ] {
-            with_head(lines, |head| assert_eq!(any.judge(head), verdict));
+            with_head(lines, |head| assert_eq!(any.classify(head), verdict));
         }
         assert!(any.any() && !origins(&["http://a"]).any());
     }
@@ -350,9 +343,9 @@ mod tests {
     /// The answer to a preflight that asks for these headers.
     fn asked(allowed: &[&str], verdict: Verdict<'_>, names: &str) -> Response {
         let list: Vec<_> = allowed.iter().map(|name| (*name).to_owned()).collect();
-        let allowed = AllowedHeaders::new(&list);
+        let cors = Cors::new(&[], &list);
         let lines = [("Access-Control-Request-Headers", names)];
-        with_head(&lines, |head| preflight(head, verdict, "GET", &allowed))
+        with_head(&lines, |head| cors.preflight(head, verdict, "GET"))
     }
 
     #[test]

@@ -1,14 +1,13 @@
 //! The Bayeux endpoint's rules of admission: what is asked, by its head alone, before a byte of the
 //! body is read.
 
-use super::body_kind::BodyKind;
 use super::config::{SiteConfig, SiteError};
-use super::cors::{AllowedHeaders, AllowedOrigins, CallbackPolling, Verdict, preflight};
-use super::form;
+use super::cors::{CallbackPolling, Cors, Verdict};
+use super::form::{self, BodyKind};
+use super::format;
 use super::refusal::Refusal;
 use super::request::{RequestHead, Target};
 use super::response::Response;
-use super::script;
 use super::streaming::{Offers, wants_events, wants_socket};
 use crate::settings::Conflict;
 
@@ -17,8 +16,7 @@ use crate::settings::Conflict;
 pub(super) struct Endpoint {
     /// Without a slash at its end: empty if every path is the endpoint's.
     mount: String,
-    origins: AllowedOrigins,
-    headers: AllowedHeaders,
+    cors: Cors,
     callback_polling: CallbackPolling,
     offers: Offers,
     pub(super) max_body: usize,
@@ -66,8 +64,7 @@ impl Endpoint {
         }
         Ok(Self {
             mount: mount.to_owned(),
-            origins: AllowedOrigins::new(&config.allowed_origins),
-            headers: AllowedHeaders::new(&config.allowed_headers),
+            cors: Cors::new(&config.allowed_origins, &config.allowed_headers),
             callback_polling: config.callback_polling,
             offers,
             max_body: config.max_body,
@@ -110,12 +107,12 @@ impl Endpoint {
 
     /// Whether cookies are read and set.
     pub(super) fn uses_cookies(&self) -> bool {
-        !self.origins.any()
+        !self.cors.any()
     }
 
     /// The answer to OPTIONS.
     pub(super) fn options(&self, head: &RequestHead<'_>, verdict: Verdict<'_>) -> Response {
-        preflight(head, verdict, self.allow(), &self.headers)
+        self.cors.preflight(head, verdict, self.allow())
     }
 
     /// The methods that are understood here.
@@ -148,7 +145,7 @@ impl Endpoint {
         path: &'a str,
         query: Option<&'a str>,
     ) -> Result<Ask<'a>, Denied<'a>> {
-        let verdict = self.origins.judge(head);
+        let verdict = self.cors.classify(head);
         let ask = match (head.method, query) {
             ("POST", _) => self.post(head, verdict),
             ("GET", _) if self.takes_over(head) && verdict == Verdict::Foreign => {
@@ -196,7 +193,7 @@ impl Endpoint {
         if self.callback_polling == CallbackPolling::Guarded {
             match verdict {
                 Verdict::Foreign => return Err(Refusal::Origin),
-                Verdict::Absent if !self.origins.shows_its_page(head) => {
+                Verdict::Absent if !self.cors.shows_its_page(head) => {
                     return Err(Refusal::Page);
                 }
                 Verdict::Absent | Verdict::Own | Verdict::Allowed(_) => {}
@@ -205,8 +202,8 @@ impl Endpoint {
         let named = form::values(query.as_bytes(), "jsonp").next();
         let name = named
             .as_deref()
-            .unwrap_or(script::DEFAULT_CALLBACK.as_bytes());
-        let callback = script::callback(name).ok_or(Refusal::Callback)?.into();
+            .unwrap_or(format::DEFAULT_CALLBACK.as_bytes());
+        let callback = format::callback(name).ok_or(Refusal::Callback)?.into();
         Ok(Ask::Script { callback, verdict })
     }
 }

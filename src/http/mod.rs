@@ -12,10 +12,26 @@
 //! whole request to [`Site::handle`]; the messages of a socket it gives to [`Site::frame`]. It
 //! counts its own refusals through [`Site::refuse`]. One that may block reads with
 //! [`Site::read_body`] and writes with [`Output`].
+//!
+//! | file | what |
+//! |---|---|
+//! | `site`, `route` | the door for connectors, and where a request goes by its head |
+//! | `endpoint` | what the Bayeux endpoint admits |
+//! | `origin`, `cors` | where pages come from, and which of them may ask |
+//! | `cookie` | which browser it is |
+//! | `proxies` | who asks, when a proxy stands between |
+//! | `request`, `headers`, `form` | what has come |
+//! | `response`, `format`, `date` | what is sent, and the forms of the broker's answers |
+//! | `streaming` | what takes a connection over: WebSockets and streams of events |
+//! | `content`, `pending` | handlers and the response hook of the embedder, on other threads |
+//! | `files` | static files |
+//! | `refusal` | what is turned down, told and counted |
+//! | `access_log` | a line for each request |
+//! | `blocking` | bodies and responses for connectors that may block |
+//! | `config` | the settings |
 
-mod access;
+mod access_log;
 mod blocking;
-mod body_kind;
 mod config;
 mod content;
 mod cookie;
@@ -33,7 +49,6 @@ mod refusal;
 mod request;
 mod response;
 mod route;
-mod script;
 mod site;
 mod streaming;
 #[cfg(test)]
@@ -41,7 +56,7 @@ mod testing;
 #[cfg(test)]
 mod tests;
 
-pub use access::{AccessLog, Asked};
+pub use access_log::{AccessLog, Asked};
 pub(crate) use blocking::Output;
 pub use config::{SiteConfig, SiteError};
 pub use content::{ContentHandler, ContentRequest, Mount};
@@ -52,7 +67,7 @@ pub use files::Expiry;
 pub use format::Format;
 pub use headers::Headers;
 pub(crate) use headers::is_token;
-pub use origin::{AllowedOrigin, InvalidOrigin};
+pub use origin::AllowedOrigin;
 pub use pending::{Finished, HookedRequest, PendingResponse};
 pub use proxies::{Caller, TrustedProxies};
 pub use refusal::Refused;

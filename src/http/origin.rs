@@ -2,6 +2,7 @@
 //! of them the settings let in.
 
 use std::fmt;
+use std::net::Ipv6Addr;
 use std::str::FromStr;
 
 /// Scheme, host and port. A port that is the scheme's own is left out, as browsers do. Pages of
@@ -97,9 +98,12 @@ impl AllowedOrigin {
                 host,
                 port,
             } => {
+                let theirs = origin.host.to_ascii_lowercase();
                 let hosts = match below {
-                    true => is_below(origin.host, host),
-                    false => origin.host.eq_ignore_ascii_case(host),
+                    true => theirs
+                        .strip_suffix(&host[..])
+                        .is_some_and(|name| name.len() > 1 && name.ends_with('.')),
+                    false => theirs == host[..],
                 };
                 hosts
                     && origin.scheme.eq_ignore_ascii_case(scheme)
@@ -141,17 +145,21 @@ impl AllowedOrigin {
 }
 
 impl FromStr for AllowedOrigin {
-    type Err = InvalidOrigin;
+    type Err = String;
 
-    fn from_str(text: &str) -> Result<Self, InvalidOrigin> {
+    /// The error says what is wrong and what to write instead.
+    fn from_str(text: &str) -> Result<Self, String> {
         let lower = text.to_ascii_lowercase();
         Self::read(&lower).ok_or_else(|| {
             let (scheme, rest) = lower.split_once("://").unwrap_or(("https", &lower));
             let better = format!("{scheme}://{}", &rest[..end_of_authority(rest)]);
-            InvalidOrigin {
-                text: text.to_owned(),
-                better: Self::read(&better).map(|_| better),
-            }
+            let hint = match Self::read(&better) {
+                Some(_) => format!("; did you mean `{better}`?"),
+                None => ", such as `https://app.example`, `https://*.app.example`, \
+                         `http://localhost:*`, `file://`, `null`, or `*` for any"
+                    .to_owned(),
+            };
+            format!("`{text}` is no origin{hint}")
         })
     }
 }
@@ -180,77 +188,34 @@ impl fmt::Display for AllowedOrigin {
     }
 }
 
-/// Text that is no [`AllowedOrigin`]. Says what to write instead, where that can be told.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct InvalidOrigin {
-    text: String,
-    /// What was probably meant.
-    better: Option<String>,
-}
-
-impl fmt::Display for InvalidOrigin {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "`{}` is no origin", self.text)?;
-        match &self.better {
-            Some(better) => write!(f, "; did you mean `{better}`?"),
-            None => f.write_str(
-                ", such as `https://app.example`, `https://*.app.example`, `http://localhost:*`, \
-                 `file://`, `null`, or `*` for any",
-            ),
-        }
-    }
-}
-
-impl std::error::Error for InvalidOrigin {}
-
 /// Where the part of a URL ends that names host and port; `rest` is what follows the scheme.
 fn end_of_authority(rest: &str) -> usize {
     rest.find(['/', '?', '#']).unwrap_or(rest.len())
 }
 
-/// Whether the name ends with a dot and the other name.
-fn is_below(name: &str, other: &str) -> bool {
-    let dot = name.len().checked_sub(other.len() + 1);
-    let split = dot.filter(|dot| *dot > 0).and_then(|dot| name.get(dot..));
-    let rest = split.and_then(|rest| rest.strip_prefix('.'));
-    rest.is_some_and(|rest| rest.eq_ignore_ascii_case(other))
-}
-
 /// Host and port; `None` if it is neither a name, nor an address, with an optional port.
 fn split_authority(authority: &str) -> Option<(&str, Option<u16>)> {
-    let (host, port) = match authority.strip_prefix('[') {
-        Some(rest) => {
-            let close = rest.find(']')?;
-            let (host, port) = authority.split_at(close + 2);
-            let address = rest[..close].bytes();
-            let plain = address
-                .clone()
-                .all(|byte| byte.is_ascii_hexdigit() || b":.".contains(&byte));
-            if !plain || address.len() == 0 {
-                return None;
-            }
-            (host, port)
-        }
+    // An IPv6 address has colons of its own, in brackets.
+    let bracket = authority.find(']').unwrap_or(0);
+    let colon = authority[bracket..].find(':').map(|at| bracket + at);
+    let (host, port) = authority.split_at(colon.unwrap_or(authority.len()));
+    let plain = match host
+        .strip_prefix('[')
+        .and_then(|rest| rest.strip_suffix(']'))
+    {
+        Some(address) => address.parse::<Ipv6Addr>().is_ok(),
         None => {
-            let end = authority.find(':').unwrap_or(authority.len());
-            let (host, port) = authority.split_at(end);
-            let plain = host
-                .bytes()
-                .all(|byte| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte));
-            if !plain || host.is_empty() {
-                return None;
-            }
-            (host, port)
+            let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
+            !host.is_empty() && host.bytes().all(plain)
         }
     };
-    match port.strip_prefix(':') {
-        None => port.is_empty().then_some((host, None)),
-        Some("") => Some((host, None)),
-        Some(digits) if digits.bytes().all(|byte| byte.is_ascii_digit()) => {
-            Some((host, Some(digits.parse().ok()?)))
-        }
-        Some(_) => None,
-    }
+    let digits = port.strip_prefix(':').unwrap_or_default();
+    let number = match digits {
+        "" => None,
+        _ if digits.bytes().all(|byte| byte.is_ascii_digit()) => Some(digits.parse().ok()?),
+        _ => return None,
+    };
+    plain.then_some((host, number))
 }
 
 fn default_port(scheme: &str) -> Option<u16> {
@@ -272,7 +237,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_requests_say() {
+    fn origins_of_requests() {
         let table = [
             ("http://a.example", "http", "a.example", None),
             ("http://a.example:80", "http", "a.example", None),
@@ -487,9 +452,10 @@ mod tests {
             ("http://a,http://b", None),
         ];
         for (text, better) in table {
-            let error = text.parse::<AllowedOrigin>().unwrap_err();
-            assert_eq!(error.better.as_deref(), better, "{text}");
-            let shown = error.to_string();
+            let shown = text.parse::<AllowedOrigin>().unwrap_err();
+            let hint = better.map(|better| format!("; did you mean `{better}`?"));
+            let hint = hint.unwrap_or_else(|| ", such as `https://app.example`".to_owned());
+            assert!(shown.contains(&hint), "{text}: {shown}");
             assert!(shown.starts_with(&format!("`{text}` is no origin")));
             let named = shown.split('`').skip(3).step_by(2);
             for named in named {

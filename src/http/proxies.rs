@@ -68,51 +68,40 @@ impl TrustedProxies {
         if !(self.0)(peer) {
             return caller;
         }
-        if headers.get("x-forwarded-for").is_none() && headers.get("forwarded").is_some() {
-            self.walk_elements(&mut caller, headers);
+        let plain = headers.get("x-forwarded-for").is_some() || headers.get("forwarded").is_none();
+        let name = if plain {
+            "x-forwarded-for"
         } else {
-            caller.ip = self.walk(peer, headers);
-            let proto = last(headers, "x-forwarded-proto");
-            caller.believe(proto, last(headers, "x-forwarded-host"));
-        }
-        caller
-    }
-
-    /// From the right, as each hop has added the one before it, past those that are trusted. What
-    /// is no address ends the walk: only who wrote it knows what it means.
-    fn walk(&self, peer: IpAddr, headers: &Headers<'_>) -> IpAddr {
-        let mut ip = peer;
-        let hops: Vec<_> = headers.list("x-forwarded-for").collect();
+            "forwarded"
+        };
+        let hops: Vec<_> = headers.list(name).collect();
+        // From the right, as each hop has added the one before it, past those that are trusted.
+        // What is no address ends the walk: only who wrote it knows what it means.
         for hop in hops.into_iter().rev() {
-            let Some(next) = std::str::from_utf8(hop).ok().and_then(address) else {
+            let hop = std::str::from_utf8(hop).unwrap_or_default();
+            let ip = if plain {
+                Some(hop)
+            } else {
+                parameter(hop, "for")
+            };
+            let Some(ip) = ip.and_then(address) else {
                 break;
             };
-            ip = next;
+            caller.ip = ip;
+            if !plain {
+                // Here each hop says all it knows in one element.
+                caller.secure = secure;
+                caller.believe(parameter(hop, "proto"), parameter(hop, "host"));
+            }
             if !(self.0)(ip) {
                 break;
             }
         }
-        ip
-    }
-
-    /// The same with the elements of `Forwarded`, where each hop says all it knows in one.
-    fn walk_elements(&self, caller: &mut Caller, headers: &Headers<'_>) {
-        let secure = caller.secure;
-        let elements: Vec<_> = headers.list("forwarded").collect();
-        for element in elements.into_iter().rev() {
-            let Ok(element) = std::str::from_utf8(element) else {
-                break;
-            };
-            let Some(next) = parameter(element, "for").and_then(address) else {
-                break;
-            };
-            caller.ip = next;
-            caller.secure = secure;
-            caller.believe(parameter(element, "proto"), parameter(element, "host"));
-            if !(self.0)(next) {
-                break;
-            }
+        if plain {
+            let proto = last(headers, "x-forwarded-proto");
+            caller.believe(proto, last(headers, "x-forwarded-host"));
         }
+        caller
     }
 }
 
@@ -208,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn the_walk_begins_on_the_right_and_ends_with_the_first_stranger() {
+    fn hops_are_read_from_the_right_up_to_the_first_that_is_not_trusted() {
         for (chain, ip) in [
             ("1.2.3.4", "1.2.3.4"),
             ("6.6.6.6, 1.2.3.4", "1.2.3.4"),

@@ -3,8 +3,7 @@
 
 use std::fmt;
 
-use super::access::shown;
-use super::cors::{Verdict, push_echo};
+use super::access_log::shown;
 use super::endpoint::Denied;
 use super::proxies::Caller;
 use super::request::RequestHead;
@@ -28,24 +27,15 @@ macro_rules! refusals {
             #[cfg(test)]
             pub(super) const ALL: &[Self] = &[$(Self::$name,)*];
 
-            /// The HTTP status.
-            pub(super) fn status(self) -> u16 {
-                match self {
-                    $(Self::$name => $status,)*
-                }
-            }
-
-            /// What it is counted as.
-            pub(super) fn reason(self) -> Reason {
-                match self {
-                    $(Self::$name => Reason::$reason,)*
-                }
-            }
-
-            /// What the client is told.
-            pub(super) fn text(self) -> &'static str {
-                match self {
-                    $(Self::$name => $text,)*
+            /// As it is told.
+            pub(super) fn refused(self) -> Refused<'static> {
+                let (status, reason, line) = match self {
+                    $(Self::$name => ($status, Reason::$reason, $text),)*
+                };
+                Refused {
+                    reason,
+                    status,
+                    line,
                 }
             }
         }
@@ -103,16 +93,6 @@ pub struct Refused<'a> {
     pub line: &'a str,
 }
 
-impl Refusal {
-    pub(super) fn refused(self) -> Refused<'static> {
-        Refused {
-            reason: self.reason(),
-            status: self.status(),
-            line: self.text(),
-        }
-    }
-}
-
 impl Site {
     /// Refuses a request: counts it, tells the log, and makes the response, one line of plain text.
     /// Connectors refuse so what is never handled; without a head where none could be read.
@@ -123,6 +103,12 @@ impl Site {
         caller: &Caller,
     ) -> Response {
         let mount = self.mount();
+        let line = match refused.reason {
+            // For those who look for the endpoint elsewhere.
+            Reason::Path => &format!("{}; the Bayeux endpoint is at {mount}", refused.line),
+            _ => refused.line,
+        };
+        let refused = Refused { line, ..refused };
         let seen = Seen {
             refused,
             head,
@@ -131,12 +117,7 @@ impl Site {
         };
         self.broker().refusals().count(refused.reason, seen);
         self.count(refused.status);
-        let response = Response::text(refused.status, refused.line);
-        if refused.status == 503 {
-            response.header("Retry-After", RETRY_AFTER)
-        } else {
-            response
-        }
+        Response::text(refused.status, refused.line).with_retry()
     }
 
     pub(super) fn deny(
@@ -145,8 +126,8 @@ impl Site {
         caller: &Caller,
         denied: &Denied<'_>,
     ) -> Response {
-        let mut response = self.tell(denied.refusal, head, caller);
-        if denied.refusal.status() == 405 {
+        let mut response = self.refuse(denied.refusal.refused(), Some(head), caller);
+        if response.status == 405 {
             let endpoint = self.public().map(|public| &public.endpoint);
             let allow = match (endpoint, head.target()) {
                 (Some(endpoint), Some(target)) if endpoint.covers(target.path) => endpoint.allow(),
@@ -154,37 +135,11 @@ impl Site {
             };
             response = response.header("Allow", allow);
         }
-        if let Some(origin) = denied.verdict.echo() {
-            push_echo(&mut response.headers, origin);
+        response = response.readable_by(denied.verdict.echo());
+        match head.is_head() {
+            true => response.without_body(),
+            false => response,
         }
-        if head.is_head() {
-            response.without_body()
-        } else {
-            response
-        }
-    }
-
-    /// Refuses, with a hint for those who look for the endpoint elsewhere.
-    pub(super) fn tell(
-        &self,
-        refusal: Refusal,
-        head: &RequestHead<'_>,
-        caller: &Caller,
-    ) -> Response {
-        let refused = refusal.refused();
-        if refusal != Refusal::Path {
-            return self.refuse(refused, Some(head), caller);
-        }
-        let line = format!(
-            "{}; the Bayeux endpoint is at {}",
-            refused.line,
-            self.mount()
-        );
-        let refused = Refused {
-            line: &line,
-            ..refused
-        };
-        self.refuse(refused, Some(head), caller)
     }
 }
 
@@ -195,14 +150,6 @@ pub(super) fn reason_of(error: &BatchError) -> Reason {
         BatchError::TooManyMessages { .. } => Reason::MaxMessages,
         BatchError::TooDeep { .. } => Reason::MaxDepth,
     }
-}
-
-/// The same, readable for a page of an allowed origin.
-pub(super) fn echoing(mut response: Response, verdict: Verdict<'_>) -> Response {
-    if let Some(origin) = verdict.echo() {
-        push_echo(&mut response.headers, origin);
-    }
-    response
 }
 
 /// The methods of paths outside the endpoint.
@@ -279,9 +226,6 @@ impl RefusalCounts {
     }
 }
 
-/// Seconds; clients have their own back-off, this is for those that obey HTTP.
-pub(super) const RETRY_AFTER: &str = "2";
-
 const STATUSES: [u16; 17] = [
     400, 403, 404, 405, 408, 412, 413, 414, 415, 416, 417, 426, 431, 500, 501, 503, 505,
 ];
@@ -298,22 +242,31 @@ mod tests {
         let caller = Caller::direct([127, 0, 0, 1].into(), false);
         for refusal in Refusal::ALL {
             let site = site(SiteConfig::default(), BrokerConfig::default());
+            let Refused {
+                reason,
+                status,
+                line,
+            } = refusal.refused();
             let response = site.refuse(refusal.refused(), None, &caller);
-            assert_eq!(response.status, refusal.status());
+            assert_eq!(response.status, status);
             let body = response.body.in_memory().unwrap();
-            assert_eq!(body, format!("{}\n", refusal.text()).as_bytes());
+            let hint = match refusal {
+                Refusal::Path => "; the Bayeux endpoint is at /cometd",
+                _ => "",
+            };
+            assert_eq!(body, format!("{line}{hint}\n").as_bytes());
             let plain = |byte| (b' '..=b'~').contains(&byte);
-            assert!(refusal.text().bytes().all(plain));
+            assert!(line.bytes().all(plain));
             let counted = |counts: Vec<u64>| counts.into_iter().sum::<u64>();
             let statuses = site.refused_statuses();
-            assert!(statuses.contains(&(refusal.status(), 1)), "{refusal:?}");
+            assert!(statuses.contains(&(status, 1)), "{refusal:?}");
             assert_eq!(counted(statuses.iter().map(|(_, n)| *n).collect()), 1);
             let reasons = site.broker().refusals().snapshot();
-            assert!(reasons.contains(&(refusal.reason(), 1)), "{refusal:?}");
+            assert!(reasons.contains(&(reason, 1)), "{refusal:?}");
             assert_eq!(counted(reasons.iter().map(|(_, n)| *n).collect()), 1);
             let headers = String::from_utf8(response.headers).unwrap();
             let comes_back = headers.contains("Retry-After: ");
-            assert_eq!(comes_back, refusal.status() == 503, "{refusal:?}");
+            assert_eq!(comes_back, status == 503, "{refusal:?}");
         }
     }
 
@@ -342,7 +295,7 @@ mod tests {
             format!(
                 "POST \"/cometd\" from 10.0.0.1: {}, Origin \"https://app.example\", \
                  Host \"own.example\", X-Forwarded-Host \"app.example\"",
-                Refusal::Origin.text()
+                Refusal::Origin.refused().line
             )
         );
         let mut through = direct.clone();
@@ -354,7 +307,7 @@ mod tests {
             format!(
                 "GET \"/cometd/*\" from 192.0.2.1 through 10.0.0.1: {}, \
                  Referer \"http://x.example/page\", Host \"own.example\"",
-                Refusal::Page.text()
+                Refusal::Page.refused().line
             )
         );
         let seen = Seen {

@@ -1,5 +1,6 @@
 //! A response as a value, and how its head is written.
 
+use std::fmt;
 use std::fs::File;
 use std::io::{self, Read, Write};
 
@@ -60,6 +61,15 @@ impl Response {
         response
     }
 
+    /// With status 503 it says when to come back: clients have their own back-off, this is for
+    /// those that go by HTTP.
+    pub(super) fn with_retry(self) -> Self {
+        match self.status {
+            503 => self.header("Retry-After", "2"),
+            _ => self,
+        }
+    }
+
     /// Adds a header line. Control characters in the value become spaces.
     pub fn header(mut self, name: &str, value: &str) -> Self {
         if value.bytes().any(|byte| byte.is_ascii_control()) {
@@ -83,11 +93,10 @@ impl Response {
     /// Appends everything from the status line to the empty line. `keep_alive` says whether the
     /// connection stays open, `http10` whether the client speaks HTTP/1.0, which has to be told.
     pub fn write_head(&self, date: &str, keep_alive: bool, http10: bool, out: &mut Vec<u8>) {
-        out.extend_from_slice(b"HTTP/1.1 ");
-        push_decimal(out, u64::from(self.status));
-        out.push(b' ');
-        out.extend_from_slice(reason(self.status).as_bytes());
-        out.extend_from_slice(b"\r\n");
+        push(
+            out,
+            format_args!("HTTP/1.1 {} {}\r\n", self.status, reason(self.status)),
+        );
         out.extend_from_slice(&self.headers);
         if has_length(self.status) {
             let len = match self.body {
@@ -179,8 +188,7 @@ const PIECE: usize = 64 << 10;
 /// Written while the body of a request that said `Expect: 100-continue` is wanted.
 pub(crate) const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 
-pub(super) const NO_STORE_NO_SNIFF: &[u8] =
-    b"Cache-Control: no-store\r\nX-Content-Type-Options: nosniff\r\n";
+const NO_STORE_NO_SNIFF: &[u8] = b"Cache-Control: no-store\r\nX-Content-Type-Options: nosniff\r\n";
 
 pub(super) fn push_header(out: &mut Vec<u8>, name: &str, value: &str) {
     debug_assert!(
@@ -194,9 +202,12 @@ pub(super) fn push_header(out: &mut Vec<u8>, name: &str, value: &str) {
 }
 
 pub(super) fn push_length(out: &mut Vec<u8>, len: u64) {
-    out.extend_from_slice(b"Content-Length: ");
-    push_decimal(out, len);
-    out.extend_from_slice(b"\r\n");
+    push(out, format_args!("Content-Length: {len}\r\n"));
+}
+
+fn push(out: &mut Vec<u8>, text: fmt::Arguments<'_>) {
+    out.write_fmt(text)
+        .expect("because writing to memory does not fail");
 }
 
 /// The headers of the connection, and the empty line.
@@ -208,21 +219,6 @@ pub(super) fn push_end(out: &mut Vec<u8>, date: &str, keep_alive: bool, http10: 
         (true, true) => out.extend_from_slice(b"\r\nConnection: keep-alive\r\n\r\n"),
         (true, false) => out.extend_from_slice(b"\r\n\r\n"),
     }
-}
-
-fn push_decimal(out: &mut Vec<u8>, number: u64) {
-    let mut digits = [0u8; 20];
-    let mut at = digits.len();
-    let mut rest = number;
-    loop {
-        at -= 1;
-        digits[at] = b'0' + (rest % 10) as u8;
-        rest /= 10;
-        if rest == 0 {
-            break;
-        }
-    }
-    out.extend_from_slice(&digits[at..]);
 }
 
 fn has_length(status: u16) -> bool {

@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use super::body_kind::BodyKind;
 use super::content::ContentHandler;
 use super::cookie::Cookies;
 use super::cors::Verdict;
 use super::endpoint::{Ask, Denied, Endpoint};
 use super::files::StaticFiles;
+use super::form::BodyKind;
 use super::proxies::Caller;
 use super::refusal::Refusal;
 use super::request::RequestHead;

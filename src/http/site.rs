@@ -8,7 +8,7 @@ use std::borrow::Cow;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use super::access::{AccessLog, Asked};
+use super::access_log::{AccessLog, Asked};
 use super::config::{SiteConfig, SiteError};
 use super::content::{ContentRequest, Mount, Mounts, answer_here};
 use super::cookie::{CookieKey, Cookies};
@@ -19,7 +19,7 @@ use super::form;
 use super::format::Format;
 use super::pending::{Finished, Hook, Hooked, HookedRequest, PendingResponse};
 use super::proxies::{Caller, TrustedProxies};
-use super::refusal::{Refusal, RefusalCounts, Refused, echoing, reason_of};
+use super::refusal::{Refusal, RefusalCounts, Refused, reason_of};
 use super::request::{Request, RequestHead};
 use super::response::Response;
 use super::route::{Public, Route, To};
@@ -410,11 +410,11 @@ impl Site {
         let refuse = |refusal: Refusal| {
             // Browsers look for the map by themselves; it is nobody's mistake.
             if refusal == Refusal::NotFound && endpoint.is_file(head.method, path) {
-                return Response::text(404, refusal.text());
+                return Response::text(404, refusal.refused().line);
             }
             let lost = refusal == Refusal::NotFound && endpoint.is_meant(head, query);
             let refusal = if lost { Refusal::Path } else { refusal };
-            self.tell(refusal, head, request.caller)
+            self.refuse(refusal.refused(), Some(head), request.caller)
         };
         let now = self.clock.wall();
         let response = files.respond(head, path, query, now, &refuse);
@@ -435,7 +435,7 @@ impl Site {
     ) -> Handled {
         let refused = |refused: Refused<'_>| {
             let response = self.refuse(refused, Some(&request.head), request.caller);
-            Handled::Done(echoing(response, Verdict::echoing(echo.as_deref())))
+            Handled::Done(response.readable_by(echo.as_deref()))
         };
         let body = match body {
             Ok(body) => body,

@@ -1,10 +1,8 @@
 //! Requests that take their connection over: for a WebSocket, or for a stream of events.
 
-use super::cors::push_echo;
 use super::format::JSON_TYPE;
-use super::refusal::RETRY_AFTER;
 use super::request::RequestHead;
-use super::response::{Body, NO_STORE_NO_SNIFF, Response, push_end, push_header};
+use super::response::{Body, Response, push_end, push_header};
 use super::site::{Handled, Site};
 use crate::broker::{Attachment, Ended, Gone, NoStream};
 use crate::protocol::{Advice, Publication, ReplyTo};
@@ -140,17 +138,12 @@ impl Site {
         connection: &ConnectionHandle,
     ) -> Handled {
         let opened = self.broker().open_stream(peer, client, connection);
-        let mut response = match &opened {
+        let response = match &opened {
             // Without the second, nginx keeps events back until it has many.
-            Ok(_) => Response::new(200)
-                .header("Content-Type", "text/event-stream")
-                .header("X-Accel-Buffering", "no"),
+            Ok(_) => Response::uncached(200, "text/event-stream").header("X-Accel-Buffering", "no"),
             Err(refused) => self.no_stream(*refused, peer),
         };
-        response.headers.extend_from_slice(NO_STORE_NO_SNIFF);
-        if let Some(origin) = echo {
-            push_echo(&mut response.headers, origin);
-        }
+        let response = response.readable_by(echo);
         match opened {
             Ok(session) => Handled::Events(Box::new(Events {
                 session,
@@ -168,13 +161,10 @@ impl Site {
         let seen = format_args!("a stream of events for {}", peer.ip);
         self.broker().refusals().count(reason, seen);
         self.count(status);
-        let mut response = Response::new(status);
-        push_header(&mut response.headers, "Content-Type", JSON_TYPE);
-        if status == 503 {
-            push_header(&mut response.headers, "Retry-After", RETRY_AFTER);
+        Response {
+            body: Body::Bytes(refused.array()),
+            ..Response::uncached(status, JSON_TYPE).with_retry()
         }
-        response.body = Body::Bytes(refused.array());
-        response
     }
 }
 

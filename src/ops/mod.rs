@@ -5,7 +5,6 @@
 //! Out of scope: collecting the numbers (`server` does, as a [`Source`]), and listening (the
 //! internal site, which a connector serves).
 
-mod exposition;
 mod handler;
 mod process;
 

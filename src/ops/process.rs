@@ -1,7 +1,7 @@
 //! What the system says about this process.
 
 use crate::counters::Family;
-use crate::counters::Kind::{self, Counter, Gauge};
+use crate::counters::Kind::{Counter, Gauge};
 use crate::util::machine::file_limit;
 
 /// Figures of the running process, from `/proc` on Linux; elsewhere only the file limit is known.
@@ -15,44 +15,41 @@ pub(super) fn process() -> Vec<Family> {
     };
     let status = status.as_deref().unwrap_or_default();
     let number = |value: Option<u64>| value.map(|value| value as f64);
-    let family = |kind: Kind, name, help, value: Option<f64>| {
-        value.map(|value| Family::new(kind, name, help).number(value))
-    };
     let cpu = stat.as_deref().and_then(cpu_seconds);
     let resident = field(status, "VmRSS:").map(|kibibytes| kibibytes * 1024);
-    let families = [
-        family(
+    let threads = number(field(status, "Threads:"));
+    let (open, most) = (number(open_files()), number(file_limit()));
+    let table = [
+        (
             Counter,
             "process_cpu_seconds_total",
             "CPU time of the process.",
             cpu,
         ),
-        family(
+        (
             Gauge,
             "process_resident_memory_bytes",
-            "Memory of the process in RAM.",
+            "Memory in RAM.",
             number(resident),
         ),
-        family(
+        (
             Gauge,
             "process_open_fds",
             "Open files, sockets included.",
-            number(open_files()),
+            open,
         ),
-        family(
+        (
             Gauge,
             "process_max_fds",
             "Most files that may be open.",
-            number(file_limit()),
+            most,
         ),
-        family(
-            Gauge,
-            "process_threads",
-            "Threads of the process.",
-            number(field(status, "Threads:")),
-        ),
+        (Gauge, "process_threads", "Threads of the process.", threads),
     ];
-    families.into_iter().flatten().collect()
+    let known = table
+        .into_iter()
+        .filter_map(|(kind, name, help, value)| Some(Family::new(kind, name, help).number(value?)));
+    known.collect()
 }
 
 /// User and system time from `stat`.
@@ -87,7 +84,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn parsing() {
+    fn files_of_proc_are_read() {
         let stat = "7 (a) b (c) S 1 7 7 0 -1 4194560 1 2 3 4 150 25 0 0 20 0 8 0 9";
         assert_eq!(cpu_seconds(stat), Some(1.75));
         assert_eq!(cpu_seconds("7 (x"), None);

@@ -83,70 +83,61 @@ impl ServerBuilder {
     /// A service that is there before the first client is: `channel` is the whole name, below
     /// `/service/`.
     #[must_use]
-    pub fn service(mut self, channel: &str, access: Access, service: impl Service) -> Self {
+    pub fn service(self, channel: &str, access: Access, service: impl Service) -> Self {
         let channel = channel.to_owned();
-        let install = move |broker: &Broker| broker.add_service(&channel, access, service);
-        self.installs.push(Box::new(install));
-        self
+        self.install(move |broker| broker.add_service(&channel, access, service))
     }
 
     /// The service of all channels below `/service/` that have none of their own.
     #[must_use]
-    pub fn fallback_service(mut self, access: Access, service: impl Service) -> Self {
-        self.installs.push(Box::new(move |broker| {
-            broker.set_fallback_service(access, service);
-            Ok(())
-        }));
-        self
+    pub fn fallback_service(self, access: Access, service: impl Service) -> Self {
+        self.setup(move |broker| broker.set_fallback_service(access, service))
     }
 
     /// A listener that may veto what clients publish on matching channels, or send to matching
     /// services; see [`Broker::add_listener`].
     #[must_use]
     pub fn listener(
-        mut self,
+        self,
         pattern: &str,
         listener: impl Fn(&AuthRequest<'_>) -> Verdict + Send + Sync + 'static,
     ) -> Self {
         let pattern = pattern.to_owned();
-        let install = move |broker: &Broker| broker.add_listener(&pattern, listener);
-        self.installs.push(Box::new(install));
-        self
+        self.install(move |broker| broker.add_listener(&pattern, listener))
     }
 
     /// An observer that is told what happens; see [`Broker::add_observer`].
     #[must_use]
-    pub fn observer(mut self, observer: impl Fn(&Event) + Send + Sync + 'static) -> Self {
-        self.installs.push(Box::new(move |broker| {
-            broker.add_observer(observer);
-            Ok(())
-        }));
-        self
+    pub fn observer(self, observer: impl Fn(&Event) + Send + Sync + 'static) -> Self {
+        self.setup(move |broker| broker.add_observer(observer))
     }
 
     /// An observer of some kinds of events; see [`Broker::add_observer_of`].
     #[must_use]
     pub fn observer_of(
-        mut self,
+        self,
         kinds: impl IntoIterator<Item = EventKind> + Send + 'static,
         observer: impl Fn(&Event) + Send + Sync + 'static,
     ) -> Self {
-        self.installs.push(Box::new(move |broker| {
-            broker.add_observer_of(kinds, observer);
-            Ok(())
-        }));
-        self
+        self.setup(move |broker| broker.add_observer_of(kinds, observer))
     }
 
     /// Calls the function with the broker before the first client is there: for services and
     /// listeners that push, publish or send clients away. What it adds is to keep
     /// [a weak handle](Broker::downgrade) only.
     #[must_use]
-    pub fn setup(mut self, setup: impl FnOnce(&Broker) + 'static) -> Self {
-        self.installs.push(Box::new(move |broker| {
+    pub fn setup(self, setup: impl FnOnce(&Broker) + 'static) -> Self {
+        self.install(move |broker| {
             setup(broker);
             Ok(())
-        }));
+        })
+    }
+
+    fn install(
+        mut self,
+        install: impl FnOnce(&Broker) -> Result<(), InvalidChannel> + 'static,
+    ) -> Self {
+        self.installs.push(Box::new(install));
         self
     }
 
@@ -154,14 +145,10 @@ impl ServerBuilder {
     /// [`Broker::set_delivery_filter`].
     #[must_use]
     pub fn delivery_filter(
-        mut self,
+        self,
         filter: impl Fn(&Delivery<'_>) -> DeliveryDecision + Send + Sync + 'static,
     ) -> Self {
-        self.installs.push(Box::new(move |broker| {
-            broker.set_delivery_filter(filter);
-            Ok(())
-        }));
-        self
+        self.setup(move |broker| broker.set_delivery_filter(filter))
     }
 
     /// A handler for a path outside the endpoint, or with a slash at its end for all below it: for

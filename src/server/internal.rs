@@ -118,7 +118,7 @@ mod tests {
     fn either_connector_serves_it() {
         let server = server();
         let tiny = by_tiny_http(&server);
-        for address in [server.ops_addr().unwrap(), tiny.local_addrs()[0]] {
+        for address in [server.internal_addr().unwrap(), tiny.local_addrs()[0]] {
             let answer = get(address, "/healthz");
             assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
             assert!(answer.contains("\r\nDate: "), "{answer}");
@@ -153,7 +153,7 @@ mod tests {
     fn many_at_once_are_all_answered() {
         let server = server();
         let tiny = by_tiny_http(&server);
-        for address in [server.ops_addr().unwrap(), tiny.local_addrs()[0]] {
+        for address in [server.internal_addr().unwrap(), tiny.local_addrs()[0]] {
             let request = "GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n";
             let mut streams: Vec<TcpStream> = (0..60).map(|_| send(address, request)).collect();
             for stream in &mut streams {
@@ -165,7 +165,7 @@ mod tests {
     #[test]
     fn bodies_do_no_harm() {
         let server = server();
-        let address = server.ops_addr().unwrap();
+        let address = server.internal_addr().unwrap();
         // Each keeps its connection open and never sends the body.
         let open = |head: &str| {
             let request = format!("POST /x HTTP/1.1\r\nHost: x\r\n{head}\r\n");
@@ -202,7 +202,7 @@ mod tests {
         let public = server.local_addrs()[0];
         let _slow: Vec<TcpStream> = (0..9).map(|_| send(public, request)).collect();
         busy.recv_timeout(PATIENCE).unwrap();
-        let address = server.ops_addr().unwrap();
+        let address = server.internal_addr().unwrap();
         assert!(get(address, "/readyz").ends_with("ready\n"));
         assert!(get(address, "/metrics").contains("\nbayeux_sessions 0\n"));
         drop(leave);
@@ -234,7 +234,7 @@ mod tests {
     fn its_port_is_free_after_a_stop_or_a_drop() {
         for stop in [true, false] {
             let server = server();
-            let address = server.ops_addr().unwrap();
+            let address = server.internal_addr().unwrap();
             assert!(get(address, "/healthz").ends_with("ok\n"));
             match stop {
                 true => server.shutdown(PATIENCE),

@@ -112,7 +112,7 @@ impl Server {
 
     /// The address of the internal site, with health and metrics, if there is one.
     #[cfg(feature = "ops")]
-    pub fn ops_addr(&self) -> Option<SocketAddr> {
+    pub fn internal_addr(&self) -> Option<SocketAddr> {
         self.internal.as_ref()?.local_addrs().first().copied()
     }
 

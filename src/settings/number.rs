@@ -60,22 +60,18 @@ impl Kind for Time {
 
     fn parse(&self, text: &str) -> Result<Duration, String> {
         let (number, unit) = split(text);
-        let number =
-            decimal(number).ok_or_else(|| format!("`{text}` is no duration, such as `30s`"))?;
-        let nanoseconds = match TIMES.iter().find(|(name, _)| *name == unit) {
-            Some(&(_, scale)) => number.times(scale),
-            None if unit.is_empty() && number.mantissa == 0 => Some(0),
-            None if unit.is_empty() => {
-                return Err(format!(
-                    "`{text}` has no unit; did you mean `{text}s` or `{text}ms`?"
-                ));
+        let number = number.ok_or_else(|| format!("`{text}` is no duration, such as `30s`"))?;
+        let nanoseconds = match unit {
+            "" if number.mantissa == 0 => Some(0),
+            "" => {
+                let hint = format!("did you mean `{text}s` or `{text}ms`?");
+                return Err(format!("`{text}` has no unit; {hint}"));
             }
-            None => return Err(unknown_unit(text, unit, TIMES)),
+            unit => number.times(scale(text, unit, TIMES)?),
         };
-        nanoseconds
-            .and_then(|amount| u64::try_from(amount).ok())
-            .map(Duration::from_nanos)
-            .ok_or_else(|| format!("`{text}` is too long"))
+        let nanoseconds = nanoseconds.and_then(|amount| u64::try_from(amount).ok());
+        let time = nanoseconds.map(Duration::from_nanos);
+        time.ok_or_else(|| format!("`{text}` is too long"))
     }
 
     fn form(&self) -> Form {
@@ -103,15 +99,10 @@ impl Kind for Size {
 
     fn parse(&self, text: &str) -> Result<usize, String> {
         let (number, unit) = split(text);
-        let number =
-            decimal(number).ok_or_else(|| format!("`{text}` is no size, such as `64KiB`"))?;
+        let number = number.ok_or_else(|| format!("`{text}` is no size, such as `64KiB`"))?;
         let unit = if unit.is_empty() { "B" } else { unit };
-        let Some(&(_, scale)) = SIZES.iter().find(|(name, _)| *name == unit) else {
-            return Err(unknown_unit(text, unit, SIZES));
-        };
-        let bytes = number
-            .times(scale)
-            .and_then(|amount| usize::try_from(amount).ok());
+        let bytes = number.times(scale(text, unit, SIZES)?);
+        let bytes = bytes.and_then(|amount| usize::try_from(amount).ok());
         bytes.ok_or_else(|| format!("`{text}` is too large"))
     }
 
@@ -166,12 +157,12 @@ impl Decimal {
     }
 }
 
-/// Where the number ends and the unit begins.
-fn split(text: &str) -> (&str, &str) {
+/// The number, if it is one, and the unit.
+fn split(text: &str) -> (Option<Decimal>, &str) {
     let end = text
         .find(|c: char| !c.is_ascii_digit() && c != '.')
         .unwrap_or(text.len());
-    (&text[..end], text[end..].trim_start())
+    (decimal(&text[..end]), text[end..].trim_start())
 }
 
 /// Digits with at most one point among them; 18 of them on each side.
@@ -188,28 +179,27 @@ fn decimal(text: &str) -> Option<Decimal> {
     })
 }
 
-/// The error for a unit that is not in the table.
-fn unknown_unit(text: &str, unit: &str, units: &[(&str, u128)]) -> String {
+/// What a unit is worth; the error for one that is not in the table says which was meant.
+fn scale(text: &str, unit: &str, units: &[(&str, u128)]) -> Result<u128, String> {
+    if let Some(&(_, scale)) = units.iter().find(|(name, _)| *name == unit) {
+        return Ok(scale);
+    }
     let number = text[..text.len() - unit.len()].trim_end();
-    let known = |name: &str| {
-        units
-            .iter()
-            .map(|(unit, _)| *unit)
-            .find(|unit| *unit == name)
-    };
     let lower = unit.to_ascii_lowercase();
-    let same = units
-        .iter()
-        .map(|(name, _)| *name)
-        .find(|name| name.eq_ignore_ascii_case(&lower));
     let alias = ALIASES.iter().filter(|(alias, _)| *alias == lower);
-    match same.or_else(|| alias.filter_map(|(_, name)| known(name)).next()) {
-        Some(better) => format!("`{unit}` is no unit; did you mean `{number}{better}`?"),
+    let mut names = units.iter().map(|(name, _)| *name);
+    let meant = names
+        .clone()
+        .find(|name| name.eq_ignore_ascii_case(&lower))
+        .or_else(|| names.find(|known| alias.clone().any(|(_, name)| name == known)));
+    let hint = match meant {
+        Some(better) => format!("did you mean `{number}{better}`?"),
         None => {
             let names: Vec<&str> = units.iter().map(|(name, _)| *name).collect();
-            format!("`{unit}` is no unit; known are {}", names.join(", "))
+            format!("known are {}", names.join(", "))
         }
-    }
+    };
+    Err(format!("`{unit}` is no unit; {hint}"))
 }
 
 #[cfg(test)]
@@ -217,7 +207,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn limits_go_by_these_amounts() {
+    fn amounts_that_limits_compare() {
         assert_eq!(Size.amount(&4096), Some(4096));
         assert_eq!(Time.amount(&Duration::from_millis(1)), Some(1_000_000));
         let auto = super::super::kind::Auto(Size);

@@ -24,7 +24,7 @@ pub struct Setting<C> {
     /// The default in words; where it is not computed the same as
     /// [`default_text`](Self::default_text).
     pub default: &'static str,
-    /// Only the native connector can obey it.
+    /// It has an effect with the connector `native` only.
     pub native_only: bool,
     pub(crate) form: fn() -> Form,
     pub(crate) computed: Option<fn() -> String>,
@@ -95,7 +95,7 @@ impl<C> fmt::Debug for Setting<C> {
     }
 }
 
-/// A setting that cannot be obeyed.
+/// A setting that cannot be as it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Conflict {
     /// The setting's name, such as `max_body`.

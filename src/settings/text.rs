@@ -33,6 +33,16 @@ pub(crate) const DIR: Text<PathBuf> = Text {
     read: path,
 };
 
+impl Text<String> {
+    /// Text that is checked together with other settings.
+    pub(crate) const fn any(placeholder: &'static str) -> Self {
+        Self {
+            placeholder,
+            read: |text| Ok(text.to_owned()),
+        }
+    }
+}
+
 /// A file or folder.
 fn path(text: &str) -> Result<PathBuf, String> {
     match text {

@@ -41,7 +41,7 @@ pub(crate) fn connections() -> String {
     share_for_connections(file_limit()).to_string()
 }
 
-/// A tenth stays for files, the operations listener, and clients of one's own.
+/// A tenth stays for files, the internal site, and clients of one's own.
 fn share_for_connections(limit: Option<u64>) -> u64 {
     let limit = limit.unwrap_or(u64::MAX);
     (limit / 10 * 9 + limit % 10 * 9 / 10).clamp(1, MOST_CONNECTIONS)

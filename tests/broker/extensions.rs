@@ -153,7 +153,7 @@ fn telling(mut message: Value, lag: &Value, offset: i64) -> Value {
 }
 
 #[test]
-fn what_a_client_reckons_with_is_known_to_the_embedder() {
+fn the_embedder_sees_the_clock_estimates_of_clients() {
     let mut world = World::new(config(true));
     let quiet = world.open();
     let shaken = telling(json!({"channel": "/meta/handshake"}), &json!(3), 0);
@@ -197,7 +197,7 @@ fn a_server_without_the_extension_keeps_nothing() {
 }
 
 #[test]
-fn what_is_denied_leaves_no_reckoning() {
+fn denied_messages_leave_no_clock_estimate() {
     let policy = |request: &AuthRequest<'_>| match request.action {
         Action::Subscribe => Decision::deny("no"),
         // A policy sees what the client said before.

@@ -169,7 +169,7 @@ fn a_script_that_fails_says_so() {
 }
 
 #[test]
-fn it_can_leave_and_come_back() {
+fn disconnect_and_connect() {
     let (_server, url) = server();
     let mut shell = Shell::start(&[&url]);
     shell.obey("subscribe /a", "-- subscribed to /a");

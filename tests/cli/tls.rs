@@ -266,7 +266,7 @@ fn acceptor() -> Arc<TlsAcceptor> {
 }
 
 #[test]
-fn an_embedder_brings_its_own() {
+fn an_embedder_brings_its_own_certificate() {
     let server = Server::builder()
         .config(config())
         .tls(acceptor())

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 pub(crate) struct Program {
     child: Child,
     pub(crate) address: SocketAddr,
-    operations: SocketAddr,
+    internal: SocketAddr,
 }
 
 /// The numbers at `/metrics`, and the memory of the process.
@@ -67,13 +67,13 @@ impl Program {
             }
         };
         let address = after("listening on http://");
-        let operations = after("metrics on http://");
+        let internal = after("metrics on http://");
         // Read on, so that the server never waits for us.
         std::thread::spawn(move || lines.for_each(drop));
         Self {
             child,
             address,
-            operations,
+            internal,
         }
     }
 
@@ -94,13 +94,13 @@ impl Program {
 
     /// Asks for the numbers, and does not wait for them.
     pub(crate) fn knock(&self) {
-        if let Ok(mut stream) = TcpStream::connect(self.operations) {
+        if let Ok(mut stream) = TcpStream::connect(self.internal) {
             let _ = stream.write_all(b"GET /metrics HTTP/1.0\r\nHost: x\r\n\r\n");
         }
     }
 
     fn scrape(&self) -> String {
-        let mut stream = TcpStream::connect(self.operations).expect("the operations listener");
+        let mut stream = TcpStream::connect(self.internal).expect("the internal site");
         stream
             .set_read_timeout(Some(Duration::from_secs(20)))
             .unwrap();

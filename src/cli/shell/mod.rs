@@ -12,7 +12,7 @@ use command::Command;
 use session::{Failed, Session};
 use terminal::{Line, Terminal};
 
-/// Obeys commands until `quit` or the end of the input.
+/// Executes commands until `quit` or the end of the input.
 pub(super) fn run(matches: &ArgMatches) -> Result<(), Failure> {
     let timeout = arguments::timeout(matches)?;
     let mut terminal = Terminal::open().map_err(|error| Failure::unable("terminal", error))?;

@@ -10,10 +10,10 @@ use serde_json::json;
 use super::command::{Command, HELP};
 use super::terminal::Output;
 use crate::cli::arguments::JSON_OUTPUT;
-use crate::cli::client;
+use crate::cli::client::{self, first_match};
 use crate::cli::output::Failure;
 use crate::client::{Client, Error, Event, Listening, Message, State, Transport};
-use crate::protocol::{ChannelName, Pattern};
+use crate::protocol::Pattern;
 
 /// A command did not do what it should; with the reason.
 pub(super) struct Failed(pub(super) String);
@@ -39,14 +39,9 @@ impl Shown {
     /// Whether the subscription is the one that shows messages of that channel: each is shown
     /// once, however many patterns it matches.
     fn is_first(&self, key: u64, channel: &str) -> bool {
-        let Ok(channel) = ChannelName::try_from(channel) else {
-            return false;
-        };
         let patterns = self.0.lock();
-        let first = patterns
-            .iter()
-            .find(|(_, pattern)| pattern.matches(&channel));
-        first.is_some_and(|(first, _)| *first == key)
+        let first = first_match(patterns.iter().map(|(_, pattern)| pattern), channel);
+        first.is_some_and(|first| patterns[first].0 == key)
     }
 }
 

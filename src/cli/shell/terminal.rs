@@ -72,7 +72,7 @@ impl Terminal {
         };
         match editor.readline("> ") {
             Ok(line) => {
-                // Without a history the line is still obeyed.
+                // Without a history the line is still executed.
                 let _ = editor.add_history_entry(&line);
                 Ok(Line::Text(line))
             }
@@ -183,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn what_people_see() {
+    fn messages_for_people() {
         for (json, line) in [
             (
                 r#"{"channel":"/a","data":{"user":"me","chat":"hi"}}"#,

@@ -122,7 +122,7 @@ fn tls() {
 }
 
 #[test]
-fn what_goes_together() {
+fn settings_that_need_each_other() {
     let mut of_one_origin = Config::default();
     of_one_origin.site.allowed_origins = vec!["https://a.example".parse().unwrap()];
     of_one_origin.broker.require_browser_cookie = true;

@@ -5,8 +5,8 @@ use std::io::{self, ErrorKind};
 use std::path::{Component, Path, PathBuf};
 use std::time::SystemTime;
 
-use super::found::{Asset, Content, Found};
 use super::path::{SitePath, is_servable};
+use super::serve::{Asset, Content, Found};
 
 /// A directory whose files are served.
 #[derive(Clone, Debug)]
@@ -164,7 +164,7 @@ mod tests {
 
     /// Whoever runs the tests may often read everything.
     #[test]
-    fn what_the_system_says() {
+    fn errors_of_the_system_are_told_apart() {
         let found = |kind: ErrorKind| not_found(Path::new("x"), &kind.into());
         assert!(matches!(
             found(ErrorKind::PermissionDenied),

@@ -5,8 +5,8 @@ use std::collections::{HashMap, HashSet};
 
 use sha2::{Digest, Sha256};
 
-use super::found::{Asset, Content, Found};
 use super::path::SitePath;
+use super::serve::{Asset, Content, Found};
 
 /// A list of files: their paths without the first slash, and what they hold.
 #[derive(Clone, Debug, Default)]

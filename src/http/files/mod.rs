@@ -4,21 +4,25 @@
 //! expiry. Out of scope: sending it (a file is handed on open, not read), and every other path of
 //! the site.
 //!
+//! | file | what |
+//! |---|---|
+//! | `serve` | which source has the file, and the response |
+//! | `directory`, `embedded` | the two sources |
+//! | `path` | from a URL to names below a root |
+//! | `media` | media types, and how long browsers may keep a file |
+//! | `negotiation` | conditions, ranges and codings that a request asks for |
+//!
 //! Nothing outside the root is served, nothing whose name or directory begins with a dot, and
 //! nothing through a link that leads out of the root.
 
-mod coding;
-mod conditional;
 mod directory;
 mod embedded;
-mod expiry;
-mod found;
 mod media;
+mod negotiation;
 mod path;
-mod range;
 mod serve;
 
-pub use expiry::Expiry;
+pub use media::Expiry;
 pub(super) use media::is_media_type;
 pub(super) use path::is_servable;
 pub(super) use serve::StaticFiles;

@@ -3,7 +3,9 @@
 
 use std::path::{Component, Path, PathBuf};
 
-use percent_encoding::{AsciiSet, CONTROLS, NON_ALPHANUMERIC, utf8_percent_encode};
+use percent_encoding::{
+    AsciiSet, CONTROLS, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode,
+};
 
 /// A path that is safe to look up below a root.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -93,21 +95,13 @@ pub(in crate::http) fn is_servable(name: &str) -> bool {
 
 /// Decodes the escapes of one name, strictly.
 fn decode(part: &str) -> Option<String> {
-    if !part.contains('%') {
-        return Some(part.to_owned());
-    }
-    let mut decoded = Vec::with_capacity(part.len());
-    let mut rest = part.bytes();
-    while let Some(byte) = rest.next() {
-        if byte == b'%' {
-            let digits = [rest.next()?, rest.next()?];
-            let value = |digit: u8| char::from(digit).to_digit(16);
-            decoded.push((value(digits[0])? * 16 + value(digits[1])?) as u8);
-        } else {
-            decoded.push(byte);
-        }
-    }
-    String::from_utf8(decoded).ok()
+    let is_escape = |rest: &str| {
+        let digits = rest.as_bytes().get(..2);
+        digits.is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit))
+    };
+    let whole = part.split('%').skip(1).all(is_escape);
+    let decoded = percent_decode_str(part).decode_utf8().ok()?;
+    whole.then(|| decoded.into_owned())
 }
 
 /// In bytes; no usual file system has longer ones.

@@ -1,23 +1,63 @@
 //! From a path to a response: which source has the file, and how it is sent.
 
+use std::fs::File;
 use std::io::{Seek, SeekFrom};
 use std::path::PathBuf;
 use std::time::SystemTime;
 
-use super::coding::accepts_gzip;
-use super::conditional::{self, Conditions};
 use super::directory::DocumentRoot;
 use super::embedded::Embedded;
-use super::expiry::{self, Expiry};
-use super::found::{Asset, Content, Found};
-use super::media::{MediaTypes, content_type};
+use super::media::{Expiry, MediaTypes, content_type, expiry_headers};
+use super::negotiation::{Conditions, Part, accepts_gzip, evaluate, range, range_applies};
 use super::path::SitePath;
-use super::range::{self, Part};
 use crate::http::config::{SiteConfig, SiteError};
 use crate::http::date;
 use crate::http::refusal::Refusal;
 use crate::http::request::RequestHead;
 use crate::http::response::{Body, Response, push_header};
+
+/// The outcome of a search.
+#[derive(Debug)]
+pub(super) enum Found {
+    /// A file, open.
+    Asset(Asset),
+    /// A directory, asked for without the slash at its end.
+    Directory,
+    /// A directory without any of the index files.
+    NoIndex,
+    /// Nothing that may be served.
+    Missing,
+    /// A file the server has no right to read.
+    Unreadable,
+    /// The server is short of something.
+    Trouble,
+}
+
+/// A file that can be sent.
+#[derive(Debug)]
+pub(super) struct Asset {
+    pub(super) content: Content,
+    /// In bytes.
+    pub(super) len: u64,
+    /// The entity tag, with its quotes: a strong one.
+    pub(super) tag: String,
+    /// When it was changed, if that is known.
+    pub(super) modified: Option<SystemTime>,
+    /// The name that decides about the type, without `.gz`.
+    pub(super) name: String,
+    /// Whether there is a compressed form beside the plain one.
+    pub(super) has_gzip: bool,
+    /// Whether this is the compressed form.
+    pub(super) is_gzip: bool,
+}
+
+/// Where the bytes are.
+#[derive(Debug)]
+pub(super) enum Content {
+    Static(&'static [u8]),
+    /// Positioned at its beginning.
+    File(File),
+}
 
 /// All static files of a site. The directory goes before what is built in.
 #[derive(Clone, Debug, Default)]
@@ -109,7 +149,7 @@ impl StaticFiles {
     ) -> Response {
         // A file from the future must not say so: what is served now is older than now.
         let modified = asset.modified.map(|modified| modified.min(now));
-        let mut response = match conditional::evaluate(&head.headers, &asset.tag, modified) {
+        let mut response = match evaluate(&head.headers, &asset.tag, modified) {
             Conditions::Hold => Response::new(200),
             Conditions::NotModified => Response::new(304),
             Conditions::Fail => return refuse(Refusal::Precondition),
@@ -143,10 +183,9 @@ impl StaticFiles {
     fn part(&self, asset: &Asset, head: &RequestHead<'_>, modified: Option<SystemTime>) -> Part {
         match head.headers.get("range") {
             Some(value)
-                if head.method == "GET"
-                    && conditional::range_applies(&head.headers, &asset.tag, modified) =>
+                if head.method == "GET" && range_applies(&head.headers, &asset.tag, modified) =>
             {
-                range::parse(value, asset.len)
+                range(value, asset.len)
             }
             _ => Part::Whole,
         }
@@ -166,7 +205,7 @@ impl StaticFiles {
         }
         let media = self.types.of(&asset.name);
         let essence = media.split(';').next().unwrap_or_default().trim_ascii_end();
-        if let Some((cache, expires)) = expiry::headers(&self.expiry, essence, now) {
+        if let Some((cache, expires)) = expiry_headers(&self.expiry, essence, now) {
             push_header(out, "Cache-Control", &cache);
             push_header(out, "Expires", &expires);
         }
@@ -213,9 +252,9 @@ fn body(content: Content, first: u64, len: u64) -> Option<Body> {
 mod tests {
     use super::*;
     use crate::http::headers::Headers;
+    use crate::http::refusal::Refused;
     use crate::http::testing::TempDir;
     use httparse::Header;
-    use std::fs::File;
     use std::time::Duration;
 
     const EMBEDDED: &[(&str, &[u8])] = &[
@@ -273,7 +312,10 @@ mod tests {
             };
             let parts = head.target().unwrap();
             let now = SystemTime::UNIX_EPOCH + Duration::from_secs(7200);
-            let refuse = |refusal: Refusal| Response::text(refusal.status(), refusal.text());
+            let refuse = |refusal: Refusal| {
+                let Refused { status, line, .. } = refusal.refused();
+                Response::text(status, line)
+            };
             let mut response = self
                 .files
                 .respond(&head, parts.path, parts.query, now, &refuse);

@@ -150,7 +150,7 @@ counters! {
         r#"bayeux_requests_refused_total{status="505"}"#,
     ];
     a_transport_that_is_off: ["--transport=callback-polling"], |server| {
-        server.request(&post_text("", "[]"));
+        server.request(post_text("", "[]"));
         Vec::new()
     }, [r#"bayeux_refusals_total{reason="transport"}"#];
     scripts_that_are_off: ["--callback-polling=off"], |server| {
@@ -455,7 +455,7 @@ fn what_a_program_around_it_does() {
         .observer(move |_| wait(&at_observer))
         .start()
         .unwrap();
-    let address: SocketAddr = server.ops_addr().unwrap();
+    let address: SocketAddr = server.internal_addr().unwrap();
     let execute = |messages: &Value| world::execute(server.broker(), Arc::new(Deaf), 0, messages);
     let moves = |name: &str| {
         until(name, || {

@@ -158,7 +158,7 @@ settings! {
     link_authoriser = "judge", ["--link=127.0.0.1:0", "--link-key-file={dir}/key"],
         observe::handshake, "successful" => "403:authoriser_unavailable:handshake_denied";
 
-    ops_listen = "127.0.0.1:0", observe::operations_listener, "nothing" => "metrics";
+    ops_listen = "127.0.0.1:0", observe::internal_site, "nothing" => "metrics";
     access_log = "{dir}/access", observe::line_of_a_request, "nothing" => "line";
     log_level = "error", observe::last_words, "INFO" => "no INFO";
     log_file = "{dir}/log", observe::file_of_the_log, "no log" => "log";

@@ -467,7 +467,7 @@ pub(crate) fn handshake(server: &Server) -> String {
 
 // Operations.
 
-pub(crate) fn operations_listener(server: &Server) -> String {
+pub(crate) fn internal_site(server: &Server) -> String {
     if server.addresses("metrics on ").is_empty() {
         return NOTHING.to_owned();
     }

@@ -1,4 +1,4 @@
-//! Conditional requests: what the client already has, or insists on.
+//! What the headers of a request make of a file: whether it is sent, which part, in which coding.
 
 use std::time::SystemTime;
 
@@ -71,11 +71,86 @@ fn same(theirs: &[u8], tag: &str) -> bool {
     theirs.strip_prefix(b"W/").unwrap_or(theirs) == tag.as_bytes()
 }
 
+/// What part of a file is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Part {
+    /// All of it: there was no range, or none that this server understands.
+    Whole,
+    /// From the first to the last byte, both included.
+    Bytes { first: u64, last: u64 },
+    /// A range that has nothing in common with the file.
+    Outside,
+}
+
+/// Reads the value of `Range` for a file of `size` bytes. Several ranges, other units and what is
+/// malformed mean the whole file, as RFC 9110 permits.
+pub(super) fn range(value: &[u8], size: u64) -> Part {
+    let Some((first, last)) = single(value) else {
+        return Part::Whole;
+    };
+    let part = match (first, last) {
+        (None, None) => return Part::Whole,
+        (Some(first), Some(last)) if first > last => return Part::Whole,
+        (None, Some(suffix)) => (size.saturating_sub(suffix), u64::MAX),
+        (Some(first), last) => (first, last.unwrap_or(u64::MAX)),
+    };
+    if part.0 < size {
+        Part::Bytes {
+            first: part.0,
+            last: part.1.min(size - 1),
+        }
+    } else {
+        Part::Outside
+    }
+}
+
+/// The two numbers of a lone range, either of which may be missing.
+fn single(value: &[u8]) -> Option<(Option<u64>, Option<u64>)> {
+    let text = std::str::from_utf8(value).ok()?;
+    let (unit, range) = text.split_once('=')?;
+    let (first, last) = range.trim_matches([' ', '\t']).split_once('-')?;
+    unit.eq_ignore_ascii_case("bytes").then_some(())?;
+    Some((number(first)?, number(last)?))
+}
+
+/// Digits, or nothing at all. What is too large for a file counts as the largest number.
+fn number(digits: &str) -> Option<Option<u64>> {
+    if !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
+    Some((!digits.is_empty()).then(|| digits.parse().unwrap_or(u64::MAX)))
+}
+
+/// Whether the client takes gzip: by its name, or by `*` when it is not named.
+pub(super) fn accepts_gzip(headers: &Headers<'_>) -> bool {
+    let mut star = false;
+    for element in headers.list("accept-encoding") {
+        let mut parts = element.split(|byte| *byte == b';').map(<[u8]>::trim_ascii);
+        let coding = parts.next().unwrap_or_default();
+        let wanted = !parts.any(is_zero_weight);
+        if coding.eq_ignore_ascii_case(b"gzip") || coding.eq_ignore_ascii_case(b"x-gzip") {
+            return wanted;
+        }
+        star |= coding == b"*" && wanted;
+    }
+    star
+}
+
+/// `q=0`, `q=0.0` and so on.
+fn is_zero_weight(parameter: &[u8]) -> bool {
+    let weight = parameter
+        .strip_prefix(b"q=")
+        .or_else(|| parameter.strip_prefix(b"Q="));
+    weight.is_some_and(|weight| weight.iter().all(|byte| matches!(byte, b'0' | b'.')))
+}
+
 #[cfg(test)]
 mod tests {
-    use super::*;
-    use httparse::Header;
     use std::time::Duration;
+
+    use httparse::Header;
+
+    use super::*;
 
     const TAG: &str = "\"a-1\"";
     const BEFORE: &str = "Thu, 01 Jan 1970 00:59:59 GMT";
@@ -175,5 +250,72 @@ mod tests {
         with(&[("If-Range", MODIFIED)], |headers| {
             assert!(!range_applies(headers, TAG, None))
         });
+    }
+
+    #[test]
+    fn ranges_of_a_file_of_100_bytes() {
+        let bytes = |first, last| Part::Bytes { first, last };
+        for (value, part) in [
+            ("bytes=0-9", bytes(0, 9)),
+            ("bytes=95-", bytes(95, 99)),
+            ("bytes=-5", bytes(95, 99)),
+            ("bytes=90-1000", bytes(90, 99)),
+            ("bytes=-1000", bytes(0, 99)),
+            ("bytes=0-0", bytes(0, 0)),
+            ("bytes=99-99", bytes(99, 99)),
+            ("Bytes= 0-9 ", bytes(0, 9)),
+            ("bytes=0-99999999999999999999999", bytes(0, 99)),
+            ("bytes=100-", Part::Outside),
+            ("bytes=200-300", Part::Outside),
+            ("bytes=-0", Part::Outside),
+            ("bytes=99999999999999999999999-", Part::Outside),
+            ("bytes=9-0", Part::Whole),
+            ("bytes=a-b", Part::Whole),
+            ("lines=0-9", Part::Whole),
+            ("bytes=", Part::Whole),
+            ("bytes", Part::Whole),
+            ("", Part::Whole),
+            ("bytes=-", Part::Whole),
+            ("bytes=--5", Part::Whole),
+            ("bytes=+1-5", Part::Whole),
+            ("bytes=0-9,20-29", Part::Whole),
+            ("bytes=0-9999999999999999999999x", Part::Whole),
+        ] {
+            assert_eq!(range(value.as_bytes(), 100), part, "{value}");
+        }
+        assert_eq!(range(b"\xff", 100), Part::Whole);
+    }
+
+    #[test]
+    fn an_empty_file_has_no_ranges() {
+        for value in ["bytes=0-", "bytes=-5", "bytes=0-0"] {
+            assert_eq!(range(value.as_bytes(), 0), Part::Outside, "{value}");
+        }
+    }
+
+    #[test]
+    fn gzip_is_taken_when_named_or_covered() {
+        for (value, takes) in [
+            ("gzip", true),
+            ("GZIP", true),
+            ("br, x-gzip;q=0.5", true),
+            ("gzip, deflate, br", true),
+            ("*", true),
+            ("gzip;q=0", false),
+            ("gzip; q=0.000", false),
+            ("gzip;q=0, *", false),
+            ("*, gzip;q=0", false),
+            ("*;q=0", false),
+            ("identity", false),
+            ("gzipx", false),
+            ("", false),
+        ] {
+            let lines = [Header {
+                name: "accept-encoding",
+                value: value.as_bytes(),
+            }];
+            assert_eq!(accepts_gzip(&Headers::new(&lines)), takes, "{value}");
+        }
+        assert!(!accepts_gzip(&Headers::new(&[])));
     }
 }

@@ -14,7 +14,9 @@ use std::thread::{Builder, JoinHandle};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError};
+use serde::ser::{Serialize, SerializeMap, Serializer};
 
+use super::date;
 use super::proxies::Caller;
 use super::request::RequestHead;
 use crate::clock::Clock;
@@ -34,18 +36,16 @@ pub struct AccessLog {
 /// What one line says.
 struct Line {
     time: SystemTime,
-    micros: u128,
-    begun: Begun,
-    status: Option<u16>,
-    bytes: u64,
-}
-
-/// What is known when a request has come.
-struct Begun {
     client: IpAddr,
     peer: IpAddr,
-    /// Method, path, version: none of a request that could not be read.
-    request: Option<(Box<str>, Box<str>, u8)>,
+    /// These three are missing of a request that could not be read.
+    method: Option<Box<str>>,
+    path: Option<Box<str>>,
+    version: Option<&'static str>,
+    /// Missing if there was no answer.
+    status: Option<u16>,
+    bytes: u64,
+    ms: f64,
 }
 
 /// A request that has come and is to be logged when it has been answered. Dropped without an
@@ -55,7 +55,7 @@ pub struct Asked {
     log: Option<Arc<AccessLog>>,
     clock: Arc<dyn Clock>,
     at: Instant,
-    begun: Option<Begun>,
+    line: Option<Line>,
 }
 
 impl AccessLog {
@@ -124,18 +124,23 @@ impl Asked {
         head: Option<&RequestHead<'_>>,
         mount: &str,
     ) -> Self {
-        let request = head.map(|head| {
-            let path = head.target().map_or("", |target| target.path);
-            (head.method.into(), shown(path, mount), head.minor_version)
-        });
+        let path = head
+            .and_then(RequestHead::target)
+            .map_or("", |target| target.path);
         Self {
             log,
             clock: Arc::clone(clock),
             at: clock.now(),
-            begun: Some(Begun {
+            line: Some(Line {
+                time: clock.wall(),
                 client: caller.ip,
                 peer: caller.peer,
-                request,
+                method: head.map(|head| head.method.into()),
+                path: head.map(|_| shown(path, mount)),
+                version: head.map(|head| ["1.0", "1.1"][usize::from(head.minor_version.min(1))]),
+                status: None,
+                bytes: 0,
+                ms: 0.0,
             }),
         }
     }
@@ -146,15 +151,15 @@ impl Asked {
     }
 
     fn log(&mut self, status: Option<u16>, bytes: u64) {
-        let Some(begun) = self.begun.take() else {
+        let Some(line) = self.line.take() else {
             return;
         };
         let line = Line {
             time: self.clock.wall(),
-            micros: (self.clock.now() - self.at).as_micros(),
-            begun,
             status,
             bytes,
+            ms: (self.clock.now() - self.at).as_micros() as f64 / 1000.0,
+            ..line
         };
         log::debug!("{line}");
         if let Some(log) = &self.log {
@@ -216,44 +221,40 @@ fn write_all(queue: &Receiver<Line>, mut writer: impl Write) {
     }
 }
 
+/// Without the derive macro, which the library does without.
+impl Serialize for Line {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(None)?;
+        map.serialize_entry("time", &Stamp(self.time).to_string())?;
+        map.serialize_entry("client", &self.client)?;
+        map.serialize_entry("peer", &self.peer)?;
+        map.serialize_entry("method", &self.method)?;
+        map.serialize_entry("path", &self.path)?;
+        map.serialize_entry("version", &self.version)?;
+        map.serialize_entry("status", &self.status)?;
+        map.serialize_entry("bytes", &self.bytes)?;
+        map.serialize_entry("ms", &self.ms)?;
+        map.end()
+    }
+}
+
 impl Line {
     /// Appends the line, as one object of JSON.
     fn write(&self, out: &mut Vec<u8>) {
-        let text = |text: &str| serde_json::Value::from(text).to_string();
-        let Begun {
-            client,
-            peer,
-            request,
-        } = &self.begun;
-        let mut line = format!(
-            "{{\"time\":\"{}\",\"client\":\"{client}\",\"peer\":\"{peer}\"",
-            Stamp(self.time)
-        );
-        if let Some((method, path, minor)) = request {
-            let (method, path) = (text(method), text(path));
-            line += &format!(",\"method\":{method},\"path\":{path},\"version\":\"1.{minor}\"");
-        } else {
-            line += ",\"method\":null,\"path\":null,\"version\":null";
-        }
-        let status = self
-            .status
-            .map_or("null".to_owned(), |status| status.to_string());
-        let (ms, rest) = (self.micros / 1000, self.micros % 1000);
-        let bytes = self.bytes;
-        line += &format!(",\"status\":{status},\"bytes\":{bytes},\"ms\":{ms}.{rest:03}}}\n");
-        out.extend_from_slice(line.as_bytes());
+        serde_json::to_writer(&mut *out, self).expect("because its keys are text");
+        out.push(b'\n');
     }
 }
 
 /// For the program's log, which has the time already.
 impl fmt::Display for Line {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "request from {}: ", self.begun.client)?;
-        match &self.begun.request {
-            Some((method, path, _)) => write!(f, "{} {}", method.escape_debug(), path)?,
-            None => f.write_str("unreadable")?,
+        write!(f, "request from {}: ", self.client)?;
+        match (&self.method, &self.path) {
+            (Some(method), Some(path)) => write!(f, "{} {path}", method.escape_debug())?,
+            _ => f.write_str("unreadable")?,
         }
-        let (ms, bytes) = (self.micros / 1000, self.bytes);
+        let (ms, bytes) = (self.ms as u64, self.bytes);
         match self.status {
             Some(status) => write!(f, ", {status}, {bytes} bytes, {ms} ms"),
             None => write!(f, ", gone without an answer, {ms} ms"),
@@ -266,27 +267,20 @@ struct Stamp(SystemTime);
 
 impl fmt::Display for Stamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Such as `Thu, 01 Jan 1970 00:00:00 GMT`.
+        let date = date::format(self.0);
+        let (day, month, year, time) = (&date[5..7], &date[8..11], &date[12..16], &date[17..25]);
+        let month = MONTHS.iter().position(|name| *name == month);
+        let month = 1 + month.unwrap_or_default();
         let since = self.0.duration_since(UNIX_EPOCH).unwrap_or_default();
-        let (days, second) = (since.as_secs() / 86_400, since.as_secs() % 86_400);
-        // Years that begin in March have their odd day at the end; 400 of them always have as many
-        // days. Counted from the first of March of the year 0.
-        let days = days + 719_468;
-        let (era, day) = (days / 146_097, days % 146_097);
-        let year = (day - day / 1460 + day / 36_524 - day / 146_096) / 365;
-        let day = day - (365 * year + year / 4 - year / 100);
-        let march = (5 * day + 2) / 153;
-        let day = day - (153 * march + 2) / 5 + 1;
-        let month = if march < 10 { march + 3 } else { march - 9 };
-        let year = era * 400 + year + u64::from(month <= 2);
-        let (hour, minute, second) = (second / 3600, second / 60 % 60, second % 60);
         let millis = since.subsec_millis();
-        write!(
-            f,
-            "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{millis:03}Z"
-        )
+        write!(f, "{year}-{month:02}-{day}T{time}.{millis:03}Z")
     }
 }
 
+const MONTHS: [&str; 12] = [
+    "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
+];
 /// How long the end of the log may take.
 const LAST: Duration = Duration::from_secs(2);
 /// Lines that wait for the writer at the most.

@@ -8,6 +8,7 @@ use super::connect::HeldConnect;
 use super::core::Core;
 use super::in_flight::InFlight;
 use super::receiver::Attachment;
+use crate::protocol::ClientId;
 use crate::protocol::Publication;
 use crate::transport::{BrowserId, ConnectionHandle};
 use crate::util::Completion;
@@ -211,6 +212,14 @@ impl Exchange {
             Pending::Held(connect) => connect.attached.take().map(|tie| *tie),
             Pending::Waiting(waiting) => waiting.answer.attached.pop(),
             Pending::Working(_) | Pending::Done => None,
+        }
+    }
+
+    /// The client whose connect is being held; `None` for everything else.
+    pub fn client_id(&self) -> Option<ClientId> {
+        match &self.0 {
+            Pending::Held(connect) => connect.client_id(),
+            Pending::Working(_) | Pending::Waiting(_) | Pending::Done => None,
         }
     }
 

@@ -215,6 +215,11 @@ fn append(answer: &mut Answer, replies: &[u8], cuts: &[usize], start: usize) {
 }
 
 impl HeldConnect {
+    /// The client whose connect it is.
+    pub(crate) fn client_id(&self) -> Option<ClientId> {
+        self.connect.session.remote_id().copied()
+    }
+
     /// The answer, if it is time for it.
     pub(crate) fn look(&mut self) -> Option<Answer> {
         let Connect { core, session, .. } = &self.connect;

@@ -9,6 +9,7 @@ use super::headers::is_token;
 use super::response::{Body, Response};
 use super::site::Site;
 use crate::broker::{Answer, Broker, Exchange, InFlight, guarded};
+use crate::protocol::ClientId;
 use crate::transport::{ConnectionHandle, Peer};
 use crate::util::Completion;
 
@@ -168,6 +169,14 @@ impl PendingResponse {
             connection: connection.clone(),
             head_only: false,
             counted: 0,
+        }
+    }
+
+    /// The client whose connect is held.
+    pub fn client_id(&self) -> Option<ClientId> {
+        match &self.stage {
+            Stage::Broker(pending) => pending.exchange.client_id(),
+            Stage::Worker(..) => None,
         }
     }
 

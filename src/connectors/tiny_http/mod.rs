@@ -4,7 +4,7 @@
 //! Out of scope: what requests mean; WebSocket and event streams, which the library cannot carry.
 //!
 //! A fixed pool of workers waits for requests (`intake`) and has them executed. A request whose
-//! answer comes later is parked in a [`Shard`] until its connection is woken.
+//! answer comes later is parked with its client in a [`Shard`] until its connection is woken.
 //!
 //! # Limits of the library
 //! It has a thread per connection, no time limits for reading, stops accepting after one error, and
@@ -30,6 +30,7 @@ use self::intake::Intake;
 use crate::clock::{Clock, later};
 use crate::counters::Counter;
 use crate::http::{self, DateCache, Finished, Headers, Output, PendingResponse, RequestHead, Site};
+use crate::protocol::ClientId;
 use crate::transport::{ConnectionHandle, WakeSink};
 
 /// Groups of connections, each with a thread that writes the answers to held connects.
@@ -200,7 +201,7 @@ impl Shared {
         let handled = site.handle(route, &request, &connection);
         match handled.plain(site, &request, &connection) {
             Ok(finished) => self.write(output, finished),
-            Err(pending) => shard.park(key, (pending, output)),
+            Err(pending) => shard.park((key, pending, output)),
         }
     }
 
@@ -223,8 +224,15 @@ fn give_up(request: Request) -> Box<dyn Write + Send> {
     Box::new(io::sink())
 }
 
-/// A request whose answer comes later.
-type Parked = (PendingResponse, Output);
+/// A request whose answer comes later, with the key of its connection.
+type Parked = (u64, PendingResponse, Output);
+
+/// Whose a parked request is: the client's whose connect is held, or nobody's yet.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+enum Owner {
+    Client(ClientId),
+    Connection(u64),
+}
 
 /// Requests of some connections.
 #[derive(Default)]
@@ -235,13 +243,46 @@ struct Shard {
 
 #[derive(Default)]
 struct State {
-    /// By the keys of their connections, without those that are being looked at.
-    parked: HashMap<u64, Vec<Parked>>,
-    /// With those.
+    /// Without those that are being looked at.
+    parked: HashMap<Owner, Vec<Parked>>,
+    /// Whose requests came by a connection.
+    owners: HashMap<u64, Vec<Owner>>,
+    /// Parked requests, with those that are being looked at.
     count: usize,
     /// Connections for which there may be something.
     woken: Vec<u64>,
     stopping: bool,
+}
+
+impl State {
+    /// Puts a request where a wake of its connection finds it.
+    fn keep(&mut self, request: Parked) {
+        let (key, pending, _) = &request;
+        let owner = pending.client_id();
+        let owner = owner.map_or(Owner::Connection(*key), Owner::Client);
+        self.owners.entry(*key).or_default().push(owner);
+        self.parked.entry(owner).or_default().push(request);
+    }
+
+    /// Takes out the requests of all whose connection was woken.
+    fn take_woken(&mut self) -> Vec<Parked> {
+        let mut taken = Vec::new();
+        for key in std::mem::take(&mut self.woken) {
+            for owner in self.owners.remove(&key).unwrap_or_default() {
+                taken.extend(self.parked.remove(&owner).unwrap_or_default());
+            }
+        }
+        // A client may have come by several connections.
+        for (key, ..) in &taken {
+            if let Some(owners) = self.owners.get_mut(key) {
+                owners.retain(|owner| self.parked.contains_key(owner));
+                if owners.is_empty() {
+                    self.owners.remove(key);
+                }
+            }
+        }
+        taken
+    }
 }
 
 impl WakeSink for Shard {
@@ -253,35 +294,31 @@ impl WakeSink for Shard {
 
 impl Shard {
     /// Keeps a request until its answer is there, which it may be already.
-    fn park(&self, key: u64, request: Parked) {
+    fn park(&self, request: Parked) {
         let mut state = self.state.lock();
         if state.stopping {
             // Dropped after the lock: dropping it tells its session.
             return drop(state);
         }
         state.count += 1;
-        state.parked.entry(key).or_default().push(request);
-        state.woken.push(key);
+        state.woken.push(request.0);
+        state.keep(request);
         self.changed.notify_all();
     }
 
     /// The life of the thread that writes the answers.
     fn write_answers(&self, shared: &Shared) {
         while let Some(woken) = self.next() {
-            for (key, requests) in woken {
-                let (count, mut waiting) = (requests.len(), Vec::new());
-                for (mut pending, output) in requests {
-                    match catch_unwind(AssertUnwindSafe(|| pending.poll(&shared.site))) {
-                        Ok(None) => waiting.push((pending, output)),
-                        Ok(Some(finished)) => shared.write(output, finished),
-                        Err(_) => log::error!("an exchange failed inside the server"),
+            for (key, mut pending, output) in woken {
+                match catch_unwind(AssertUnwindSafe(|| pending.poll(&shared.site))) {
+                    Ok(None) => {
+                        self.state.lock().keep((key, pending, output));
+                        continue;
                     }
+                    Ok(Some(finished)) => shared.write(output, finished),
+                    Err(_) => log::error!("an exchange failed inside the server"),
                 }
-                let mut state = self.state.lock();
-                state.count -= count - waiting.len();
-                if !waiting.is_empty() {
-                    drop(state.parked.entry(key).or_default().splice(..0, waiting));
-                }
+                self.state.lock().count -= 1;
             }
             self.changed.notify_all();
         }
@@ -290,16 +327,14 @@ impl Shard {
     }
 
     /// Waits for wakes; takes out the requests they are for. `None`: the end.
-    fn next(&self) -> Option<Vec<(u64, Vec<Parked>)>> {
+    fn next(&self) -> Option<Vec<Parked>> {
         let mut state = self.state.lock();
         let idle = |state: &mut State| state.woken.is_empty() && !state.stopping;
         self.changed.wait_while(&mut state, idle);
         if state.stopping {
             return None;
         }
-        let woken = std::mem::take(&mut state.woken);
-        let take = |key| state.parked.remove_entry(&key);
-        Some(woken.into_iter().filter_map(take).collect())
+        Some(state.take_woken())
     }
 
     /// Gives what is parked so long to be answered, then gives it up.

@@ -3,7 +3,8 @@
 mod common;
 
 use bayeux::Publication;
-use bayeux::connector::message::{BatchLimits, Message, Parsed, Publisher, Target, parse};
+use bayeux::Publisher;
+use bayeux::connector::message::{BatchLimits, Message, Parsed, Target, parse};
 use common::{median, size, time};
 use serde_json::json;
 use std::hint::black_box;

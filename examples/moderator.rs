@@ -9,7 +9,7 @@ use std::process::ExitCode;
 
 use bayeux::Principal;
 use bayeux::Publication;
-use bayeux::connector::message::Publisher;
+use bayeux::Publisher;
 use bayeux::{AuthRequest, Broker, ServerBuilder, Verdict};
 
 fn main() -> ExitCode {

@@ -4,8 +4,8 @@
 //! name, but neither itself nor other bots.
 
 use bayeux::LocalClient;
+use bayeux::Publisher;
 use bayeux::Server;
-use bayeux::connector::message::Publisher;
 use serde_json::{Value, json};
 use std::sync::Arc;
 

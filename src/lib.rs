@@ -55,7 +55,8 @@
 // What only one feature uses is idle without it; the whole build shows what nobody uses.
 #![cfg_attr(
     not(feature = "cli"),
-    allow(dead_code, unused_imports, unused_variables, unreachable_pub)
+    allow(dead_code, unused_imports, unused_variables, unreachable_pub),
+    allow(clippy::needless_pass_by_value)
 )]
 
 #[cfg(feature = "link")]
@@ -90,32 +91,35 @@ mod transport;
 mod util;
 
 // The server and its settings.
-pub use broker::{BrokerConfig, BrokerStats, Overflow, QueueLimits};
-pub use clock::{Clock, ManualClock, SystemClock};
 #[cfg(any(feature = "native", feature = "tiny-http"))]
 pub use config::Config;
 #[cfg(feature = "native")]
-pub use connectors::native::{NativeConfig, NativeStats};
+pub use connectors::native::NativeConfig;
 pub use extensions::Extensions;
-pub use extensions::timesync::ClockEstimate;
 pub use http::{
-    AllowedOrigin, CallbackPolling, CookieConfig, Expiry, Mount, SameSite, SiteConfig, SiteError,
+    AllowedOrigin, CallbackPolling, CookieConfig, Expiry, SameSite, SiteConfig, SiteError,
     TrustedProxies,
 };
 pub use refusals::Reason;
 #[cfg(any(feature = "native", feature = "tiny-http"))]
 pub use server::{Server, ServerBuilder, ServerStats, StartError};
 pub use settings::Conflict;
+pub use transport::Transport;
 
-// The broker: channels, clients inside the process, services, policy.
+// The broker: channels, clients inside the process, services, policy, observers.
 pub use broker::{
-    Access, Action, AuthRequest, Broker, Client, Decision, Delivery, DeliveryDecision, Event,
-    EventKind, Flags, Gone, LocalClient, LocalError, LocalSubscription, Policy, Principal, Service,
-    ServiceCall, ServiceError, ServiceReply, SessionInfo, Verdict, WeakBroker,
+    Access, Action, AuthRequest, Broker, BrokerConfig, BrokerStats, Client, Decision, Delivery,
+    DeliveryDecision, Event, EventKind, Extra, Flags, Gone, LocalClient, LocalError,
+    LocalSubscription, Overflow, Policy, Principal, QueueLimits, Service, ServiceCall,
+    ServiceError, ServiceReply, SessionInfo, Verdict, WeakBroker,
 };
-pub use protocol::{ChannelName, ClientId, InvalidChannel, Pattern, Publication};
+pub use clock::{Clock, ManualClock, SystemClock};
+pub use extensions::timesync::ClockEstimate;
+pub use protocol::{
+    Advice, ChannelName, ClientId, InvalidChannel, LocalId, Pattern, Publication, Publisher,
+    Reconnect,
+};
+pub use transport::{BrowserId, Peer};
 
 // Handlers and hooks of the site.
-pub use http::{
-    Body, ContentHandler, ContentRequest, Headers, HookedRequest, RequestHead, Response,
-};
+pub use http::{Body, ContentHandler, ContentRequest, HookedRequest, Response};

@@ -6,12 +6,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
+use bayeux::Publisher;
 use bayeux::SystemClock;
-use bayeux::connector::message::{BatchLimits, Publisher, parse};
+use bayeux::connector::message::{BatchLimits, parse};
 use bayeux::connector::{Answer, Call, Executed};
-use bayeux::connector::{ConnectionHandle, Peer, Transport, WakeSink};
+use bayeux::connector::{ConnectionHandle, WakeSink};
 use bayeux::{Broker, BrokerConfig};
 use bayeux::{ChannelName, Publication};
+use bayeux::{Peer, Transport};
 use serde_json::{Value, json};
 
 /// Whether this is a real run (`cargo bench`) or a trial that only shows that it still works

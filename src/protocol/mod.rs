@@ -11,7 +11,8 @@
 //!
 //! ```
 //! use bayeux::Publication;
-//! use bayeux::connector::message::{BatchLimits, Parsed, Publisher, Target, parse};
+//! use bayeux::Publisher;
+//! use bayeux::connector::message::{BatchLimits, Parsed, Target, parse};
 //!
 //! let body = br#"[{"channel":"/demo","data":{"text":"hi"},"id":"1"},{"channel":7,"id":"2"}]"#;
 //! let batch = parse(&body[..], &BatchLimits::default())?;

@@ -4,8 +4,8 @@
 use std::sync::{Mutex, mpsc};
 use std::time::Duration;
 
-use bayeux::connector::Transport;
-use bayeux::connector::message::Publisher;
+use bayeux::Publisher;
+use bayeux::Transport;
 use bayeux::{AuthRequest, BrokerConfig, Client, Decision, Event, EventKind, Gone, LocalError};
 use bayeux::{ClientId, Publication};
 use serde_json::{Value, json};

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
 use std::time::{Duration, SystemTime};
 
-use bayeux::connector::message::Publisher;
+use bayeux::Publisher;
 use bayeux::{
     Access, Action, AuthRequest, BrokerConfig, Client, Decision, DeliveryDecision, Event,
     EventKind, Gone, LocalError, Principal, Verdict,

@@ -4,7 +4,7 @@ use std::sync::mpsc;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use bayeux::connector::message::Publisher;
+use bayeux::Publisher;
 use bayeux::{BrokerConfig, LocalClient, LocalError, Overflow, QueueLimits};
 use bayeux::{ChannelName, ClientId, Publication};
 use serde_json::{Value, json};

@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use bayeux::Reason;
 use bayeux::connector::AnswerStatus;
-use bayeux::connector::{BrowserId, Transport};
 use bayeux::{
     Access, AuthRequest, BrokerConfig, Decision, Overflow, ServiceCall, ServiceReply, Verdict,
 };
+use bayeux::{BrowserId, Transport};
 use serde_json::{Value, json};
 
 use crate::common::world::{World, connect, data_of};

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use bayeux::connector::message::Publisher;
+use bayeux::Publisher;
 use bayeux::connector::{Ended, NoStream};
 use bayeux::{BrokerConfig, Gone, Overflow};
 use bayeux::{ChannelName, Publication};

@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use bayeux::Publisher;
 use bayeux::Reason;
-use bayeux::connector::message::Publisher;
 use bayeux::{ClientId, Publication};
 use serde_json::{Value, json};
 

@@ -1,6 +1,6 @@
 //! Bodies, statuses, keep-alive: what a request may look like and what comes back.
 
-use bayeux::connector::Transport;
+use bayeux::Transport;
 use serde_json::json;
 
 use super::harness::{On, World, post_bytes};

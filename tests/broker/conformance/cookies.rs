@@ -3,8 +3,8 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use bayeux::connector::{BrowserId, Transport};
 use bayeux::{Access, BrokerConfig, ServiceCall};
+use bayeux::{BrowserId, Transport};
 use serde_json::{Value, json};
 
 use crate::common::world::{World, connect};

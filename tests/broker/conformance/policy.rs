@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use bayeux::connector::message::Advice;
+use bayeux::Advice;
 use bayeux::{Access, AuthRequest, BrokerConfig, Decision, ServiceCall, ServiceReply, Verdict};
 use serde_json::{Value, json};
 

@@ -10,14 +10,14 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::Duration;
 
+use bayeux::Publisher;
 use bayeux::Reason;
 use bayeux::connector::AnswerStatus;
-use bayeux::connector::message::Publisher;
-use bayeux::connector::{BrowserId, Transport};
 use bayeux::{
     AuthRequest, BrokerConfig, Decision, Gone, LocalClient, LocalError, LocalSubscription,
     Overflow, Policy, QueueLimits,
 };
+use bayeux::{BrowserId, Transport};
 use bayeux::{ChannelName, ClientId, Publication};
 use model::{Expected, Local, Model, Request, Sent};
 use serde_json::{Value, json};

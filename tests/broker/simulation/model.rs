@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::rc::Rc;
 
-use bayeux::connector::{BrowserId, Transport};
 use bayeux::{BrokerConfig, Gone, Overflow, QueueLimits};
+use bayeux::{BrowserId, Transport};
 use serde_json::{Value, json};
 
 pub(crate) use super::replies::{Expected, Request, Sent, Sums};

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use bayeux::Gone;
-use bayeux::connector::{BrowserId, Transport};
+use bayeux::{BrowserId, Transport};
 use bayeux::{ChannelName, Pattern};
 use serde_json::{Value, json};
 

@@ -14,8 +14,9 @@ use std::time::Duration;
 use bayeux::ManualClock;
 use bayeux::connector::message::{BatchLimits, parse};
 use bayeux::connector::{Answer, AnswerStatus, Call, Exchange, Executed, InFlight};
-use bayeux::connector::{BrowserId, ConnectionHandle, Peer, Transport, WakeSink};
+use bayeux::connector::{ConnectionHandle, WakeSink};
 use bayeux::{Broker, BrokerConfig, Policy};
+use bayeux::{BrowserId, Peer, Transport};
 use serde_json::{Value, json};
 
 use super::wait::{eventually, until};

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use bayeux::Publication;
 use bayeux::connector::message::{BatchLimits, parse};
 use bayeux::connector::{Answer, Attachment, Call, Ended, Exchange, Executed, InFlight, NoStream};
-use bayeux::connector::{ConnectionHandle, Peer, Transport, WakeSink};
+use bayeux::connector::{ConnectionHandle, WakeSink};
+use bayeux::{Peer, Transport};
 use serde_json::Value;
 
 use super::World;

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use bayeux::NativeConfig;
 use bayeux::SiteConfig;
+use bayeux::connector::native::{Running, start};
 use bayeux::connector::site::Site;
-use bayeux::connector::site::{Running, start};
 use bayeux::tcp::{Address, ListenOptions, Listener};
 use bayeux::{Broker, BrokerConfig};
 use bayeux::{Clock, SystemClock};

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bayeux::Publication;
-use bayeux::connector::message::Publisher;
+use bayeux::Publisher;
 use serde_json::{Value, json};
 
 use crate::common::websocket::{A_WHILE, Client, Socket, World};

@@ -9,7 +9,7 @@ mod working;
 use std::time::Duration;
 
 use bayeux::Publication;
-use bayeux::connector::message::Publisher;
+use bayeux::Publisher;
 use bayeux::{Access, ServiceCall, ServiceError, ServiceReply};
 use serde_json::{Value, json};
 

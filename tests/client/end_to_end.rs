@@ -281,6 +281,7 @@ fn a_restarted_server_is_found_again(place: Place) {
     let mut server = start();
     let (events, seen) = mpsc::channel();
     let client = to(place, &server)
+        .network_timeout(Duration::from_secs(2))
         .on_event(move |event| drop(events.send(event.clone())))
         .connect()
         .unwrap();

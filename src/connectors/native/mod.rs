@@ -24,7 +24,8 @@
 //!    connection breaks before, `dispatch` calls its `abort`, and they wait again in their queues.
 //!
 //! A message that a WebSocket or a stream of events gets takes the last two steps only: the
-//! connection is woken and collects it from the session.
+//! connection is woken and collects it from the session, by its `Attachment`, which also aborts
+//! when the connection breaks.
 //!
 //! # Out of scope
 //! - What a request means and what an answer says: `http`.

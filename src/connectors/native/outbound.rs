@@ -4,10 +4,10 @@
 //! does not take waits in the connection's own buffer, for as long as `write_timeout` allows, and
 //! nothing more is written to that connection until it has gone.
 //!
-//! Its messages stay in their sessions' queues meanwhile. [`Outbound`] decides what becomes of
-//! them: they are committed when the kernel has the last byte ([`send`](Outbound::send),
-//! [`drained`](Outbound::drained)), and aborted when the connection breaks before
-//! ([`abort`](Outbound::abort)).
+//! Its messages stay in their sessions' queues meanwhile. They are committed when the kernel has
+//! the last byte ([`send`](Outbound::send), [`drained`](Outbound::drained)). When the connection
+//! breaks before, those of answers are aborted here ([`abort`](Outbound::abort)), those that were
+//! pushed by the session's `Attachment` when it is given up.
 
 use std::collections::VecDeque;
 use std::sync::Arc;

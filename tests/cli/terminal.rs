@@ -68,13 +68,14 @@ impl Terminal {
         self.keys.write_all(keys.as_bytes()).unwrap();
     }
 
-    /// Waits until this is shown, behind what was expected before.
-    fn expect(&mut self, text: &str) {
+    /// Waits until this is shown, behind what was expected before; returns what is between.
+    fn expect(&mut self, text: &str) -> String {
         let start = Instant::now();
         loop {
             if let Some(at) = self.seen.find(text) {
+                let before = self.seen[..at].to_owned();
                 self.seen.drain(..at + text.len());
-                return;
+                return before;
             }
             let left = PATIENCE.saturating_sub(start.elapsed());
             let more = self.screen.recv_timeout(left);
@@ -125,8 +126,11 @@ fn a_person_types() {
     terminal.expect(PROMPT);
     let mut say = |keys: &[&str], shown: &str| {
         terminal.press(&keys.concat());
-        terminal.expect(shown);
-        terminal.expect(PROMPT);
+        // What comes while the editor begins may be written behind its prompt, which is not drawn
+        // again then.
+        if !terminal.expect(shown).ends_with(PROMPT) {
+            terminal.expect(PROMPT);
+        }
     };
     say(&["subscribe /room", ENTER], "-- subscribed to /room");
     say(&["say hello", ENTER], "me: hello");

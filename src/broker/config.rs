@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::queue::QueueLimits;
 use crate::clock::FOREVER;
 use crate::extensions::Extensions;
-use crate::settings::{Count, Off, Size, Switch, Time, settings};
+use crate::settings::{Conflict, Count, Off, Size, Switch, Time, settings};
 use crate::transport::Transport;
 
 settings! {
@@ -125,16 +125,16 @@ const CONNECTION_TYPES: [&str; 3] = [
 
 impl BrokerConfig {
     /// What settings demand of each other: the offending key and the reason.
-    pub(crate) fn conflicts(&self) -> Vec<(&'static str, String)> {
+    pub(crate) fn conflicts(&self) -> Vec<Conflict> {
         let mut conflicts = Vec::new();
         if self.timeout.is_zero() && self.interval < Duration::from_millis(10) {
             let message = "with a timeout of 0s clients ask again at once and without end; \
                            set an interval of 10ms or more";
-            conflicts.push(("interval", message.to_owned()));
+            conflicts.push(Conflict::new("interval", message));
         }
         if self.queue.bytes > self.max_queued_total {
             let message = "must not be more than max_queued_total";
-            conflicts.push(("max_queue_bytes", message.to_owned()));
+            conflicts.push(Conflict::new("max_queue_bytes", message));
         }
         conflicts
     }

@@ -73,7 +73,9 @@ fn flags(matches: &ArgMatches) -> Vec<Entry> {
 /// Prints the settings in force as a configuration file, each with its source.
 pub(super) fn check(matches: &ArgMatches) -> Result<(), Failure> {
     let loaded = settings(matches)?;
-    for warning in &loaded.warnings {
+    let of_config = loaded.config.warnings().into_iter();
+    let of_config = of_config.map(|warning| warning.to_string());
+    for warning in loaded.warnings.into_iter().chain(of_config) {
         say(format_args!("warning: {warning}"));
     }
     let text: String = loaded.values.iter().map(line).collect();

@@ -6,7 +6,7 @@ use std::fmt;
 use super::server::Config;
 use super::table::SETTINGS;
 use crate::http::{AllowedOrigin, CallbackPolling};
-use crate::settings::{Conflict, Setting};
+use crate::settings::{Conflict, Named, Setting};
 use crate::transport::Transport;
 
 /// Why a configuration is refused: at least one [`Conflict`].
@@ -40,10 +40,9 @@ impl Config {
             self.broker.conflicts(),
             #[cfg(feature = "native")]
             self.native.conflicts(),
+            self.site.conflicts(),
         ];
-        let parts = parts.into_iter().flatten();
-        conflicts.extend(parts.map(|(key, message)| Conflict::new(key, message)));
-        conflicts.extend(self.site.conflicts());
+        conflicts.extend(parts.into_iter().flatten());
         if conflicts.is_empty() {
             Ok(())
         } else {
@@ -68,29 +67,42 @@ impl Config {
         self.site.allowed_origins.iter().any(AllowedOrigin::is_any)
     }
 
-    /// The setting that makes browsers drop the cookie, where nothing makes it `Secure`.
-    pub(super) fn drops_cookies(&self) -> Option<&'static str> {
-        #[cfg(feature = "tls")]
-        let tls = self.tls_cert.is_some() || self.native.tls.is_some();
-        #[cfg(not(feature = "tls"))]
-        let tls = false;
-        let encrypted =
-            tls || !self.trusted_proxy.is_empty() || self.site.trusted_proxies.is_some();
+    /// What is accepted but will not do what it says: a cookie that browsers drop. A server tells
+    /// the log when it starts.
+    pub fn warnings(&self) -> Vec<Conflict> {
+        let encrypted = self.serves_tls()
+            || !self.trusted_proxy.is_empty()
+            || self.site.trusted_proxies.is_some();
         let cookie = &self.site.cookie;
         let plain = cookie.secure.is_none() && !encrypted && !self.allows_any_origin();
-        cookie.demands_secure().filter(|_| plain)
+        let dropped = cookie.demands_secure().filter(|_| plain);
+        let tls = if cfg!(feature = "tls") {
+            "tls_cert, "
+        } else {
+            ""
+        };
+        let message = format!(
+            "needs {tls}trusted_proxy or cookie_secure: over plain http browsers drop such a cookie"
+        );
+        Vec::from_iter(dropped.map(|key| Conflict::new(key, message)))
+    }
+
+    #[cfg(feature = "tls")]
+    fn serves_tls(&self) -> bool {
+        self.tls_cert.is_some() || self.native.tls.is_some()
+    }
+
+    #[cfg(not(feature = "tls"))]
+    #[allow(clippy::unused_self)] // as with the feature
+    fn serves_tls(&self) -> bool {
+        false
     }
 
     /// The transports that clients are offered, best first: those of the setting that the connector
     /// has.
     pub fn transports(&self) -> impl Iterator<Item = Transport> {
-        let all = [
-            Transport::WebSocket,
-            Transport::EventSource,
-            Transport::LongPolling,
-            Transport::CallbackPolling,
-        ];
-        all.into_iter().filter(|transport| {
+        let all = Transport::WORDS.iter().map(|(_, transport)| *transport);
+        all.filter(|transport| {
             let possible = match transport {
                 Transport::WebSocket | Transport::EventSource => self.connector.is_native(),
                 Transport::LongPolling => true,
@@ -200,9 +212,8 @@ impl Config {
         let (key, other) = match (&self.tls_cert, &self.tls_key) {
             (Some(_), None) => ("tls_cert", "tls_key"),
             (None, Some(_)) => ("tls_key", "tls_cert"),
-            (Some(_), Some(_)) if !self.connector.is_native() => {
-                let message =
-                    "tiny-http cannot serve TLS; use `native`, or no tls_cert and tls_key";
+            _ if self.serves_tls() && !self.connector.is_native() => {
+                let message = "tiny-http cannot serve TLS; use `native`, or no certificate";
                 return Some(Conflict::new("connector", message));
             }
             _ => return None,

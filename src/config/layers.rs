@@ -122,7 +122,7 @@ pub struct Loaded {
     pub config: Config,
     /// The same as text with its source, in the order of the table.
     pub values: Vec<Value>,
-    /// What is accepted but will not do what it says; one line each.
+    /// What was written but has no effect, one line each; see also [`Config::warnings`].
     pub warnings: Vec<String>,
 }
 
@@ -167,18 +167,7 @@ pub fn load(entries: impl IntoIterator<Item = Entry>) -> Result<Loaded, Vec<Prob
         let problem = |Conflict { key, message }| Problem::new(source(key), Some(key), message);
         return Err(conflicts.map(problem).collect());
     }
-    let mut warnings = without_effect(&config, &values);
-    if let Some(key) = config.drops_cookies() {
-        let tls = if cfg!(feature = "tls") {
-            "tls_cert, "
-        } else {
-            ""
-        };
-        let message = format!(
-            "needs {tls}trusted_proxy or cookie_secure: over plain http browsers drop such a cookie"
-        );
-        warnings.push(Problem::new(source(key), Some(key), message).to_string());
-    }
+    let warnings = without_effect(&config, &values);
     Ok(Loaded {
         config,
         values,
@@ -331,40 +320,5 @@ mod tests {
                 .warnings
                 .is_empty()
         );
-    }
-
-    #[test]
-    fn a_cookie_that_browsers_drop_is_said() {
-        let tls = if cfg!(feature = "tls") {
-            "tls_cert, "
-        } else {
-            ""
-        };
-        let why = format!(
-            "needs {tls}trusted_proxy or cookie_secure: over plain http browsers drop such a cookie"
-        );
-        for (setting, value) in [
-            ("cookie_same_site", "none"),
-            ("cookie_partitioned", "true"),
-            ("cookie_name", "__Secure-id"),
-        ] {
-            let warnings = |more: &[Entry]| {
-                let entries = more.iter().cloned().chain([file(setting, value, 2)]);
-                load(entries).unwrap().warnings
-            };
-            assert_eq!(warnings(&[]), [format!("b.toml:2: {setting}: {why}")]);
-            for (other, value) in [
-                ("cookie_secure", "true"),
-                ("trusted_proxy", "127.0.0.1"),
-                ("allowed_origin", "*"),
-            ] {
-                assert_eq!(
-                    warnings(&[flag(other, value)]),
-                    [""; 0],
-                    "{setting} {other}"
-                );
-            }
-        }
-        assert_eq!(load([]).unwrap().warnings, [""; 0]);
     }
 }

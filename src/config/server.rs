@@ -100,10 +100,12 @@ settings! {
     }
 
     "Threads" {
-        /// Threads that run services, policy and listeners.
+        /// Threads that run services, content handlers, policy and listeners.
         ///
-        /// One half runs services, the other policy and listeners, so that neither waits for the
-        /// other. Such code may block; while all its threads are blocked, what needs it waits.
+        /// One half runs policy, listeners and delivery filter, the other services, content
+        /// handlers, response hook, observers and local clients, so that neither half waits for the
+        /// other. Such code may block; while all its threads are blocked, what needs it waits. With
+        /// the connector `tiny-http` as many more answer requests, for each address.
         workers: usize = Count, within "1 to 1024",
             default "two for each core" from machine::workers;
     }
@@ -226,12 +228,13 @@ fn best() -> String {
     Connector::WORDS[0].0.to_owned()
 }
 
+/// The best first.
 impl Named for Transport {
     const WORDS: &'static [(&'static str, Self)] = &[
-        ("websocket", Self::WebSocket),
-        ("eventsource", Self::EventSource),
-        ("long-polling", Self::LongPolling),
-        ("callback-polling", Self::CallbackPolling),
+        (Self::WebSocket.name(), Self::WebSocket),
+        (Self::EventSource.name(), Self::EventSource),
+        (Self::LongPolling.name(), Self::LongPolling),
+        (Self::CallbackPolling.name(), Self::CallbackPolling),
     ];
 }
 

@@ -193,12 +193,18 @@ impl ServerBuilder {
     /// # Errors
     /// See [`StartError`]; then nothing is left running.
     pub fn start(self) -> Result<Server, StartError> {
-        let config = &self.config;
-        config.check().map_err(StartError::Config)?;
+        #[cfg_attr(not(feature = "tls"), allow(unused_mut))]
+        let mut config = self.config;
         #[cfg(feature = "tls")]
-        let tls = Tls::new(self.tls.or(config.native.tls.clone()), config)?;
-        #[cfg(not(feature = "tls"))]
-        let tls = Tls;
+        if self.tls.is_some() {
+            config.native.tls = self.tls;
+        }
+        let config = &config;
+        config.check().map_err(StartError::Config)?;
+        for warning in config.warnings() {
+            log::warn!("{warning}");
+        }
+        let tls = Tls::new(config)?;
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let policy = self.policy;
         #[cfg(feature = "demo")]

@@ -12,9 +12,7 @@ mod on {
     use std::path::PathBuf;
     use std::sync::Arc;
 
-    use crate::config::{Config, Connector};
-    #[cfg(feature = "tiny-http")]
-    use crate::config::{ConfigError, Conflict};
+    use crate::config::Config;
     use crate::server::StartError;
     use crate::tcp::tls::{TlsAcceptor, TlsError, server_config};
 
@@ -32,20 +30,13 @@ mod on {
     }
 
     impl Tls {
-        /// What the embedder gave counts more than the settings.
-        pub(in crate::server) fn new(
-            given: Option<Arc<TlsAcceptor>>,
-            config: &Config,
-        ) -> Result<Self, StartError> {
-            if given.is_some() {
-                return match config.connector {
-                    Connector::Native => Ok(Self {
-                        acceptor: given,
-                        files: None,
-                    }),
-                    #[cfg(feature = "tiny-http")]
-                    Connector::TinyHttp => Err(not_by_tiny_http()),
-                };
+        /// What the embedder gave counts more than the files of the settings.
+        pub(in crate::server) fn new(config: &Config) -> Result<Self, StartError> {
+            if let Some(given) = &config.native.tls {
+                return Ok(Self {
+                    acceptor: Some(Arc::clone(given)),
+                    files: None,
+                });
             }
             let files = config.tls_cert.clone().zip(config.tls_key.clone());
             let files = files.map(|(certificate, key)| Files { certificate, key });
@@ -76,24 +67,21 @@ mod on {
             Ok(())
         }
     }
-
-    #[cfg(feature = "tiny-http")]
-    fn not_by_tiny_http() -> StartError {
-        StartError::Config(ConfigError {
-            conflicts: vec![Conflict {
-                key: "connector",
-                message: "tiny-http cannot serve TLS; use `native`".to_owned(),
-            }],
-        })
-    }
 }
 
 #[cfg(not(feature = "tls"))]
 mod off {
+    use crate::config::Config;
+    use crate::server::StartError;
+
     pub(in crate::server) struct Tls;
 
+    #[allow(clippy::unused_self, clippy::unnecessary_wraps)] // as with the feature
     impl Tls {
-        #[allow(clippy::unused_self)] // as with the feature
+        pub(in crate::server) fn new(_config: &Config) -> Result<Self, StartError> {
+            Ok(Self)
+        }
+
         pub(in crate::server) fn is_on(&self) -> bool {
             false
         }

@@ -76,7 +76,7 @@ pub enum Transport {
 
 impl Transport {
     /// The name in `supportedConnectionTypes`.
-    pub fn name(self) -> &'static str {
+    pub const fn name(self) -> &'static str {
         match self {
             Self::LongPolling => "long-polling",
             Self::CallbackPolling => "callback-polling",

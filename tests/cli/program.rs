@@ -126,7 +126,7 @@ fn check_without_a_file_checks_the_rest() {
     assert_eq!(dropped.status.code(), Some(0));
     let warning = text(&dropped.stderr);
     assert!(
-        warning.starts_with("warning: --cookie-same-site: needs "),
+        warning.starts_with("warning: cookie_same_site: needs "),
         "{warning}"
     );
     assert!(

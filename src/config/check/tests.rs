@@ -107,6 +107,44 @@ fn transports() {
     assert_eq!(key, "transport");
 }
 
+#[test]
+fn a_cookie_that_browsers_drop_is_said() {
+    type Change = fn(&mut Config);
+    let table: [(&str, Change); 3] = [
+        ("cookie_same_site", |c| {
+            c.site.cookie.same_site = SameSite::None;
+        }),
+        ("cookie_partitioned", |c| c.site.cookie.partitioned = true),
+        ("cookie_name", |c| {
+            c.site.cookie.name = "__Secure-id".to_owned();
+        }),
+    ];
+    let mended: [Change; 3] = [
+        |c| c.site.cookie.secure = Some(true),
+        |c| c.trusted_proxy = vec!["127.0.0.1".parse().unwrap()],
+        |c| c.site.allowed_origins = vec!["*".parse().unwrap()],
+    ];
+    let warnings = |changes: &[Change]| {
+        let mut config = Config::default();
+        changes.iter().for_each(|change| change(&mut config));
+        assert_eq!(config.check(), Ok(()));
+        config.warnings()
+    };
+    for (key, change) in table {
+        let [warning] = &warnings(&[change])[..] else {
+            panic!("{key}")
+        };
+        assert_eq!(warning.key, key);
+        let why = "trusted_proxy or cookie_secure: over plain http browsers drop such a cookie";
+        assert!(warning.message.ends_with(why), "{warning}");
+        assert_eq!(warning.message.contains("tls_cert"), cfg!(feature = "tls"));
+        for mend in mended {
+            assert_eq!(warnings(&[change, mend]), [], "{key}");
+        }
+    }
+    assert_eq!(warnings(&[]), []);
+}
+
 #[cfg(feature = "tls")]
 #[test]
 fn tls() {

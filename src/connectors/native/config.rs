@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::broker::BrokerConfig;
-use crate::settings::{Auto, Count, Off, Size, Time, settings};
+use crate::settings::{Auto, Conflict, Count, Off, Size, Time, settings};
 use crate::tcp::reactor::PreConnect;
 #[cfg(feature = "tls")]
 use crate::tcp::tls::TlsAcceptor;
@@ -95,13 +95,10 @@ settings! {
 
 impl NativeConfig {
     /// What settings demand of each other: the offending key and the reason.
-    pub(crate) fn conflicts(&self) -> Vec<(&'static str, String)> {
+    pub(crate) fn conflicts(&self) -> Vec<Conflict> {
         let fits = self.max_message.unwrap_or(0) <= self.max_input_total;
-        let message = || "must not be more than max_input_total".to_owned();
-        (!fits)
-            .then(|| ("max_message", message()))
-            .into_iter()
-            .collect()
+        let conflict = Conflict::new("max_message", "must not be more than max_input_total");
+        Vec::from_iter((!fits).then_some(conflict))
     }
 
     /// Most bytes of a message on a WebSocket.

@@ -166,16 +166,18 @@ impl log::Log for Keep {
 }
 
 #[test]
-fn what_user_code_did_wrong_is_told() {
+fn an_embedder_is_told_what_is_wrong() {
     // A process has one logger.
     alone(|| {
         log::set_boxed_logger(Box::new(Keep)).unwrap();
         log::set_max_level(log::LevelFilter::Warn);
+        let mut config = Config {
+            listen: vec!["127.0.0.1:0".parse().unwrap()],
+            ..Config::default()
+        };
+        config.site.cookie.partitioned = true;
         let server = Embedded::builder()
-            .config(Config {
-                listen: vec!["127.0.0.1:0".parse().unwrap()],
-                ..Config::default()
-            })
+            .config(config)
             .service("/service/panics", Access::Anyone, |_: &ServiceCall<'_>| {
                 panic!("no such luck")
             })
@@ -198,6 +200,7 @@ fn what_user_code_did_wrong_is_told() {
             &[
                 "[ERROR] service /service/panics panicked: no such luck",
                 "[WARN] service /service/fails failed: out of luck",
+                "[WARN] cookie_partitioned: needs ",
             ],
         );
     });

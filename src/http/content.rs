@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::config::SiteError;
+use super::headers;
 use super::pending::failed;
 use super::request::{Request, Target};
 use super::response::Response;
@@ -40,9 +41,7 @@ impl ContentRequest {
 
     /// The value of the first line with this name, in any case, if it is text.
     pub fn header(&self, name: &str) -> Option<&str> {
-        let mut lines = self.headers.iter();
-        let (_, value) = lines.find(|(found, _)| found.eq_ignore_ascii_case(name))?;
-        std::str::from_utf8(value).ok()
+        headers::text_of(&self.headers, name)
     }
 }
 

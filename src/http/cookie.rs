@@ -263,7 +263,7 @@ const NAME_BYTES: usize = 128;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use httparse::Header;
+    use crate::http::testing::with_headers;
 
     const ID: BrowserId = BrowserId(0x0123_4567_89ab_cdef_0011_2233_4455_6677);
 
@@ -336,17 +336,8 @@ mod tests {
             ("BAYEUX_BROWSER=".to_owned(), false),
         ];
         for (line, found) in &table {
-            let lines = [
-                Header {
-                    name: "Cookie",
-                    value: b"x=y",
-                },
-                Header {
-                    name: "cookie",
-                    value: line.as_bytes(),
-                },
-            ];
-            let browser = cookies.browser(&Headers::new(&lines));
+            let lines = [("Cookie", "x=y"), ("cookie", line.as_str())];
+            let browser = with_headers(&lines, |it| cookies.browser(&it));
             assert_eq!(browser, found.then_some(ID), "{line}");
         }
     }
@@ -362,11 +353,7 @@ mod tests {
         );
         for (name, found) in [("__Host-b", true), ("BAYEUX_BROWSER", false)] {
             let line = format!("{name}={value}");
-            let lines = [Header {
-                name: "Cookie",
-                value: line.as_bytes(),
-            }];
-            let browser = cookies.browser(&Headers::new(&lines));
+            let browser = with_headers(&[("Cookie", line.as_str())], |it| cookies.browser(&it));
             assert_eq!(browser.is_some(), found, "{name}");
         }
     }

@@ -176,7 +176,7 @@ fn single<'a>(headers: &Headers<'a>, name: &str) -> Option<&'a str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use httparse::Header;
+    use crate::http::testing::with_headers;
 
     fn origins(list: &[&str]) -> Cors {
         let list: Vec<_> = list.iter().map(|entry| entry.parse().unwrap()).collect();
@@ -184,20 +184,14 @@ mod tests {
     }
 
     fn with_head<T>(lines: &[(&str, &str)], then: impl FnOnce(&RequestHead<'_>) -> T) -> T {
-        let mut all = vec![Header {
-            name: "Host",
-            value: b"own.example:8080",
-        }];
-        all.extend(lines.iter().map(|(name, value)| Header {
-            name,
-            value: value.as_bytes(),
-        }));
-        let headers = Headers::new(&all);
-        then(&RequestHead {
-            method: "POST",
-            target: "/cometd",
-            minor_version: 1,
-            headers,
+        let all = [&[("Host", "own.example:8080")], lines].concat();
+        with_headers(&all, |headers| {
+            then(&RequestHead {
+                method: "POST",
+                target: "/cometd",
+                minor_version: 1,
+                headers,
+            })
         })
     }
 

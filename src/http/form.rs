@@ -142,9 +142,8 @@ const BOM: &[u8] = b"\xef\xbb\xbf";
 
 #[cfg(test)]
 mod tests {
-    use httparse::Header;
-
     use super::*;
+    use crate::http::testing::with_headers;
 
     #[test]
     fn declared_types() {
@@ -172,11 +171,8 @@ mod tests {
             ("text/json-comment-filtered", None),
         ];
         for (name, kind) in table {
-            let lines = [Header {
-                name: "content-type",
-                value: name.as_bytes(),
-            }];
-            assert_eq!(BodyKind::of(&Headers::new(&lines)), kind, "{name}");
+            let found = with_headers(&[("content-type", name)], |it| BodyKind::of(&it));
+            assert_eq!(found, kind, "{name}");
         }
         assert_eq!(BodyKind::of(&Headers::new(&[])), Some(BodyKind::Text));
     }
@@ -184,15 +180,8 @@ mod tests {
     #[test]
     fn coded_bodies_are_not_understood() {
         for (value, understood) in [("gzip", false), ("identity", true), ("identity, br", false)] {
-            let lines = [Header {
-                name: "Content-Encoding",
-                value: value.as_bytes(),
-            }];
-            assert_eq!(
-                BodyKind::of(&Headers::new(&lines)).is_some(),
-                understood,
-                "{value}"
-            );
+            let found = with_headers(&[("Content-Encoding", value)], |it| BodyKind::of(&it));
+            assert_eq!(found.is_some(), understood, "{value}");
         }
     }
 

@@ -77,6 +77,13 @@ impl<'a> Headers<'a> {
     }
 }
 
+/// In a copy of header lines, the value of the first with this name, in any case, if it is text.
+pub(super) fn text_of<'a>(lines: &'a [(String, Vec<u8>)], name: &str) -> Option<&'a str> {
+    let mut lines = lines.iter();
+    let (_, value) = lines.find(|(found, _)| found.eq_ignore_ascii_case(name))?;
+    std::str::from_utf8(value).ok()
+}
+
 /// Whether this is a token (RFC 9110, 5.6.2): what names of headers and of cookies are.
 pub(crate) fn is_token(text: &[u8]) -> bool {
     let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(byte);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::content::{ContentHandler, ContentRequest};
 use super::format::Format;
-use super::headers::is_token;
+use super::headers::{self, is_token};
 use super::response::{Body, Response};
 use super::site::Site;
 use crate::broker::{Answer, Broker, Exchange, InFlight, guarded};
@@ -31,9 +31,7 @@ pub struct HookedRequest {
 impl HookedRequest {
     /// The value of the first line with this name, in any case, if it is text.
     pub fn header(&self, name: &str) -> Option<&str> {
-        let mut lines = self.headers.iter();
-        let (_, value) = lines.find(|(found, _)| found.eq_ignore_ascii_case(name))?;
-        std::str::from_utf8(value).ok()
+        headers::text_of(&self.headers, name)
     }
 }
 

@@ -145,7 +145,7 @@ fn is_host(host: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use httparse::Header;
+    use crate::http::testing::with_headers;
 
     const PROXY: &str = "10.0.0.1";
 
@@ -155,16 +155,9 @@ mod tests {
             IpAddr::V4(ip) => ip.octets()[0] == 10,
             IpAddr::V6(ip) => ip.is_loopback(),
         });
-        let lines: Vec<_> = lines
-            .iter()
-            .map(|(name, value)| Header {
-                name,
-                value: value.as_bytes(),
-            })
-            .collect();
         let peer = peer.parse().unwrap();
-        let headers = Headers::new(&lines);
-        let [plain, tls] = [false, true].map(|secure| trusted.caller(peer, secure, &headers));
+        let [plain, tls] =
+            [false, true].map(|secure| with_headers(lines, |it| trusted.caller(peer, secure, &it)));
         assert_eq!(plain.peer, peer);
         assert_eq!((plain.ip, &plain.host), (tls.ip, &tls.host));
         // Where nothing was said, it is as the connection is.

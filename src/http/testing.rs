@@ -63,26 +63,30 @@ pub(super) fn site(config: SiteConfig, broker: BrokerConfig) -> Site {
     Site::new(config, broker, clock).unwrap()
 }
 
-/// Runs with a head of `own.example`, as a connector would have parsed it.
+/// Runs with these headers, as a connector would have parsed them.
+pub(super) fn with_headers<T>(lines: Lines<'_>, then: impl FnOnce(Headers<'_>) -> T) -> T {
+    let parsed = lines.iter().map(|(name, value)| Header {
+        name,
+        value: value.as_bytes(),
+    });
+    then(Headers::new(&parsed.collect::<Vec<_>>()))
+}
+
+/// Runs with a head of `own.example`.
 pub(super) fn with_head<T>(
     method: &str,
     target: &str,
     lines: Lines<'_>,
     then: impl FnOnce(RequestHead<'_>) -> T,
 ) -> T {
-    let mut all = vec![Header {
-        name: "Host",
-        value: b"own.example",
-    }];
-    all.extend(lines.iter().map(|(name, value)| Header {
-        name,
-        value: value.as_bytes(),
-    }));
-    then(RequestHead {
-        method,
-        target,
-        minor_version: 1,
-        headers: Headers::new(&all),
+    let all = [&[("Host", "own.example")], lines].concat();
+    with_headers(&all, |headers| {
+        then(RequestHead {
+            method,
+            target,
+            minor_version: 1,
+            headers,
+        })
     })
 }
 

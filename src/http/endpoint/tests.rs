@@ -1,8 +1,7 @@
 //! What the endpoint makes of requests, by their heads.
 
 use super::*;
-use crate::http::headers::Headers;
-use httparse::Header;
+use crate::http::testing::with_head;
 
 fn endpoint(change: impl FnOnce(&mut SiteConfig)) -> Endpoint {
     let mut config = SiteConfig {
@@ -24,29 +23,17 @@ fn offering(types: &[&str], mount: &str) -> Endpoint {
 
 /// What the endpoint makes of a request, in short.
 fn outcome(endpoint: &Endpoint, method: &str, target: &str, lines: &[(&str, &str)]) -> String {
-    let mut all = vec![Header {
-        name: "Host",
-        value: b"own.example",
-    }];
-    all.extend(lines.iter().map(|(name, value)| Header {
-        name,
-        value: value.as_bytes(),
-    }));
-    let head = RequestHead {
-        method,
-        target,
-        minor_version: 1,
-        headers: Headers::new(&all),
-    };
-    let target = head.target().unwrap();
-    match endpoint.admit(&head, target.path, target.query) {
-        Ok(Ask::Post { kind, verdict }) => format!("{kind:?} {verdict:?}"),
-        Ok(Ask::Script { callback, verdict }) => format!("{callback} {verdict:?}"),
-        Ok(Ask::Options(verdict)) => format!("options {verdict:?}"),
-        Ok(Ask::Socket(_)) => "socket".to_owned(),
-        Ok(Ask::Events { client, .. }) => format!("events of {client}"),
-        Err(Denied { refusal, .. }) => format!("{refusal:?}"),
-    }
+    with_head(method, target, lines, |head| {
+        let target = head.target().unwrap();
+        match endpoint.admit(&head, target.path, target.query) {
+            Ok(Ask::Post { kind, verdict }) => format!("{kind:?} {verdict:?}"),
+            Ok(Ask::Script { callback, verdict }) => format!("{callback} {verdict:?}"),
+            Ok(Ask::Options(verdict)) => format!("options {verdict:?}"),
+            Ok(Ask::Socket(_)) => "socket".to_owned(),
+            Ok(Ask::Events { client, .. }) => format!("events of {client}"),
+            Err(Denied { refusal, .. }) => format!("{refusal:?}"),
+        }
+    })
 }
 
 type Lines = &'static [(&'static str, &'static str)];
@@ -205,20 +192,9 @@ fn at_the_root_there_are_files_too() {
     let endpoint = offering(&["websocket", "long-polling", "callback-polling"], "/");
     let quiet = offering(&["long-polling"], "/");
     let takes = |endpoint: &Endpoint, method, target, lines: Lines| {
-        let lines: Vec<_> = lines
-            .iter()
-            .map(|(name, value)| Header {
-                name,
-                value: value.as_bytes(),
-            })
-            .collect();
-        let head = RequestHead {
-            method,
-            target,
-            minor_version: 1,
-            headers: Headers::new(&lines),
-        };
-        endpoint.takes(&head, &head.target().unwrap())
+        with_head(method, target, lines, |head| {
+            endpoint.takes(&head, &head.target().unwrap())
+        })
     };
     let table: [(&str, &str, Lines, bool, bool); 12] = [
         ("POST", "/", &[], true, true),

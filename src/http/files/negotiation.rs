@@ -148,9 +148,8 @@ fn is_zero_weight(parameter: &[u8]) -> bool {
 mod tests {
     use std::time::Duration;
 
-    use httparse::Header;
-
     use super::*;
+    use crate::http::testing::with_headers;
 
     const TAG: &str = "\"a-1\"";
     const BEFORE: &str = "Thu, 01 Jan 1970 00:59:59 GMT";
@@ -159,17 +158,6 @@ mod tests {
 
     fn modified() -> Option<SystemTime> {
         Some(SystemTime::UNIX_EPOCH + Duration::from_millis(3_600_900))
-    }
-
-    fn with<T>(lines: &[(&str, &str)], then: impl FnOnce(&Headers<'_>) -> T) -> T {
-        let lines: Vec<_> = lines
-            .iter()
-            .map(|(name, value)| Header {
-                name,
-                value: value.as_bytes(),
-            })
-            .collect();
-        then(&Headers::new(&lines))
     }
 
     #[test]
@@ -209,21 +197,21 @@ mod tests {
             (&[("If-Unmodified-Since", MODIFIED)], Hold),
         ];
         for (lines, expected) in table {
-            with(lines, |headers| {
-                assert_eq!(evaluate(headers, TAG, modified()), expected, "{lines:?}");
+            with_headers(lines, |headers| {
+                assert_eq!(evaluate(&headers, TAG, modified()), expected, "{lines:?}");
             });
         }
     }
 
     #[test]
     fn without_a_known_date_only_tags_count() {
-        with(
+        with_headers(
             &[
                 ("If-Modified-Since", AFTER),
                 ("If-Unmodified-Since", BEFORE),
             ],
             |headers| {
-                assert_eq!(evaluate(headers, TAG, None), Conditions::Hold);
+                assert_eq!(evaluate(&headers, TAG, None), Conditions::Hold);
             },
         );
     }
@@ -240,15 +228,15 @@ mod tests {
             ("nonsense", false),
             ("", false),
         ] {
-            with(&[("If-Range", value)], |headers| {
-                assert_eq!(range_applies(headers, TAG, modified()), applies, "{value}");
+            with_headers(&[("If-Range", value)], |headers| {
+                assert_eq!(range_applies(&headers, TAG, modified()), applies, "{value}");
             });
         }
-        with(&[], |headers| {
-            assert!(range_applies(headers, TAG, modified()))
+        with_headers(&[], |headers| {
+            assert!(range_applies(&headers, TAG, modified()))
         });
-        with(&[("If-Range", MODIFIED)], |headers| {
-            assert!(!range_applies(headers, TAG, None))
+        with_headers(&[("If-Range", MODIFIED)], |headers| {
+            assert!(!range_applies(&headers, TAG, None))
         });
     }
 
@@ -310,11 +298,8 @@ mod tests {
             ("gzipx", false),
             ("", false),
         ] {
-            let lines = [Header {
-                name: "accept-encoding",
-                value: value.as_bytes(),
-            }];
-            assert_eq!(accepts_gzip(&Headers::new(&lines)), takes, "{value}");
+            let found = with_headers(&[("accept-encoding", value)], |it| accepts_gzip(&it));
+            assert_eq!(found, takes, "{value}");
         }
         assert!(!accepts_gzip(&Headers::new(&[])));
     }

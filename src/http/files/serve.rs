@@ -251,10 +251,9 @@ fn body(content: Content, first: u64, len: u64) -> Option<Body> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::http::headers::Headers;
     use crate::http::refusal::Refused;
-    use crate::http::testing::TempDir;
-    use httparse::Header;
+    use crate::http::request::Target;
+    use crate::http::testing::{TempDir, with_head};
     use std::time::Duration;
 
     const EMBEDDED: &[(&str, &[u8])] = &[
@@ -296,29 +295,15 @@ mod tests {
 
     impl World {
         fn ask(&self, method: &str, target: &str, lines: &[(&str, &str)]) -> (Response, String) {
-            let lines: Vec<_> = lines
-                .iter()
-                .map(|(name, value)| Header {
-                    name,
-                    value: value.as_bytes(),
-                })
-                .collect();
-            let headers = Headers::new(&lines);
-            let head = RequestHead {
-                method,
-                target,
-                minor_version: 1,
-                headers,
-            };
-            let parts = head.target().unwrap();
             let now = SystemTime::UNIX_EPOCH + Duration::from_secs(7200);
             let refuse = |refusal: Refusal| {
                 let Refused { status, line, .. } = refusal.refused();
                 Response::text(status, line)
             };
-            let mut response = self
-                .files
-                .respond(&head, parts.path, parts.query, now, &refuse);
+            let mut response = with_head(method, target, lines, |head| {
+                let Target { path, query, .. } = head.target().unwrap();
+                self.files.respond(&head, path, query, now, &refuse)
+            });
             let text = content(&mut response.body);
             (response, text)
         }

@@ -18,7 +18,7 @@ pub mod message {
 /// Sites: what a connector that speaks HTTP serves.
 pub mod site {
     pub use crate::http::{
-        AccessLog, Asked, Caller, CookieKey, Events, Finished, Format, Handled, Headers, Mount,
+        AccessLog, Caller, CookieKey, Events, Finished, Format, Handled, Headers, LogEntry, Mount,
         PendingResponse, Refused, Request, RequestHead, Route, Site, Target, Upgrade,
     };
     pub use crate::refusals::Refusals;

@@ -50,7 +50,7 @@ struct Line {
 
 /// A request that has come and is to be logged when it has been answered. Dropped without an
 /// answer it is logged as such: its peer has gone.
-pub struct Asked {
+pub struct LogEntry {
     /// Missing where only the program's log at the level `debug` wants to know.
     log: Option<Arc<AccessLog>>,
     clock: Arc<dyn Clock>,
@@ -115,7 +115,7 @@ impl fmt::Debug for AccessLog {
     }
 }
 
-impl Asked {
+impl LogEntry {
     /// `head` is missing where none could be read; `mount` is the endpoint's path.
     pub(super) fn new(
         log: Option<Arc<AccessLog>>,
@@ -168,7 +168,7 @@ impl Asked {
     }
 }
 
-impl Drop for Asked {
+impl Drop for LogEntry {
     fn drop(&mut self) {
         self.log(None, 0);
     }
@@ -353,7 +353,7 @@ mod tests {
         caller.ip = [1, 2, 3, 4].into();
         let asked = |method: &str, target: &str| {
             with_head(method, target, &[], |head| {
-                Asked::new(
+                LogEntry::new(
                     Some(Arc::clone(&log)),
                     &shared,
                     &caller,
@@ -369,7 +369,7 @@ mod tests {
         asked("GET", &format!("/cometd/{id}")).answered(404, 1);
         asked("POST", "/cometd/handshake").answered(200, 2);
         drop(asked("POST", "/cometd"));
-        Asked::new(Some(Arc::clone(&log)), &shared, &caller, None, "/cometd").answered(400, 3);
+        LogEntry::new(Some(Arc::clone(&log)), &shared, &caller, None, "/cometd").answered(400, 3);
         drop(log);
         let text = String::from_utf8(written.0.lock().clone()).unwrap();
         let lines: Vec<serde_json::Value> = text
@@ -430,7 +430,7 @@ mod tests {
         assert_eq!(log.dropped(), 0);
         // What the writer has taken is not known, but it takes one buffer at the most.
         for _ in 0..QUEUE * 2 {
-            Asked::new(Some(Arc::clone(&log)), &clock, &caller, None, "").answered(400, 0);
+            LogEntry::new(Some(Arc::clone(&log)), &clock, &caller, None, "").answered(400, 0);
         }
         assert!(
             log.dropped() > 0 && log.dropped() <= QUEUE as u64,

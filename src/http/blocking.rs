@@ -3,7 +3,7 @@
 
 use std::io::{self, Read, Write};
 
-use super::access_log::Asked;
+use super::access_log::LogEntry;
 use super::pending::Finished;
 use super::proxies::Caller;
 use super::refusal::Refused;
@@ -58,15 +58,15 @@ pub(crate) struct Output {
     keep_alive: bool,
     http10: bool,
     head_only: bool,
-    asked: Option<Box<Asked>>,
+    entry: Option<Box<LogEntry>>,
 }
 
 impl Output {
-    /// For the request with that head, which the access log gets to know as `asked`. The head of
+    /// For the request with that head, which the access log gets to know as `entry`. The head of
     /// the response says that the connection is kept, if the client wishes it and it may be.
     pub(crate) fn new(
         head: &RequestHead<'_>,
-        asked: Option<Box<Asked>>,
+        entry: Option<Box<LogEntry>>,
         may_keep: bool,
         writer: Box<dyn Write + Send>,
     ) -> Self {
@@ -75,7 +75,7 @@ impl Output {
             keep_alive: may_keep && head.keeps_alive(),
             http10: head.minor_version == 0,
             head_only: head.is_head(),
-            asked,
+            entry,
         }
     }
 
@@ -92,8 +92,8 @@ impl Output {
         let mut head = Vec::new();
         let keep_alive = self.keep_alive && !done.close;
         response.write_head(date, keep_alive, self.http10, &mut head);
-        if let Some(asked) = self.asked {
-            asked.answered(response.status, head.len() as u64 + response.body.len());
+        if let Some(entry) = self.entry {
+            entry.answered(response.status, head.len() as u64 + response.body.len());
         }
         done.in_flight.iter_mut().for_each(InFlight::stalled);
         let written = response.body.write_after(head, &mut self.writer);

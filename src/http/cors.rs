@@ -18,7 +18,7 @@ pub(super) struct Cors {
 
 /// What the `Origin` of a request amounts to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Verdict<'a> {
+pub(super) enum OriginKind<'a> {
     /// No `Origin`: not a page, or a page of the own origin that only reads.
     Absent,
     /// The server's own.
@@ -62,24 +62,24 @@ impl Cors {
     }
 
     /// What a request is by its `Origin`. An empty one counts as none; of several none is believed.
-    pub(super) fn classify<'a>(&self, head: &RequestHead<'a>) -> Verdict<'a> {
+    pub(super) fn classify<'a>(&self, head: &RequestHead<'a>) -> OriginKind<'a> {
         let mut lines = head.headers.get_all("origin");
         let (first, second) = (lines.next(), lines.next());
         let line = match (first, second) {
-            (None | Some(b""), None) => return Verdict::Absent,
+            (None | Some(b""), None) => return OriginKind::Absent,
             _ => first.unwrap_or_default(),
         };
         let text = std::str::from_utf8(line).unwrap_or_default();
         let origin = Origin::parse(text).filter(|_| second.is_none());
         match origin {
-            Some(origin) if is_own(&origin, head) => Verdict::Own,
-            Some(origin) if self.allows(&origin) => Verdict::Allowed(text),
+            Some(origin) if is_own(&origin, head) => OriginKind::Own,
+            Some(origin) if self.allows(&origin) => OriginKind::Allowed(text),
             // No browser sends what cannot be echoed, so nobody looks for the echo.
-            _ if self.any() => Verdict::Allowed(match text.contains(|c: char| c.is_control()) {
+            _ if self.any() => OriginKind::Allowed(match text.contains(|c: char| c.is_control()) {
                 true => "",
                 false => text,
             }),
-            _ => Verdict::Foreign,
+            _ => OriginKind::Foreign,
         }
     }
 
@@ -102,11 +102,11 @@ impl Cors {
     pub(super) fn preflight(
         &self,
         head: &RequestHead<'_>,
-        verdict: Verdict<'_>,
+        origin: OriginKind<'_>,
         allow: &str,
     ) -> Response {
         let response = Response::new(204).header("Allow", allow);
-        match verdict.echo() {
+        match origin.echo() {
             None => response,
             origin => response
                 .readable_by(origin)
@@ -130,7 +130,7 @@ impl Cors {
     }
 }
 
-impl<'a> Verdict<'a> {
+impl<'a> OriginKind<'a> {
     /// What is known of it when the answer is written: the origin to echo, if there is one.
     pub(super) fn echoing(origin: Option<&'a str>) -> Self {
         origin.map_or(Self::Absent, Self::Allowed)
@@ -204,47 +204,47 @@ mod tests {
             "http://localhost:*",
             "file://",
         ]);
-        let table: [(&[&str], Verdict<'_>); 20] = [
-            (&[], Verdict::Absent),
-            (&[""], Verdict::Absent),
-            (&["http://own.example:8080"], Verdict::Own),
-            (&["https://OWN.example:8080"], Verdict::Own),
-            (&["ws://own.example:8080"], Verdict::Own),
-            (&["wss://own.example:8080/cometd"], Verdict::Own),
-            (&["http://own.example"], Verdict::Foreign),
+        let table: [(&[&str], OriginKind<'_>); 20] = [
+            (&[], OriginKind::Absent),
+            (&[""], OriginKind::Absent),
+            (&["http://own.example:8080"], OriginKind::Own),
+            (&["https://OWN.example:8080"], OriginKind::Own),
+            (&["ws://own.example:8080"], OriginKind::Own),
+            (&["wss://own.example:8080/cometd"], OriginKind::Own),
+            (&["http://own.example"], OriginKind::Foreign),
             (
                 &["http://app.example"],
-                Verdict::Allowed("http://app.example"),
+                OriginKind::Allowed("http://app.example"),
             ),
             (
                 &["https://b.example:8443"],
-                Verdict::Allowed("https://b.example:8443"),
+                OriginKind::Allowed("https://b.example:8443"),
             ),
             (
                 &["https://x.c.example"],
-                Verdict::Allowed("https://x.c.example"),
+                OriginKind::Allowed("https://x.c.example"),
             ),
             (
                 &["http://localhost:3000"],
-                Verdict::Allowed("http://localhost:3000"),
+                OriginKind::Allowed("http://localhost:3000"),
             ),
-            (&["file://"], Verdict::Allowed("file://")),
-            (&["https://app.example"], Verdict::Foreign),
-            (&["http://app.example.evil"], Verdict::Foreign),
-            (&["http://evil.example"], Verdict::Foreign),
-            (&["https://c.example"], Verdict::Foreign),
-            (&["null"], Verdict::Foreign),
-            (&["nonsense"], Verdict::Foreign),
+            (&["file://"], OriginKind::Allowed("file://")),
+            (&["https://app.example"], OriginKind::Foreign),
+            (&["http://app.example.evil"], OriginKind::Foreign),
+            (&["http://evil.example"], OriginKind::Foreign),
+            (&["https://c.example"], OriginKind::Foreign),
+            (&["null"], OriginKind::Foreign),
+            (&["nonsense"], OriginKind::Foreign),
             (
                 &["http://app.example", "http://app.example"],
-                Verdict::Foreign,
+                OriginKind::Foreign,
             ),
-            (&["", ""], Verdict::Foreign),
+            (&["", ""], OriginKind::Foreign),
         ];
-        for (values, verdict) in table {
+        for (values, origin) in table {
             let lines: Vec<_> = values.iter().map(|value| ("Origin", *value)).collect();
             with_head(&lines, |head| {
-                assert_eq!(some.classify(head), verdict, "{values:?}")
+                assert_eq!(some.classify(head), origin, "{values:?}")
             });
         }
     }
@@ -261,19 +261,22 @@ mod tests {
             "http://u@x",
         ] {
             with_head(&[("Origin", value)], |head| {
-                assert_eq!(any.classify(head), Verdict::Allowed(value))
+                assert_eq!(any.classify(head), OriginKind::Allowed(value))
             });
         }
-        for (lines, verdict) in [
-            (&[("Origin", "http://own.example:8080")][..], Verdict::Own),
-            (&[("Origin", "x\u{1}y")], Verdict::Allowed("")),
+        for (lines, origin) in [
+            (
+                &[("Origin", "http://own.example:8080")][..],
+                OriginKind::Own,
+            ),
+            (&[("Origin", "x\u{1}y")], OriginKind::Allowed("")),
             (
                 &[("Origin", "http://a"), ("Origin", "http://b")],
-                Verdict::Allowed("http://a"),
+                OriginKind::Allowed("http://a"),
             ),
-            (&[("Origin", "")], Verdict::Absent),
+            (&[("Origin", "")], OriginKind::Absent),
         ] {
-            with_head(lines, |head| assert_eq!(any.classify(head), verdict));
+            with_head(lines, |head| assert_eq!(any.classify(head), origin));
         }
         assert!(any.any() && !origins(&["http://a"]).any());
     }
@@ -335,23 +338,23 @@ mod tests {
     }
 
     /// The answer to a preflight that asks for these headers.
-    fn asked(allowed: &[&str], verdict: Verdict<'_>, names: &str) -> Response {
+    fn asked(allowed: &[&str], origin: OriginKind<'_>, names: &str) -> Response {
         let list: Vec<_> = allowed.iter().map(|name| (*name).to_owned()).collect();
         let cors = Cors::new(&[], &list);
         let lines = [("Access-Control-Request-Headers", names)];
-        with_head(&lines, |head| cors.preflight(head, verdict, "GET"))
+        with_head(&lines, |head| cors.preflight(head, origin, "GET"))
     }
 
     #[test]
     fn the_preflight_permits_allowed_origins_only() {
-        for verdict in [Verdict::Absent, Verdict::Own, Verdict::Foreign] {
-            let response = asked(&["*"], verdict, "x-csrf-token");
+        for origin in [OriginKind::Absent, OriginKind::Own, OriginKind::Foreign] {
+            let response = asked(&["*"], origin, "x-csrf-token");
             assert_eq!(
                 (response.status, &response.headers[..]),
                 (204, &b"Allow: GET\r\n"[..])
             );
         }
-        let response = asked(&["*"], Verdict::Allowed("http://a"), "");
+        let response = asked(&["*"], OriginKind::Allowed("http://a"), "");
         let headers = String::from_utf8(response.headers).unwrap();
         for line in [
             "Access-Control-Allow-Origin: http://a",
@@ -381,7 +384,7 @@ mod tests {
             (&["*"], "", ""),
         ];
         for (allowed, names, more) in table {
-            let response = asked(allowed, Verdict::Allowed("http://a"), names);
+            let response = asked(allowed, OriginKind::Allowed("http://a"), names);
             let headers = String::from_utf8(response.headers).unwrap();
             let line = format!("Access-Control-Allow-Headers: {REQUEST_HEADERS}{more}");
             assert!(headers.lines().any(|found| found == line), "{headers}");

@@ -2,7 +2,7 @@
 //! body is read.
 
 use super::config::{SiteConfig, SiteError};
-use super::cors::{CallbackPolling, Cors, Verdict};
+use super::cors::{CallbackPolling, Cors, OriginKind};
 use super::form::{self, BodyKind};
 use super::format;
 use super::refusal::Refusal;
@@ -28,21 +28,21 @@ pub(super) enum Ask<'a> {
     /// To execute the messages of a body.
     Post {
         kind: BodyKind,
-        verdict: Verdict<'a>,
+        origin: OriginKind<'a>,
     },
     /// To execute the messages of the query, and to answer with a script.
     Script {
         callback: Box<str>,
-        verdict: Verdict<'a>,
+        origin: OriginKind<'a>,
     },
     /// What it may ask.
-    Options(Verdict<'a>),
+    Options(OriginKind<'a>),
     /// To make the connection a WebSocket.
-    Socket(Verdict<'a>),
+    Socket(OriginKind<'a>),
     /// To make the connection a session's stream of events.
     Events {
         client: &'a str,
-        verdict: Verdict<'a>,
+        origin: OriginKind<'a>,
     },
 }
 
@@ -50,7 +50,7 @@ pub(super) enum Ask<'a> {
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Denied<'a> {
     pub(super) refusal: Refusal,
-    pub(super) verdict: Verdict<'a>,
+    pub(super) origin: OriginKind<'a>,
 }
 
 impl Endpoint {
@@ -111,8 +111,8 @@ impl Endpoint {
     }
 
     /// The answer to OPTIONS.
-    pub(super) fn options(&self, head: &RequestHead<'_>, verdict: Verdict<'_>) -> Response {
-        self.cors.preflight(head, verdict, self.allow())
+    pub(super) fn options(&self, head: &RequestHead<'_>, origin: OriginKind<'_>) -> Response {
+        self.cors.preflight(head, origin, self.allow())
     }
 
     /// The methods that are understood here.
@@ -145,24 +145,24 @@ impl Endpoint {
         path: &'a str,
         query: Option<&'a str>,
     ) -> Result<Ask<'a>, Denied<'a>> {
-        let verdict = self.cors.classify(head);
+        let origin = self.cors.classify(head);
         let ask = match (head.method, query) {
-            ("POST", _) => self.post(head, verdict),
-            ("GET", _) if self.takes_over(head) && verdict == Verdict::Foreign => {
+            ("POST", _) => self.post(head, origin),
+            ("GET", _) if self.takes_over(head) && origin == OriginKind::Foreign => {
                 Err(Refusal::Origin)
             }
-            ("GET", _) if self.offers.sockets && wants_socket(head) => Ok(Ask::Socket(verdict)),
+            ("GET", _) if self.offers.sockets && wants_socket(head) => Ok(Ask::Socket(origin)),
             ("GET", _) if self.takes_over(head) => {
                 let client = path.strip_prefix(&self.mount[..]).unwrap_or_default();
                 let client = client.trim_start_matches('/');
-                Ok(Ask::Events { client, verdict })
+                Ok(Ask::Events { client, origin })
             }
-            ("GET", Some(query)) if has_message(query) => self.script(head, query, verdict),
+            ("GET", Some(query)) if has_message(query) => self.script(head, query, origin),
             ("GET", _) if wants_socket(head) || wants_events(head) => Err(Refusal::Transport),
-            ("OPTIONS", _) => Ok(Ask::Options(verdict)),
+            ("OPTIONS", _) => Ok(Ask::Options(origin)),
             _ => Err(Refusal::Method),
         };
-        ask.map_err(|refusal| Denied { refusal, verdict })
+        ask.map_err(|refusal| Denied { refusal, origin })
     }
 
     /// Whether a GET asks for what takes its connection over.
@@ -170,33 +170,33 @@ impl Endpoint {
         self.offers.sockets && wants_socket(head) || self.offers.events && wants_events(head)
     }
 
-    fn post<'a>(&self, head: &RequestHead<'a>, verdict: Verdict<'a>) -> Result<Ask<'a>, Refusal> {
+    fn post<'a>(&self, head: &RequestHead<'a>, origin: OriginKind<'a>) -> Result<Ask<'a>, Refusal> {
         if !self.offers.posts {
             return Err(Refusal::Transport);
         }
-        if verdict == Verdict::Foreign {
+        if origin == OriginKind::Foreign {
             return Err(Refusal::Origin);
         }
         let kind = BodyKind::of(&head.headers).ok_or(Refusal::MediaType)?;
-        Ok(Ask::Post { kind, verdict })
+        Ok(Ask::Post { kind, origin })
     }
 
     fn script<'a>(
         &self,
         head: &RequestHead<'a>,
         query: &'a str,
-        verdict: Verdict<'a>,
+        origin: OriginKind<'a>,
     ) -> Result<Ask<'a>, Refusal> {
         if !self.offers.scripts {
             return Err(Refusal::Scripts);
         }
         if self.callback_polling == CallbackPolling::Guarded {
-            match verdict {
-                Verdict::Foreign => return Err(Refusal::Origin),
-                Verdict::Absent if !self.cors.shows_its_page(head) => {
+            match origin {
+                OriginKind::Foreign => return Err(Refusal::Origin),
+                OriginKind::Absent if !self.cors.shows_its_page(head) => {
                     return Err(Refusal::Page);
                 }
-                Verdict::Absent | Verdict::Own | Verdict::Allowed(_) => {}
+                OriginKind::Absent | OriginKind::Own | OriginKind::Allowed(_) => {}
             }
         }
         let named = form::values(query.as_bytes(), "jsonp").next();
@@ -204,7 +204,7 @@ impl Endpoint {
             .as_deref()
             .unwrap_or(format::DEFAULT_CALLBACK.as_bytes());
         let callback = format::callback(name).ok_or(Refusal::Callback)?.into();
-        Ok(Ask::Script { callback, verdict })
+        Ok(Ask::Script { callback, origin })
     }
 }
 

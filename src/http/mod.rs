@@ -56,7 +56,7 @@ mod testing;
 #[cfg(test)]
 mod tests;
 
-pub use access_log::{AccessLog, Asked};
+pub use access_log::{AccessLog, LogEntry};
 pub(crate) use blocking::Output;
 pub use config::{SiteConfig, SiteError};
 pub use content::{ContentHandler, ContentRequest, Mount};

@@ -135,7 +135,7 @@ impl Site {
             };
             response = response.header("Allow", allow);
         }
-        response = response.readable_by(denied.verdict.echo());
+        response = response.readable_by(denied.origin.echo());
         match head.is_head() {
             true => response.without_body(),
             false => response,

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::content::ContentHandler;
 use super::cookie::Cookies;
-use super::cors::Verdict;
+use super::cors::OriginKind;
 use super::endpoint::{Ask, Denied, Endpoint};
 use super::files::StaticFiles;
 use super::form::BodyKind;
@@ -59,23 +59,23 @@ impl Route {
         }
     }
 
-    fn echoing(to: To, verdict: Verdict<'_>) -> Self {
+    fn echoing(to: To, origin: OriginKind<'_>) -> Self {
         Self {
-            echo: verdict.echo().map(Box::from),
+            echo: origin.echo().map(Box::from),
             ..Self::new(to)
         }
     }
 
     fn asked(ask: Ask<'_>, max_body: usize) -> Self {
         match ask {
-            Ask::Post { kind, verdict } => Self {
+            Ask::Post { kind, origin } => Self {
                 max_body,
-                ..Self::echoing(To::Post(kind), verdict)
+                ..Self::echoing(To::Post(kind), origin)
             },
-            Ask::Script { callback, verdict } => Self::echoing(To::Script(callback), verdict),
-            Ask::Options(verdict) => Self::echoing(To::Options, verdict),
-            Ask::Socket(verdict) => Self::echoing(To::Socket, verdict),
-            Ask::Events { client, verdict } => Self::echoing(To::Events(client.into()), verdict),
+            Ask::Script { callback, origin } => Self::echoing(To::Script(callback), origin),
+            Ask::Options(origin) => Self::echoing(To::Options, origin),
+            Ask::Socket(origin) => Self::echoing(To::Socket, origin),
+            Ask::Events { client, origin } => Self::echoing(To::Events(client.into()), origin),
         }
     }
 
@@ -106,8 +106,8 @@ impl Site {
     ) -> Result<usize, Response> {
         match route.to {
             To::Refused(refusal) => {
-                let verdict = Verdict::echoing(route.echo.as_deref());
-                let denied = Denied { refusal, verdict };
+                let origin = OriginKind::echoing(route.echo.as_deref());
+                let denied = Denied { refusal, origin };
                 Err(self.deny(&caller.addressed(*head), caller, &denied))
             }
             _ => Ok(route.max_body),
@@ -138,7 +138,7 @@ impl Site {
         if !content_first && endpoint.takes(head, &target) {
             return match endpoint.admit(head, target.path, target.query) {
                 Ok(ask) => Route::asked(ask, endpoint.max_body),
-                Err(Denied { refusal, verdict }) => Route::echoing(To::Refused(refusal), verdict),
+                Err(Denied { refusal, origin }) => Route::echoing(To::Refused(refusal), origin),
             };
         }
         if let Some(route) = to_content {

@@ -8,11 +8,11 @@ use std::borrow::Cow;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use super::access_log::{AccessLog, Asked};
+use super::access_log::{AccessLog, LogEntry};
 use super::config::{SiteConfig, SiteError};
 use super::content::{ContentRequest, Mount, Mounts, answer_here};
 use super::cookie::{CookieKey, Cookies};
-use super::cors::Verdict;
+use super::cors::OriginKind;
 use super::endpoint::{Denied, Endpoint};
 use super::files::StaticFiles;
 use super::form;
@@ -209,13 +209,17 @@ impl Site {
 
     /// A request that has come from a connection, for the logs; without a head one that could
     /// not be read. The connector says what became of it.
-    pub fn asked(&self, head: Option<&RequestHead<'_>>, caller: &Caller) -> Option<Box<Asked>> {
+    pub fn log_entry(
+        &self,
+        head: Option<&RequestHead<'_>>,
+        caller: &Caller,
+    ) -> Option<Box<LogEntry>> {
         if self.access.is_none() && !log::log_enabled!(log::Level::Debug) {
             return None;
         }
         let log = self.access.clone();
-        let asked = Asked::new(log, &self.clock, caller, head, self.mount());
-        Some(Box::new(asked))
+        let entry = LogEntry::new(log, &self.clock, caller, head, self.mount());
+        Some(Box::new(entry))
     }
 
     /// The broker behind the endpoint.
@@ -298,8 +302,8 @@ impl Site {
         let Route { to, echo, max_body } = route;
         let head = &request.head;
         let denied = |refusal| {
-            let verdict = Verdict::echoing(echo.as_deref());
-            let denied = Denied { refusal, verdict };
+            let origin = OriginKind::echoing(echo.as_deref());
+            let denied = Denied { refusal, origin };
             Handled::Done(self.deny(head, request.caller, &denied))
         };
         if let To::Refused(refusal) = to {
@@ -349,7 +353,7 @@ impl Site {
                 ))
             }
             (To::Options, Some(Public { endpoint, .. })) => {
-                Handled::Done(endpoint.options(head, Verdict::echoing(echo.as_deref())))
+                Handled::Done(endpoint.options(head, OriginKind::echoing(echo.as_deref())))
             }
             (To::File, Some(public)) => {
                 Handled::Done(self.file(request, public, target.path, target.query))

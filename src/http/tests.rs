@@ -484,7 +484,7 @@ fn proxies_are_asked_for_once_in_a_request() {
         let caller = site.caller(&head, [127, 0, 0, 1].into(), false);
         let route = site.route(&head, &caller);
         assert_eq!(site.wants_body(&route, &head, &caller).unwrap(), 1 << 20);
-        assert!(site.asked(Some(&head), &caller).is_some());
+        assert!(site.log_entry(Some(&head), &caller).is_some());
         let request = Request {
             head,
             body: b"[]",

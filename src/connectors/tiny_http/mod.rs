@@ -181,12 +181,12 @@ impl Shared {
         let announced = request.body_length();
         let body = site.read_body(&route, &head, caller, announced, || request.as_reader());
         let unread = body.is_err() && announced.unwrap_or(0) > 64 << 20;
-        let asked = site.asked(Some(&head), caller);
+        let entry = site.log_entry(Some(&head), caller);
         let writer = match unread {
             true => give_up(request),
             false => request.into_writer(),
         };
-        let output = Output::new(&head, asked, !unread, writer);
+        let output = Output::new(&head, entry, !unread, writer);
         let body = &match body {
             Ok(body) => body,
             Err(Some(refusal)) => return self.write(output, refusal.into()),

@@ -26,9 +26,9 @@ fn outcome(endpoint: &Endpoint, method: &str, target: &str, lines: &[(&str, &str
     with_head(method, target, lines, |head| {
         let target = head.target().unwrap();
         match endpoint.admit(&head, target.path, target.query) {
-            Ok(Ask::Post { kind, verdict }) => format!("{kind:?} {verdict:?}"),
-            Ok(Ask::Script { callback, verdict }) => format!("{callback} {verdict:?}"),
-            Ok(Ask::Options(verdict)) => format!("options {verdict:?}"),
+            Ok(Ask::Post { kind, origin }) => format!("{kind:?} {origin:?}"),
+            Ok(Ask::Script { callback, origin }) => format!("{callback} {origin:?}"),
+            Ok(Ask::Options(origin)) => format!("options {origin:?}"),
             Ok(Ask::Socket(_)) => "socket".to_owned(),
             Ok(Ask::Events { client, .. }) => format!("events of {client}"),
             Err(Denied { refusal, .. }) => format!("{refusal:?}"),

@@ -8,8 +8,8 @@ use crate::broker::Executed;
 use crate::connectors::native::thread::Thread;
 use crate::connectors::native::websocket;
 use crate::http::{
-    self, Asked, CONTINUE, Caller, Events, Handled, Headers, Refused, Request, RequestHead, Route,
-    Upgrade,
+    self, CONTINUE, Caller, Events, Handled, Headers, LogEntry, Refused, Request, RequestHead,
+    Route, Upgrade,
 };
 use crate::refusals::Reason;
 use crate::tcp::reactor::Io;
@@ -196,7 +196,7 @@ impl HttpConnection {
                 let response = Response {
                     content: Content::Finished(response.into()),
                     http10: head.minor_version == 0,
-                    asked: site.asked(Some(&request), &caller),
+                    entry: site.log_entry(Some(&request), &caller),
                 };
                 self.respond(thread, io, response);
                 return Ok(Step::Taken(input.len()));
@@ -238,27 +238,27 @@ impl HttpConnection {
             caller,
         };
         let site = &thread.shared.site;
-        let asked = site.asked(Some(&request.head), caller);
+        let entry = site.log_entry(Some(&request.head), caller);
         let content = match site.handle(route, &request, &thread.handle(io)) {
             Handled::Done(response) => Content::Finished(response.into()),
             Handled::Bayeux(format, Executed::Now(answer)) => Content::Answer(answer, format),
             Handled::Bayeux(format, Executed::Later(exchange)) => {
-                return self.responses.expect(exchange, format, http10, asked);
+                return self.responses.expect(exchange, format, http10, entry);
             }
-            Handled::Pending(later) => return self.responses.expect_made(later, http10, asked),
+            Handled::Pending(later) => return self.responses.expect_made(later, http10, entry),
             Handled::Socket(upgrade) => match self.upgrade(thread, &upgrade, &request) {
-                Ok(()) => return took_over(asked, 101),
+                Ok(()) => return took_over(entry, 101),
                 Err(refusal) => Content::Finished(refusal.into()),
             },
             Handled::Events(events) => {
                 self.begin_events(thread, io, *events);
-                return took_over(asked, 200);
+                return took_over(entry, 200);
             }
         };
         let response = Response {
             content,
             http10,
-            asked,
+            entry,
         };
         self.respond(thread, io, response);
     }
@@ -267,10 +267,10 @@ impl HttpConnection {
     pub(super) fn refuse(&mut self, thread: &mut Thread, io: &mut Io<'_>, refusal: Refusal) {
         let site = &thread.shared.site;
         let refuse = |head: Option<&RequestHead<'_>>, caller: &Caller| {
-            let asked = site.asked(head, caller);
-            (site.refuse(refusal.refused(), head, caller), asked)
+            let entry = site.log_entry(head, caller);
+            (site.refuse(refusal.refused(), head, caller), entry)
         };
-        let (response, asked) = match &self.reading {
+        let (response, entry) = match &self.reading {
             Reading::Body(receiving) => {
                 let refuse =
                     |head: &Head<'_, '_>| refuse(Some(&request_head(head)), &receiving.caller);
@@ -285,7 +285,7 @@ impl HttpConnection {
         let response = Response {
             content: Content::Finished(response.into()),
             http10: false,
-            asked,
+            entry,
         };
         self.respond(thread, io, response);
     }
@@ -331,9 +331,9 @@ impl HttpConnection {
 }
 
 /// The connection is something else from here on; what it writes as such is not counted.
-fn took_over(asked: Option<Box<Asked>>, status: u16) {
-    if let Some(asked) = asked {
-        asked.answered(status, 0);
+fn took_over(entry: Option<Box<LogEntry>>, status: u16) {
+    if let Some(entry) = entry {
+        entry.answered(status, 0);
     }
 }
 

@@ -12,7 +12,7 @@ use super::HttpConnection;
 use crate::broker::{Answer, Exchange};
 use crate::connectors::native::outbound::PIECE;
 use crate::connectors::native::thread::Thread;
-use crate::http::{Asked, Body, Finished, Format, PendingResponse, Site};
+use crate::http::{Body, Finished, Format, LogEntry, PendingResponse, Site};
 use crate::tcp::reactor::Io;
 use crate::util::OneOrMany;
 
@@ -32,7 +32,7 @@ pub(super) struct Response {
     /// Whether its client speaks HTTP/1.0.
     pub(super) http10: bool,
     /// For the access log.
-    pub(super) asked: Option<Box<Asked>>,
+    pub(super) entry: Option<Box<LogEntry>>,
 }
 
 /// What a response says.
@@ -82,7 +82,7 @@ struct Entry {
 /// What most responses have nothing of, so that parked connections do not pay for it.
 struct Extra {
     http10: bool,
-    asked: Option<Box<Asked>>,
+    entry: Option<Box<LogEntry>>,
 }
 
 enum State {
@@ -150,9 +150,9 @@ impl Responses {
         exchange: Exchange,
         format: Format,
         http10: bool,
-        asked: Option<Box<Asked>>,
+        entry: Option<Box<LogEntry>>,
     ) {
-        self.push(State::Exchange(exchange, format), http10, asked);
+        self.push(State::Exchange(exchange, format), http10, entry);
     }
 
     /// Adds a response that user code will make.
@@ -160,24 +160,24 @@ impl Responses {
         &mut self,
         response: PendingResponse,
         http10: bool,
-        asked: Option<Box<Asked>>,
+        entry: Option<Box<LogEntry>>,
     ) {
-        self.push(State::Pending(Box::new(response)), http10, asked);
+        self.push(State::Pending(Box::new(response)), http10, entry);
     }
 
     /// Adds a response that is there but not due yet.
     fn keep(&mut self, mut response: Response) {
         response.content.give_messages_back();
         let state = State::Ready(Box::new(response.content));
-        self.push(state, response.http10, response.asked);
+        self.push(state, response.http10, response.entry);
     }
 
-    fn push(&mut self, state: State, http10: bool, asked: Option<Box<Asked>>) {
+    fn push(&mut self, state: State, http10: bool, entry: Option<Box<LogEntry>>) {
         if !self.entries.is_empty() {
             self.bytes += state.len();
         }
-        let extra = http10 || asked.is_some();
-        let extra = extra.then(|| Box::new(Extra { http10, asked }));
+        let extra = http10 || entry.is_some();
+        let extra = extra.then(|| Box::new(Extra { http10, entry }));
         self.entries.push(Entry { state, extra });
     }
 
@@ -197,11 +197,11 @@ impl Responses {
             State::Pending(_) => Content::Finished(finished?),
             State::Ready(content) => *content,
         };
-        let (http10, asked) = extra.map_or((false, None), |extra| (extra.http10, extra.asked));
+        let (http10, entry) = extra.map_or((false, None), |extra| (extra.http10, extra.entry));
         Some(Response {
             content,
             http10,
-            asked,
+            entry,
         })
     }
 
@@ -275,9 +275,9 @@ impl HttpConnection {
             Some(bytes) => ready.bytes.extend_from_slice(bytes),
             None => self.add_piece(thread, io, body),
         }
-        if let Some(asked) = response.asked {
+        if let Some(entry) = response.entry {
             let written = thread.ready.bytes.len().saturating_sub(before) as u64;
-            asked.answered(status, written + self.outbound.file().map_or(0, Body::len));
+            entry.answered(status, written + self.outbound.file().map_or(0, Body::len));
         }
     }
 

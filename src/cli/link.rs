@@ -11,7 +11,9 @@ use serde_json::value::RawValue;
 
 use super::arguments::{self, timeout, value};
 use super::output::{Failure, printable_json};
-use crate::link::{CallError, Config, Event, FaultKind, Key, KeyError, LinkEnd, Node, PostError};
+use crate::link::{
+    CallError, Config, Event, FaultKind, Key, KeyError, Keys, LinkEnd, Node, PostError,
+};
 
 /// How long the first link may take: somebody is waiting at a terminal.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -52,13 +54,12 @@ fn rejection(event: Event) -> Option<(String, FaultKind)> {
 fn config(matches: &ArgMatches) -> Result<Config, Failure> {
     let given = |name: &str| matches.get_one::<String>(name).map(String::as_str);
     let key = given("key-file").map(key).transpose()?;
-    let name = given("name");
-    let mut config = match (given("tls-cert"), key) {
-        (Some(certificate), key) => by_tls(certificate, key, matches)?,
-        (None, Some(key)) => Config::new(key),
-        (None, None) => unreachable!("because the parser asks for one of them"),
-    };
-    config.name = name.map(str::to_owned);
+    // The parser asks for one of them.
+    let mut config = Config::with_keys(Keys::of_all(key));
+    config.name = given("name").map(str::to_owned);
+    if let Some(certificate) = given("tls-cert") {
+        set_tls(&mut config, certificate, matches)?;
+    }
     Ok(config)
 }
 
@@ -70,7 +71,7 @@ fn key(file: &str) -> Result<Key, Failure> {
 }
 
 #[cfg(feature = "tls")]
-fn by_tls(certificate: &str, key: Option<Key>, matches: &ArgMatches) -> Result<Config, Failure> {
+fn set_tls(config: &mut Config, certificate: &str, matches: &ArgMatches) -> Result<(), Failure> {
     use crate::link::Tls;
     use crate::tcp::tls::rustls::pki_types::ServerName;
 
@@ -82,18 +83,12 @@ fn by_tls(certificate: &str, key: Option<Key>, matches: &ArgMatches) -> Result<C
             .map_err(|_| Failure::wrong(format!("--tls-server-name: `{name}` is no name")))?;
         tls = tls.server_name(parsed);
     }
-    Ok(match key {
-        None => Config::with_tls(value(matches, "name"), tls),
-        Some(key) => {
-            let mut config = Config::new(key);
-            config.set_tls(tls);
-            config
-        }
-    })
+    config.set_tls(tls);
+    Ok(())
 }
 
 #[cfg(not(feature = "tls"))]
-fn by_tls(_certificate: &str, _key: Option<Key>, _matches: &ArgMatches) -> Result<Config, Failure> {
+fn set_tls(_config: &mut Config, _certificate: &str, _matches: &ArgMatches) -> Result<(), Failure> {
     let why = "this program was built without TLS; build it with the feature `tls`";
     Err(Failure::wrong(format!("--tls-cert: {why}")))
 }

@@ -50,7 +50,8 @@ impl Config {
         Self::with_keys(Keys::common(key))
     }
 
-    fn with_keys(keys: Keys) -> Self {
+    /// Everything as by default, and these keys; without any, TLS has to say who is let in.
+    pub(crate) fn with_keys(keys: Keys) -> Self {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         Self {
             name: None,

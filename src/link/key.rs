@@ -123,6 +123,11 @@ impl Keys {
         }
     }
 
+    /// That key for all peers, if there is one.
+    pub(crate) fn of_all(key: Option<Key>) -> Self {
+        key.map_or_else(Self::none, Self::common)
+    }
+
     /// A key for the peer of that name, instead of the common one.
     #[must_use]
     pub fn named(mut self, name: &str, key: Key) -> Self {

@@ -12,7 +12,7 @@ mod on {
     use std::sync::Arc;
 
     use crate::config::Config;
-    use crate::link::{self, Key, Tls};
+    use crate::link::{self, Tls};
     use crate::server::StartError;
     use crate::tcp::tls::rustls::{ClientConfig, ServerConfig};
     use crate::tcp::tls::{TlsError, mutual_configs};
@@ -52,18 +52,10 @@ mod on {
             Ok(Self(Some((Tls::new(server, client), files))))
         }
 
-        /// The node's configuration; `None` if nobody could prove to be a peer.
-        pub(in crate::server) fn node(&self, name: &str, key: Option<Key>) -> Option<link::Config> {
-            let tls = self.0.as_ref().map(|(tls, _)| tls.clone());
-            match (key, tls) {
-                (Some(key), None) => Some(link::Config::named(name, key)),
-                (None, Some(tls)) => Some(link::Config::with_tls(name, tls)),
-                (Some(key), Some(tls)) => {
-                    let mut config = link::Config::named(name, key);
-                    config.set_tls(tls);
-                    Some(config)
-                }
-                (None, None) => None,
+        /// Puts TLS under the node's links.
+        pub(in crate::server) fn secure(&self, node: &mut link::Config) {
+            if let Some((tls, _)) = &self.0 {
+                node.set_tls(tls.clone());
             }
         }
 
@@ -84,7 +76,7 @@ mod on {
 #[cfg(not(feature = "tls"))]
 mod off {
     use crate::config::Config;
-    use crate::link::{self, Key};
+    use crate::link;
     use crate::server::StartError;
 
     pub(in crate::server) struct LinkTls;
@@ -96,8 +88,6 @@ mod off {
         }
 
         #[allow(clippy::unused_self)] // as with the feature
-        pub(in crate::server) fn node(&self, name: &str, key: Option<Key>) -> Option<link::Config> {
-            key.map(|key| link::Config::named(name, key))
-        }
+        pub(in crate::server) fn secure(&self, _node: &mut link::Config) {}
     }
 }

@@ -8,7 +8,7 @@ use super::link_tls::LinkTls;
 use crate::bridge::{Bridge, LinkedPolicy};
 use crate::broker::{Broker, Policy};
 use crate::config::{Config, ListenAddress};
-use crate::link::{self, Key, Node};
+use crate::link::{self, Key, Keys, Node};
 use crate::tcp::Address;
 
 /// A node that listens, with the bridge to the broker.
@@ -30,9 +30,9 @@ pub(super) fn node(config: &Config, tls: &LinkTls) -> Result<Option<Node>, Start
         Key::from_file(file)
             .map_err(|error| StartError::Link(format!("{}: {error}", file.display())))
     });
-    let Some(node) = tls.node(&config.link_name, key.transpose()?) else {
-        return Ok(None);
-    };
+    let mut node = link::Config::with_keys(Keys::of_all(key.transpose()?));
+    node.name = Some(config.link_name.clone());
+    tls.secure(&mut node);
     Node::start(node).map(Some).map_err(StartError::System)
 }
 

@@ -246,13 +246,21 @@ pub enum LinkEnd {
 impl LinkEnd {
     /// What a peer says that may not have proved who it is, for logs and terminals.
     pub(crate) fn bye(reason: &str) -> Self {
-        let plain = |c: char| if c.is_control() { ' ' } else { c };
-        Self::Bye(reason.chars().take(MAX_REASON).map(plain).collect())
+        Self::Bye(quoted(reason))
+    }
+
+    /// What the peer has sent is wrong for that reason, which may quote it.
+    pub(crate) fn protocol(error: impl fmt::Display) -> Self {
+        Self::Protocol(quoted(&error.to_string()))
     }
 }
 
-/// Longest reason of a peer that is kept, in characters.
-const MAX_REASON: usize = 200;
+/// What comes from a peer, as it is kept: not longer than this, and without control characters.
+fn quoted(text: &str) -> String {
+    const MAX_CHARS: usize = 200;
+    let plain = |c: char| if c.is_control() { ' ' } else { c };
+    text.chars().take(MAX_CHARS).map(plain).collect()
+}
 
 impl fmt::Display for LinkEnd {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

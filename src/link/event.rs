@@ -109,8 +109,8 @@ pub struct Stats {
     pub frames_out: u64,
     /// Frames that were passed on for others.
     pub frames_forwarded: u64,
-    /// Frames that were dropped: out of order, beyond what was allowed, or without a way. Messages
-    /// among them are sent again by their origin.
+    /// Frames that were dropped: out of order, beyond what was allowed, without a way, or messages
+    /// that cannot be read. All other messages among them are sent again by their origin.
     pub frames_dropped: u64,
     /// Posts that were accepted.
     pub posted: u64,

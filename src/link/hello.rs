@@ -128,7 +128,7 @@ impl Handshake {
 
     /// Takes a frame, without its length.
     pub(crate) fn frame(&mut self, bytes: &[u8]) -> Result<Progress, LinkEnd> {
-        let frame = wire::decode(bytes).map_err(|error| LinkEnd::Protocol(error.to_string()))?;
+        let frame = wire::decode(bytes).map_err(LinkEnd::protocol)?;
         match (frame, self.peer.take()) {
             (Frame::Hello(hello), None) => self.introduced(hello, bytes),
             (Frame::Proof(proof), Some(introduced)) => self.proved(&proof, introduced),
@@ -151,7 +151,7 @@ impl Handshake {
         if hello.node == self.own.node || hello.nonce == self.own.nonce {
             return Err(LinkEnd::Myself);
         }
-        names::check(&hello.name).map_err(|error| LinkEnd::Protocol(error.to_string()))?;
+        names::check(&hello.name).map_err(LinkEnd::protocol)?;
         let session = self.channel.as_ref().map(|channel| channel.session.get());
         if session.is_some_and(|session| session.is_none_or(|of| !(of.allows)(&hello.name))) {
             return Err(LinkEnd::Denied);
@@ -323,6 +323,13 @@ mod tests {
             start().frame(frame(&hello(|h| h.name = "_x".into())))
         ));
         assert!(protocol(start().frame(b"")));
+        // What is told of it is short, and can be shown.
+        let long = format!("{{\"\u{9b}2J{}\":1}}", "x".repeat(3000));
+        let Err(LinkEnd::Protocol(why)) = start().frame(long.as_bytes()) else {
+            panic!("no such frame")
+        };
+        assert!(why.contains("2Jxxx") && why.chars().count() <= 200, "{why}");
+        assert!(!why.contains(char::is_control), "{why:?}");
         assert!(protocol(
             start().frame(frame(&wire::encoded(&Frame::Proof([0; 32]))))
         ));

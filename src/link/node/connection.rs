@@ -220,7 +220,7 @@ impl Handler for LinkConnection {
     }
 
     fn invalid_input(&mut self, error: DecodeError, ctx: &mut Context<'_, Self>) {
-        self.close(LinkEnd::Protocol(error.to_string()), ctx);
+        self.close(LinkEnd::protocol(error), ctx);
     }
 
     fn message(&mut self, order: Order, ctx: &mut Context<'_, Self>) {

@@ -98,7 +98,8 @@ impl Handle {
     }
 
     /// As [`export`](Self::export), for a name that is this node's by agreement, such as that of a
-    /// server: it never gives way to another that has taken it before the two were linked.
+    /// server: it never gives way to another that has taken it before the two were linked. Two that
+    /// have the same name firmly keep it each, for themselves and those who heard of them first.
     ///
     /// # Errors
     /// As [`export`](Self::export).

@@ -2,7 +2,9 @@
 //!
 //! The rule for an alias that two nodes claim, and that they do not share: it belongs to the one
 //! that the neighbours of the other heard of first; and of two that had it before they were linked,
-//! to the one that has it firmly, else to the lower id. The other stands by until it is free.
+//! to the one that has it firmly, else to the lower id. The other stands by until it is free; but
+//! one that has it firmly keeps it for itself and for those who heard of it first, even if another
+//! has it as firmly.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;

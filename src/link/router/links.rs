@@ -119,7 +119,7 @@ impl Router {
         entry.active_at = self.now;
         entry.pinged = false;
         self.stats.frames_in += 1;
-        let frame = wire::decode(bytes).map_err(|error| LinkEnd::Protocol(error.to_string()))?;
+        let frame = wire::decode(bytes).map_err(LinkEnd::protocol)?;
         match frame {
             Frame::Routed(routed) if routed.to == self.me => {
                 if !self.may_come_from(routed.from, link) {
@@ -165,8 +165,12 @@ impl Router {
 
     /// Appends a frame to the output of a link.
     pub(super) fn send(&mut self, link: LinkId, frame: &Frame<'_>) {
+        self.write(link, |out| wire::encode(frame, out));
+    }
+
+    fn write(&mut self, link: LinkId, write: impl FnOnce(&mut Vec<u8>)) {
         if let Some(entry) = self.links.get_mut(&link).filter(|entry| !entry.cut) {
-            wire::encode(frame, &mut entry.out);
+            write(&mut entry.out);
             self.written(link);
         }
     }
@@ -177,8 +181,9 @@ impl Router {
         let links: Vec<LinkId> = chosen
             .filter_map(|(_, links)| links.last().copied())
             .collect();
+        let bytes = wire::encoded(frame);
         for link in links {
-            self.send(link, frame);
+            self.write(link, |out| out.extend_from_slice(&bytes));
         }
     }
 

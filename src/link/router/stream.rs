@@ -109,14 +109,17 @@ impl SendStream {
         self.sent < self.limit.min(self.last())
     }
 
+    /// Where the next message for the link is.
+    fn next_index(&self) -> Option<usize> {
+        usize::try_from((self.sent + 1).checked_sub(self.first)?).ok()
+    }
+
     /// The next message for the link, and its number.
-    pub(super) fn next(&mut self) -> Option<(u64, &Item)> {
-        let seq = self.sent + 1;
-        let index = usize::try_from(seq.checked_sub(self.first)?).ok()?;
-        let item = self.queue.get(index)?;
-        self.sent = seq;
-        self.highest = self.highest.max(seq);
-        Some((seq, item))
+    pub(super) fn next(&mut self) -> Option<(u64, &[u8])> {
+        let item = self.queue.get(self.next_index()?)?;
+        self.sent += 1;
+        self.highest = self.highest.max(self.sent);
+        Some((self.sent, &item.payload))
     }
 
     /// The receiver tells how far it has got.
@@ -154,13 +157,25 @@ impl SendStream {
 
     /// Takes back a call that has not arrived; whether there was one.
     pub(super) fn withdraw(&mut self, call: u64) -> bool {
-        let Some(item) = self.queue.iter_mut().find(|item| item.call == Some(call)) else {
-            return false;
-        };
-        self.bytes = self.bytes - item.payload.len() + VOID.len();
-        item.payload = VOID.into();
+        let mut items = self.queue.iter();
+        let index = items.position(|item| item.call == Some(call));
+        index.and_then(|index| self.make_void(index)).is_some()
+    }
+
+    /// Takes back the next message for the link, for good, if it is longer than that.
+    pub(super) fn withdraw_longer(&mut self, max: usize) -> Option<Box<[u8]>> {
+        let index = self.next_index()?;
+        let length = self.queue.get(index)?.payload.len();
+        (length > max.max(VOID.len())).then(|| self.make_void(index))?
+    }
+
+    /// Returns what was in its place.
+    fn make_void(&mut self, index: usize) -> Option<Box<[u8]>> {
+        let item = self.queue.get_mut(index)?;
         item.call = None;
-        true
+        let payload = std::mem::replace(&mut item.payload, VOID.into());
+        self.bytes = self.bytes - payload.len() + VOID.len();
+        Some(payload)
     }
 
     /// Posts that certainly have not arrived, and those of which that is not known.

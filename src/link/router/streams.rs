@@ -7,7 +7,7 @@ use super::stream::{Arrival, Item, Receipt, ReceiveStream, SendStream, StreamKey
 use super::timers::Timer;
 use super::{Delivery, Router};
 use crate::clock::later;
-use crate::link::wire::{self, Ack, Body, Frame, Payload, PayloadKind, Routed, VOID};
+use crate::link::wire::{self, Ack, Body, Frame, Payload, PayloadKind, Routed};
 use crate::link::{CallError, Fault, NodeId};
 
 /// The window when the receiver's inbox is crowded.
@@ -64,14 +64,10 @@ impl Router {
                 }
                 break;
             }
-            let Some((seq, item)) = stream.next() else {
+            oversize.extend(stream.withdraw_longer(entry.peer.max_frame.saturating_sub(HEADER)));
+            let Some((seq, payload)) = stream.next() else {
                 break;
             };
-            let is_oversize = item.payload.len() + HEADER > entry.peer.max_frame;
-            if is_oversize {
-                oversize.push(item.payload.clone());
-            }
-            let payload = if is_oversize { VOID } else { &item.payload };
             let routed = Routed {
                 hops: self.limits.max_hops,
                 to: key.0,
@@ -296,7 +292,11 @@ impl Router {
 
     /// Puts the message where it belongs. `false`: there is no room.
     fn take(&mut self, key: &StreamKey, epoch: u32, payload: &[u8]) -> bool {
-        let payload = Payload::decode(payload).unwrap_or_default();
+        // Only the receiver looks into a payload: the link it came by is not to blame.
+        let payload = Payload::decode(payload).unwrap_or_else(|_| {
+            self.stats.frames_dropped += 1;
+            Payload::default()
+        });
         match payload.kind {
             PayloadKind::Post | PayloadKind::Call if !key.1.is_empty() => {
                 let delivery = self.delivery(key.0, epoch, &payload);

@@ -133,7 +133,7 @@ impl Router {
     pub(super) fn news(&mut self, link: LinkId, mut news: News) -> Result<(), LinkEnd> {
         let origin = news.origin;
         for name in news.aliases.keys().chain(&news.name) {
-            names::check(name).map_err(|error| LinkEnd::Protocol(error.to_string()))?;
+            names::check(name).map_err(LinkEnd::protocol)?;
         }
         if !self.is_new(link, &news)? {
             return Ok(());
@@ -212,7 +212,9 @@ impl Router {
     /// Whether so much may be known of a node: no more than every node takes in one frame, and of
     /// all together no more than the limit.
     fn has_room_for(&self, news: &News) -> bool {
-        let aliases = news.aliases.keys().map(|alias| size_of_alias(alias));
+        // Without what ends: that makes room, and must not be kept out.
+        let exported = news.aliases.iter().filter(|(_, claim)| claim.is_some());
+        let aliases = exported.map(|(alias, _)| size_of_alias(alias));
         let told = news.peers.len() * SIZE_OF_PEER + aliases.sum::<usize>();
         let before = self.nodes.get(&news.origin).map_or(0, KnownNode::size);
         let size = told + news.name.as_ref().map_or(before, String::len);

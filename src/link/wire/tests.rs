@@ -172,17 +172,20 @@ fn bad_frames() {
     }
     *probe.last_mut().unwrap() = 0xff;
     assert_eq!(decode(&probe), Err(WireError::NotText));
-    for bytes in [
-        "{}",
-        "{\"ping\":1",
-        "{\"ping\":1}}",
-        "{\"proof\":[1,2]}",
-        "{\"news\":{}}",
-        "{\"routed\":{}}",
-        "{\x04\x12\x31\x32\x33",
+    for (bytes, expected) in [
+        ("{", "EOF while parsing"),
+        ("{}", "expected value"),
+        ("{\"ping\":1", "EOF while parsing"),
+        ("{\"ping\":1}}", "trailing characters"),
+        ("{\"proof\":[1,2]}", "invalid length 2"),
+        ("{\"news\":{}}", "missing field `origin`"),
+        ("{\"routed\":{}}", "unknown variant `routed`"),
+        ("{\x04\x12\x31\x32\x33", "key must be a string"),
     ] {
-        let result = decode(bytes.as_bytes());
-        assert!(matches!(result, Err(WireError::Json(_))), "{bytes:?}");
+        let Err(WireError::Json(error)) = decode(bytes.as_bytes()) else {
+            panic!("{bytes:?}")
+        };
+        assert!(error.starts_with(expected), "{bytes:?}: {error}");
     }
     assert_eq!(*Payload::default().to_bytes(), *VOID);
     let kind = Payload::decode(&[99]);

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::net::{Net, id, request, result};
 use crate::link::error::LinkEnd;
 use crate::link::hello::Peer;
-use crate::link::wire::{Claim, Frame, News, encode};
+use crate::link::wire::{Body, Claim, Frame, News, Payload, PayloadKind, Routed, encode};
 use crate::link::{Event, Limits, LinkId, NodeId};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -191,8 +191,115 @@ fn what_is_told_of_a_node_does_not_grow_without_end() {
     assert!(largest > 900_000 && largest < 1 << 20, "{largest}");
     assert!(all > 2 << 20 && all <= 3 << 20, "{all}");
     assert_eq!(router.known_bytes, all, "it is counted right");
+    // What makes room is taken, however little there is.
+    let known = &router.nodes[&invented(0)];
+    let gone = known.aliases.keys().take(500);
+    let news = News {
+        origin: invented(0),
+        seq: known.seq + 1,
+        name: None,
+        peers: BTreeSet::new(),
+        lost: BTreeSet::new(),
+        aliases: gone.map(|alias| (alias.to_string(), None)).collect(),
+    };
+    let left = known.aliases.len() - 500;
+    assert_eq!(inject(&mut net, 0, 0, &Frame::News(news)), Ok(()));
+    let router = &net.nodes[0].router;
+    assert_eq!(router.nodes[&invented(0)].aliases.len(), left);
     net.pass_time(limits.forget_after + SECOND);
     assert!(net.nodes[0].router.known_bytes < 1000);
+}
+
+#[test]
+fn two_that_have_a_name_firmly_keep_it_each() {
+    let mut net = Net::new(4, &Limits::default(), 3);
+    for n in [0, 3] {
+        net.export_as(n, "x", Claim::Firm).unwrap();
+    }
+    // 1 hears of 0 first, 2 of 3.
+    for (a, b) in [(0, 1), (2, 3), (1, 2)] {
+        net.link(a, b);
+        net.settle();
+    }
+    net.pass_time(10 * SECOND);
+    for n in 0..4 {
+        net.post(n, "x", n as u64).unwrap();
+    }
+    net.pass_time(SECOND);
+    for (owner, posters) in [(0, [0, 1]), (3, [2, 3])] {
+        for from in posters {
+            assert_eq!(net.numbers(owner, "x", from), [from as u64]);
+        }
+    }
+    let refused = |event: &Event| matches!(event, Event::AliasRefused { .. });
+    assert!(!net.nodes.iter().flat_map(|n| &n.events).any(refused));
+    // Also as neighbours; and what they tell each other of it becomes rare.
+    net.link(0, 3);
+    net.pass_time(120 * SECOND);
+    let (before, pings) = (net.frames, 4 * 4 * 60);
+    net.pass_time(600 * SECOND);
+    let frames = net.frames - before;
+    assert!(frames < pings + 200, "{frames}");
+    for n in [0, 3] {
+        net.post(n, "x", 9).unwrap();
+        net.settle();
+        assert_eq!(net.numbers(n, "x", n).last(), Some(&9));
+    }
+}
+
+#[test]
+fn a_message_that_is_too_long_for_the_peer_is_rejected_once_and_for_good() {
+    let mut net = star(2, &Limits::default());
+    net.export(1, "x");
+    net.settle();
+    let link = net.nodes[0].router.links.get_mut(&LinkId(0)).unwrap();
+    link.peer.max_frame = 1000;
+    let long = format!("{:01000}", 7);
+    let post = request("x", "n", &long);
+    net.use_router(0, |router| router.post(&post, false))
+        .unwrap();
+    net.post(0, "x", 1).unwrap();
+    // What was sent is lost; the next link takes more.
+    net.cut(0, 1);
+    net.link(0, 1);
+    net.pass_time(5 * SECOND);
+    net.post(0, "x", 2).unwrap();
+    net.settle();
+    assert_eq!(net.numbers(1, "x", 0), [1, 2]);
+    let rejected = |event: &&Event| matches!(event, Event::Rejected { .. });
+    assert_eq!(net.nodes[0].events.iter().filter(rejected).count(), 1);
+    assert_eq!(net.nodes[0].router.stats().rejected, 1);
+}
+
+#[test]
+fn a_message_that_cannot_be_read_is_dropped_by_its_receiver_and_counted() {
+    let mut net = star(3, &Limits::default());
+    net.export(2, "x");
+    net.settle();
+    let good = Payload {
+        kind: PayloadKind::Post,
+        event: "n",
+        content: "7",
+        ..Payload::default()
+    };
+    let mut no_text = good.to_bytes();
+    *no_text.last_mut().unwrap() = 0xff;
+    let dropped = |net: &Net, at: usize| net.nodes[at].router.stats().frames_dropped;
+    for (seq, payload) in (1..).zip([&[99][..], b"", &no_text, &good.to_bytes()]) {
+        let routed = Routed {
+            hops: 9,
+            to: id(2),
+            from: id(1),
+            epoch: 1,
+            alias: "x",
+            body: Body::Data { seq, payload },
+        };
+        assert_eq!(inject(&mut net, 0, 0, &Frame::Routed(routed)), Ok(()));
+        net.settle();
+    }
+    assert_eq!((dropped(&net, 0), dropped(&net, 2)), (0, 3));
+    assert_eq!(net.numbers(2, "x", 1), [7], "those behind it come");
+    assert_eq!(net.nodes[0].router.stats().links, 2);
 }
 
 #[test]

@@ -159,9 +159,6 @@ where
     }
 
     fn ended(&mut self, session: Session<H>, reason: CloseReason) {
-        // Off the list first: who looks for the connection from now on does not find it.
-        session.connection().close();
-        self.connections.remove(session.connection().id());
         session.closed(reason);
     }
 }

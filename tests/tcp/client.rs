@@ -2,13 +2,14 @@
 
 use std::io::ErrorKind;
 use std::net::{SocketAddr, TcpListener};
-use std::sync::Mutex;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use bayeux::ManualClock;
 use bayeux::tcp::client::{Backoff, ConnectError, Retry};
 use bayeux::tcp::codec::{LineDecoder, LineEncoder};
-use bayeux::tcp::reactor::CloseReason;
+use bayeux::tcp::reactor::{AcceptLoop, CloseReason, Config};
 use bayeux::tcp::{Client, ClientConfig, ClientHandler, Clients, Context, Handler, PostErrorKind};
 use socket2::{Domain, Socket, Type};
 
@@ -206,6 +207,33 @@ fn refused_connections_are_tried_again_with_growing_waits() {
 }
 
 #[test]
+fn a_wait_begins_when_the_connection_is_lost() {
+    let clock = Arc::new(ManualClock::new());
+    let mut config = quick();
+    config.reactor.clock = clock.clone();
+    let clients = Clients::start(&config).unwrap();
+    let server = TcpListener::bind("127.0.0.1:0").unwrap();
+    let target = server.local_addr().unwrap().to_string();
+    let (handler, told) = caller(Retry::After(Duration::from_secs(10)));
+    let _client = clients.connect(&target, handler);
+    let (connection, _) = server.accept().unwrap();
+    assert_eq!(next(&told), Told::Connected(1));
+    // Meanwhile the thread has nothing to do, and does not look at the clock.
+    clock.advance(Duration::from_secs(3600));
+    drop(connection);
+    let lost = Told::Disconnected(CloseReason::PeerClosed);
+    assert_eq!(next(&told), lost);
+    // Were it due, it would connect before the neighbour.
+    let (neighbour, neighbour_told) = caller(Retry::Never);
+    let neighbour = clients.connect(&target, neighbour);
+    assert_eq!(next(&neighbour_told), Told::Connected(1));
+    assert!(told.try_recv().is_err(), "it does not wait");
+    clock.advance(Duration::from_secs(10));
+    neighbour.reconnect();
+    assert_eq!(next(&told), Told::Connected(2));
+}
+
+#[test]
 fn a_wait_can_be_cut_short_and_ended() {
     let (_socket, address) = closed_port();
     let (handler, told) = caller(Retry::After(Duration::from_secs(3600)));
@@ -355,7 +383,11 @@ fn closing_a_client_waits_until_all_is_said() {
 
 #[test]
 fn a_panic_ends_the_client() {
-    struct Clumsy;
+    #[derive(Clone, Copy, PartialEq)]
+    enum Clumsy {
+        AtTheOpening,
+        AtTheEnd,
+    }
 
     impl Handler for Clumsy {
         type Decoder = LineDecoder;
@@ -363,6 +395,7 @@ fn a_panic_ends_the_client() {
         type Message = ();
 
         fn codec(&mut self) -> (LineDecoder, LineEncoder) {
+            assert!(*self != Self::AtTheOpening, "as the test wants it");
             Default::default()
         }
 
@@ -375,15 +408,12 @@ fn a_panic_ends_the_client() {
 
     impl ClientHandler for Clumsy {}
 
-    let listening = listener();
-    let address = listening.local_addr().to_string();
-    let client = Client::start(&quick(), &address, Clumsy).unwrap();
-    let acceptor = bayeux::tcp::reactor::AcceptLoop::start(
-        &bayeux::tcp::reactor::Config::default(),
-        vec![listening],
-        drop,
-    )
-    .unwrap();
-    ended(&client);
-    drop(acceptor);
+    for clumsy in [Clumsy::AtTheOpening, Clumsy::AtTheEnd] {
+        let listening = listener();
+        let address = listening.local_addr().to_string();
+        let client = Client::start(&quick(), &address, clumsy).unwrap();
+        let acceptor = AcceptLoop::start(&Config::default(), vec![listening], drop).unwrap();
+        ended(&client);
+        drop(acceptor);
+    }
 }

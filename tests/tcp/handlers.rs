@@ -3,15 +3,17 @@
 use std::io::{ErrorKind, Read};
 use std::net::Shutdown;
 use std::sync::Arc;
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant, SystemTime};
 
-use bayeux::ManualClock;
 use bayeux::tcp::codec::{
     Bytes, DecodeError, DecodeErrorKind, Decoded, Decoder, Encoder, LineDecoder, Map, Netstring,
 };
 use bayeux::tcp::reactor::CloseReason;
 use bayeux::tcp::{Context, Handler, PostErrorKind, ServerConfig};
+use bayeux::{Clock, ManualClock, SystemClock};
 
+use crate::common::wait::eventually;
 use crate::support::{PATIENCE, Peer, Seen, World, serve, wait_for};
 
 #[test]
@@ -404,6 +406,41 @@ fn a_panic_ends_its_connection_with_one_word() {
     assert_eq!(other.line(), "still here");
     world.wait_for("no trace", |stats| stats.open == 1);
     assert_eq!(world.server.connections().len(), 1);
+}
+
+/// Fails once, when it is told to.
+struct BrokenClock(AtomicBool);
+
+impl Clock for BrokenClock {
+    fn now(&self) -> Instant {
+        assert!(
+            !self.0.swap(false, Ordering::SeqCst),
+            "as the test wants it"
+        );
+        SystemClock.now()
+    }
+
+    fn wall(&self) -> SystemTime {
+        SystemClock.wall()
+    }
+}
+
+#[test]
+fn nobody_can_post_to_what_is_lost_with_its_thread() {
+    let clock = Arc::new(BrokenClock(AtomicBool::new(false)));
+    let world = World::new(|config| {
+        config.reactor.threads = 1;
+        config.reactor.clock = clock.clone();
+    });
+    let mut peer = world.connect();
+    let connection = world.connected();
+    clock.0.store(true, Ordering::SeqCst);
+    peer.send("hello\r\n");
+    eventually("the connection to be off the list", || {
+        world.server.connections().is_empty()
+    });
+    let error = connection.post("lost".into()).unwrap_err();
+    assert_eq!(error.kind, PostErrorKind::Closed);
 }
 
 struct BadStart(std::sync::mpsc::Sender<CloseReason>);

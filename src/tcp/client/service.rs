@@ -90,28 +90,30 @@ pub(super) struct ClientOwner<H: ClientHandler> {
     clients: HashMap<ConnectionId, Lifecycle<H>>,
     /// Clients that wait, by the time of their next attempt.
     due: BTreeSet<(Instant, ConnectionId)>,
-    now: Instant,
 }
 
 impl<H: ClientHandler> ClientOwner<H> {
     pub(super) fn new(commands: Arc<Commands<H>>, config: Arc<ClientConfig>) -> Self {
         let session = Arc::new(config.session.clone());
-        let now = config.reactor.clock.now();
         Self {
             commands,
             config,
             session,
             clients: HashMap::new(),
             due: BTreeSet::new(),
-            now,
         }
+    }
+
+    /// Not only the ends of turns are told the time, and the last may be long ago.
+    fn now(&self) -> Instant {
+        self.config.reactor.clock.now()
     }
 
     fn carry_out(&mut self, command: Command<H>, turn: &mut Turn<'_, Box<Session<H>>>) {
         match command {
             Command::Add(id, client) => {
                 self.clients.insert(id, client);
-                self.schedule(id, Some(self.now));
+                self.schedule(id, Some(self.now()));
             }
             Command::Resolved(id, resolved) => self.resolved(id, resolved),
             Command::Reconnect(id) => {
@@ -120,7 +122,7 @@ impl<H: ClientHandler> ClientOwner<H> {
                     if let Some(until) = until {
                         self.due.remove(&(*until, id));
                     }
-                    self.schedule(id, Some(self.now));
+                    self.schedule(id, Some(self.now()));
                 }
             }
             Command::Shutdown(id) => self.shut_down(id, turn),
@@ -160,7 +162,7 @@ impl<H: ClientHandler> ClientOwner<H> {
         match resolved {
             Ok(addresses) => {
                 client.addresses = addresses.into();
-                self.schedule(id, Some(self.now));
+                self.schedule(id, Some(self.now()));
             }
             Err(error) => self.failed(id, &ConnectError::Resolve(error)),
         }
@@ -226,7 +228,7 @@ impl<H: ClientHandler> ClientOwner<H> {
         };
         client.failures = client.failures.saturating_add(1);
         // A wait that cannot be expressed lasts until `reconnect`.
-        self.schedule(id, self.now.checked_add(wait));
+        self.schedule(id, self.now().checked_add(wait));
     }
 
     /// Sets the time of the next attempt.
@@ -242,7 +244,6 @@ impl<H: ClientHandler> Owner for ClientOwner<H> {
     type Handler = H;
 
     fn begin(&mut self, io: &mut Io<'_>) -> Result<Session<H>, Refuse> {
-        self.now = io.now();
         let id = ConnectionId(io.ticket().ok_or(Refuse)?);
         // Shut down in the meantime.
         let client = self.clients.get_mut(&id).ok_or(Refuse)?;
@@ -259,8 +260,7 @@ impl<H: ClientHandler> Owner for ClientOwner<H> {
 
     fn ended(&mut self, session: Session<H>, reason: CloseReason) {
         let id = session.connection().id();
-        let lasted = self.now.saturating_duration_since(session.opened_at());
-        session.connection().detach();
+        let lasted = self.now().saturating_duration_since(session.opened_at());
         if let Some(client) = self.clients.get_mut(&id) {
             if client.failures > 0 && lasted > self.config.backoff.full(client.failures - 1) {
                 client.failures = 0;
@@ -303,17 +303,17 @@ impl<H: ClientHandler> Owner for ClientOwner<H> {
             };
             self.failed(id, &error);
         } else {
-            self.schedule(id, Some(self.now));
+            self.schedule(id, Some(self.now()));
         }
     }
 
     fn turn_ended(&mut self, turn: &mut Turn<'_, Box<Session<H>>>) {
-        self.now = turn.now();
         let commands = mem::take(&mut *self.commands.list.lock());
         for command in commands {
             self.carry_out(command, turn);
         }
-        while let Some(&(until, id)) = self.due.first().filter(|(until, _)| *until <= self.now) {
+        let now = self.now();
+        while let Some(&(until, id)) = self.due.first().filter(|(until, _)| *until <= now) {
             self.due.remove(&(until, id));
             self.attempt(id, turn);
         }

@@ -20,10 +20,12 @@
 //! | `connection` | [`Connection`]: the mailbox, for others; [`Connections`], a server's list |
 //! | `context` | [`Context`]: what a handler can do while it is called |
 //! | `session` | a handler on its connection: from the reactor's events to the handler's |
+//! | `timers` | the timers that it has set |
 
 mod connection;
 mod context;
 mod session;
+mod timers;
 
 pub use connection::{Connection, ConnectionId, Connections, PostError, PostErrorKind};
 pub use context::{Context, SendError};
@@ -105,11 +107,9 @@ pub struct SessionConfig {
     pub idle_timeout: Option<Duration>,
     /// Close a connection from which no first item has come within this time. Default: never.
     pub handshake_timeout: Option<Duration>,
-    /// Call [`Handler::high_water`] when so many bytes wait for the
-    /// kernel. Default 256 KiB.
+    /// Call [`Handler::high_water`] when so many bytes wait for the kernel. Default 256 KiB.
     pub high_mark: usize,
-    /// After that, call [`Handler::low_water`] when so few wait. Default
-    /// 64 KiB.
+    /// After that, call [`Handler::low_water`] when so few wait. Default 64 KiB.
     pub low_mark: usize,
     /// Messages that may wait in the mailbox of a connection; further ones are given back to their
     /// sender. Default 1024.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::connection::{Connection, Connections, Order};
+use super::timers::Timers;
 use super::{Context, Handler, SessionConfig};
 use crate::tcp::codec::{Decoded, Decoder, Tail};
 use crate::tcp::reactor::{CloseReason, Io, Refuse, Service, Turn};
@@ -257,9 +258,12 @@ impl<H: Handler> Session<H> {
     }
 
     /// The connection is gone; what is left is the handler.
-    pub(in crate::tcp) fn closed(mut self, reason: CloseReason) -> H {
-        self.handler.disconnected(reason);
-        self.handler
+    pub(in crate::tcp) fn closed(self, reason: CloseReason) -> H {
+        let Self { mut handler, state } = self;
+        // First: who looks for the connection from now on does not find it.
+        drop(state);
+        handler.disconnected(reason);
+        handler
     }
 
     pub(in crate::tcp) fn opened_at(&self) -> Instant {
@@ -437,56 +441,15 @@ impl<H: Handler> SessionState<H> {
     }
 }
 
-/// The timers of a handler. They are few, so a list does.
-#[derive(Default)]
-pub(super) struct Timers(Vec<(u32, Instant)>);
-
-impl Timers {
-    pub(super) fn set(&mut self, timer: u32, at: Instant) {
-        self.cancel(timer);
-        self.0.push((timer, at));
-    }
-
-    pub(super) fn cancel(&mut self, timer: u32) {
-        self.0.retain(|(number, _)| *number != timer);
-    }
-
-    fn next(&self) -> Option<Instant> {
-        self.0.iter().map(|(_, at)| *at).min()
-    }
-
-    /// Takes those that are due, the earliest first.
-    fn take_due(&mut self, now: Instant) -> Vec<u32> {
-        let mut due: Vec<(Instant, u32)> = self
-            .0
-            .iter()
-            .filter(|(_, at)| *at <= now)
-            .map(|(n, at)| (*at, *n))
-            .collect();
-        self.0.retain(|(_, at)| *at > now);
-        due.sort_unstable();
-        due.into_iter().map(|(_, timer)| timer).collect()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn timers_come_in_order_and_can_be_moved() {
-        let clock = crate::clock::ManualClock::new();
-        let start = crate::clock::Clock::now(&clock);
-        let at = |ms| start + Duration::from_millis(ms);
-        let mut timers = Timers::default();
-        timers.set(1, at(30));
-        timers.set(2, at(10));
-        timers.set(3, at(20));
-        timers.set(1, at(5));
-        timers.cancel(3);
-        assert_eq!(timers.next(), Some(at(5)));
-        assert!(timers.take_due(at(4)).is_empty());
-        assert_eq!(timers.take_due(at(10)), [1, 2]);
-        assert_eq!(timers.next(), None);
+/// Takes the connection off the list, even if it ends with its thread. A client's goes on.
+impl<H: Handler> Drop for SessionState<H> {
+    fn drop(&mut self) {
+        match &self.connections {
+            None => self.connection.detach(),
+            Some(list) => {
+                self.connection.close();
+                list.remove(self.connection.id());
+            }
+        }
     }
 }

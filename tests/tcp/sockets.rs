@@ -139,7 +139,8 @@ fn a_port_can_be_taken_again_although_old_connections_linger() {
     };
     let error = Listener::bind(&address, &strict).unwrap_err();
     assert_eq!(error.source.kind(), ErrorKind::AddrInUse);
-    // The acceptor lets go of its socket in its own time.
+    // A process that a test beside this one is just starting has the listener too, until it is on
+    // its way with a program of its own.
     eventually("the port to be free", || {
         Listener::bind(&address, &ListenOptions::default()).is_ok()
     });

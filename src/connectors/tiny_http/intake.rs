@@ -23,6 +23,8 @@ pub(super) struct Intake {
     servers: Mutex<Vec<Arc<Server>>>,
     /// The latest peer at each place, by port: those were heard of before.
     known: Mutex<Box<[Option<SocketAddr>]>>,
+    /// Held from waiting for a request until the request has its turn.
+    pub(super) order: Mutex<()>,
     /// Nudges that are to be made.
     due: (Sender<()>, Receiver<()>),
 }
@@ -39,6 +41,7 @@ impl Intake {
             servers: Mutex::new(vec![serve(&listener)?]),
             listener,
             known: Mutex::new(vec![None; KNOWN].into()),
+            order: Mutex::default(),
             due: bounded(MOST_DUE),
         })
     }

@@ -4,7 +4,9 @@
 //! Out of scope: what requests mean; WebSocket and event streams, which the library cannot carry.
 //!
 //! A fixed pool of workers waits for requests (`intake`) and has them executed. A request whose
-//! answer comes later is parked with its client in a [`Shard`] until its connection is woken.
+//! answer comes later is parked with its client in a [`Shard`] until its connection is woken. The
+//! library reads on behind a request, and a write blocks until all before it have their answers: so
+//! each has its [`Turn`], and of a connection only the first that is not answered is looked at.
 //!
 //! # Limits of the library
 //! It has a thread per connection, no time limits for reading, stops accepting after one error, and
@@ -13,8 +15,10 @@
 //! there are workers stop it. For trusted networks.
 
 mod intake;
+#[cfg(test)]
+mod tests;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::hash::{BuildHasher, RandomState};
 use std::io::{self, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
@@ -150,16 +154,28 @@ struct Shared {
 impl Shared {
     /// A worker's life.
     fn work(&self, intake: &Intake) {
-        while let Some(request) = intake.next() {
+        while let Some((request, turn)) = self.next(intake) {
             self.requests.one();
-            if catch_unwind(AssertUnwindSafe(|| self.serve(request))).is_err() {
+            if catch_unwind(AssertUnwindSafe(|| self.serve(request, turn))).is_err() {
                 log::error!("a request failed inside the server");
             }
         }
     }
 
+    /// Waits for a request. It has its turn before anybody gets the next one of its connection.
+    fn next(&self, intake: &Intake) -> Option<(Request, Turn)> {
+        let _order = intake.order.lock();
+        let request = intake.next()?;
+        // The library shows nothing of a connection but addresses, so they are its key.
+        let key = self
+            .hasher
+            .hash_one((intake.address, request.remote_addr()));
+        let turn = Turn::new(&self.shards[key as usize % SHARDS], key);
+        Some((request, turn))
+    }
+
     /// Reads a request, has it executed, and answers or parks it.
-    fn serve(&self, mut request: Request) {
+    fn serve(&self, mut request: Request, turn: Turn) {
         let site = &self.site;
         let (method, target) = (request.method().to_string(), request.url().to_owned());
         let lines = request.headers().to_vec();
@@ -192,16 +208,16 @@ impl Shared {
             Err(Some(refusal)) => return self.write(output, refusal.into()),
             Err(None) => return,
         };
-        // The library shows nothing of a connection but addresses, so its peer is its key.
-        let key = self.hasher.hash_one(peer);
-        let shard = &self.shards[key as usize % SHARDS];
-        let sink = Arc::clone(shard) as _;
-        let connection = ConnectionHandle { sink, key };
+        let shard = Arc::clone(&turn.shard);
+        let connection = ConnectionHandle {
+            sink: Arc::clone(&shard) as _,
+            key: turn.key,
+        };
         let request = http::Request { head, body, caller };
         let handled = site.handle(route, &request, &connection);
         match handled.plain(site, &request, &connection) {
             Ok(finished) => self.write(output, finished),
-            Err(pending) => shard.park((key, pending, output)),
+            Err(pending) => shard.park((pending, output, turn)),
         }
     }
 
@@ -224,8 +240,8 @@ fn give_up(request: Request) -> Box<dyn Write + Send> {
     Box::new(io::sink())
 }
 
-/// A request whose answer comes later, with the key of its connection.
-type Parked = (u64, PendingResponse, Output);
+/// A request whose answer comes later.
+type Parked = (PendingResponse, Output, Turn);
 
 /// Whose a parked request is: the client's whose connect is held, or nobody's yet.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -234,54 +250,94 @@ enum Owner {
     Connection(u64),
 }
 
+/// A request's turn among those of its connection, until it is answered or given up.
+struct Turn {
+    shard: Arc<Shard>,
+    /// The connection's.
+    key: u64,
+    number: u64,
+}
+
+impl Turn {
+    fn new(shard: &Arc<Shard>, key: u64) -> Self {
+        let mut state = shard.state.lock();
+        state.numbers += 1;
+        let number = state.numbers;
+        let unanswered = state.unanswered.entry(key).or_default();
+        unanswered.push_back((number, None));
+        drop(state);
+        let shard = Arc::clone(shard);
+        Self { shard, key, number }
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        let mut state = self.shard.state.lock();
+        let Some(unanswered) = state.unanswered.get_mut(&self.key) else {
+            return;
+        };
+        let place = unanswered
+            .iter()
+            .position(|(number, _)| *number == self.number);
+        place.and_then(|place| unanswered.remove(place));
+        if unanswered.is_empty() {
+            state.unanswered.remove(&self.key);
+            self.shard.answered.notify_all();
+        } else {
+            state.woken.push_back(self.key);
+            self.shard.changed.notify_all();
+        }
+    }
+}
+
 /// Requests of some connections.
 #[derive(Default)]
 struct Shard {
     state: Mutex<State>,
+    /// Somebody was woken, or this is to stop.
     changed: Condvar,
+    /// All requests of a connection have their answers.
+    answered: Condvar,
 }
 
 #[derive(Default)]
 struct State {
-    /// Without those that are being looked at.
+    /// Without the one that is being looked at.
     parked: HashMap<Owner, Vec<Parked>>,
-    /// Whose requests came by a connection.
-    owners: HashMap<u64, Vec<Owner>>,
-    /// Parked requests, with those that are being looked at.
-    count: usize,
+    /// The requests of each connection that are not answered, in order: their numbers, and whose
+    /// those are that are parked.
+    unanswered: HashMap<u64, VecDeque<(u64, Option<Owner>)>>,
+    numbers: u64,
     /// Connections for which there may be something.
-    woken: Vec<u64>,
+    woken: VecDeque<u64>,
     stopping: bool,
 }
 
 impl State {
     /// Puts a request where a wake of its connection finds it.
     fn keep(&mut self, request: Parked) {
-        let (key, pending, _) = &request;
+        let (pending, _, turn) = &request;
         let owner = pending.client_id();
-        let owner = owner.map_or(Owner::Connection(*key), Owner::Client);
-        self.owners.entry(*key).or_default().push(owner);
+        let owner = owner.map_or(Owner::Connection(turn.key), Owner::Client);
+        let mut unanswered = self.unanswered.get_mut(&turn.key).into_iter().flatten();
+        if let Some((_, place)) = unanswered.find(|(number, _)| *number == turn.number) {
+            *place = Some(owner);
+        }
         self.parked.entry(owner).or_default().push(request);
     }
 
-    /// Takes out the requests of all whose connection was woken.
-    fn take_woken(&mut self) -> Vec<Parked> {
-        let mut taken = Vec::new();
-        for key in std::mem::take(&mut self.woken) {
-            for owner in self.owners.remove(&key).unwrap_or_default() {
-                taken.extend(self.parked.remove(&owner).unwrap_or_default());
-            }
+    /// Takes out the request that a connection is to answer next, if it is parked.
+    fn take_next(&mut self, key: u64) -> Option<Parked> {
+        let (next, owner) = self.unanswered.get_mut(&key)?.front_mut()?;
+        let owner = owner.take()?;
+        let parked = self.parked.get_mut(&owner)?;
+        let at = parked.iter().position(|(.., turn)| turn.number == *next)?;
+        let taken = parked.swap_remove(at);
+        if parked.is_empty() {
+            self.parked.remove(&owner);
         }
-        // A client may have come by several connections.
-        for (key, ..) in &taken {
-            if let Some(owners) = self.owners.get_mut(key) {
-                owners.retain(|owner| self.parked.contains_key(owner));
-                if owners.is_empty() {
-                    self.owners.remove(key);
-                }
-            }
-        }
-        taken
+        Some(taken)
     }
 }
 
@@ -300,48 +356,44 @@ impl Shard {
             // Dropped after the lock: dropping it tells its session.
             return drop(state);
         }
-        state.count += 1;
-        state.woken.push(request.0);
+        state.woken.push_back(request.2.key);
         state.keep(request);
         self.changed.notify_all();
     }
 
     /// The life of the thread that writes the answers.
     fn write_answers(&self, shared: &Shared) {
-        while let Some(woken) = self.next() {
-            for (key, mut pending, output) in woken {
-                match catch_unwind(AssertUnwindSafe(|| pending.poll(&shared.site))) {
-                    Ok(None) => {
-                        self.state.lock().keep((key, pending, output));
-                        continue;
-                    }
-                    Ok(Some(finished)) => shared.write(output, finished),
-                    Err(_) => log::error!("an exchange failed inside the server"),
-                }
-                self.state.lock().count -= 1;
+        while let Some((mut pending, output, turn)) = self.next() {
+            match catch_unwind(AssertUnwindSafe(|| pending.poll(&shared.site))) {
+                Ok(None) => self.state.lock().keep((pending, output, turn)),
+                Ok(Some(finished)) => shared.write(output, finished),
+                Err(_) => log::error!("an exchange failed inside the server"),
             }
-            self.changed.notify_all();
         }
         let given_up = std::mem::take(&mut self.state.lock().parked);
         drop(given_up);
     }
 
-    /// Waits for wakes; takes out the requests they are for. `None`: the end.
-    fn next(&self) -> Option<Vec<Parked>> {
+    /// Waits for a wake; takes out the request it is for. `None`: the end.
+    fn next(&self) -> Option<Parked> {
         let mut state = self.state.lock();
-        let idle = |state: &mut State| state.woken.is_empty() && !state.stopping;
-        self.changed.wait_while(&mut state, idle);
-        if state.stopping {
-            return None;
+        while !state.stopping {
+            match state.woken.pop_front() {
+                None => self.changed.wait(&mut state),
+                Some(key) => match state.take_next(key) {
+                    None => {}
+                    next => return next,
+                },
+            }
         }
-        Some(state.take_woken())
+        None
     }
 
     /// Gives what is parked so long to be answered, then gives it up.
     fn stop(&self, patience: Duration) {
         let mut state = self.state.lock();
-        let waiting = |state: &mut State| state.count > 0;
-        self.changed.wait_while_for(&mut state, waiting, patience);
+        let waiting = |state: &mut State| !state.unanswered.is_empty();
+        self.answered.wait_while_for(&mut state, waiting, patience);
         state.stopping = true;
         self.changed.notify_all();
     }

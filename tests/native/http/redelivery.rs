@@ -12,27 +12,31 @@ use super::harness::{Client, Server, Session};
 use crate::common::wait::eventually;
 
 /// Lets a connection's peer take only so many bytes more.
-#[derive(Default)]
-struct Cutter(Mutex<Vec<Arc<AtomicUsize>>>);
+struct Cutter {
+    /// One for each connection.
+    left: Mutex<Vec<Arc<AtomicUsize>>>,
+    /// What a write says that comes after them.
+    then: io::ErrorKind,
+}
 
 const ENOUGH: usize = 1 << 30;
 
 impl Cutter {
     /// How many bytes the newest connection may still take.
     fn newest(&self) -> Arc<AtomicUsize> {
-        Arc::clone(self.0.lock().unwrap().last().unwrap())
+        Arc::clone(self.left.lock().unwrap().last().unwrap())
     }
 }
 
 impl PreConnect for Cutter {
     fn start(&self, _connection: &mut Early<'_>) -> Result<Step, Refuse> {
         let left = Arc::new(AtomicUsize::new(ENOUGH));
-        self.0.lock().unwrap().push(Arc::clone(&left));
-        Ok(Step::Layer(Box::new(Cut(left))))
+        self.left.lock().unwrap().push(Arc::clone(&left));
+        Ok(Step::Layer(Box::new(Cut(left, self.then))))
     }
 }
 
-struct Cut(Arc<AtomicUsize>);
+struct Cut(Arc<AtomicUsize>, io::ErrorKind);
 
 impl Layer for Cut {
     fn read(&mut self, wire: &mut Wire<'_>, buffer: &mut [u8]) -> io::Result<usize> {
@@ -42,7 +46,7 @@ impl Layer for Cut {
     fn write(&mut self, wire: &mut Wire<'_>, bytes: &[u8]) -> io::Result<usize> {
         let left = self.0.load(Ordering::SeqCst).min(bytes.len());
         if left == 0 {
-            return Err(io::ErrorKind::WouldBlock.into());
+            return Err(self.1.into());
         }
         let n = wire.write(&bytes[..left])?;
         self.0.fetch_sub(n, Ordering::SeqCst);
@@ -129,9 +133,16 @@ fn event_stream(server: &Server, session: &Session) -> Client {
     client
 }
 
-/// Cuts at every byte of what brings one message.
+/// Cuts at every byte of what brings one message: what is behind it waits, or cannot be written.
 fn cut_at_every_byte(open: Open) {
-    let cutter = Arc::new(Cutter::default());
+    for then in [io::ErrorKind::WouldBlock, io::ErrorKind::BrokenPipe] {
+        cut_at_every_byte_and(then, open);
+    }
+}
+
+fn cut_at_every_byte_and(then: io::ErrorKind, open: Open) {
+    let left = Mutex::default();
+    let cutter = Arc::new(Cutter { left, then });
     let steps = Arc::clone(&cutter);
     let server = Server::start(|settings| {
         settings.native.pre_connect = vec![steps];
@@ -173,7 +184,7 @@ fn cut_at_every_byte(open: Open) {
             true => vec![json!("one"), json!("two")],
             false => vec![json!("two")],
         };
-        assert_eq!(seen, expected, "cut at {cut} of {length}");
+        assert_eq!(seen, expected, "{then} at {cut} of {length}");
         eventually("everything to be delivered", delivered);
         drop(stuck);
     }

@@ -90,8 +90,8 @@ settings! {
 
         /// Most held connects of one IP address; one beyond them is answered with status 503.
         ///
-        /// Against one machine that takes all places. Off, because the clients behind one
-        /// company's router share an address.
+        /// Against one machine that takes all places; addresses of IPv6 with the same first 64 bits
+        /// count as one. Off, because the clients behind one company's router share an address.
         max_held_per_ip: Option<usize> = Off(Count), within "1 or more", default "off";
     }
     "Browsers" {

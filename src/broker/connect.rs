@@ -10,7 +10,7 @@ use super::answer::{Answer, AnswerStatus};
 use super::config::millis;
 use super::core::{Core, Unknown};
 use super::failures::Lines;
-use super::held_limits::{Full, HeldLimits, Place};
+use super::held_limits::{Full, Place};
 use super::in_flight::InFlight;
 use super::policy::Action;
 use super::receiver::{Attachment, Kind};
@@ -435,16 +435,11 @@ impl Run {
         if has_messages && !self.connection.sink.is_behind() {
             return Err(None);
         }
-        let config = &self.core.config;
-        let polling = matches!(
-            self.peer.transport,
-            Transport::LongPolling | Transport::CallbackPolling
-        );
-        let limits = HeldLimits {
-            per_browser: config.max_sessions_per_browser.filter(|_| polling),
-            per_address: config.max_held_per_ip.filter(|_| polling),
+        let (held, peer) = (&self.core.held, &self.peer);
+        let taken = match peer.transport {
+            Transport::LongPolling | Transport::CallbackPolling => held.take(peer.browser, peer.ip),
+            _ => Ok(held.take_free()),
         };
-        let taken = self.core.held.take(self.peer.browser, self.peer.ip, limits);
         taken.map_err(|full| Some(full).filter(|_| !has_messages))
     }
 }

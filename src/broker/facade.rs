@@ -82,7 +82,10 @@ impl Broker {
         let core = Core {
             registry: Arc::new(Registry::new(config.max_sessions)),
             table: Table::default(),
-            held: Arc::new(HeldCounts::default()),
+            held: Arc::new(HeldCounts::new(
+                config.max_sessions_per_browser,
+                config.max_held_per_ip,
+            )),
             ticker: Ticker::new(clock.now()),
             budget: QueueBudget::new(config.max_queued_total),
             locals: Locals::default(),

@@ -1,23 +1,18 @@
 //! How many connects are held per browser and per address.
 //!
-//! Entries exist only while something is held. A [`Place`] gives its count back when dropped. The
-//! locks here are leaves: they may be taken under a session's lock and take no other.
+//! A [`Place`] gives its count back when dropped. The locks here are leaves: they may be taken
+//! under a session's lock and take no other.
 
-use std::collections::HashMap;
-use std::hash::Hash;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use parking_lot::Mutex;
-
-use super::shrink::shrink;
 use crate::counters::Gauge;
 use crate::transport::BrowserId;
+use crate::util::{Owner, Shares};
 
-#[derive(Default)]
 pub(crate) struct HeldCounts {
-    browsers: Mutex<HashMap<Browser, usize>>,
-    addresses: Mutex<HashMap<IpAddr, usize>>,
+    browsers: Option<Shares<Browser>>,
+    addresses: Option<Shares<Owner>>,
     total: Gauge,
 }
 
@@ -31,13 +26,6 @@ impl From<BrowserId> for Browser {
     }
 }
 
-/// The bounds for one connect; `None` is no bound.
-#[derive(Clone, Copy)]
-pub(crate) struct HeldLimits {
-    pub(crate) per_browser: Option<usize>,
-    pub(crate) per_address: Option<usize>,
-}
-
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Full {
     Browser,
@@ -48,75 +36,63 @@ pub(crate) enum Full {
 pub(crate) struct Place {
     counts: Arc<HeldCounts>,
     browser: Option<Browser>,
-    address: Option<IpAddr>,
+    address: Option<Owner>,
 }
 
 impl HeldCounts {
+    /// What has no bound is not counted.
+    pub(crate) fn new(per_browser: Option<usize>, per_address: Option<usize>) -> Self {
+        Self {
+            browsers: per_browser.map(|most| Shares::new(usize::MAX, most)),
+            addresses: per_address.map(|most| Shares::new(usize::MAX, most)),
+            total: Gauge::default(),
+        }
+    }
+
     pub(crate) fn total(&self) -> u64 {
         self.total.get()
     }
 
-    /// Takes a place, if both bounds allow it. What has no bound is not counted.
+    /// Takes a place that counts for nobody.
+    pub(crate) fn take_free(self: &Arc<Self>) -> Place {
+        self.total.add(1);
+        Place {
+            counts: Arc::clone(self),
+            browser: None,
+            address: None,
+        }
+    }
+
+    /// Takes a place, if both bounds allow it.
     pub(crate) fn take(
         self: &Arc<Self>,
         browser: Option<BrowserId>,
         address: IpAddr,
-        limits: HeldLimits,
     ) -> Result<Place, Full> {
-        let browser = browser.filter(|_| limits.per_browser.is_some());
-        let browser = browser.map(Browser::from);
-        let address = limits.per_address.map(|_| address);
-        if let (Some(id), Some(limit)) = (browser, limits.per_browser) {
-            if !count(&self.browsers, id, limit) {
-                return Err(Full::Browser);
-            }
+        let mut place = self.take_free();
+        if let (Some(browsers), Some(id)) = (&self.browsers, browser.map(Browser::from)) {
+            browsers.take(id, 1).map_err(|_| Full::Browser)?;
+            place.browser = Some(id);
         }
-        if let (Some(ip), Some(limit)) = (address, limits.per_address) {
-            if !count(&self.addresses, ip, limit) {
-                if let Some(id) = browser {
-                    discount(&self.browsers, &id);
-                }
-                return Err(Full::Address);
-            }
+        if let Some(addresses) = &self.addresses {
+            let owner = Owner::from(address);
+            addresses.take(owner, 1).map_err(|_| Full::Address)?;
+            place.address = Some(owner);
         }
-        self.total.add(1);
-        Ok(Place {
-            counts: Arc::clone(self),
-            browser,
-            address,
-        })
+        Ok(place)
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        if let Some(id) = self.browser {
-            discount(&self.counts.browsers, &id);
+        let counts = &self.counts;
+        if let (Some(browsers), Some(id)) = (&counts.browsers, self.browser) {
+            browsers.give_back(id, 1);
         }
-        if let Some(ip) = self.address {
-            discount(&self.counts.addresses, &ip);
+        if let (Some(addresses), Some(owner)) = (&counts.addresses, self.address) {
+            addresses.give_back(owner, 1);
         }
-        self.counts.total.sub(1);
-    }
-}
-
-fn count<K: Eq + Hash>(counts: &Mutex<HashMap<K, usize>>, key: K, limit: usize) -> bool {
-    let mut counts = counts.lock();
-    if counts.get(&key).copied().unwrap_or(0) >= limit {
-        return false;
-    }
-    *counts.entry(key).or_insert(0) += 1;
-    true
-}
-
-fn discount<K: Eq + Hash>(counts: &Mutex<HashMap<K, usize>>, key: &K) {
-    let mut counts = counts.lock();
-    if let Some(n) = counts.get_mut(key) {
-        *n -= 1;
-        if *n == 0 {
-            counts.remove(key);
-            shrink(&mut counts);
-        }
+        counts.total.sub(1);
     }
 }
 
@@ -125,31 +101,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn limits_are_exact_and_entries_vanish() {
-        let counts = Arc::new(HeldCounts::default());
-        let limits = HeldLimits {
-            per_browser: Some(1),
-            per_address: Some(2),
+    fn limits_are_exact() {
+        let counts = Arc::new(HeldCounts::new(Some(1), Some(2)));
+        let take = |browser: Option<u128>| {
+            let ip = IpAddr::from([127, 0, 0, 1]);
+            counts.take(browser.map(BrowserId), ip)
         };
-        let ip = IpAddr::from([127, 0, 0, 1]);
-        let one = counts
-            .take(Some(BrowserId(1)), ip, limits)
-            .unwrap_or_else(|_| panic!("the first of a browser"));
-        assert_eq!(
-            counts.take(Some(BrowserId(1)), ip, limits).err(),
-            Some(Full::Browser)
-        );
-        let two = counts
-            .take(None, ip, limits)
-            .unwrap_or_else(|_| panic!("without a cookie"));
-        assert_eq!(
-            counts.take(Some(BrowserId(2)), ip, limits).err(),
-            Some(Full::Address)
-        );
-        assert_eq!(counts.total(), 2);
-        drop((one, two));
+        let one = take(Some(1));
+        assert_eq!(take(Some(1)).err(), Some(Full::Browser));
+        let two = take(None);
+        assert!(one.is_ok() && two.is_ok());
+        assert_eq!(take(Some(2)).err(), Some(Full::Address));
+        let free = counts.take_free();
+        assert_eq!(counts.total(), 3);
+        drop((one, free));
+        assert!(take(Some(1)).is_ok() && take(Some(2)).is_ok());
+        drop(two);
         assert_eq!(counts.total(), 0);
-        assert!(counts.browsers.lock().is_empty());
-        assert!(counts.addresses.lock().is_empty());
     }
 }

@@ -77,7 +77,6 @@ mod registry;
 mod request;
 mod service;
 mod session;
-mod shrink;
 mod stale;
 mod stats;
 mod steps;

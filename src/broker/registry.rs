@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use parking_lot::Mutex;
 
 use super::session::Session;
-use super::shrink::shrink;
 use crate::protocol::ClientId;
+use crate::util::shrink;
 
 /// Shards keep threads that look up different sessions apart.
 const SHARDS: usize = 64;

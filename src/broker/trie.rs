@@ -7,8 +7,8 @@ use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::Arc;
 
 use super::session::Session;
-use super::shrink::shrink;
 use crate::protocol::{ChannelKind, ChannelName, Pattern, Tail};
+use crate::util::shrink;
 
 /// A node, and all that is below it.
 #[derive(Default)]

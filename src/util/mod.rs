@@ -1,7 +1,8 @@
 //! Small tools that more than one room needs: one of each.
 //!
 //! In scope: how long to wait after failures, results that come from another thread, short lists,
-//! what the machine offers, ranges of IP addresses.
+//! what the machine offers, ranges of IP addresses, whose something is and how much one may have,
+//! maps that give memory back.
 //! Out of scope: whatever knows a word of the field.
 
 mod backoff;
@@ -9,6 +10,9 @@ mod completion;
 pub(crate) mod machine;
 mod network;
 mod one_or_many;
+mod owner;
+mod shares;
+mod shrink;
 
 pub use backoff::Backoff;
 #[cfg(feature = "client")]
@@ -18,3 +22,6 @@ pub use machine::raise_file_limit;
 pub(crate) use network::from_here;
 pub use network::{InvalidNetwork, Network};
 pub(crate) use one_or_many::OneOrMany;
+pub(crate) use owner::Owner;
+pub(crate) use shares::Shares;
+pub(crate) use shrink::shrink;

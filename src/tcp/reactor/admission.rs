@@ -3,16 +3,14 @@
 //! Only the acceptor takes permits, so the limit is exact; anybody may drop one. The acceptor stops
 //! accepting while no permit is left: who comes then waits in the kernel's backlog.
 
-use std::collections::HashMap;
 use std::fmt;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use parking_lot::Mutex;
-
 use super::config::{Config, Counters};
 use super::poll::Poll;
+use crate::util::{Owner, Shares};
 
 /// What the acceptor shares with its handle and with the permits.
 pub(super) struct Admission {
@@ -26,16 +24,15 @@ pub(super) struct Admission {
     waiting: AtomicBool,
     /// The acceptor is to end.
     stopping: AtomicBool,
-    max_per_address: Option<u32>,
-    /// Connections of each address; empty unless there is a limit.
-    by_address: Mutex<HashMap<IpAddr, u32>>,
+    /// Connections of each address, if there is a limit.
+    by_address: Option<Shares<Owner>>,
 }
 
 /// Counts as one connection until it is dropped.
 pub struct Permit {
     admission: Arc<Admission>,
-    /// The address that it is counted under.
-    address: Option<IpAddr>,
+    /// Whose it is counted as.
+    owner: Option<Owner>,
 }
 
 impl Admission {
@@ -47,8 +44,9 @@ impl Admission {
             limit: AtomicUsize::new(config.max_connections.unwrap_or(usize::MAX)),
             waiting: AtomicBool::new(false),
             stopping: AtomicBool::new(false),
-            max_per_address: config.max_per_address,
-            by_address: Mutex::default(),
+            by_address: config
+                .max_per_address
+                .map(|most| Shares::new(usize::MAX, most as usize)),
         }
     }
 
@@ -92,54 +90,34 @@ impl Admission {
 
     /// Counts a connection that has been accepted; `None` if its address has too many already.
     pub(super) fn admit(self: &Arc<Self>, ip: Option<IpAddr>) -> Option<Permit> {
-        let mut address = None;
-        if let (Some(most), Some(ip)) = (self.max_per_address, ip) {
-            let network = network(ip);
-            let mut by_address = self.by_address.lock();
-            let count = by_address.get(&network).copied().unwrap_or(0);
-            if count >= most {
-                return None;
-            }
-            by_address.insert(network, count + 1);
-            address = Some(network);
+        let owner = ip.map(Owner::from);
+        if let (Some(shares), Some(owner)) = (&self.by_address, owner) {
+            shares.take(owner, 1).ok()?;
         }
         self.open.fetch_add(1, Ordering::SeqCst);
         Some(Permit {
             admission: Arc::clone(self),
-            address,
+            owner,
         })
     }
 }
 
 impl fmt::Debug for Permit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Permit({:?})", self.address)
+        write!(f, "Permit({:?})", self.owner)
     }
 }
 
 impl Drop for Permit {
     fn drop(&mut self) {
         let admission = &self.admission;
-        if let Some(address) = self.address {
-            let mut by_address = admission.by_address.lock();
-            match by_address.get_mut(&address) {
-                Some(count) if *count > 1 => *count -= 1,
-                _ => drop(by_address.remove(&address)),
-            }
+        if let (Some(shares), Some(owner)) = (&admission.by_address, self.owner) {
+            shares.give_back(owner, 1);
         }
         admission.open.fetch_sub(1, Ordering::SeqCst);
         if admission.waiting.swap(false, Ordering::SeqCst) {
             admission.poll.notify();
         }
-    }
-}
-
-/// Whom the limit per address counts as one: an IPv4 address, or the 64-bit network of an IPv6
-/// address, of which one subscriber has 2^64.
-fn network(ip: IpAddr) -> IpAddr {
-    match ip {
-        IpAddr::V4(_) => ip,
-        IpAddr::V6(v6) => IpAddr::V6(Ipv6Addr::from_bits(v6.to_bits() >> 64 << 64)),
     }
 }
 
@@ -170,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn addresses_are_counted_apart_and_forgotten() {
+    fn addresses_are_counted_apart() {
         let admission = admission(None, Some(1));
         let ip = |text: &str| Some(text.parse().unwrap());
         let first = admission.admit(ip("10.0.0.1")).unwrap();
@@ -182,7 +160,6 @@ mod tests {
             "the same network"
         );
         drop((first, other, wide));
-        assert!(admission.by_address.lock().is_empty());
         assert!(admission.admit(ip("10.0.0.1")).is_some());
     }
 }

@@ -1,0 +1,109 @@
+//! What all take from, and of which each owner may have a part only.
+
+use std::collections::HashMap;
+use std::hash::{BuildHasher, Hash, RandomState};
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use parking_lot::Mutex;
+
+use super::shrink;
+
+/// So many of something: bytes, or things. What owners have taken is counted for each; entries
+/// exist only while something is taken. The locks are leaves.
+pub(crate) struct Shares<K> {
+    bound: usize,
+    share: usize,
+    taken: AtomicUsize,
+    hasher: RandomState,
+    shards: [Mutex<HashMap<K, usize>>; SHARDS],
+}
+
+/// Of what there is no more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Exhausted {
+    /// The owner has its share.
+    Share,
+    /// All together have all there is.
+    All,
+}
+
+impl<K: Copy + Eq + Hash> Shares<K> {
+    /// `bound` in all, of which one owner may have `share`.
+    pub(crate) fn new(bound: usize, share: usize) -> Self {
+        Self {
+            bound,
+            share,
+            taken: AtomicUsize::new(0),
+            hasher: RandomState::new(),
+            shards: Default::default(),
+        }
+    }
+
+    /// Takes so many, or none.
+    pub(crate) fn take(&self, owner: K, n: usize) -> Result<(), Exhausted> {
+        if n == 0 {
+            return Ok(());
+        }
+        let fits = |sum: &usize, most: usize| *sum <= most;
+        let mut owners = self.shard(owner).lock();
+        let has = owners.get(&owner).copied().unwrap_or(0);
+        let has = has.checked_add(n).filter(|sum| fits(sum, self.share));
+        let has = has.ok_or(Exhausted::Share)?;
+        let add = |taken: usize| taken.checked_add(n).filter(|sum| fits(sum, self.bound));
+        self.taken
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, add)
+            .map_err(|_| Exhausted::All)?;
+        owners.insert(owner, has);
+        Ok(())
+    }
+
+    /// Gives so many back, which the owner must have.
+    pub(crate) fn give_back(&self, owner: K, n: usize) {
+        if n == 0 {
+            return;
+        }
+        let mut owners = self.shard(owner).lock();
+        let has = owners.get_mut(&owner).expect("it has taken some");
+        *has -= n;
+        if *has == 0 {
+            owners.remove(&owner);
+            shrink(&mut owners);
+        }
+        drop(owners);
+        self.taken.fetch_sub(n, Ordering::Relaxed);
+    }
+
+    fn shard(&self, owner: K) -> &Mutex<HashMap<K, usize>> {
+        &self.shards[self.hasher.hash_one(owner) as usize % SHARDS]
+    }
+}
+
+/// Keep threads apart that serve different owners.
+const SHARDS: usize = 16;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_owner_has_its_share_and_all_have_what_there_is() {
+        let shares = Shares::new(10, 4);
+        assert_eq!(shares.take(1, 3), Ok(()));
+        assert_eq!(shares.take(1, 2), Err(Exhausted::Share));
+        assert_eq!(shares.take(1, usize::MAX), Err(Exhausted::Share));
+        assert_eq!(shares.take(1, 1), Ok(()));
+        assert_eq!(shares.take(2, 4), Ok(()));
+        assert_eq!(shares.take(3, 3), Err(Exhausted::All));
+        assert_eq!(shares.take(3, 0), Ok(()));
+        assert_eq!(shares.take(3, 2), Ok(()));
+        shares.give_back(1, 3);
+        shares.give_back(2, 4);
+        assert_eq!(shares.taken.load(Ordering::Relaxed), 3);
+        assert_eq!(shares.take(3, 2), Ok(()));
+        for (n, has) in [(1, 1), (3, 4)] {
+            shares.give_back(n, has);
+        }
+        assert_eq!(shares.taken.load(Ordering::Relaxed), 0);
+        assert!(shares.shards.iter().all(|shard| shard.lock().is_empty()));
+    }
+}

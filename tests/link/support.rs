@@ -10,9 +10,8 @@ use std::time::{Duration, Instant};
 
 use bayeux::link::{Config, Key, Node};
 use bayeux::tcp::client::Backoff;
-use hmac::{Hmac, KeyInit, Mac};
+use hmac_sha256::HMAC;
 use serde_json::{Value, json};
-use sha2::Sha256;
 
 use crate::common::wait::PATIENCE;
 
@@ -165,13 +164,13 @@ impl Raw {
         self.hello = self.hello(name);
         let hello = self.hello.clone();
         self.send(&hello).unwrap();
-        let mut mac = Hmac::<Sha256>::new_from_slice(secret).unwrap();
+        let mut mac = HMAC::new(secret);
         mac.update(b"bayeux-link connector");
         for hello in [&hello, &theirs] {
-            mac.update(&(hello.len() as u64).to_be_bytes());
+            mac.update((hello.len() as u64).to_be_bytes());
             mac.update(hello);
         }
-        json_frame("proof", &json!(mac.finalize().into_bytes().as_slice()))
+        json_frame("proof", &json!(mac.finalize().as_slice()))
     }
 
     /// A peer that is let in, with this node's state announced.

@@ -1,27 +1,22 @@
 //! Ids under which remote receivers see who published: no credentials, and not to be guessed.
 
-use hmac::{Hmac, KeyInit, Mac};
-use sha2::Sha256;
+use siphasher::sip128::SipHasher24;
 
 /// Makes public ids from the numbers of sessions, with a key for the life of the process: they
 /// tell publishers apart and nothing else, not even how many there are.
-pub(crate) struct PublicIds([u8; 32]);
+pub(crate) struct PublicIds(SipHasher24);
 
 impl PublicIds {
     pub(crate) fn new() -> Result<Self, getrandom::Error> {
-        let mut key = [0; 32];
+        let mut key = [0; 16];
         getrandom::fill(&mut key)?;
-        Ok(Self(key))
+        Ok(Self(SipHasher24::new_with_key(&key)))
     }
 
     /// Sixteen hexadecimal digits, always the same for a session.
     pub(crate) fn of(&self, number: u64) -> String {
-        let mac = Hmac::<Sha256>::new_from_slice(&self.0);
-        let mut mac = mac.expect("because this kind of key may have any length");
-        mac.update(&number.to_be_bytes());
-        let hash = mac.finalize().into_bytes();
-        let digits = hash.iter().take(8).map(|byte| format!("{byte:02x}"));
-        digits.collect()
+        let hash = self.0.hash(&number.to_be_bytes());
+        format!("{:016x}", hash.h1)
     }
 }
 

@@ -1,7 +1,7 @@
 //! The opening handshake (RFC 6455, 4.2).
 
 use data_encoding::BASE64;
-use sha1::{Digest, Sha1};
+use sha1_smol::Sha1;
 
 use crate::http::{Headers, is_token};
 
@@ -60,8 +60,9 @@ pub(crate) fn write_accepted(out: &mut Vec<u8>, accepted: &Accepted<'_>, headers
 }
 
 fn accept_key(key: &[u8]) -> String {
-    let digest = Sha1::new().chain_update(key).chain_update(ACCEPT_SUFFIX);
-    BASE64.encode(&digest.finalize())
+    let mut hash = Sha1::from(key);
+    hash.update(ACCEPT_SUFFIX.as_bytes());
+    BASE64.encode(&hash.digest().bytes())
 }
 
 /// What RFC 6455, 1.3, puts behind the key.

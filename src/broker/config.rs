@@ -3,8 +3,12 @@
 use std::time::Duration;
 
 use super::queue::QueueLimits;
+#[cfg(feature = "cli")]
+use super::registry::SESSION_BYTES;
 use crate::clock::FOREVER;
 use crate::extensions::Extensions;
+#[cfg(feature = "cli")]
+use crate::settings::Bound;
 use crate::settings::{Conflict, Count, Off, Size, Switch, Time, settings};
 use crate::transport::Transport;
 
@@ -137,6 +141,16 @@ impl BrokerConfig {
             conflicts.push(Conflict::new("max_queue_bytes", message));
         }
         conflicts
+    }
+
+    /// What sessions and their messages may take of the memory.
+    #[cfg(feature = "cli")]
+    pub(crate) fn bounds(&self) -> Vec<Bound> {
+        let (sessions, queued) = (self.max_sessions, self.max_queued_total);
+        vec![
+            Bound::of("sessions", sessions, SESSION_BYTES, "max_sessions"),
+            Bound::bytes("waiting messages", queued, "max_queued_total"),
+        ]
     }
 
     /// With times that can be added to the present.

@@ -10,6 +10,10 @@ use super::session::Session;
 use crate::protocol::ClientId;
 use crate::util::shrink;
 
+/// What a session takes, with its place in the registry; its subscriptions and what waits for it
+/// come on top.
+pub(crate) const SESSION_BYTES: usize = 800;
+
 /// Shards keep threads that look up different sessions apart.
 const SHARDS: usize = 64;
 

@@ -78,7 +78,11 @@ pub(super) fn check(matches: &ArgMatches) -> Result<(), Failure> {
     for warning in loaded.warnings.into_iter().chain(of_config) {
         say(format_args!("warning: {warning}"));
     }
-    let text: String = loaded.values.iter().map(line).collect();
+    let mut text: String = loaded.values.iter().map(line).collect();
+    text += "\n# Memory that these settings allow at the most:\n";
+    for row in loaded.config.bounds().to_string().lines() {
+        text += &format!("# {row}\n");
+    }
     // A reader that has seen enough is fine.
     let _ = io::stdout().write_all(text.as_bytes());
     match file_name(matches) {

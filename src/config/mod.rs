@@ -25,6 +25,8 @@
 //! ```
 
 mod address;
+#[cfg(feature = "cli")]
+mod bounds;
 mod check;
 mod environment;
 #[cfg(feature = "cli")]

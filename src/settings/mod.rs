@@ -2,15 +2,19 @@
 //! by [`settings!`], and owns so their names, defaults, limits and help.
 //!
 //! In scope: kinds of values (how they are read from text, and what is said of wrong ones), the
-//! macro of the table. Out of scope: which settings there are (each module's own), and where their
-//! values come from (`config`).
+//! macro of the table, what settings allow to be in memory. Out of scope: which settings there are
+//! (each module's own), and where their values come from (`config`).
 
+#[cfg(feature = "cli")]
+mod bound;
 mod kind;
 mod number;
 mod table;
 mod text;
 mod word;
 
+#[cfg(feature = "cli")]
+pub(crate) use bound::{Bound, Bounds};
 pub use kind::Form;
 pub(crate) use kind::{Auto, Kind, List, Off, Switch, elements, nothing, within};
 pub use number::duration;

@@ -122,6 +122,18 @@ fn check_without_a_file_checks_the_rest() {
     let output = output(&["check", "--timeout=1s"]);
     assert_eq!(output.status.code(), Some(0));
     assert_eq!(text(&output.stderr), "ok\n");
+    let few = self::output(&["check", "--max-sessions=10", "--max-queued-total=5MiB"]);
+    let table = text(&few.stdout);
+    let row = |beginning: &str| -> Vec<&str> {
+        let row = table.lines().find(|line| line.starts_with(beginning));
+        row.expect(beginning).split_whitespace().collect()
+    };
+    let sessions = row("# sessions");
+    let [most, each, all] = [2, 3, 4].map(|at| sessions[at].parse::<u64>().unwrap());
+    assert_eq!((most, all, sessions[5]), (10, 10 * each, "max_sessions"));
+    let waiting = row("# waiting messages");
+    assert_eq!(waiting[3..], ["5242880", "max_queued_total"]);
+    assert!(row("# all together")[3].parse::<u64>().unwrap() > all + 5_242_880);
     let dropped = self::output(&["check", "--cookie-same-site=none"]);
     assert_eq!(dropped.status.code(), Some(0));
     let warning = text(&dropped.stderr);

@@ -4,6 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::broker::BrokerConfig;
+#[cfg(feature = "cli")]
+use crate::settings::Bound;
 use crate::settings::{Auto, Conflict, Count, Off, Size, Time, settings};
 use crate::tcp::reactor::PreConnect;
 #[cfg(feature = "tls")]
@@ -99,6 +101,13 @@ impl NativeConfig {
         let fits = self.max_message.unwrap_or(0) <= self.max_input_total;
         let conflict = Conflict::new("max_message", "must not be more than max_input_total");
         Vec::from_iter((!fits).then_some(conflict))
+    }
+
+    /// What connections may take of the memory.
+    #[cfg(feature = "cli")]
+    pub(crate) fn bounds(&self) -> Vec<Bound> {
+        let input = self.max_input_total;
+        vec![Bound::bytes("unfinished input", input, "max_input_total")]
     }
 
     /// Most bytes of a message on a WebSocket.

@@ -97,8 +97,8 @@ pub use config::Config;
 pub use connectors::native::NativeConfig;
 pub use extensions::Extensions;
 pub use http::{
-    AllowedOrigin, CallbackPolling, CookieConfig, Expiry, SameSite, SiteConfig, SiteError,
-    TrustedProxies,
+    AllowedHost, AllowedOrigin, CallbackPolling, CookieConfig, Expiry, SameSite, SiteConfig,
+    SiteError, TrustedProxies,
 };
 pub use refusals::Reason;
 #[cfg(any(feature = "native", feature = "tiny-http"))]

@@ -54,6 +54,9 @@ reasons! {
     CallbackName = "callback_name";
     /// No `Host`, several, or one that is malformed or contradicts the target.
     Host = "host";
+    /// A host that requests may not name.
+    AllowedHost = "allowed_host",
+        by "allowed_host, listen, and trusted_proxy for the host that a proxy reports";
     /// Bayeux messages for a path where the endpoint is not.
     Path = "path", by "path";
     /// The method is not for this path.

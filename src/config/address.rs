@@ -47,6 +47,19 @@ impl ListenAddress {
         self.port
     }
 
+    /// Its host, where that is a name.
+    pub(crate) fn name(&self) -> Option<&str> {
+        match &self.host {
+            Host::Ip(_) => None,
+            Host::Name(name) => Some(name),
+        }
+    }
+
+    /// Whether it stands for all addresses of the machine.
+    pub(crate) fn is_unspecified(&self) -> bool {
+        matches!(&self.host, Host::Ip(ip) if ip.is_unspecified())
+    }
+
     /// Whether only programs of this machine can reach it, as far as its spelling tells.
     pub fn is_loopback(&self) -> bool {
         match &self.host {

@@ -138,7 +138,7 @@ mod tests {
         let line = |name, value| httparse::Header { name, value };
         let json = line("Content-Type", b"application/json".as_slice());
         let lines = [
-            line("Host", b"x"),
+            line("Host", b"localhost"),
             json,
             line("Transfer-Encoding", b"chunked"),
         ];

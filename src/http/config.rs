@@ -10,6 +10,7 @@ use super::cors::CallbackPolling;
 use super::endpoint::check_path;
 use super::files::{Expiry, is_media_type, is_servable};
 use super::headers::is_token;
+use super::host::AllowedHost;
 use super::origin::AllowedOrigin;
 use super::proxies::TrustedProxies;
 use crate::settings::{
@@ -29,6 +30,13 @@ settings! {
         pub cookie_key: Option<CookieKey> = None;
         /// Proxies that say for whom they ask. Default none; a server's `trusted_proxy` goes first.
         pub trusted_proxies: Option<TrustedProxies> = None;
+        /// Names of the addresses that it listens on. Default none; a server adds those of
+        /// `listen`.
+        pub own_hosts: Vec<String> = Vec::new();
+        /// Whether it listens on all addresses of the machine, so that nobody can tell who connects
+        /// over the loopback from a listener that only this machine reaches. Default false; a
+        /// server goes by `listen`.
+        pub listens_everywhere: bool = false;
         /// Files that are part of the program: their paths without the first slash. Default none.
         /// The directory goes before them.
         pub embedded: &'static [(&'static str, &'static [u8])] = &[];
@@ -42,6 +50,17 @@ settings! {
         /// Also served with a slash at its end and with any path below it, as clients append the
         /// kind of message. With `/` files are where a request carries no message.
         mount as "path": String = PATH, default "/cometd";
+
+        /// Host that requests may name, such as `app.example`; `*` is any.
+        ///
+        /// Also `*.app.example` for all names below. Addresses, `localhost` and the names of
+        /// `listen` always may. Without any, listeners that only this machine reaches take no
+        /// others, so that no page can use the server by a name of its own that points here (DNS
+        /// rebinding), and those on other addresses take any. Behind a trusted proxy it is the host
+        /// that the proxy reports. Others get status 421.
+        allowed_hosts as "allowed_host": Vec<AllowedHost> =
+            List { each: HOST, may_be_empty: true },
+            default "none" from nothing;
     }
     "Browsers" {
         /// Origin whose pages may use the endpoint, such as `https://app.example`; `*` is any.
@@ -105,6 +124,10 @@ settings! {
 
 const ORIGIN: Text<AllowedOrigin> = Text {
     placeholder: "ORIGIN",
+    read: str::parse,
+};
+const HOST: Text<AllowedHost> = Text {
+    placeholder: "HOST",
     read: str::parse,
 };
 const PATH: Text<String> = Text {

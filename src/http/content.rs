@@ -187,7 +187,11 @@ mod tests {
             ]
         };
         let clock = Arc::new(ManualClock::new());
-        let site = Site::internal(list(), broker.clone(), clock).unwrap();
+        let config = SiteConfig {
+            own_hosts: vec!["own.example".to_owned()],
+            ..SiteConfig::default()
+        };
+        let site = Site::internal(list(), &config, broker.clone(), clock).unwrap();
         for (method, target, body, status, text) in [
             ("GET", "/", "", 200, "all\n"),
             ("POST", "/x?message=%5B%5D", "[]", 200, "all\n"),
@@ -213,7 +217,7 @@ mod tests {
         twice.extend(list());
         let clock = Arc::new(ManualClock::new());
         assert!(matches!(
-            Site::internal(twice, broker, clock),
+            Site::internal(twice, &config, broker, clock),
             Err(SiteError::Content(path)) if path == "/broken"
         ));
     }

@@ -2,10 +2,10 @@
 //! serves on its listeners. The public site is the Bayeux endpoint, static files and the embedder's
 //! content handlers; an internal site is a table of handlers of our own, such as `ops` has one.
 //!
-//! In scope: routing, methods, who may ask (origins, cookies), bodies and what becomes of answers,
-//! files, content handlers, the access log. Out of scope: sockets, framing and time limits (the
-//! connectors), and what the messages mean (the broker). Nothing here waits for anything but a file
-//! to be opened.
+//! In scope: routing, methods, who may ask (hosts, origins, cookies), bodies and what becomes of
+//! answers, files, content handlers, the access log. Out of scope: sockets, framing and time limits
+//! (the connectors), and what the messages mean (the broker). Nothing here waits for anything but a
+//! file to be opened.
 //!
 //! A connector parses a head, finds out [who sent it](Site::caller) and where it
 //! [goes](Site::route), asks [`Site::wants_body`] if the body is still on its way, and gives the
@@ -18,6 +18,7 @@
 //! | `site`, `route` | the door for connectors, and where a request goes by its head |
 //! | `endpoint` | what the Bayeux endpoint admits |
 //! | `origin`, `cors` | where pages come from, and which of them may ask |
+//! | `host` | which hosts a request may name |
 //! | `cookie` | which browser it is |
 //! | `proxies` | who asks, when a proxy stands between |
 //! | `request`, `headers`, `form` | what has come |
@@ -42,6 +43,7 @@ mod files;
 mod form;
 mod format;
 mod headers;
+mod host;
 mod origin;
 mod pending;
 mod proxies;
@@ -67,6 +69,7 @@ pub use files::Expiry;
 pub use format::Format;
 pub use headers::Headers;
 pub(crate) use headers::is_token;
+pub use host::AllowedHost;
 pub use origin::AllowedOrigin;
 pub use pending::{Finished, HookedRequest, PendingResponse};
 pub use proxies::{Caller, TrustedProxies};

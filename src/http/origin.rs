@@ -194,7 +194,7 @@ fn end_of_authority(rest: &str) -> usize {
 }
 
 /// Host and port; `None` if it is neither a name, nor an address, with an optional port.
-fn split_authority(authority: &str) -> Option<(&str, Option<u16>)> {
+pub(super) fn split_authority(authority: &str) -> Option<(&str, Option<u16>)> {
     // An IPv6 address has colons of its own, in brackets.
     let bracket = authority.find(']').unwrap_or(0);
     let colon = authority[bracket..].find(':').map(|at| bracket + at);

@@ -76,6 +76,9 @@ refusals! {
     TooLarge = 413, MaxBody, "the request body is too large";
     /// A body of a type, or in a coding, that is not understood.
     MediaType = 415, MediaType, "unsupported media type";
+    /// A name that is not the server's: a page may have let it point here.
+    Host = 421, AllowedHost,
+        "host not allowed: neither an address, nor localhost, nor one of listen or allowed_host";
     /// No part of the file lies in the range.
     Range = 416, Range, "range not satisfiable";
     /// The server lacks something for the moment, such as free files.
@@ -198,6 +201,7 @@ fn telling(reason: Reason) -> &'static [&'static str] {
         Reason::Origin => &["Origin", "Host", "X-Forwarded-Host", "Forwarded"],
         Reason::CallbackPolling => &["Referer", "Sec-Fetch-Site", "Host"],
         Reason::Host => &["Host"],
+        Reason::AllowedHost => &["Host", "X-Forwarded-Host", "Forwarded"],
         Reason::MediaType => &["Content-Type", "Content-Encoding"],
         Reason::MaxBody => &["Content-Length"],
         Reason::Transport => &["Upgrade", "Accept"],
@@ -226,8 +230,8 @@ impl RefusalCounts {
     }
 }
 
-const STATUSES: [u16; 17] = [
-    400, 403, 404, 405, 408, 412, 413, 414, 415, 416, 417, 426, 431, 500, 501, 503, 505,
+const STATUSES: [u16; 18] = [
+    400, 403, 404, 405, 408, 412, 413, 414, 415, 416, 417, 421, 426, 431, 500, 501, 503, 505,
 ];
 
 #[cfg(test)]

@@ -89,7 +89,11 @@ impl Route {
 impl Site {
     /// Finds out where a request goes.
     pub fn route(&self, head: &RequestHead<'_>, caller: &Caller) -> Route {
-        self.find(&caller.addressed(*head))
+        let head = caller.addressed(*head);
+        match self.hosts.admit(caller.peer, head.authority()) {
+            true => self.find(&head),
+            false => Route::new(To::Refused(Refusal::Host)),
+        }
     }
 
     /// Looks at a request before its body is read: how many bytes the body may have, or the refusal

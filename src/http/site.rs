@@ -17,6 +17,7 @@ use super::endpoint::{Denied, Endpoint};
 use super::files::StaticFiles;
 use super::form;
 use super::format::Format;
+use super::host::Hosts;
 use super::pending::{Finished, Hook, Hooked, HookedRequest, PendingResponse};
 use super::proxies::{Caller, TrustedProxies};
 use super::refusal::{Refusal, RefusalCounts, Refused, reason_of};
@@ -41,6 +42,7 @@ pub struct Site {
     pub(super) mounts: Mounts,
     limits: BatchLimits,
     proxies: Option<TrustedProxies>,
+    pub(super) hosts: Hosts,
     hook: Option<Hook>,
     access: Option<Arc<AccessLog>>,
 }
@@ -109,6 +111,7 @@ impl Site {
             return Err(SiteError::Setting(conflict));
         }
         let files = StaticFiles::new(&config)?;
+        let hosts = Hosts::new(&config);
         let key = match config.cookie_key {
             Some(key) => key,
             None => CookieKey::random().map_err(SiteError::Random)?,
@@ -121,6 +124,7 @@ impl Site {
                 depth: config.max_depth,
             },
             proxies: config.trusted_proxies,
+            hosts,
             public: Some(Public {
                 endpoint,
                 files,
@@ -131,17 +135,20 @@ impl Site {
     }
 
     /// Sets up an internal site: nothing but handlers, which run on the connector's own threads and
-    /// so must not wait for anything. What is refused is counted with the broker's.
+    /// so must not wait for anything. What is refused is counted with the broker's. Requests may
+    /// name the hosts of `config`, of which nothing else counts.
     ///
     /// # Errors
     /// If one of their paths is none, or is there twice.
     pub fn internal(
         handlers: Vec<Mount>,
+        config: &SiteConfig,
         broker: Broker,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, SiteError> {
         Ok(Self {
             mounts: Mounts::new(handlers, |_| false)?,
+            hosts: Hosts::new(config).closed(),
             ..Self::empty(broker, clock)
         })
     }
@@ -155,6 +162,7 @@ impl Site {
             mounts: Mounts::default(),
             limits: BatchLimits::default(),
             proxies: None,
+            hosts: Hosts::default(),
             hook: None,
             access: None,
         }

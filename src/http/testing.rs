@@ -60,6 +60,11 @@ pub(super) fn site(config: SiteConfig, broker: BrokerConfig) -> Site {
         ..broker
     };
     let broker = Broker::start_without_ticker(broker, clock.clone(), None).unwrap();
+    // The tests name whom they like.
+    let config = SiteConfig {
+        listens_everywhere: true,
+        ..config
+    };
     Site::new(config, broker, clock).unwrap()
 }
 

@@ -229,7 +229,8 @@ impl ServerBuilder {
             true => Some(Demo::install(&broker).map_err(StartError::Demo)?),
             false => None,
         };
-        let mut site = Site::new(site_config(config), broker.clone(), Arc::clone(&clock))
+        let site_config = site_config(config);
+        let mut site = Site::new(site_config.clone(), broker.clone(), Arc::clone(&clock))
             .and_then(|site| site.with_content(self.content))
             .map_err(StartError::Site)?;
         if let Some(hook) = self.hook {
@@ -269,7 +270,7 @@ impl ServerBuilder {
         };
         #[cfg(feature = "ops")]
         if let Some(address) = &config.ops_listen {
-            server.internal = Some(internal::start(address, &server.parts)?);
+            server.internal = Some(internal::start(address, &site_config, &server.parts)?);
         }
         // Last, so that nobody is let in before there is something to take part in.
         #[cfg(feature = "link")]
@@ -332,6 +333,9 @@ fn connection_types(config: &Config) -> Vec<&'static str> {
 
 fn site_config(config: &Config) -> SiteConfig {
     let mut site = config.site.clone();
+    let names = config.listen.iter().filter_map(ListenAddress::name);
+    site.own_hosts.extend(names.map(str::to_owned));
+    site.listens_everywhere |= config.listen.iter().any(ListenAddress::is_unspecified);
     site.client_script.get_or_insert(client_script());
     if let Some(networks) = trusted_proxies(&config.trusted_proxy) {
         site.trusted_proxies = Some(networks);

@@ -8,11 +8,15 @@ use super::Parts;
 use super::connector::{Connector, Settings};
 use super::error::StartError;
 use crate::config::ListenAddress;
-use crate::http::Site;
+use crate::http::{Site, SiteConfig};
 use crate::ops;
 
 /// Serves it.
-pub(super) fn start(address: &ListenAddress, parts: &Arc<Parts>) -> Result<Connector, StartError> {
+pub(super) fn start(
+    address: &ListenAddress,
+    public: &SiteConfig,
+    parts: &Arc<Parts>,
+) -> Result<Connector, StartError> {
     let refused = |source| StartError::Listen {
         address: address.to_string(),
         source,
@@ -26,17 +30,17 @@ pub(super) fn start(address: &ListenAddress, parts: &Arc<Parts>) -> Result<Conne
     Connector::start(
         Settings::internal(),
         &[resolved.into()],
-        &site(parts)?,
+        &site(public, parts)?,
         &parts.clock,
     )
 }
 
-/// What is served there.
-fn site(parts: &Arc<Parts>) -> Result<Arc<Site>, StartError> {
+/// What is served there, under the hosts of the public site.
+fn site(public: &SiteConfig, parts: &Arc<Parts>) -> Result<Arc<Site>, StartError> {
     let source = Arc::clone(parts) as Arc<dyn ops::Source>;
     let handlers = vec![ops::handler(source)];
     let (broker, clock) = (parts.broker.clone(), Arc::clone(&parts.clock));
-    let site = Site::internal(handlers, broker, clock).map_err(StartError::Site)?;
+    let site = Site::internal(handlers, public, broker, clock).map_err(StartError::Site)?;
     Ok(Arc::new(site))
 }
 
@@ -79,7 +83,8 @@ mod tests {
             workers: 4,
             write_timeout: PATIENCE,
         };
-        let (site, clock) = (site(&server.parts).unwrap(), &server.parts.clock);
+        let site = site(&SiteConfig::default(), &server.parts).unwrap();
+        let clock = &server.parts.clock;
         Connector::start(settings, &[loopback()], &site, clock).unwrap()
     }
 
@@ -110,7 +115,7 @@ mod tests {
     }
 
     fn get(address: SocketAddr, path: &str) -> String {
-        let request = format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n");
+        let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n");
         read_answer(&mut send(address, &request), true)
     }
 
@@ -123,7 +128,7 @@ mod tests {
             assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
             assert!(answer.contains("\r\nDate: "), "{answer}");
             assert!(answer.ends_with("\r\n\r\nok\n"), "{answer}");
-            let request = "HEAD /readyz?x HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+            let request = "HEAD /readyz?x HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
             let mut rest = String::new();
             send(address, request).read_to_string(&mut rest).unwrap();
             assert!(rest.contains("\r\nConnection: close\r\n"), "{rest}");
@@ -133,18 +138,44 @@ mod tests {
             );
             assert!(get(address, "/metrics").contains("# TYPE bayeux_sessions gauge\n"));
             assert!(get(address, "/cometd").starts_with("HTTP/1.1 404 "));
-            let posted = "POST /healthz HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}";
+            let posted = "POST /healthz HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\n\r\n{}";
             let answer = read_answer(&mut send(address, posted), true);
             assert!(answer.starts_with("HTTP/1.1 405 "), "{answer}");
         }
         tiny.stop(PATIENCE);
     }
 
+    /// A page whose name was made to point here would see the numbers.
+    #[test]
+    fn names_of_strangers_are_refused() {
+        let server = server();
+        let tiny = by_tiny_http(&server);
+        for address in [server.internal_addr().unwrap(), tiny.local_addrs()[0]] {
+            let ask = |host: &str| {
+                let request = format!("GET /metrics HTTP/1.1\r\nHost: {host}\r\n\r\n");
+                read_answer(&mut send(address, &request), true)
+            };
+            let refused = ask("evil.example");
+            assert!(
+                refused.starts_with("HTTP/1.1 421 Misdirected Request\r\n"),
+                "{refused}"
+            );
+            assert!(!refused.contains("bayeux_sessions"));
+            for host in ["127.0.0.1:9", "metrics.localhost"] {
+                assert!(ask(host).starts_with("HTTP/1.1 200 "), "{host}");
+            }
+            let old = read_answer(&mut send(address, "GET /metrics HTTP/1.0\r\n\r\n"), true);
+            assert!(old.starts_with("HTTP/1.1 200 "), "{old}");
+        }
+    }
+
     #[test]
     fn only_on_this_machine() {
         let server = server();
         let everywhere = "0.0.0.0:0".parse().unwrap();
-        let error = start(&everywhere, &server.parts).err().unwrap();
+        let error = start(&everywhere, &SiteConfig::default(), &server.parts)
+            .err()
+            .unwrap();
         let message = error.to_string();
         assert!(message.contains("0.0.0.0:0 is no loopback"), "{message}");
     }
@@ -154,7 +185,7 @@ mod tests {
         let server = server();
         let tiny = by_tiny_http(&server);
         for address in [server.internal_addr().unwrap(), tiny.local_addrs()[0]] {
-            let request = "GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n";
+            let request = "GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n";
             let mut streams: Vec<TcpStream> = (0..60).map(|_| send(address, request)).collect();
             for stream in &mut streams {
                 assert!(read_answer(stream, true).ends_with("ok\n"));
@@ -168,7 +199,7 @@ mod tests {
         let address = server.internal_addr().unwrap();
         // Each keeps its connection open and never sends the body.
         let open = |head: &str| {
-            let request = format!("POST /x HTTP/1.1\r\nHost: x\r\n{head}\r\n");
+            let request = format!("POST /x HTTP/1.1\r\nHost: localhost\r\n{head}\r\n");
             send(address, &request)
         };
         let mut huge = open("Content-Length: 200000000000000\r\n");
@@ -198,7 +229,7 @@ mod tests {
             Response::new(204)
         });
         let server = builder.start().unwrap();
-        let request = "GET /slow HTTP/1.1\r\nHost: x\r\n\r\n";
+        let request = "GET /slow HTTP/1.1\r\nHost: localhost\r\n\r\n";
         let public = server.local_addrs()[0];
         let _slow: Vec<TcpStream> = (0..9).map(|_| send(public, request)).collect();
         busy.recv_timeout(PATIENCE).unwrap();
@@ -220,10 +251,16 @@ mod tests {
             Response::new(204)
         });
         let (broker, clock) = (server.broker().clone(), Arc::clone(&server.parts.clock));
-        let site = Site::internal(vec![stuck], broker, Arc::clone(&clock)).unwrap();
+        let site = Site::internal(
+            vec![stuck],
+            &SiteConfig::default(),
+            broker,
+            Arc::clone(&clock),
+        );
+        let site = site.unwrap();
         let settings = Settings::internal();
         let connector = Connector::start(settings, &[loopback()], &Arc::new(site), &clock).unwrap();
-        let request = "GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n";
+        let request = "GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n";
         let _asking = send(connector.local_addrs()[0], request);
         asked.recv_timeout(PATIENCE).unwrap();
         connector.stop(Duration::from_millis(1));

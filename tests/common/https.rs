@@ -61,7 +61,7 @@ impl Https {
     pub(crate) fn post_only(&mut self, messages: &Value) {
         let body = messages.to_string();
         self.send(format!(
-            "POST /cometd HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n\
+            "POST /cometd HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n\
              Content-Length: {}\r\n\r\n{body}",
             body.len()
         ));
@@ -92,8 +92,9 @@ impl Https {
 
     pub(crate) fn upgrade(&mut self) {
         self.send(
-            "GET /cometd HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
-             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
+            "GET /cometd HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\n\
+             Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
+             Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
         );
         let head = self.head();
         assert!(head.starts_with("HTTP/1.1 101 "), "{head}");

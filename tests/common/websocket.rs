@@ -5,6 +5,7 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
+use bayeux::AllowedHost;
 use bayeux::Config;
 use bayeux::{Server, ServerBuilder};
 use serde_json::{Value, json};
@@ -38,6 +39,8 @@ impl World {
             workers: 2,
             ..Config::default()
         };
+        // The tests name whom they like.
+        config.site.allowed_hosts = vec![AllowedHost::any()];
         config.broker.timeout = NEVER;
         config.broker.max_interval = NEVER;
         config.native.body_timeout = NEVER;

@@ -40,11 +40,22 @@ impl Program {
         Self::run(command, flags)
     }
 
-    fn run(mut command: Command, flags: &[&str]) -> Self {
+    fn run(command: Command, flags: &[&str]) -> Self {
+        let (program, lines) = Self::launch(command, flags);
+        // Read on, so that there is room for more.
+        std::thread::spawn(move || lines.for_each(drop));
+        program
+    }
+
+    fn launch(mut command: Command, flags: &[&str]) -> (Self, Lines) {
         for (name, _) in std::env::vars_os() {
             if name.to_string_lossy().starts_with("BAYEUX_") {
                 command.env_remove(name);
             }
+        }
+        // The tests name whom they like, unless that is what they are about.
+        if !flags.iter().any(|flag| flag.starts_with("--allowed-host")) {
+            command.env("BAYEUX_ALLOWED_HOST", "*");
         }
         let listen = [
             "serve",

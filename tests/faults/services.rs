@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
+use bayeux::AllowedHost;
 use bayeux::Config;
 use bayeux::{Access, AuthRequest, Decision, Server, ServiceCall};
 use serde_json::json;
@@ -53,6 +54,7 @@ fn server() -> Server {
         demo: Some(false),
         ..Config::default()
     };
+    config.site.allowed_hosts = vec![AllowedHost::any()];
     config.broker.timeout = Duration::from_secs(2);
     let sleepy = |_: &ServiceCall<'_>| {
         std::thread::sleep(SERVICE);

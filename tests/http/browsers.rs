@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use bayeux::CallbackPolling;
-use bayeux::{AllowedOrigin, SameSite};
+use bayeux::{AllowedOrigin, Reason, SameSite};
 use serde_json::{Value, json};
 
 use super::harness::{HOLD, On, World, post_on};
@@ -347,4 +347,52 @@ pub(crate) fn filtered_comments(on: On) {
     assert!(!inside.contains("*/"), "{inside}");
     let items: Vec<Value> = serde_json::from_str(inside).expect("an array");
     assert_eq!(items[0]["data"], "a */ b");
+}
+
+/// A page whose name was made to point here would be of the server's own origin.
+pub(crate) fn names_that_are_not_the_servers(on: On) {
+    let upgrade = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
+                   Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
+    let guarded = World::with(on, |config| config.site.allowed_hosts.clear());
+    let told = World::with(on, |config| {
+        config.site.allowed_hosts = vec!["*.app.example".parse().unwrap()];
+        config.trusted_proxy = vec!["127.0.0.1".parse().unwrap()];
+    });
+    let status = |world: &World, head: &str| {
+        let mut connection = world.connection();
+        connection.send(format!("{head}\r\n"));
+        connection.response().status
+    };
+    let get = |host: &str, lines: &str| format!("GET / HTTP/1.1\r\nHost: {host}\r\n{lines}");
+    let page = "Origin: http://evil.example\r\nContent-Length: 2\r\n\r\n[]";
+    let post = format!("POST /cometd HTTP/1.1\r\nHost: evil.example\r\n{page}");
+    let socket = format!("GET /cometd HTTP/1.1\r\nHost: evil.example\r\n{upgrade}");
+    let reports = "X-Forwarded-Host: evil.example\r\n";
+    let good = "X-Forwarded-Host: a.app.example:8443\r\n";
+    for (world, head, expected) in [
+        (&guarded, get("evil.example", ""), 421),
+        (&guarded, get("evil.example:8080", ""), 421),
+        (&guarded, get("a.app.example", ""), 421),
+        (&guarded, post, 421),
+        (&guarded, socket, 421),
+        // Anybody may say so, but nobody is believed who is no trusted proxy.
+        (
+            &guarded,
+            get("evil.example", "X-Forwarded-Host: localhost\r\n"),
+            421,
+        ),
+        (&guarded, get("localhost:1", reports), 404),
+        (&guarded, get("127.0.0.1", ""), 404),
+        (&guarded, get("[::1]:8080", ""), 404),
+        (&guarded, "GET / HTTP/1.0\r\n".to_owned(), 404),
+        (&told, get("evil.example", ""), 421),
+        (&told, get("a.app.example", ""), 404),
+        (&told, get("127.0.0.1", reports), 421),
+        (&told, get("evil.example", good), 404),
+        (&told, get("localhost", ""), 404),
+    ] {
+        assert_eq!(status(world, &head), expected, "{head}");
+    }
+    let refusals = guarded.server.stats().refusals;
+    assert!(refusals.contains(&(Reason::AllowedHost, 6)), "{refusals:?}");
 }

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+use bayeux::AllowedHost;
 use bayeux::Config;
 use bayeux::config::Connector;
 use bayeux::{Server, ServerBuilder};
@@ -48,6 +49,8 @@ impl World {
             workers: 4,
             ..Config::default()
         };
+        // The tests name whom they like.
+        config.site.allowed_hosts = vec![AllowedHost::any()];
         config.broker.timeout = HOLD;
         config.broker.max_interval = NEVER;
         config.native.header_timeout = NEVER;

@@ -102,6 +102,7 @@ on_both_connectors! {
         pages_of_any_origin
         origins_by_pattern
         native_clients_name_the_server
+        names_that_are_not_the_servers
         messages_in_a_script
         who_may_load_scripts
         filtered_comments

@@ -80,7 +80,7 @@ fn ask(server: &Server, messages: &Value) -> Vec<Value> {
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
     let body = messages.to_string();
     let head = format!(
-        "POST /cometd HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\
+        "POST /cometd HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\
          Content-Type: application/json\r\nContent-Length: {}\r\n\r\n",
         body.len()
     );

@@ -74,7 +74,7 @@ impl World {
 }
 
 fn send(stream: &mut TcpStream, message: &str) {
-    let head = "POST /cometd HTTP/1.1\r\nHost: h\r\nContent-Type: application/json\r\n";
+    let head = "POST /cometd HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n";
     let length = message.len();
     write!(stream, "{head}Content-Length: {length}\r\n\r\n{message}").unwrap();
 }

@@ -2,6 +2,7 @@
 
 use std::sync::Mutex;
 
+use bayeux::AllowedHost;
 use bayeux::Config;
 use bayeux::Server as Embedded;
 use bayeux::{Access, ServiceCall};
@@ -176,6 +177,7 @@ fn an_embedder_is_told_what_is_wrong() {
             ..Config::default()
         };
         config.site.cookie.partitioned = true;
+        config.site.allowed_hosts = vec![AllowedHost::any()];
         let server = Embedded::builder()
             .config(config)
             .service("/service/panics", Access::Anyone, |_: &ServiceCall<'_>| {

@@ -44,6 +44,7 @@ settings! {
     proxy_protocol = "true", ["--trusted-proxy=127.0.0.1"],
         observe::client_in_a_proxy_header, "127.0.0.1" => "192.0.2.7";
     connector_exposed = "true", observe::exposed_connector, "exit code 2" => "exit code 0";
+    allowed_host = "app.example", observe::request_to_another_host, "200" => "421";
     path = "/push", observe::served_at_push, "no endpoint" => "endpoint";
     #[cfg(feature = "tls")]
     tls_cert = "{certificates}/server.pem", ["--tls-key={certificates}/server.key"],

@@ -32,6 +32,12 @@ pub(crate) fn addresses(server: &Server) -> String {
     reached.count().to_string()
 }
 
+pub(crate) fn request_to_another_host(server: &Server) -> String {
+    let request = post("", &json!([])).replace("Host: x", "Host: app.example");
+    assert_eq!(server.request(request).unwrap().status(), "200");
+    server.post(&json!([])).status()
+}
+
 pub(crate) fn websocket_offered(server: &Server) -> String {
     let reply = server.post(&json!([{"channel": "/meta/handshake"}])).json();
     let offered = reply[0]["supportedConnectionTypes"].to_string();

@@ -189,7 +189,7 @@ impl Server {
 /// What `/metrics` says.
 pub(crate) fn numbers(address: SocketAddr) -> String {
     let mut connection = Connection::open(address, PATIENCE);
-    connection.send("GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n");
+    connection.send("GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n");
     connection.answer().expect("the numbers").body
 }
 

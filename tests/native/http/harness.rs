@@ -5,6 +5,7 @@ use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::time::Duration;
 
+use bayeux::AllowedHost;
 use bayeux::NativeConfig;
 use bayeux::SiteConfig;
 use bayeux::connector::native::{Running, start};
@@ -42,6 +43,8 @@ impl Server {
         change: impl FnOnce(&mut Settings),
     ) -> Self {
         let mut settings = Settings::default();
+        // The tests name whom they like.
+        settings.site.allowed_hosts = vec![AllowedHost::any()];
         settings.broker.max_sessions_per_browser = None;
         settings.native.header_timeout = NEVER;
         settings.native.body_timeout = NEVER;

@@ -29,7 +29,7 @@
 //!  broker
 //!  transport  extensions
 //!  protocol  tcp
-//!  refusals
+//!  refusals  log_writer
 //!  clock  counters  settings  util
 //! ```
 //!
@@ -46,7 +46,8 @@
 //! - `transport`: the seam between broker and connectors. `extensions`: what rides in `ext`.
 //! - `protocol`: channels, messages, replies; no threads, no clock.
 //! - `tcp`: stands alone: a general TCP server and client component.
-//! - `refusals`: why something is refused: counted, and told in the log.
+//! - `refusals`: why something is refused: counted, and told in the log. `log_writer`: lines that
+//!   nobody waits for.
 //!
 //! A request becomes bytes, then a request, then messages, then effects: JSON ends in `protocol`,
 //! HTTP words end in `http`, and nothing is written to a connection but by its own thread. A
@@ -78,6 +79,7 @@ mod extensions;
 mod http;
 #[cfg(feature = "link")]
 pub mod link;
+mod log_writer;
 #[cfg(feature = "ops")]
 mod ops;
 mod protocol;

@@ -45,6 +45,8 @@ pub fn main() -> ExitCode {
 /// Serves like `bayeux serve`, with the same settings from the arguments, the environment and the
 /// file, a server to which `add` has added services, a policy and the like. For programs of their
 /// own around the library.
+///
+/// Panics are told in the log, by a hook that is set before `add` is called.
 pub fn serve(add: impl FnOnce(ServerBuilder) -> ServerBuilder) -> ExitCode {
     match arguments::server().try_get_matches() {
         Ok(matches) => ended(serve::run_with(&matches, add)),

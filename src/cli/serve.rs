@@ -1,13 +1,15 @@
 //! `bayeux serve`: the server, from start to stop.
 
+use std::fmt::Arguments;
 use std::thread::Builder;
 
 use clap::ArgMatches;
 
-use super::output::{Failure, say};
+use super::logging::{self, ServerLog};
+use super::memory;
+use super::output::Failure;
 use super::settings::settings;
 use super::signals::{Signal, Signals};
-use super::{logging, memory};
 use crate::config::Config;
 use crate::server::{Server, ServerBuilder};
 use crate::util::from_here;
@@ -24,37 +26,51 @@ pub(super) fn run_with(
 ) -> Result<(), Failure> {
     let loaded = settings(matches)?;
     let config = loaded.config;
-    logging::install(&config)?;
+    memory::prepare();
+    let log = logging::install(&config)?;
     for warning in &loaded.warnings {
         log::warn!("{warning}");
     }
-    memory::prepare();
     // Before anything is served, so that a stop is never mistaken for a crash.
-    let mut signals =
-        Signals::catch(reloads(&config)).map_err(|error| Failure::unable("signals", error))?;
+    let signals = Signals::catch(true);
+    let mut signals = signals.map_err(|error| Failure::unable("signals", error))?;
     let deadline = config.shutdown_timeout;
-    let server = add(Server::builder().config(config.clone())).start();
+    let server = Server::builder().config(config.clone()).log(log.writer());
+    let server = add(server).start();
     let server = server.map_err(|error| Failure::Unable(error.to_string()))?;
-    announce(&config, &server);
-    wait_for_the_end(&mut signals, &server)?;
+    announce(&config, &server, &log);
+    let look = || {
+        log.tick();
+        server.in_use()
+    };
+    let reload = || {
+        log.reopen();
+        server.reopen_access_log();
+        reload_tls(&config, &server);
+    };
+    wait_for_the_end(&mut signals, look, reload)?;
     log::info!("stopping; a second signal ends the process at once");
     server.shutdown(deadline);
     log::info!("stopped");
     Ok(())
 }
 
-/// Waits for the signal to stop, and reloads at those to reload.
-fn wait_for_the_end(signals: &mut Signals, server: &Server) -> Result<(), Failure> {
+/// Waits for the signal to stop; reloads at those to reload, and looks around in between.
+fn wait_for_the_end(
+    signals: &mut Signals,
+    look: impl Fn() -> u64 + Send,
+    reload: impl Fn(),
+) -> Result<(), Failure> {
     let (running, ended) = crossbeam_channel::bounded(0);
     std::thread::scope(|scope| {
-        let watch = || memory::watch(|| server.in_use(), &ended);
+        let watch = || memory::watch(look, &ended);
         let thread = Builder::new().name("bayeux-memory".into());
         let thread = thread.spawn_scoped(scope, watch);
         thread.map_err(|error| Failure::unable("memory", error))?;
         // Ends the thread, however this goes out.
         let _running = running;
         while let Signal::Reload = wait(signals)? {
-            reload(server);
+            reload();
         }
         Ok(())
     })
@@ -65,19 +81,11 @@ fn wait(signals: &mut Signals) -> Result<Signal, Failure> {
     signal.map_err(|error| Failure::unable("signals", error))
 }
 
-/// Whether there is anything to read again at SIGHUP; if not, it ends the process as ever.
 #[cfg(feature = "tls")]
-fn reloads(config: &Config) -> bool {
-    config.tls_cert.is_some() || config.link_tls_cert.is_some()
-}
-
-#[cfg(not(feature = "tls"))]
-fn reloads(_config: &Config) -> bool {
-    false
-}
-
-#[cfg(feature = "tls")]
-fn reload(server: &Server) {
+fn reload_tls(config: &Config, server: &Server) {
+    if config.tls_cert.is_none() && config.link_tls_cert.is_none() {
+        return;
+    }
     match server.reload_tls() {
         Ok(()) => log::info!("certificate and key read again"),
         Err(error) => log::error!("certificate and key stay as they were: {error}"),
@@ -85,17 +93,11 @@ fn reload(server: &Server) {
 }
 
 #[cfg(not(feature = "tls"))]
-fn reload(_server: &Server) {}
+fn reload_tls(_config: &Config, _server: &Server) {}
 
 /// Tells where the server is, once it accepts connections.
-fn announce(config: &Config, server: &Server) {
-    // Whoever reads the log later has not seen what was said to the terminal.
-    let say = |line: std::fmt::Arguments<'_>| {
-        say(line);
-        if config.log_file.is_some() {
-            log::info!("{line}");
-        }
-    };
+fn announce(config: &Config, server: &Server, log: &ServerLog) {
+    let say = |line: Arguments<'_>| log.say(line);
     for address in server.local_addrs() {
         let scheme = server.scheme();
         say(format_args!(

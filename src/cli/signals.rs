@@ -1,5 +1,5 @@
-//! SIGTERM and SIGINT: the first is told to the program, the second ends it. SIGHUP, if it is
-//! wanted, is told every time.
+//! SIGTERM and SIGINT: the first is told to the program, the second ends it. To a server SIGHUP is
+//! told every time; others it ends, as their terminal is gone.
 
 #[cfg(unix)]
 pub(super) use unix::Signals;

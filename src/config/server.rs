@@ -14,7 +14,9 @@ use crate::http::SiteConfig;
 use crate::link;
 #[cfg(feature = "link")]
 use crate::settings::Text;
-use crate::settings::{Auto, Count, FILE, List, Named, Off, Switch, Time, Word, nothing, settings};
+use crate::settings::{
+    Auto, Count, FILE, List, Named, Off, Size, Switch, Time, Word, nothing, settings,
+};
 use crate::transport::Transport;
 use crate::util::{Network, machine};
 
@@ -177,6 +179,7 @@ settings! {
         /// File to which a line of JSON is appended for each request; `-` is standard output.
         ///
         /// Written by a thread of its own; when it does not keep up, lines are dropped and counted.
+        /// Opened again at the signal SIGHUP, for whoever has given it another name.
         access_log: Option<PathBuf> = Off(FILE), default "off";
 
         /// The least important messages that are logged.
@@ -187,7 +190,17 @@ settings! {
         log_level: LevelFilter = Word::<LevelFilter>::KIND, default "info";
 
         /// File to which the log is appended; `off` is standard error.
+        ///
+        /// Written and opened again as the access log is. Of messages that are no less important
+        /// than `info` a place of the program says 50 a second at the most, and then how many it
+        /// has held back.
         log_file: Option<PathBuf> = Off(FILE), default "off";
+
+        /// Most bytes of lines that wait to be written, for the log and the access log each.
+        ///
+        /// Further lines are dropped and counted, and the log says how many. As many bytes again
+        /// are being written at the most.
+        log_queue: usize = Size, within "4KiB to 1GiB", default "1MiB";
     }
 }
 

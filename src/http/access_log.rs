@@ -1,7 +1,4 @@
-//! The access log: one line of JSON for each request, written by a thread of its own.
-//!
-//! What an I/O thread does for it is one push into a bounded queue. When the writer does not keep
-//! up, lines are dropped and counted; nobody waits.
+//! The access log: one line of JSON for each request, which a [`LogWriter`] writes.
 //!
 //! Paths are logged without their queries, and paths of the endpoint without what could be a client
 //! id, since both may hold credentials.
@@ -9,29 +6,23 @@
 use std::fmt;
 use std::io::{self, Write};
 use std::net::IpAddr;
+use std::path::Path;
 use std::sync::Arc;
-use std::thread::{Builder, JoinHandle};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError};
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
 use super::date;
 use super::proxies::Caller;
 use super::request::RequestHead;
 use crate::clock::Clock;
-use crate::counters::Counter;
+use crate::log_writer::LogWriter;
 use crate::protocol::Shown;
 
-/// Writes the lines. Dropping it writes what waits, for two seconds at the most: a writer may hang,
-/// as the other end of a pipe does that is not read.
-pub struct AccessLog {
-    lines: Option<Sender<Line>>,
-    writer: Option<JoinHandle<()>>,
-    /// Closed when the writer has ended.
-    ended: Receiver<()>,
-    dropped: Counter,
-}
+/// Writes the lines. Dropping it writes what waits, for a second at the most: a writer may hang, as
+/// the other end of a pipe does that is not read.
+#[derive(Debug)]
+pub struct AccessLog(LogWriter);
 
 /// What one line says.
 struct Line {
@@ -59,59 +50,41 @@ pub struct LogEntry {
 }
 
 impl AccessLog {
-    /// Starts the thread that writes.
+    /// Lines go to a stream; at most so many bytes of them wait for it.
     ///
     /// # Errors
     /// If there is no thread to be had.
-    pub fn start(writer: impl Write + Send + 'static) -> io::Result<Self> {
-        let (lines, queue) = crossbeam_channel::bounded(QUEUE);
-        let thread = Builder::new().name("bayeux-access".to_owned());
-        let (end, ended) = crossbeam_channel::bounded(0);
-        let writer = thread.spawn(move || {
-            let _end: Sender<()> = end;
-            write_all(&queue, writer);
-        })?;
-        Ok(Self {
-            lines: Some(lines),
-            writer: Some(writer),
-            ended,
-            dropped: Counter::default(),
-        })
+    pub fn to_stream(stream: impl Write + Send + 'static, queue: usize) -> io::Result<Self> {
+        LogWriter::to_stream(NAME, stream, queue).map(Self)
     }
 
-    /// Lines that were dropped because the writer did not keep up.
+    /// Lines are appended to a file.
+    ///
+    /// # Errors
+    /// If it cannot be opened, or there is no thread to be had.
+    pub fn to_file(path: &Path, queue: usize) -> io::Result<Self> {
+        LogWriter::to_file(NAME, path, queue).map(Self)
+    }
+
+    /// Opens its file again, as it has another name by now.
+    pub fn reopen(&self) {
+        self.0.reopen();
+    }
+
+    /// Lines that were not written: the writer did not keep up, or could not.
     pub fn dropped(&self) -> u64 {
-        self.dropped.get()
+        self.0.dropped()
     }
 
-    fn add(&self, line: Line) {
-        let Some(lines) = &self.lines else { return };
-        if let Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) = lines.try_send(line) {
-            self.dropped.one();
-        }
+    /// Bytes that wait for the writer.
+    pub fn waiting(&self) -> u64 {
+        self.0.waiting()
     }
 }
 
 impl Drop for AccessLog {
     fn drop(&mut self) {
-        self.lines = None;
-        if self.ended.recv_timeout(LAST) == Err(RecvTimeoutError::Timeout) {
-            log::warn!("the access log is not written to its end: its writer hangs");
-            return;
-        }
-        if self
-            .writer
-            .take()
-            .is_some_and(|writer| writer.join().is_err())
-        {
-            log::error!("the writer of the access log panicked");
-        }
-    }
-}
-
-impl fmt::Debug for AccessLog {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("AccessLog")
+        self.0.end();
     }
 }
 
@@ -135,7 +108,7 @@ impl LogEntry {
                 time: clock.wall(),
                 client: caller.ip,
                 peer: caller.peer,
-                method: head.map(|head| head.method.into()),
+                method: head.map(|head| cut(head.method, METHOD).into()),
                 path: head.map(|_| shown(path, mount)),
                 version: head.map(|head| ["1.0", "1.1"][usize::from(head.minor_version.min(1))]),
                 status: None,
@@ -163,7 +136,7 @@ impl LogEntry {
         };
         log::debug!("{line}");
         if let Some(log) = &self.log {
-            log.add(line);
+            log.0.line(&line.json());
         }
     }
 }
@@ -193,32 +166,14 @@ pub(super) fn shown(path: &str, mount: &str) -> Box<str> {
         true => format!("{mount}/*"),
         false => Shown(path).to_string(),
     };
-    let end = (0..=PATH.min(shown.len()))
-        .rev()
-        .find(|at| shown.is_char_boundary(*at));
-    shown[..end.unwrap_or(0)].into()
+    cut(&shown, PATH).into()
 }
 
-fn write_all(queue: &Receiver<Line>, mut writer: impl Write) {
-    let mut out = Vec::new();
-    let mut failing = false;
-    while let Ok(line) = queue.recv() {
-        line.write(&mut out);
-        while out.len() < BUFFER {
-            let Ok(line) = queue.try_recv() else { break };
-            line.write(&mut out);
-        }
-        let written = writer.write_all(&out).and_then(|()| writer.flush());
-        out.clear();
-        match written {
-            Ok(()) => failing = false,
-            Err(error) if !failing => {
-                failing = true;
-                log::error!("the access log cannot be written: {error}");
-            }
-            Err(_) => {}
-        }
-    }
+/// As many whole characters as fit.
+fn cut(text: &str, most: usize) -> &str {
+    let end = (0..=most.min(text.len())).rev();
+    let mut end = end.filter(|at| text.is_char_boundary(*at));
+    &text[..end.next().unwrap_or(0)]
 }
 
 /// Without the derive macro, which the library does without.
@@ -239,10 +194,12 @@ impl Serialize for Line {
 }
 
 impl Line {
-    /// Appends the line, as one object of JSON.
-    fn write(&self, out: &mut Vec<u8>) {
-        serde_json::to_writer(&mut *out, self).expect("because its keys are text");
+    /// The line, as one object of JSON.
+    fn json(&self) -> Vec<u8> {
+        let mut out = Vec::with_capacity(256);
+        serde_json::to_writer(&mut out, self).expect("because its keys are text");
         out.push(b'\n');
+        out
     }
 }
 
@@ -281,19 +238,19 @@ impl fmt::Display for Stamp {
 const MONTHS: [&str; 12] = [
     "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
 ];
-/// How long the end of the log may take.
-const LAST: Duration = Duration::from_secs(2);
-/// Lines that wait for the writer at the most.
-const QUEUE: usize = 16_384;
-/// Bytes that are put together for one write.
-const BUFFER: usize = 64 << 10;
+/// As the log calls it.
+const NAME: &str = "the access log";
 /// What clients append to the endpoint's path by themselves is shorter.
 const SECRET: usize = 20;
 /// Bytes of a path that are logged at the most.
 const PATH: usize = 1024;
+/// The same of a method.
+const METHOD: usize = 32;
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use parking_lot::Mutex;
 
     use super::*;
@@ -348,7 +305,7 @@ mod tests {
     fn a_line_says_who_asked_for_what_and_what_became_of_it() {
         let (written, clock) = (Shared::default(), ManualClock::new());
         let shared: Arc<dyn Clock> = Arc::new(clock.clone());
-        let log = Arc::new(AccessLog::start(written.clone()).unwrap());
+        let log = Arc::new(AccessLog::to_stream(written.clone(), 1 << 20).unwrap());
         let mut caller = Caller::direct([127, 0, 0, 1].into(), false);
         caller.ip = [1, 2, 3, 4].into();
         let asked = |method: &str, target: &str| {
@@ -410,35 +367,17 @@ mod tests {
         }
     }
 
-    /// A writer that never returns stops nobody, and the lines it costs are counted.
+    /// However long what a client sends: a line is short.
     #[test]
-    fn who_does_not_keep_up_loses_lines() {
-        struct Stuck(Receiver<()>);
-        impl Write for Stuck {
-            fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-                self.0.recv().map_err(io::Error::other)?;
-                Ok(bytes.len())
-            }
-            fn flush(&mut self) -> io::Result<()> {
-                Ok(())
-            }
-        }
-        let (go, stuck) = crossbeam_channel::bounded(0);
-        let log = Arc::new(AccessLog::start(Stuck(stuck)).unwrap());
+    fn a_line_has_a_bound() {
         let clock: Arc<dyn Clock> = Arc::new(ManualClock::new());
         let caller = Caller::direct([1, 2, 3, 4].into(), false);
-        assert_eq!(log.dropped(), 0);
-        // What the writer has taken is not known, but it takes one buffer at the most.
-        for _ in 0..QUEUE * 2 {
-            LogEntry::new(Some(Arc::clone(&log)), &clock, &caller, None, "").answered(400, 0);
-        }
-        assert!(
-            log.dropped() > 0 && log.dropped() <= QUEUE as u64,
-            "{}",
-            log.dropped()
-        );
-        // Nor does it keep the log from ending.
-        drop(log);
-        drop(go);
+        let long = "M".repeat(5000);
+        let mut entry = with_head(&long, &format!("/{long}"), &[], |head| {
+            LogEntry::new(None, &clock, &caller, Some(&head), "/cometd")
+        });
+        let line = entry.line.take().unwrap();
+        assert_eq!(line.method.as_deref(), Some(&long[..METHOD]));
+        assert!(line.json().len() < 1500);
     }
 }

@@ -201,9 +201,9 @@ impl Site {
         self
     }
 
-    /// Lines that the access log has dropped.
-    pub fn access_log_dropped(&self) -> u64 {
-        self.access.as_ref().map_or(0, |log| log.dropped())
+    /// Where requests are logged, if they are.
+    pub fn access_log(&self) -> Option<&AccessLog> {
+        self.access.as_deref()
     }
 
     /// Who has sent a request: the peer, or whom it reports if it is a trusted proxy. `secure` is

@@ -473,7 +473,7 @@ fn proxies_are_asked_for_once_in_a_request() {
         trusted_proxies: Some(trusted),
         ..SiteConfig::default()
     };
-    let log = AccessLog::start(std::io::sink()).unwrap();
+    let log = AccessLog::to_stream(std::io::sink(), 1024).unwrap();
     let site = site(config, BrokerConfig::default()).with_access_log(log);
     let lines = [
         ("X-Forwarded-For", "1.2.3.4, 127.0.0.9"),

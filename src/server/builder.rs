@@ -1,7 +1,6 @@
 //! From settings to a running server.
 
-use std::fs::OpenOptions;
-use std::io::{self, Write};
+use std::io::Write;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -33,6 +32,7 @@ use crate::http::{
     self, AccessLog, ContentHandler, HookedRequest, Mount, Response, Site, SiteConfig,
     TrustedProxies,
 };
+use crate::log_writer::{LogWriter, standard_output};
 use crate::protocol::InvalidChannel;
 #[cfg(feature = "tls")]
 use crate::tcp::tls::TlsAcceptor;
@@ -51,6 +51,7 @@ pub struct ServerBuilder {
     content: Vec<Mount>,
     hook: Option<Hook>,
     access_log: Option<Box<dyn Write + Send>>,
+    log: Option<LogWriter>,
 }
 
 type Hook = Box<dyn Fn(&HookedRequest, &mut Response) + Send + Sync>;
@@ -178,6 +179,14 @@ impl ServerBuilder {
         self
     }
 
+    /// The program's log, for its numbers.
+    #[cfg(feature = "cli")]
+    #[must_use]
+    pub(crate) fn log(mut self, log: LogWriter) -> Self {
+        self.log = Some(log);
+        self
+    }
+
     /// Serves by TLS as the acceptor says, instead of with the files of the settings. Whoever keeps
     /// a clone of it can [replace](TlsAcceptor::replace) the certificate later. Only the connector
     /// `native` can do it. Its protocols (ALPN) should be `http/1.1` or none.
@@ -250,6 +259,7 @@ impl ServerBuilder {
             clock,
             connector: parking_lot::Mutex::new(Some(connector)),
             draining: AtomicBool::new(false),
+            log: self.log,
         });
         #[cfg(feature = "link")]
         let broker = parts.broker.clone();
@@ -285,22 +295,22 @@ fn access_log(
     given: Option<Box<dyn Write + Send>>,
     config: &Config,
 ) -> Result<Option<AccessLog>, StartError> {
-    let writer: Box<dyn Write + Send> = match (given, &config.access_log) {
-        (Some(writer), _) => writer,
+    let queue = config.log_queue;
+    let started = match (given, &config.access_log) {
+        (Some(stream), _) => AccessLog::to_stream(stream, queue),
         (None, None) => return Ok(None),
-        (None, Some(path)) if path.as_os_str() == "-" => Box::new(io::stdout()),
+        (None, Some(path)) if path.as_os_str() == "-" => {
+            standard_output().and_then(|stream| AccessLog::to_stream(stream, queue))
+        }
         (None, Some(path)) => {
-            let opened = OpenOptions::new().append(true).create(true).open(path);
             let unable = |source| StartError::AccessLog {
                 path: path.clone(),
                 source,
             };
-            Box::new(opened.map_err(unable)?)
+            return AccessLog::to_file(path, queue).map(Some).map_err(unable);
         }
     };
-    AccessLog::start(writer)
-        .map(Some)
-        .map_err(StartError::System)
+    started.map(Some).map_err(StartError::System)
 }
 
 fn trusted_proxies(networks: &[Network]) -> Option<TrustedProxies> {

@@ -41,6 +41,7 @@ use crate::demo::Demo;
 use crate::http::Site;
 #[cfg(feature = "link")]
 use crate::link::Node;
+use crate::log_writer::LogWriter;
 
 /// A running server. Dropping it stops it at once; [`shutdown`](Self::shutdown) lets it finish.
 pub struct Server {
@@ -67,6 +68,8 @@ struct Parts {
     connector: parking_lot::Mutex<Option<Connector>>,
     started: Instant,
     draining: AtomicBool,
+    /// The program's log, if it is ours.
+    log: Option<LogWriter>,
 }
 
 impl Server {
@@ -108,6 +111,14 @@ impl Server {
         #[cfg(feature = "link")]
         self.link_tls.replace(links);
         Ok(())
+    }
+
+    /// Opens the file of the setting `access_log` again, for the lines from now on: it has another
+    /// name by now. Waits for nothing; the log tells of it.
+    pub fn reopen_access_log(&self) {
+        if let Some(log) = self.parts.site.access_log() {
+            log.reopen();
+        }
     }
 
     /// The address of the internal site, with health and metrics, if there is one.

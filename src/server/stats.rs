@@ -6,6 +6,8 @@ use super::Parts;
 use super::connector::Connector;
 use crate::broker::BrokerStats;
 use crate::counters::{Family, Kind, stats};
+use crate::http::AccessLog;
+use crate::log_writer::LogWriter;
 use crate::refusals::Reason;
 
 stats! {
@@ -31,8 +33,19 @@ stats! {
         Counter "bayeux_bytes_in_total" = bytes_in;
         /// Bytes written to connections; not known of the connector `tiny-http`.
         Counter "bayeux_bytes_out_total" = bytes_out;
-        /// Lines of the access log that its writer was too slow for.
+        /// Lines of the access log that its writer was too slow for, or could not write.
         Counter "bayeux_access_log_dropped_total" = access_log_dropped;
+        /// The same of the program's log.
+        Counter "bayeux_log_dropped_total" = log_dropped;
+        /// Lines of the program's log that were held back, as there were too many like them.
+        Counter "bayeux_log_held_back_total" = log_held_back;
+        /// Bytes of lines that wait for their writer.
+        Gauge "bayeux_log_waiting_bytes" by "log" {
+            /// Bytes of the access log.
+            access_log_waiting = "access",
+            /// Bytes of the program's log.
+            log_waiting = "program",
+        };
     }
 }
 
@@ -44,6 +57,7 @@ impl Parts {
             .as_ref()
             .map(Connector::stats)
             .unwrap_or_default();
+        let (access, log) = (self.site.access_log(), self.log.as_ref());
         ServerStats {
             broker: self.broker.stats(),
             connections: connector.connections,
@@ -53,7 +67,11 @@ impl Parts {
             bytes_out: connector.bytes_out,
             refusals: self.broker.refusals().snapshot(),
             refused_statuses: self.site.refused_statuses(),
-            access_log_dropped: self.site.access_log_dropped(),
+            access_log_dropped: access.map_or(0, AccessLog::dropped),
+            access_log_waiting: access.map_or(0, AccessLog::waiting),
+            log_dropped: log.map_or(0, LogWriter::dropped),
+            log_held_back: log.map_or(0, |log| log.held_back().get()),
+            log_waiting: log.map_or(0, LogWriter::waiting),
         }
     }
 }
@@ -129,6 +147,10 @@ mod tests {
             bytes_in: 13,
             bytes_out: 14,
             access_log_dropped: 21,
+            log_dropped: 32,
+            log_held_back: 33,
+            access_log_waiting: 34,
+            log_waiting: 35,
         };
         let families = stats.published(Duration::from_millis(15_500));
         let names: BTreeSet<_> = families.iter().map(|family| family.name).collect();
@@ -141,7 +163,7 @@ mod tests {
             .map(|sample| sample.1);
         let mut numbers: Vec<f64> = numbers.filter(|number| *number != 0.0).collect();
         numbers.sort_by(f64::total_cmp);
-        let mut expected: Vec<f64> = (1..=14).chain(21..=31).map(f64::from).collect();
+        let mut expected: Vec<f64> = (1..=14).chain(21..=35).map(f64::from).collect();
         expected.insert(14, 15.5);
         assert_eq!(numbers, expected);
         for family in &families {

@@ -133,6 +133,8 @@ fn check_without_a_file_checks_the_rest() {
     assert_eq!((most, all, sessions[5]), (10, 10 * each, "max_sessions"));
     let waiting = row("# waiting messages");
     assert_eq!(waiting[3..], ["5242880", "max_queued_total"]);
+    let logs = row("# queues of the logs");
+    assert_eq!(logs[5..8], ["2", "1048576", "2097152"]);
     assert!(row("# all together")[3].parse::<u64>().unwrap() > all + 5_242_880);
     let dropped = self::output(&["check", "--cookie-same-site=none"]);
     assert_eq!(dropped.status.code(), Some(0));

@@ -16,6 +16,8 @@ mod burst;
 mod common;
 mod descriptors;
 mod good;
+mod internal;
+mod logs;
 mod loris;
 #[cfg(target_os = "linux")]
 mod polls;

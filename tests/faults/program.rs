@@ -10,8 +10,11 @@ use std::time::{Duration, Instant};
 pub(crate) struct Program {
     child: Child,
     pub(crate) address: SocketAddr,
-    internal: SocketAddr,
+    pub(crate) internal: SocketAddr,
 }
+
+/// What it says on standard error.
+pub(crate) type Lines = Box<dyn Iterator<Item = std::io::Result<String>> + Send>;
 
 /// The numbers at `/metrics`, and the memory of the process.
 pub(crate) struct Metrics {
@@ -30,6 +33,11 @@ fn binary() -> String {
 impl Program {
     pub(crate) fn start(flags: &[&str]) -> Self {
         Self::run(Command::new(binary()), flags)
+    }
+
+    /// One whose standard error is read by nobody but whom it returns.
+    pub(crate) fn start_unread(flags: &[&str]) -> (Self, Lines) {
+        Self::launch(Command::new(binary()), flags)
     }
 
     /// One that may open no more than so many files.
@@ -64,7 +72,10 @@ impl Program {
             "--ops-listen",
             "127.0.0.1:0",
         ];
-        command.args(listen).arg("--demo=false").args(flags);
+        command.args(listen).args(flags);
+        if !flags.iter().any(|flag| flag.starts_with("--demo")) {
+            command.arg("--demo=false");
+        }
         let mut child = command
             .stdin(Stdio::null())
             .stderr(Stdio::piped())
@@ -79,13 +90,12 @@ impl Program {
         };
         let address = after("listening on http://");
         let internal = after("metrics on http://");
-        // Read on, so that the server never waits for us.
-        std::thread::spawn(move || lines.for_each(drop));
-        Self {
+        let program = Self {
             child,
             address,
             internal,
-        }
+        };
+        (program, Box::new(lines))
     }
 
     pub(crate) fn metrics(&self) -> Metrics {

@@ -3,7 +3,7 @@
 /// Modules from the bottom to the top; those of one row do not see each other.
 const LAYERS: [&[&str]; 10] = [
     &["clock", "counters", "settings", "util"],
-    &["refusals"],
+    &["refusals", "log_writer"],
     &["protocol", "tcp"],
     &["transport", "extensions"],
     &["broker"],

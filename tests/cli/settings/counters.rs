@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
+use bayeux::AllowedHost;
 use bayeux::Config;
 use bayeux::ContentRequest;
 use bayeux::Server as Embedded;
@@ -164,6 +165,19 @@ counters! {
     too_many_of_one_address: ["--max-connections-per-ip=1"], |server| {
         (0..2).map(|_| server.connection()).collect()
     }, [r#"bayeux_refusals_total{reason="max_connections_per_ip"}"#];
+    hosts_of_strangers: ["--allowed-host=app.example"], |server| {
+        server.get("/");
+        Vec::new()
+    }, [
+        r#"bayeux_refusals_total{reason="allowed_host"}"#,
+        r#"bayeux_requests_refused_total{status="421"}"#,
+    ];
+    a_log_on_a_full_disk: ["--log-file=/dev/full"], |_| Vec::new(), ["bayeux_log_dropped_total"];
+    calls_that_fail_in_a_loop: [], |server| {
+        let call = json!({"channel": "/service/math", "data": "no object"});
+        server.session().send_all(&vec![call; 200]);
+        Vec::new()
+    }, ["bayeux_log_held_back_total"];
     too_much_unfinished: ["--max-input-total=64KiB", "--max-body=64KiB"], |server| {
         let request = post_text("", &format!("[{:50000}]", ""));
         let halves = (0..2).map(|_| {
@@ -187,6 +201,7 @@ const ELSEWHERE: &[&str] = &[
     r#"bayeux_refusals_total{reason="unreadable"}"#,
     // `a_writer_that_hangs`
     "bayeux_access_log_dropped_total",
+    "bayeux_log_waiting_bytes",
 ];
 
 #[test]
@@ -425,6 +440,7 @@ fn a_writer_that_hangs() {
             assert_eq!(connection.outcome(), "200");
         }
     }
+    assert!(server.number(r#"bayeux_log_waiting_bytes{log="access"}"#) > 1e6);
 }
 
 #[test]
@@ -433,13 +449,15 @@ fn what_a_program_around_it_does() {
     let closed = gate.lock().unwrap();
     let (at_service, at_observer) = (Arc::clone(&gate), Arc::clone(&gate));
     let wait = |gate: &Mutex<()>| drop(gate.lock());
+    let mut config = Config {
+        listen: vec!["127.0.0.1:0".parse().unwrap()],
+        ops_listen: Some("127.0.0.1:0".parse().unwrap()),
+        workers: 8,
+        ..Config::default()
+    };
+    config.site.allowed_hosts = vec![AllowedHost::any()];
     let server = Embedded::builder()
-        .config(Config {
-            listen: vec!["127.0.0.1:0".parse().unwrap()],
-            ops_listen: Some("127.0.0.1:0".parse().unwrap()),
-            workers: 8,
-            ..Config::default()
-        })
+        .config(config)
         .service(
             "/service/slow",
             Access::Anyone,

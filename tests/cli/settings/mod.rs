@@ -163,6 +163,8 @@ settings! {
     access_log = "{dir}/access", observe::line_of_a_request, "nothing" => "line";
     log_level = "error", observe::last_words, "INFO" => "no INFO";
     log_file = "{dir}/log", observe::file_of_the_log, "no log" => "log";
+    log_queue = "4KiB", ["--access-log=-"], observe::lines_that_nobody_reads,
+        "nothing" => "bayeux_access_log_dropped_total";
 }
 
 /// What the observer sees of a server with these flags.

@@ -473,6 +473,19 @@ pub(crate) fn handshake(server: &Server) -> String {
 
 // Operations.
 
+/// More than a pipe takes, and less than the queue has room for by default.
+pub(crate) fn lines_that_nobody_reads(server: &Server) -> String {
+    let many = post("", &json!([])).repeat(100);
+    let mut connection = server.connection();
+    for _ in 0..7 {
+        connection.send(&many);
+        for _ in 0..100 {
+            assert_eq!(connection.outcome(), "200");
+        }
+    }
+    server.counts("bayeux_access_log_dropped_total")
+}
+
 pub(crate) fn internal_site(server: &Server) -> String {
     if server.addresses("metrics on ").is_empty() {
         return NOTHING.to_owned();

@@ -345,6 +345,16 @@ impl Session {
         self.connection.send(request);
     }
 
+    /// Sends messages in one request, and takes the answer.
+    pub(crate) fn send_all(&mut self, messages: &[Value]) {
+        let mut messages = messages.to_vec();
+        for message in &mut messages {
+            message["clientId"] = json!(self.id);
+        }
+        self.connection.send(post(&self.headers, &json!(messages)));
+        self.connection.answer().expect("an answer");
+    }
+
     /// Sends a message and takes the answer.
     pub(crate) fn ask(&mut self, message: &Value) -> Value {
         self.send(message);

@@ -10,7 +10,8 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::arguments::{self, timeout, value};
-use super::output::{Failure, printable_json};
+use super::output::{Failure, printable, printable_json, say};
+use crate::config::exposed;
 use crate::link::{
     CallError, Config, Event, FaultKind, Key, KeyError, Keys, LinkEnd, Node, PostError,
 };
@@ -63,7 +64,15 @@ fn config(matches: &ArgMatches) -> Result<Config, Failure> {
     Ok(config)
 }
 
+/// Says so if everybody on this machine can read a file with a secret.
+fn look_at(file: &str) {
+    if let Some(warning) = exposed(Path::new(file)) {
+        say(format_args!("warning: {warning}"));
+    }
+}
+
 fn key(file: &str) -> Result<Key, Failure> {
+    look_at(file);
     Key::from_file(Path::new(file)).map_err(|error| match error {
         KeyError::TooShort { .. } => Failure::wrong(format!("{file}: {error}")),
         error => Failure::unable(file, error),
@@ -75,6 +84,7 @@ fn set_tls(config: &mut Config, certificate: &str, matches: &ArgMatches) -> Resu
     use crate::link::Tls;
     use crate::tcp::tls::rustls::pki_types::ServerName;
 
+    look_at(value(matches, "tls-key"));
     let file = |name| Path::new(value(matches, name));
     let tls = Tls::from_files(Path::new(certificate), file("tls-key"), file("tls-ca"));
     let mut tls = tls.map_err(|error| Failure::Unable(error.to_string()))?;
@@ -133,10 +143,8 @@ fn connect(matches: &ArgMatches) -> Result<(Node, Receiver<Event>), Failure> {
 fn aliases(node: &Node, events: &Receiver<Event>) -> Result<(), Failure> {
     while events.recv_timeout(QUIET).is_ok() {}
     for alias in node.aliases() {
-        print(format_args!(
-            "{}\t{}\t{}",
-            alias.alias, alias.owner_name, alias.owner
-        ))?;
+        let (name, owner) = (printable(&alias.alias), printable(&alias.owner_name));
+        print(format_args!("{name}\t{owner}\t{}", alias.owner))?;
     }
     Ok(())
 }

@@ -2,6 +2,7 @@
 
 use std::error::Error;
 use std::fmt;
+use std::path::{Path, PathBuf};
 
 use super::server::Config;
 use super::table::SETTINGS;
@@ -67,9 +68,32 @@ impl Config {
         self.site.allowed_origins.iter().any(AllowedOrigin::is_any)
     }
 
-    /// What is accepted but will not do what it says: a cookie that browsers drop. A server tells
-    /// the log when it starts.
+    /// What is accepted but will not do what it says: a cookie that browsers drop, a secret that
+    /// everybody on this machine can read. A server tells the log when it starts. Looks at the file
+    /// system.
     pub fn warnings(&self) -> Vec<Conflict> {
+        let mut warnings = self.cookie_warnings();
+        warnings.extend(self.key_warnings());
+        warnings
+    }
+
+    fn key_warnings(&self) -> Vec<Conflict> {
+        let keys: [(&'static str, &Option<PathBuf>); KEYS] = [
+            #[cfg(feature = "tls")]
+            ("tls_key", &self.tls_key),
+            #[cfg(feature = "link")]
+            ("link_key_file", &self.link_key_file),
+            #[cfg(feature = "link")]
+            ("link_tls_key", &self.link_tls_key),
+        ];
+        let exposed = |(key, path): (_, &Option<PathBuf>)| {
+            let message = exposed(path.as_deref()?)?;
+            Some(Conflict::new(key, message))
+        };
+        keys.into_iter().filter_map(exposed).collect()
+    }
+
+    fn cookie_warnings(&self) -> Vec<Conflict> {
         let encrypted = self.serves_tls()
             || !self.trusted_proxy.is_empty()
             || self.site.trusted_proxies.is_some();
@@ -221,6 +245,26 @@ impl Config {
         Some(Conflict::new(key, format!("cannot be without {other}")))
     }
 }
+
+/// What to say of a file with a secret that everybody on this machine can read.
+#[cfg(unix)]
+pub(crate) fn exposed(path: &Path) -> Option<String> {
+    use std::os::unix::fs::PermissionsExt;
+    let mode = path.metadata().ok()?.permissions().mode();
+    let exposed = mode & 0o004 != 0;
+    exposed.then(|| {
+        let (path, mode) = (path.display(), mode & 0o777);
+        format!("everybody on this machine can read {path} (mode {mode:o}); 600 is for its owner")
+    })
+}
+
+#[cfg(not(unix))]
+pub(crate) fn exposed(_path: &Path) -> Option<String> {
+    None
+}
+
+/// Settings that name a file with a secret.
+const KEYS: usize = cfg!(feature = "tls") as usize + 2 * cfg!(feature = "link") as usize;
 
 #[cfg(feature = "link")]
 const NEEDS_LINK: &str = "needs link, the address to link with";

@@ -37,6 +37,8 @@ mod table;
 
 pub use address::ListenAddress;
 pub use check::ConfigError;
+#[cfg(feature = "cli")]
+pub(crate) use check::exposed;
 pub use environment::environment;
 #[cfg(feature = "cli")]
 pub use file::read_file;

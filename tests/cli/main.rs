@@ -7,6 +7,7 @@ mod call;
 #[path = "../common/mod.rs"]
 mod common;
 mod link;
+mod logs;
 mod program;
 mod refusals;
 mod settings;

@@ -22,7 +22,7 @@
 //! | `meta` `connect` `publish` `subscriptions` | executing each kind of message |
 //! | `hooks` `permission` `policy` `listeners` `filter` `service` `events` `flags` | user code |
 //! | `pool` | the threads that run it |
-//! | `deliver` `table` `trie` | who gets a publication |
+//! | `deliver` `table` `subscribers` | who gets a publication |
 //! | `session` `queue` `registry` `public_id` | one client; all of them |
 //! | `receiver` `answer` `in_flight` `wakes` | receivers and answers, from the connections' side |
 //! | `held_limits` `budget` `stale` `failures` `stats` | bounds, and what is refused and counted |
@@ -38,7 +38,7 @@
 //! - a local client's mailbox before its session's `subscriptions` or state;
 //! - a session's `subscriptions` before the table, the session's state or the observers'
 //!   list and inboxes;
-//! - in the table, a shard of the cache before the trie;
+//! - in the table, a shard of the cache before the patterns;
 //! - a callback's own lock while it runs, which may do anything that its owner may;
 //! - a session's state before the leaves: held counts and the ticker's calendar.
 //!
@@ -66,6 +66,7 @@ mod listeners;
 mod local;
 mod mailbox;
 mod meta;
+mod numbered;
 mod permission;
 mod policy;
 mod pool;
@@ -81,10 +82,10 @@ mod stale;
 mod stats;
 mod steps;
 mod stripes;
+mod subscribers;
 mod subscriptions;
 mod table;
 mod ticker;
-mod trie;
 mod wakes;
 
 pub use answer::{Answer, AnswerStatus, Exchange, Executed};

@@ -9,6 +9,7 @@ use super::core::{Core, client_of};
 use super::events::{Event, EventKind};
 use super::session::Session;
 use crate::protocol::{ErrorText, Message, Pattern, Shown, error, parse_subscriptions};
+use crate::util::shrink;
 
 impl Core {
     /// Records all of them or none. Repeating is harmless; what is below `/service` is accepted
@@ -39,10 +40,11 @@ impl Core {
         }
         let now = self.clock.wall().into();
         for pattern in new {
+            let Some(pattern) = self.table.insert(pattern, session) else {
+                continue;
+            };
             subscriptions.insert(pattern.clone(), now);
-            self.table.insert(pattern, session);
             let client = client_of(session);
-            let pattern = pattern.clone();
             self.hooks
                 .tell(EventKind::Subscribed, || Event::Subscribed {
                     client,
@@ -75,6 +77,7 @@ impl Core {
             }
         }
         let removed = before - subscriptions.len();
+        shrink(&mut subscriptions);
         drop(subscriptions);
         tell(session, "unsubscribes from", patterns);
         removed

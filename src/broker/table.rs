@@ -1,14 +1,17 @@
 //! The subscription table: who gets what is published on a channel.
 //!
-//! A trie by channel segment behind one mutex. The lists of receivers that publishes ask for are
-//! cached per channel until a matching subscription changes, so a publish costs one look-up; a
-//! list is built in depth + receivers, however many other subscriptions there are. The cache is in
-//! shards, so that threads that publish on different channels do not meet.
+//! A map from patterns to their subscribers, behind one mutex: a channel has few more patterns that
+//! match it than it has segments, since wildcards stand only at the end. The lists of receivers
+//! that publishes ask for are cached per channel until a matching subscription changes, so a
+//! publish costs one look-up; a list is built in depth + receivers, however many other
+//! subscriptions there are. The cache is in shards, so that threads that publish on different
+//! channels do not meet.
 //!
-//! A shard is locked before the trie, and kept locked while a list for it is built: so a list that
-//! a change of the trie makes wrong is in the cache before the change looks for it there.
+//! A shard is locked before the map, and kept locked while a list for it is built: so a list that
+//! a change of the map makes wrong is in the cache before the change looks for it there.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -16,18 +19,23 @@ use parking_lot::Mutex;
 
 use super::session::Session;
 use super::stripes::Stripes;
-use super::trie::Trie;
-use crate::protocol::{ChannelName, Pattern, Tail};
+use super::subscribers::{Left, Subscribers};
+use crate::protocol::{ChannelName, Pattern, Tail, for_each_match};
+use crate::util::shrink;
 
 /// Receivers of a channel, each once, in the order of their sessions.
 pub(crate) type Receivers = Arc<[Arc<Session>]>;
 
 #[derive(Default)]
 pub(crate) struct Table {
-    trie: Mutex<Trie>,
+    patterns: Mutex<Patterns>,
     subscriptions: AtomicUsize,
     shards: Stripes<Mutex<Cache>>,
 }
+
+/// Everybody's subscriptions, by pattern.
+#[derive(Default)]
+struct Patterns(HashMap<Pattern, Subscribers>);
 
 #[derive(Default)]
 struct Cache {
@@ -40,19 +48,18 @@ struct Cache {
 type Outdated = Vec<Receivers>;
 
 impl Table {
-    /// Returns whether the subscription is new.
-    pub(crate) fn insert(&self, pattern: &Pattern, session: &Arc<Session>) -> bool {
-        let new = self.trie.lock().insert(pattern, session);
-        if new {
-            self.subscriptions.fetch_add(1, Ordering::Relaxed);
-            self.forget(pattern);
-        }
-        new
+    /// If the subscription is new, returns the pattern as the table has it, to be kept by the
+    /// session: so its text exists once.
+    pub(crate) fn insert(&self, pattern: &Pattern, session: &Arc<Session>) -> Option<Pattern> {
+        let kept = self.patterns.lock().insert(pattern, session)?;
+        self.subscriptions.fetch_add(1, Ordering::Relaxed);
+        self.forget(pattern);
+        Some(kept)
     }
 
     /// Returns whether there was such a subscription.
     pub(crate) fn remove(&self, pattern: &Pattern, session: u64) -> bool {
-        let removed = self.trie.lock().remove(pattern, session);
+        let removed = self.patterns.lock().remove(pattern, session);
         if removed {
             self.subscriptions.fetch_sub(1, Ordering::Relaxed);
             self.forget(pattern);
@@ -66,7 +73,7 @@ impl Table {
         if let Some(list) = cache.lists.get(channel) {
             return Arc::clone(list);
         }
-        let list = self.trie.lock().matching(channel);
+        let list = self.patterns.lock().matching(channel);
         let outdated = cache.remember(channel, &list);
         drop(cache);
         drop(outdated);
@@ -97,6 +104,51 @@ impl Table {
             sum.wrapping_mul(31) + usize::from(byte)
         });
         self.shards.at(sum)
+    }
+}
+
+impl Patterns {
+    fn insert(&mut self, pattern: &Pattern, session: &Arc<Session>) -> Option<Pattern> {
+        match self.0.entry(pattern.clone()) {
+            Entry::Vacant(entry) => {
+                let kept = entry.key().clone();
+                entry.insert(Subscribers::One(Arc::clone(session)));
+                Some(kept)
+            }
+            Entry::Occupied(mut entry) => {
+                let new = entry.get_mut().insert(session);
+                new.then(|| entry.key().clone())
+            }
+        }
+    }
+
+    fn remove(&mut self, pattern: &Pattern, session: u64) -> bool {
+        let Some(subscribers) = self.0.get_mut(pattern) else {
+            return false;
+        };
+        match subscribers.remove(session) {
+            Left::All => false,
+            Left::Others => true,
+            Left::Nobody => {
+                self.0.remove(pattern);
+                shrink(&mut self.0);
+                true
+            }
+        }
+    }
+
+    /// Everyone with a matching subscription, once each, in the order of their numbers.
+    fn matching(&self, channel: &ChannelName) -> Receivers {
+        let mut found = Vec::new();
+        for_each_match(channel, |pattern| {
+            if let Some(subscribers) = self.0.get(pattern) {
+                subscribers.add_to(&mut found);
+            }
+        });
+        found.sort_unstable_by_key(|(number, _)| *number);
+        found.dedup_by_key(|(number, _)| *number);
+        let receivers = found.into_iter().map(|(_, session)| Arc::clone(session));
+        receivers.collect()
     }
 }
 
@@ -147,7 +199,7 @@ const SEARCHED: usize = 32;
 mod tests {
     use super::*;
     use crate::broker::session::{Identity, SessionSettings};
-    use crate::protocol::{LocalId, expand};
+    use crate::protocol::LocalId;
 
     fn session(number: u64) -> Arc<Session> {
         let settings = SessionSettings::default();
@@ -186,9 +238,9 @@ mod tests {
         (channels, patterns)
     }
 
-    /// The trie against the list of all patterns that match a name, with and without the cache.
+    /// The table against a list of subscriptions, with and without the cache.
     #[test]
-    fn agrees_with_the_expansion_of_names() {
+    fn agrees_with_a_list_of_all_subscriptions() {
         let (channels, patterns) = space();
         let sessions: Vec<Arc<Session>> = (0..12).map(session).collect();
         let table = Table::default();
@@ -207,7 +259,8 @@ mod tests {
             let known = model.iter().position(|known| *known == subscription);
             // It grows, and shrinks to nothing in the end.
             if below(2000) > step {
-                assert_eq!(table.insert(&pattern(text), session), known.is_none());
+                let kept = table.insert(&pattern(text), session);
+                assert_eq!(kept.is_some(), known.is_none());
                 if known.is_none() {
                     model.push(subscription);
                 }
@@ -219,10 +272,9 @@ mod tests {
             assert_eq!(table.len(), model.len());
             for _ in 0..4 {
                 let channel = &channels[below(channels.len())];
-                let matching = expand(&name(channel));
                 let subscribed = model
                     .iter()
-                    .filter(|(text, _)| matching.iter().any(|pattern| pattern == text));
+                    .filter(|(text, _)| pattern(text).matches(&name(channel)));
                 let mut expected: Vec<u64> = subscribed.map(|(_, number)| *number).collect();
                 expected.sort_unstable();
                 expected.dedup();
@@ -232,7 +284,10 @@ mod tests {
         for (text, number) in model {
             assert!(table.remove(&pattern(text), number));
         }
-        assert!(table.trie.lock().is_empty(), "no node is left behind");
+        assert!(
+            table.patterns.lock().0.is_empty(),
+            "no pattern is left behind"
+        );
         for shard in table.shards.iter() {
             assert_eq!(shard.lock().receivers, 0);
         }

@@ -14,7 +14,7 @@ use super::event::{Event, Stats};
 use super::message::Message;
 use super::receipt::{Outcome, Receipt};
 use super::ring::Ring;
-use crate::protocol::{ChannelKind, ChannelName, Pattern, expand};
+use crate::protocol::{ChannelKind, ChannelName, Pattern, for_each_match};
 
 /// Where the messages of one subscription go.
 #[derive(Clone, Debug)]
@@ -357,14 +357,15 @@ fn matching<'a>(
     patterns: &'a HashMap<Box<str>, Entry>,
     channel: &str,
 ) -> impl Iterator<Item = &'a Sink> {
-    let matching = match ChannelName::try_from(channel) {
-        Ok(name) if !patterns.is_empty() => expand(&name),
-        _ => Vec::new(),
-    };
-    let entries = matching
-        .into_iter()
-        .filter_map(|pattern| patterns.get(&*pattern));
-    entries.flat_map(|entry| entry.sinks.iter().map(|(_, sink)| sink))
+    let mut entries = Vec::new();
+    if let Some(name) = ChannelName::try_from(channel)
+        .ok()
+        .filter(|_| !patterns.is_empty())
+    {
+        for_each_match(&name, |pattern| entries.extend(patterns.get(pattern)));
+    }
+    let sinks = |entry: &'a Entry| entry.sinks.iter().map(|(_, sink)| sink);
+    entries.into_iter().flat_map(sinks)
 }
 
 impl Callback {

@@ -64,8 +64,7 @@ mod values;
 
 pub use advice::{Advice, Reconnect};
 pub use batch::{Batch, BatchError, BatchLimits, parse};
-#[cfg(any(test, feature = "client"))]
-pub(crate) use channel::expand;
+pub(crate) use channel::for_each_match;
 pub use channel::{ChannelKind, ChannelName, InvalidChannel, Pattern, Tail};
 pub use client_id::{ClientId, LocalId, SentId};
 pub(crate) use client_id::{Shown, ShownId};

@@ -7,6 +7,5 @@ mod name;
 mod pattern;
 
 pub use name::{ChannelKind, ChannelName, InvalidChannel};
-#[cfg(any(test, feature = "client"))]
-pub(crate) use pattern::expand;
+pub(crate) use pattern::for_each_match;
 pub use pattern::{Pattern, Tail};

@@ -75,21 +75,26 @@ impl Pattern {
     }
 }
 
-/// Every pattern that matches the channel.
-#[cfg(any(test, feature = "client"))]
-pub(crate) fn expand(name: &ChannelName) -> Vec<String> {
+/// Calls the function with the text of every pattern that matches the channel: so many as it has
+/// segments, and two.
+pub(crate) fn for_each_match(name: &ChannelName, mut visit: impl FnMut(&str)) {
     let text = name.as_str();
-    let mut patterns = vec![text.to_owned()];
+    visit(text);
+    let mut wild = String::with_capacity(text.len() + "/**".len());
     for (at, _) in text.match_indices('/') {
+        // Patterns that begin with a wildcard are for broadcast channels only.
         if at == 0 && name.kind() != ChannelKind::Broadcast {
             continue;
         }
+        wild.clear();
+        wild.push_str(&text[..at]);
+        wild.push_str("/*");
         if !text[at + 1..].contains('/') {
-            patterns.push(format!("{}/*", &text[..at]));
+            visit(&wild);
         }
-        patterns.push(format!("{}/**", &text[..at]));
+        wild.push('*');
+        visit(&wild);
     }
-    patterns
 }
 
 impl TryFrom<&str> for Pattern {
@@ -251,13 +256,18 @@ mod tests {
 
     #[test]
     fn expanding_and_matching_agree() {
+        let expand = |text: &str| {
+            let mut patterns = Vec::new();
+            for_each_match(&name(text), |pattern| patterns.push(pattern.to_owned()));
+            patterns
+        };
         assert_eq!(
-            expand(&name("/a/b/c")),
+            expand("/a/b/c"),
             ["/a/b/c", "/**", "/a/**", "/a/b/*", "/a/b/**"]
         );
-        assert_eq!(expand(&name("/meta/x")), ["/meta/x", "/meta/*", "/meta/**"]);
+        assert_eq!(expand("/meta/x"), ["/meta/x", "/meta/*", "/meta/**"]);
         for channel in CHANNELS {
-            let expanded = expand(&name(channel));
+            let expanded = expand(channel);
             for base in CHANNELS.iter().chain(&[""]) {
                 for wildcard in ["", "/*", "/**"] {
                     let text = format!("{base}{wildcard}");

@@ -8,6 +8,7 @@ use super::connect::HeldConnect;
 use super::core::Core;
 use super::in_flight::InFlight;
 use super::receiver::Attachment;
+use super::ticker::Alarm;
 use crate::protocol::ClientId;
 use crate::protocol::Publication;
 use crate::transport::{BrowserId, ConnectionHandle};
@@ -141,7 +142,7 @@ enum Pending {
 
 /// An answer that is there, and is not to be given before its time.
 struct WaitingAnswer {
-    core: Arc<Core>,
+    alarm: Alarm,
     answer: Answer,
     until: Instant,
 }
@@ -163,9 +164,8 @@ impl Exchange {
         wait: Duration,
     ) -> Self {
         let until = core.clock.now() + wait;
-        core.ticker.answer_at(connection, until);
         Self(Pending::Waiting(Box::new(WaitingAnswer {
-            core: Arc::clone(core),
+            alarm: Alarm::set(core, connection, until),
             answer,
             until,
         })))
@@ -189,15 +189,16 @@ impl Exchange {
                     return Some(answer);
                 }
                 Pending::Waiting(waiting) => {
-                    let early = waiting.core.clock.now() < waiting.until;
-                    if early && !waiting.core.is_draining() {
+                    let core = waiting.alarm.core();
+                    let draining = core.is_draining();
+                    if core.clock.now() < waiting.until && !draining {
                         return None;
                     }
                     let Pending::Waiting(waiting) = mem::replace(&mut self.0, Pending::Done) else {
                         return None;
                     };
                     let mut answer = waiting.answer;
-                    answer.close |= waiting.core.is_draining();
+                    answer.close |= draining;
                     return Some(answer);
                 }
                 Pending::Done => return None,

@@ -72,6 +72,7 @@ impl Core {
     ) -> bool {
         let mut state = session.lock();
         let ended = if condition(&state) {
+            self.ticker.forget(session, &mut state);
             state.end(gone)
         } else {
             None

@@ -416,8 +416,11 @@ impl State {
         Some(hold.connection.clone())
     }
 
-    /// When the ticker has to look at it next.
+    /// When the ticker has to look at it next; never, once it has ended.
     pub(crate) fn deadline(&self) -> Option<Instant> {
+        if self.gone.is_some() && !self.parting {
+            return None;
+        }
         let held = self
             .hold
             .as_ref()

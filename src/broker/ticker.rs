@@ -1,41 +1,59 @@
 //! The ticker: the one place where time ends holds and sessions.
 //!
-//! A calendar of turns of 100 ms. Each session has at most one entry that counts; a later deadline
-//! only changes a field of the session, and an entry that comes early puts itself back. So the
-//! cost follows what expires, not what exists.
+//! A calendar of turns of 100 ms. Each session has at most one entry; a later deadline only changes
+//! a field of the session, and an entry that comes early puts itself back. So the cost follows what
+//! expires, not what exists. What ends takes its entry along.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::{Builder, JoinHandle};
 use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
 
 use super::core::Core;
+use super::numbered::Numbered;
 use super::session::{Gone, Session, State, Ticked};
 use super::wakes::Wakes;
 use crate::transport::ConnectionHandle;
+use crate::util::shrink;
 
 /// The length of a turn. Deadlines are kept to the end of the turn they fall into.
 const TURN: Duration = Duration::from_millis(100);
 
 pub(crate) struct Ticker {
     base: Instant,
-    sessions: Calendar<Weak<Session>>,
+    /// By the sessions' own numbers.
+    sessions: Calendar<Arc<Session>>,
     /// Answers that have to wait, by the connections that are to be woken for them.
     answers: Calendar<ConnectionHandle>,
+    /// The number of the next answer that waits.
+    next_answer: AtomicU64,
 }
 
-/// What is due in which turn. The lock is a leaf.
-struct Calendar<T>(Mutex<BTreeMap<u64, Vec<T>>>);
+/// What is due in which turn, each under a number of its own. The lock is a leaf.
+struct Calendar<T>(Mutex<BTreeMap<u64, Numbered<T>>>);
 
 impl<T> Calendar<T> {
     const fn new() -> Self {
         Self(Mutex::new(BTreeMap::new()))
     }
 
-    fn enter(&self, turn: u64, item: T) {
-        self.0.lock().entry(turn).or_default().push(item);
+    fn enter(&self, turn: u64, number: u64, item: T) {
+        self.0.lock().entry(turn).or_default().insert(number, item);
+    }
+
+    /// Takes an entry out before its time, if it is there.
+    fn leave(&self, turn: u64, number: u64) -> Option<T> {
+        let mut calendar = self.0.lock();
+        let entries = calendar.get_mut(&turn)?;
+        let item = entries.remove(&number);
+        shrink(entries);
+        if entries.is_empty() {
+            calendar.remove(&turn);
+        }
+        item
     }
 
     /// Takes out what is due up to that turn.
@@ -50,7 +68,7 @@ impl<T> Calendar<T> {
             .map(|next| calendar.split_off(&next))
             .unwrap_or_default();
         let due = std::mem::replace(&mut *calendar, later);
-        due.into_values().flatten().collect()
+        due.into_values().flat_map(Numbered::into_values).collect()
     }
 }
 
@@ -60,6 +78,7 @@ impl Ticker {
             base,
             sessions: Calendar::new(),
             answers: Calendar::new(),
+            next_answer: AtomicU64::new(0),
         }
     }
 
@@ -72,14 +91,20 @@ impl Ticker {
         if state.ticks_at.is_some_and(|earlier| earlier <= deadline) {
             return;
         }
+        self.forget(session, state);
         state.ticks_at = Some(deadline);
         let turn = self.turn_after(deadline);
-        self.sessions.enter(turn, Arc::downgrade(session));
+        let entry = Arc::clone(session);
+        self.sessions.enter(turn, session.number(), entry);
     }
 
-    /// Wakes the connection then, for an answer that waits.
-    pub(crate) fn answer_at(&self, connection: &ConnectionHandle, at: Instant) {
-        self.answers.enter(self.turn_after(at), connection.clone());
+    /// Looks at the session no more: it has ended, or is to be looked at earlier. Called under the
+    /// session's lock.
+    pub(crate) fn forget(&self, session: &Session, state: &mut State) {
+        if let Some(at) = state.ticks_at.take() {
+            // Whoever calls has the session too, so nothing of it is dropped under its lock.
+            self.sessions.leave(self.turn_after(at), session.number());
+        }
     }
 
     /// The connections that answers wait for, which are not woken any more.
@@ -109,13 +134,10 @@ pub(crate) fn tick(core: &Arc<Core>) {
     for connection in core.ticker.answers.due(turn) {
         wakes.add(&connection);
     }
-    for entry in core.ticker.sessions.due(turn) {
-        let Some(session) = entry.upgrade() else {
-            continue;
-        };
+    for session in core.ticker.sessions.due(turn) {
         let mut state = session.lock();
         if state.ticks_at.is_none_or(|at| at > now) {
-            continue; // A newer entry counts.
+            continue; // It has just made a new entry, or ended.
         }
         state.ticks_at = None;
         match state.tick(now) {
@@ -129,6 +151,40 @@ pub(crate) fn tick(core: &Arc<Core>) {
     for session in expired {
         // Between the locks the client may have come back.
         core.end_if(&session, Gone::Expired, |state| state.is_expired(now));
+    }
+}
+
+/// Wakes a connection at its time, for an answer that waits; unless it is dropped before.
+pub(crate) struct Alarm {
+    core: Arc<Core>,
+    turn: u64,
+    number: u64,
+}
+
+impl Alarm {
+    pub(crate) fn set(core: &Arc<Core>, connection: &ConnectionHandle, at: Instant) -> Self {
+        let ticker = &core.ticker;
+        let turn = ticker.turn_after(at);
+        let number = ticker.next_answer.fetch_add(1, Ordering::Relaxed);
+        ticker.answers.enter(turn, number, connection.clone());
+        Self {
+            core: Arc::clone(core),
+            turn,
+            number,
+        }
+    }
+
+    /// Who rings.
+    pub(crate) fn core(&self) -> &Core {
+        &self.core
+    }
+}
+
+impl Drop for Alarm {
+    fn drop(&mut self) {
+        let entry = self.core.ticker.answers.leave(self.turn, self.number);
+        // With no lock held: it may be the last handle to the connection.
+        drop(entry);
     }
 }
 
@@ -169,5 +225,86 @@ impl Drop for TickerThread {
         if thread.thread().id() != std::thread::current().id() && thread.join().is_err() {
             log::error!("the ticker panicked");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::broker::session::{Identity, SessionSettings};
+    use crate::broker::{Broker, BrokerConfig};
+    use crate::clock::ManualClock;
+    use crate::protocol::ClientId;
+    use crate::transport::WakeSink;
+
+    fn broker() -> Broker {
+        let clock = Arc::new(ManualClock::new());
+        Broker::start_without_ticker(BrokerConfig::default(), clock, None).unwrap()
+    }
+
+    fn schedule(core: &Core, session: &Arc<Session>, lifetime: Duration) {
+        let mut state = session.lock();
+        state.begins(lifetime, core.clock.now());
+        core.ticker.schedule(session, &mut state);
+    }
+
+    fn entries<T>(calendar: &Calendar<T>) -> usize {
+        calendar.0.lock().values().map(Numbered::len).sum()
+    }
+
+    #[test]
+    fn a_session_has_one_entry_and_what_ends_is_freed_at_once() {
+        let broker = broker();
+        let core = &broker.core;
+        let sessions: Vec<Arc<Session>> = (0..100)
+            .map(|number| {
+                let identity = Identity::Remote(ClientId::random());
+                let settings = SessionSettings::default();
+                Arc::new(Session::new(number, identity, &settings))
+            })
+            .collect();
+        // Later ones change nothing, earlier ones take the entry along.
+        for seconds in [60, 90, 30, 10, 20] {
+            for session in &sessions {
+                schedule(core, session, Duration::from_secs(seconds));
+            }
+            assert_eq!(entries(&core.ticker.sessions), 100);
+        }
+        for session in sessions {
+            assert!(core.end(&session, Gone::Dismissed));
+            schedule(core, &session, Duration::from_secs(5));
+            assert_eq!(Arc::strong_count(&session), 1);
+            assert_eq!(Arc::weak_count(&session), 0);
+        }
+        assert!(core.ticker.sessions.0.lock().is_empty());
+    }
+
+    #[test]
+    fn an_alarm_that_nobody_waits_for_is_forgotten() {
+        #[derive(Default)]
+        struct Bell(Mutex<Vec<u64>>);
+        impl WakeSink for Bell {
+            fn wake(&self, keys: &[u64]) {
+                self.0.lock().extend(keys);
+            }
+        }
+        let broker = broker();
+        let core = &broker.core;
+        let bell = Arc::new(Bell::default());
+        let at = core.clock.now() + Duration::from_secs(1);
+        let set = |key| {
+            let sink = Arc::clone(&bell) as _;
+            Alarm::set(core, &ConnectionHandle { sink, key }, at)
+        };
+        let alarms = [set(1), set(1), set(2)];
+        let [first, second, third] = alarms;
+        drop((first, third));
+        assert_eq!(entries(&core.ticker.answers), 1);
+        let mut wakes = Wakes::default();
+        let rung = core.ticker.take_answers();
+        rung.iter().for_each(|connection| wakes.add(connection));
+        drop((wakes, rung, second));
+        assert_eq!(*bell.0.lock(), [1]);
+        assert_eq!(Arc::strong_count(&bell), 1);
     }
 }

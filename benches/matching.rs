@@ -28,6 +28,8 @@ impl Case {
                 overflow: Overflow::DropOldest,
                 ..QueueLimits::default()
             },
+            max_subscription_bytes: 1 << 30,
+            max_share_per_ip: 100,
             ..BrokerConfig::default()
         });
         for n in 0..unrelated / EACH {

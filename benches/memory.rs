@@ -1,4 +1,5 @@
-//! What a session costs while nothing happens, in bytes taken from the allocator.
+//! What a session costs while nothing happens, and a subscription, in bytes taken from the
+//! allocator.
 #![allow(unsafe_code)]
 
 mod common;
@@ -10,8 +11,8 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use bayeux::BrokerConfig;
 use bayeux::connector::Executed;
 use bayeux::connector::WakeSink;
-use common::{Discard, broker, connect, goal, open, send, size};
-use serde_json::json;
+use common::{Discard, broker, connect, goal, handshake, open, send, size};
+use serde_json::{Value, json};
 
 struct Counting;
 
@@ -42,6 +43,11 @@ unsafe impl GlobalAlloc for Counting {
 static ALLOCATOR: Counting = Counting;
 
 fn main() {
+    sessions();
+    subscriptions();
+}
+
+fn sessions() {
     let sessions = size(57_000, 200);
     for (name, private) in [("one channel for all", false), ("a channel for each", true)] {
         let broker = broker(BrokerConfig {
@@ -76,5 +82,44 @@ fn main() {
         drop(broker);
         let left = LIVE.load(Ordering::Relaxed) - before;
         assert!(left < 64 * 1024, "{left} bytes are left behind");
+    }
+}
+
+/// What subscriptions take against what is counted for them.
+fn subscriptions() {
+    let (sessions, each) = (size(100, 20), 1000);
+    let deep = |n: usize| Value::from(format!("/{n}{}", "/x".repeat(31)));
+    for (name, shared) in [
+        ("a pattern for each", false),
+        ("patterns that others have too", true),
+    ] {
+        let broker = broker(BrokerConfig {
+            max_share_per_ip: 100,
+            ..BrokerConfig::default()
+        });
+        let ids: Vec<String> = (0..sessions).map(|_| handshake(&broker)).collect();
+        let before = LIVE.load(Ordering::Relaxed);
+        for (n, id) in ids.iter().enumerate() {
+            let first = if shared { 0 } else { n * each };
+            let patterns: Value = (first..first + each).map(deep).collect();
+            let message = json!({"channel": "/meta/subscribe", "clientId": id,
+                "subscription": patterns});
+            let reply = common::ask(&broker, &json!([message]));
+            assert_eq!(reply[0]["successful"], true, "{}", reply[0]["error"]);
+        }
+        let bytes = (LIVE.load(Ordering::Relaxed) - before) as f64;
+        let stats = broker.stats();
+        assert_eq!(stats.subscriptions as usize, sessions * each);
+        println!(
+            "{name}: {:.0} bytes a subscription",
+            bytes / stats.subscriptions as f64
+        );
+        let ratio = bytes / stats.subscription_bytes as f64;
+        let right = (0.8..=1.2).contains(&ratio);
+        goal(
+            &format!("{name}: bytes to bytes that are counted"),
+            ratio,
+            right,
+        );
     }
 }

@@ -104,6 +104,8 @@ reasons! {
     MaxSessions = "max_sessions", by "max_sessions";
     /// More subscriptions than a session may have.
     MaxSubscriptions = "max_subscriptions", by "max_subscriptions";
+    /// Subscriptions of an address, or of all together, that take more bytes than they may.
+    MaxSubscriptionBytes = "max_subscription_bytes", by "max_subscription_bytes, max_share_per_ip";
     /// More held connects than one address may have.
     MaxHeldPerIp = "max_held_per_ip", by "max_held_per_ip";
     /// Connects with the id of no session, again and again: their answers wait.

@@ -11,6 +11,7 @@ use super::flags::Flags;
 use super::local::{LocalError, broadcast, to_json};
 use super::service::ServiceReply;
 use super::session::{Gone, Session};
+use super::subscriptions::NotSubscribed;
 use crate::extensions::timesync::ClockEstimate;
 use crate::protocol::{ChannelKind, ChannelName, Pattern, Publication};
 
@@ -19,14 +20,14 @@ impl Broker {
     /// harmless.
     ///
     /// # Errors
-    /// If there is no such session, the pattern is none of broadcast channels, or the client has
-    /// as many subscriptions as it may.
+    /// If there is no such session, the pattern is none of broadcast channels, or the client, or
+    /// all clients together, have as many subscriptions as they may.
     pub fn subscribe(&self, client: impl Into<Client>, pattern: &str) -> Result<(), LocalError> {
         let (session, pattern) = self.subscriber(client.into(), pattern)?;
         let recorded = self.core.subscribe(&session, &[pattern]);
-        recorded.map_err(|_| match session.lock().gone() {
-            Some(_) => LocalError::UnknownClient,
-            None => LocalError::TooManySubscriptions,
+        recorded.map_err(|why| match why {
+            NotSubscribed::Gone => LocalError::UnknownClient,
+            NotSubscribed::TooMany | NotSubscribed::NoRoom => LocalError::TooManySubscriptions,
         })
     }
 

@@ -5,6 +5,8 @@ use std::time::Duration;
 use super::queue::QueueLimits;
 #[cfg(feature = "cli")]
 use super::registry::SESSION_BYTES;
+#[cfg(feature = "cli")]
+use super::table::MOST_CACHED;
 use crate::clock::FOREVER;
 use crate::extensions::Extensions;
 #[cfg(feature = "cli")]
@@ -86,6 +88,12 @@ settings! {
         /// A subscription beyond them is denied. Bounds what one client costs.
         max_subscriptions: usize = Count, within "1 or more", default "1000";
 
+        /// Most bytes that all subscriptions together take; one beyond them is denied.
+        ///
+        /// A subscription takes 80 bytes, and a pattern that nobody else has 48 and its text.
+        /// Clients in the server's own process are not counted.
+        max_subscription_bytes: usize = Size, within "1KiB or more", default "128MiB";
+
         /// Most bytes of messages that wait for all sessions together.
         ///
         /// Beyond it the sessions with the most waiting lose first. A message that waits for
@@ -97,6 +105,13 @@ settings! {
         /// Against one machine that takes all places; addresses of IPv6 with the same first 64 bits
         /// count as one. Off, because the clients behind one company's router share an address.
         max_held_per_ip: Option<usize> = Off(Count), within "1 or more", default "off";
+
+        /// Most that one IP address may have of what all share, in percent.
+        ///
+        /// So that whoever takes all there is takes it from himself. Addresses of IPv6 with the
+        /// same first 64 bits count as one. 100 for a proxy in front of all clients that is not in
+        /// `trusted_proxy`.
+        max_share_per_ip: usize = Count, within "1 to 100", default "25";
     }
     "Browsers" {
         /// Most held connects of one browser, told apart by a cookie.
@@ -143,14 +158,22 @@ impl BrokerConfig {
         conflicts
     }
 
-    /// What sessions and their messages may take of the memory.
+    /// What sessions, their subscriptions and their messages may take of the memory.
     #[cfg(feature = "cli")]
     pub(crate) fn bounds(&self) -> Vec<Bound> {
         let (sessions, queued) = (self.max_sessions, self.max_queued_total);
+        let subscriptions = self.max_subscription_bytes;
         vec![
             Bound::of("sessions", sessions, SESSION_BYTES, "max_sessions"),
+            Bound::bytes("subscriptions", subscriptions, "max_subscription_bytes"),
+            Bound::bytes("lists of receivers", MOST_CACHED, "no setting"),
             Bound::bytes("waiting messages", queued, "max_queued_total"),
         ]
+    }
+
+    /// What one owner may have of so much.
+    pub(crate) fn share_of(&self, bound: usize) -> usize {
+        (bound / 100).saturating_mul(self.max_share_per_ip.min(100))
     }
 
     /// With times that can be added to the present.

@@ -113,7 +113,7 @@ impl Core {
         log::debug!("session {client}: ends, {gone:?}, {lost} messages lost");
         let mut subscriptions = session.subscriptions.lock();
         for (pattern, _) in subscriptions.drain() {
-            self.table.remove(&pattern, session.number());
+            self.table.remove(&pattern, session);
             self.hooks
                 .tell(EventKind::Unsubscribed, || Event::Unsubscribed {
                     client,

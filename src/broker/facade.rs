@@ -81,7 +81,10 @@ impl Broker {
         };
         let core = Core {
             registry: Arc::new(Registry::new(config.max_sessions)),
-            table: Table::default(),
+            table: Table::new(
+                config.max_subscription_bytes,
+                config.share_of(config.max_subscription_bytes),
+            ),
             held: Arc::new(HeldCounts::new(
                 config.max_sessions_per_browser,
                 config.max_held_per_ip,
@@ -320,6 +323,8 @@ impl Broker {
             sessions: core.registry.len() as u64,
             held: core.held.total(),
             subscriptions: core.table.len() as u64,
+            subscription_bytes: core.table.bytes() as u64,
+            receiver_cache_bytes: core.table.cache_bytes() as u64,
             queued_messages,
             queued_bytes: core.budget.bytes() as u64,
             received: counters.sum(|busy| &busy.received),

@@ -40,7 +40,7 @@ pub enum LocalError {
     Stopped,
     /// The receiver's queue was full.
     QueueFull,
-    /// The client has as many subscriptions as it may.
+    /// The client has as many subscriptions as it may, or there is no room for more.
     TooManySubscriptions,
     /// The delivery filter dropped it.
     Filtered,

@@ -124,11 +124,10 @@ impl Run {
                 .reply_to()
                 .success(&mut self.answer.replies)
                 .finish(),
-            Err(error) => {
-                let to = message.reply_to();
-                // Else the session has just ended.
-                if error.code() == 403 {
-                    self.failures.refuse(Reason::MaxSubscriptions, &to, &error);
+            Err(why) => {
+                let (to, error) = (message.reply_to(), why.error());
+                if let Some(limit) = why.limit() {
+                    self.failures.refuse(limit, &to, &error);
                 }
                 self.fail_to(&to, &error, None);
             }

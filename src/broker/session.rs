@@ -5,12 +5,13 @@
 
 mod ending;
 mod receiver;
+mod times;
 mod writer;
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use parking_lot::{Mutex, MutexGuard};
 
@@ -18,10 +19,12 @@ use super::flags::Flags;
 use super::held_limits::{Browser, Place};
 use super::queue::{Outcome, Pushed, Queue, QueueLimits};
 use super::receiver::Receiver;
-use crate::clock::FOREVER;
 use crate::protocol::{Advice, ClientId, LocalId, Pattern, Publication};
 use crate::transport::{BrowserId, ConnectionHandle};
+use crate::util::Owner;
 pub(crate) use ending::Remains;
+use times::Lifetime;
+pub(crate) use times::WallTime;
 use writer::Writer;
 
 /// A session's place in the world. Shared by the registry, the subscription table, and whoever
@@ -51,24 +54,6 @@ pub(crate) struct Session {
     /// Where the handshake of a remote client came from, without a byte for what it is: `::` for
     /// none, and those of version 4 mapped into version 6.
     address: Ipv6Addr,
-}
-
-/// A moment in seconds since the Unix epoch: a fourth of what the system takes for it.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct WallTime(u32);
-
-impl From<SystemTime> for WallTime {
-    fn from(time: SystemTime) -> Self {
-        let since = time.duration_since(SystemTime::UNIX_EPOCH);
-        let seconds = since.map_or(0, |since| since.as_secs());
-        Self(u32::try_from(seconds).unwrap_or(u32::MAX))
-    }
-}
-
-impl From<WallTime> for SystemTime {
-    fn from(time: WallTime) -> Self {
-        Self::UNIX_EPOCH + Duration::from_secs(time.0.into())
-    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -118,6 +103,11 @@ impl Session {
     pub(crate) fn address(&self) -> Option<IpAddr> {
         let is_none = self.address.is_unspecified();
         (!is_none).then(|| IpAddr::V6(self.address).to_canonical())
+    }
+
+    /// Whose it counts as; of no stranger, if it is of a client in this process.
+    pub(crate) fn owner(&self) -> Option<Owner> {
+        self.address().map(Owner::from)
     }
 
     pub(crate) fn identity(&self) -> Identity {
@@ -189,26 +179,6 @@ pub(crate) struct State {
     pub(crate) ticks_at: Option<Instant>,
     /// What the client was last told to do.
     pub(crate) advised: Option<Advice>,
-}
-
-/// How long a session lives, in milliseconds: a fourth of what the system takes for it. The most is
-/// for ever.
-#[derive(Clone, Copy, Default)]
-struct Lifetime(u32);
-
-impl From<Duration> for Lifetime {
-    fn from(time: Duration) -> Self {
-        Self(u32::try_from(time.as_millis()).unwrap_or(u32::MAX))
-    }
-}
-
-impl From<Lifetime> for Duration {
-    fn from(time: Lifetime) -> Self {
-        match time.0 {
-            u32::MAX => FOREVER,
-            millis => Self::from_millis(millis.into()),
-        }
-    }
 }
 
 /// A connect that waits.

@@ -31,6 +31,10 @@ stats! {
         Gauge "bayeux_held_connects" = held;
         /// Subscriptions of all sessions and local clients at present.
         Gauge "bayeux_subscriptions" = subscriptions;
+        /// Bytes that the subscriptions of remote clients take at present.
+        Gauge "bayeux_subscription_bytes" = subscription_bytes;
+        /// Bytes of the lists of receivers that are remembered for channels at present.
+        Gauge "bayeux_receiver_cache_bytes" = receiver_cache_bytes;
         /// Messages from clients, of every kind.
         Counter "bayeux_messages_in_total" = received;
         /// Messages that were published on broadcast channels.

@@ -11,7 +11,7 @@ use crossbeam_utils::CachePadded;
 
 /// More than the threads that are busy at once on most machines. Threads beyond share stripes,
 /// which is slower and still right.
-const STRIPES: usize = 16;
+pub(crate) const STRIPES: usize = 16;
 
 /// One value for each stripe.
 #[derive(Default)]

@@ -1,4 +1,4 @@
-//! Who is subscribed to one pattern.
+//! Who is subscribed to one pattern, and who of them answers for its text.
 //!
 //! Small: most have one subscriber (the private channel of a session).
 
@@ -6,11 +6,17 @@ use std::sync::Arc;
 
 use super::numbered::Numbered;
 use super::session::Session;
-use crate::util::shrink;
+use crate::util::{Owner, shrink};
 
 pub(crate) enum Subscribers {
     One(Arc<Session>),
-    Many(Box<Numbered<Arc<Session>>>),
+    Many(Box<Many>),
+}
+
+pub(crate) struct Many {
+    sessions: Numbered<Arc<Session>>,
+    /// Whose the text counts as: the owner of one of them.
+    payer: Option<Owner>,
 }
 
 /// Who is left when somebody has gone.
@@ -18,8 +24,8 @@ pub(crate) enum Subscribers {
 pub(crate) enum Left {
     /// Nobody.
     Nobody,
-    /// Others.
-    Others,
+    /// Others. Perhaps the text counts as somebody else's now: from whom it went to whom.
+    Others(Option<[Option<Owner>; 2]>),
     /// Everybody: the one who was to go was not there.
     All,
 }
@@ -30,32 +36,42 @@ impl Subscribers {
         match self {
             Self::One(only) if only.number() == session.number() => false,
             Self::One(only) => {
+                let payer = only.owner();
                 let both = [Arc::clone(only), Arc::clone(session)];
-                let many = both.map(|session| (session.number(), session));
-                *self = Self::Many(Box::new(many.into_iter().collect()));
+                let sessions = both.map(|session| (session.number(), session));
+                let sessions = sessions.into_iter().collect();
+                *self = Self::Many(Box::new(Many { sessions, payer }));
                 true
             }
-            Self::Many(many) => many.insert(session.number(), Arc::clone(session)).is_none(),
+            Self::Many(many) => {
+                let (number, session) = (session.number(), Arc::clone(session));
+                many.sessions.insert(number, session).is_none()
+            }
         }
     }
 
     /// The last one stays: with it goes the whole.
-    pub(crate) fn remove(&mut self, session: u64) -> Left {
-        match self {
-            Self::One(only) if only.number() == session => Left::Nobody,
-            Self::One(_) => Left::All,
-            Self::Many(many) => {
-                if many.remove(&session).is_none() {
-                    return Left::All;
-                }
-                shrink(many);
-                if many.len() == 1 {
-                    let last = many.drain().next().expect("there is one");
-                    *self = Self::One(last.1);
-                }
-                Left::Others
-            }
+    pub(crate) fn remove(&mut self, session: &Session) -> Left {
+        let many = match self {
+            Self::One(only) if only.number() == session.number() => return Left::Nobody,
+            Self::One(_) => return Left::All,
+            Self::Many(many) => many,
+        };
+        if many.sessions.remove(&session.number()).is_none() {
+            return Left::All;
         }
+        shrink(&mut many.sessions);
+        let heir = many.sessions.values().next().expect("there were two");
+        let (payer, last) = (many.payer, many.sessions.len() == 1);
+        let mut moved = None;
+        if (payer == session.owner() || last) && payer != heir.owner() {
+            many.payer = heir.owner();
+            moved = Some([payer, many.payer]);
+        }
+        if last {
+            *self = Self::One(Arc::clone(heir));
+        }
+        Left::Others(moved)
     }
 
     /// Adds everyone, by number.
@@ -63,7 +79,8 @@ impl Subscribers {
         match self {
             Self::One(only) => found.push((only.number(), only)),
             Self::Many(many) => {
-                found.extend(many.iter().map(|(number, session)| (*number, session)));
+                let sessions = many.sessions.iter();
+                found.extend(sessions.map(|(number, session)| (*number, session)));
             }
         }
     }

@@ -9,7 +9,39 @@ use super::core::{Core, client_of};
 use super::events::{Event, EventKind};
 use super::session::Session;
 use crate::protocol::{ErrorText, Message, Pattern, Shown, error, parse_subscriptions};
+use crate::refusals::Reason;
 use crate::util::shrink;
+
+/// Why nothing was recorded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum NotSubscribed {
+    /// The session has just ended.
+    Gone,
+    /// It has as many subscriptions as it may.
+    TooMany,
+    /// All together, or those of its address, take as much memory as they may.
+    NoRoom,
+}
+
+impl NotSubscribed {
+    /// What its client is told.
+    pub(crate) fn error(self) -> ErrorText {
+        match self {
+            Self::Gone => error::session_unknown(),
+            Self::TooMany => error::subscribe_denied("too_many"),
+            Self::NoRoom => error::subscribe_denied("busy"),
+        }
+    }
+
+    /// The limit that decided.
+    pub(crate) fn limit(self) -> Option<Reason> {
+        match self {
+            Self::Gone => None,
+            Self::TooMany => Some(Reason::MaxSubscriptions),
+            Self::NoRoom => Some(Reason::MaxSubscriptionBytes),
+        }
+    }
+}
 
 impl Core {
     /// Records all of them or none. Repeating is harmless; what is below `/service` is accepted
@@ -18,7 +50,7 @@ impl Core {
         self: &Arc<Self>,
         session: &Arc<Session>,
         patterns: &[Pattern],
-    ) -> Result<(), ErrorText> {
+    ) -> Result<(), NotSubscribed> {
         let mut subscriptions = session.subscriptions.lock();
         let mut new: Vec<&Pattern> = patterns
             .iter()
@@ -33,11 +65,13 @@ impl Core {
             None => usize::MAX,
         };
         if subscriptions.len() + new.len() > bound {
-            return Err(error::subscribe_denied("too_many"));
+            return Err(NotSubscribed::TooMany);
         }
         if session.lock().gone().is_some() {
-            return Err(error::session_unknown());
+            return Err(NotSubscribed::Gone);
         }
+        let room = self.table.make_room(&new, session);
+        room.map_err(|_| NotSubscribed::NoRoom)?;
         let now = self.clock.wall().into();
         for pattern in new {
             let Some(pattern) = self.table.insert(pattern, session) else {
@@ -66,7 +100,7 @@ impl Core {
         let before = subscriptions.len();
         for pattern in patterns {
             if subscriptions.remove(pattern).is_some() {
-                self.table.remove(pattern, session.number());
+                self.table.remove(pattern, session);
                 let client = client_of(session);
                 let pattern = pattern.clone();
                 self.hooks

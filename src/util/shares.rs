@@ -57,6 +57,19 @@ impl<K: Copy + Eq + Hash> Shares<K> {
         Ok(())
     }
 
+    /// Takes so many, however little there is: of what is there already.
+    pub(crate) fn take_anyway(&self, owner: K, n: usize) {
+        if n > 0 {
+            *self.shard(owner).lock().entry(owner).or_insert(0) += n;
+            self.taken.fetch_add(n, Ordering::Relaxed);
+        }
+    }
+
+    /// What all have taken together.
+    pub(crate) fn taken(&self) -> usize {
+        self.taken.load(Ordering::Relaxed)
+    }
+
     /// Gives so many back, which the owner must have.
     pub(crate) fn give_back(&self, owner: K, n: usize) {
         if n == 0 {
@@ -98,12 +111,14 @@ mod tests {
         assert_eq!(shares.take(3, 2), Ok(()));
         shares.give_back(1, 3);
         shares.give_back(2, 4);
-        assert_eq!(shares.taken.load(Ordering::Relaxed), 3);
+        assert_eq!(shares.taken(), 3);
         assert_eq!(shares.take(3, 2), Ok(()));
-        for (n, has) in [(1, 1), (3, 4)] {
+        shares.take_anyway(1, 9);
+        assert_eq!(shares.taken(), 14);
+        for (n, has) in [(1, 10), (3, 4)] {
             shares.give_back(n, has);
         }
-        assert_eq!(shares.taken.load(Ordering::Relaxed), 0);
+        assert_eq!(shares.taken(), 0);
         assert!(shares.shards.iter().all(|shard| shard.lock().is_empty()));
     }
 }

@@ -27,4 +27,5 @@ mod resets;
 mod scale;
 mod services;
 mod stopped;
+mod tables;
 mod termination;

@@ -174,6 +174,7 @@ fn of_limits() {
         max_sessions: 1,
         max_held_per_ip: Some(0),
         max_subscriptions: 2,
+        max_subscription_bytes: 1000,
         ..BrokerConfig::default()
     };
     let mut world = World::new(config);
@@ -186,6 +187,9 @@ fn of_limits() {
     let three = json!({"channel": "/meta/subscribe", "clientId": a,
         "subscription": ["/x", "/y", "/z"]});
     assert_eq!(error(&mut world, &three), "403:too_many:subscribe_denied");
+    let two = json!({"channel": "/meta/subscribe", "clientId": a,
+        "subscription": ["/x", format!("/{}", "y".repeat(200))]});
+    assert_eq!(error(&mut world, &two), "403:busy:subscribe_denied");
     world.broker.drain(Duration::ZERO);
     assert_eq!(error(&mut world, &connect(&a)), "503::draining");
 }

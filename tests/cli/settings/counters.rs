@@ -42,6 +42,7 @@ macro_rules! counters {
 counters! {
     sessions_and_messages: [], one_that_waits_and_one_that_is_away, [
         "bayeux_sessions", "bayeux_sessions_total", "bayeux_held_connects", "bayeux_subscriptions",
+        "bayeux_subscription_bytes", "bayeux_receiver_cache_bytes",
         "bayeux_messages_in_total", "bayeux_messages_published_total", "bayeux_messages_out_total",
         "bayeux_queued_messages", "bayeux_queued_bytes", "bayeux_connections",
         "bayeux_connections_total", "bayeux_bytes_in_total", "bayeux_bytes_out_total",
@@ -86,6 +87,10 @@ counters! {
         super::observe::second_subscription(server);
         Vec::new()
     }, [r#"bayeux_refusals_total{reason="max_subscriptions"}"#];
+    subscriptions_without_room: ["--max-subscription-bytes=1KiB"], |server| {
+        super::observe::second_subscription(server);
+        Vec::new()
+    }, [r#"bayeux_refusals_total{reason="max_subscription_bytes"}"#];
     cookies_that_are_missing: ["--require-browser-cookie=true"], |server| {
         super::observe::client_id_without_its_cookie(server);
         Vec::new()

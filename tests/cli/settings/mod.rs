@@ -73,6 +73,10 @@ settings! {
     max_sessions = "1", observe::second_handshake, "200" => "503";
     max_subscriptions = "1", observe::second_subscription,
         "successful" => "403:too_many:subscribe_denied";
+    max_subscription_bytes = "1KiB", observe::second_subscription,
+        "successful" => "403:busy:subscribe_denied";
+    max_share_per_ip = "1", ["--max-subscription-bytes=16KiB"], observe::second_subscription,
+        "successful" => "403:busy:subscribe_denied";
     max_queue_messages = "2", observe::messages_after_absence,
         "0123 successful" => " 402::session_unknown";
     max_queue_bytes = "1KiB", observe::messages_after_absence,

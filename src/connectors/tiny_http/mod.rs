@@ -36,6 +36,7 @@ use crate::counters::Counter;
 use crate::http::{self, DateCache, Finished, Headers, Output, PendingResponse, RequestHead, Site};
 use crate::protocol::ClientId;
 use crate::transport::{ConnectionHandle, WakeSink};
+use crate::util::shrink;
 
 /// Groups of connections, each with a thread that writes the answers to held connects.
 const SHARDS: usize = 2;
@@ -283,6 +284,7 @@ impl Drop for Turn {
         place.and_then(|place| unanswered.remove(place));
         if unanswered.is_empty() {
             state.unanswered.remove(&self.key);
+            shrink(&mut state.unanswered);
             self.shard.answered.notify_all();
         } else {
             state.woken.push_back(self.key);
@@ -336,6 +338,7 @@ impl State {
         let taken = parked.swap_remove(at);
         if parked.is_empty() {
             self.parked.remove(&owner);
+            shrink(&mut self.parked);
         }
         Some(taken)
     }

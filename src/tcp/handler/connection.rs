@@ -9,6 +9,7 @@ use parking_lot::Mutex;
 
 use crate::tcp::Address;
 use crate::tcp::reactor::Waker;
+use crate::util::shrink;
 
 /// Names a connection among all of its server. Never used again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -277,7 +278,10 @@ impl<M: Send + 'static> Connections<M> {
     }
 
     pub(in crate::tcp) fn remove(&self, id: ConnectionId) {
-        let removed = self.0.open.lock().remove(&id);
+        let mut open = self.0.open.lock();
+        let removed = open.remove(&id);
+        shrink(&mut open);
+        drop(open);
         drop(removed);
     }
 

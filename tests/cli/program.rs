@@ -1,9 +1,9 @@
 //! The program, run as users run it: arguments, configuration files, signals, exit codes.
 
-use std::net::TcpStream;
 use std::process::Command;
 use std::time::Instant;
 
+use crate::common::ports::closed;
 use crate::common::program::{
     File, Running, address, ask, bayeux, hold, output, text, wait_for_number,
 };
@@ -304,7 +304,7 @@ fn every_address_is_announced_and_a_signal_stops_with_exit_code_0() {
             "{connector}: {:?}",
             start.elapsed()
         );
-        assert!(TcpStream::connect(address(&url)).is_err());
+        closed(address(&url).parse().unwrap());
     }
 }
 

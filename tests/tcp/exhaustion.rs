@@ -2,7 +2,6 @@
 //! the limit is the whole process's.
 
 use std::fs::File;
-use std::net::TcpStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -11,7 +10,7 @@ use bayeux::tcp::reactor::AfterError;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::common::alone::alone;
-use crate::common::wait::eventually;
+use crate::common::ports::closed;
 use crate::support::{Peer, World};
 
 #[test]
@@ -90,9 +89,7 @@ fn it_can_be_told_to_stop() {
     world.server.set_max_connections(None);
     world.wait_for("an error", |stats| stats.accept_errors == 1);
     drop((files, late));
-    eventually("it listens no more", || {
-        TcpStream::connect(world.address).is_err()
-    });
+    closed(world.address);
     assert_eq!(world.server.stats().accepted, 1);
     peer.send("still\r\n");
     assert_eq!(peer.line(), "still");

@@ -56,8 +56,8 @@ settings! {
         /// Also `*.app.example` for all names below. Addresses, `localhost` and the names of
         /// `listen` always may. Without any, listeners that only this machine reaches take no
         /// others, so that no page can use the server by a name of its own that points here (DNS
-        /// rebinding), and those on other addresses take any. Behind a trusted proxy it is the host
-        /// that the proxy reports. Others get status 421.
+        /// rebinding), and those on other addresses take any. Through a trusted proxy clients of
+        /// other machines may name any too; what the proxy reports counts. Others get status 421.
         allowed_hosts as "allowed_host": Vec<AllowedHost> =
             List { each: HOST, may_be_empty: true },
             default "none" from nothing;

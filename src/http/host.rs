@@ -100,11 +100,12 @@ impl Hosts {
         }
     }
 
-    /// Whether a request from `peer` may name that host and port. One that names none comes from no
-    /// browser.
-    pub(super) fn admit(&self, peer: IpAddr, authority: Option<&str>) -> bool {
-        // Only a listener on the loopback, or on all addresses, has such a peer.
-        let guarded = !self.allowed.is_empty() || !self.open && peer.is_loopback();
+    /// Whether a request of a client with that address may name that host and port. One that names
+    /// none comes from no browser.
+    pub(super) fn admit(&self, client: IpAddr, authority: Option<&str>) -> bool {
+        // A page that was rebound comes from this machine itself, to a listener on the loopback or
+        // on all addresses; not through a proxy that says for whom it asks.
+        let guarded = !self.allowed.is_empty() || !self.open && client.is_loopback();
         !guarded || authority.is_none_or(|authority| self.knows(authority))
     }
 

@@ -90,7 +90,7 @@ impl Site {
     /// Finds out where a request goes.
     pub fn route(&self, head: &RequestHead<'_>, caller: &Caller) -> Route {
         let head = caller.addressed(*head);
-        match self.hosts.admit(caller.peer, head.authority()) {
+        match self.hosts.admit(caller.ip, head.authority()) {
             true => self.find(&head),
             false => Route::new(To::Refused(Refusal::Host)),
         }

@@ -358,6 +358,10 @@ pub(crate) fn names_that_are_not_the_servers(on: On) {
         config.site.allowed_hosts = vec!["*.app.example".parse().unwrap()];
         config.trusted_proxy = vec!["127.0.0.1".parse().unwrap()];
     });
+    let behind = World::with(on, |config| {
+        config.site.allowed_hosts.clear();
+        config.trusted_proxy = vec!["127.0.0.1".parse().unwrap()];
+    });
     let status = |world: &World, head: &str| {
         let mut connection = world.connection();
         connection.send(format!("{head}\r\n"));
@@ -390,6 +394,13 @@ pub(crate) fn names_that_are_not_the_servers(on: On) {
         (&told, get("127.0.0.1", reports), 421),
         (&told, get("evil.example", good), 404),
         (&told, get("localhost", ""), 404),
+        // A proxy says for whom it asks; a page that was rebound comes from here.
+        (
+            &behind,
+            get("app.example", "X-Forwarded-For: 192.0.2.7\r\n"),
+            404,
+        ),
+        (&behind, get("evil.example", ""), 421),
     ] {
         assert_eq!(status(world, &head), expected, "{head}");
     }

@@ -29,6 +29,7 @@ impl EventStream {
         outbound: Outbound,
     ) -> Box<Self> {
         thread.shared.streams.add(1);
+        io.watch_peer();
         let mut stream = Box::new(Self {
             session,
             outbound,

@@ -51,7 +51,10 @@ pub struct Config {
     pub paused_input: usize,
     /// How long the peer may take to accept `write_progress` bytes, or the rest if that is less;
     /// then the connection is aborted. Default 30 s. `None`: for ever. Accepted is what it has
-    /// acknowledged; where the system does not tell (Linux does), what the kernel has taken.
+    /// acknowledged; where the system does not tell (Linux does), what the kernel has taken. The
+    /// system of a peer that reads slowly acknowledges in steps, of up to half its receive buffer:
+    /// for the next step it has four times as long as the last one took, if that is more, but not
+    /// more than ten times `write_timeout`.
     pub write_timeout: Option<Duration>,
     /// See `write_timeout`. Default 4096; with 1, a peer that takes one byte now and then stays.
     pub write_progress: usize,

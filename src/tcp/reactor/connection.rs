@@ -17,6 +17,7 @@ use super::config::Config;
 use super::io::{Connect, Io, SecondLayer, WriteError};
 use super::open::Opening;
 use super::poll::Interest;
+use super::progress::{Progress, Receipt};
 use super::service::CloseReason;
 use super::stream::{Layer, Output, Stream};
 use super::timer::{Tick, Ticks, ticks_in};
@@ -53,10 +54,10 @@ pub(super) struct Core {
     pub(super) input: Vec<u8>,
     /// The service's timer; 0 is off, as in the next two.
     pub(super) timer: Tick,
-    /// Until then the peer must have accepted some more.
-    pub(super) write_deadline: Tick,
-    /// What the peer had acknowledged when the write deadline was set.
-    pub(super) write_mark: u64,
+    /// When to look whether the peer has accepted more.
+    pub(super) write_look: Tick,
+    /// How it gets on with that.
+    pub(super) progress: Progress,
     /// What the peer is known to have acknowledged.
     pub(super) received: u64,
     /// Set while the service waits until it has acknowledged more.
@@ -114,6 +115,8 @@ pub(super) struct Flags {
     pub(super) finished: bool,
     /// Our stream has ended.
     pub(super) shut: bool,
+    /// The peer has to acknowledge also what the kernel has taken.
+    pub(super) watched: bool,
 }
 
 /// What a thread lends to each connection that it works with.
@@ -140,12 +143,12 @@ impl Env {
     }
 
     /// How many ticks a peer has for so much progress, if not for ever.
-    fn write_timeout(&self) -> Option<Tick> {
+    pub(super) fn write_timeout(&self) -> Option<Tick> {
         self.config.write_timeout.map(|time| ticks_in(time).max(1))
     }
 
     /// How many bytes of progress a peer has to make.
-    fn write_progress(&self) -> u64 {
+    pub(super) fn write_progress(&self) -> u64 {
         self.config.write_progress.max(1) as u64
     }
 }
@@ -162,8 +165,8 @@ impl Core {
             output: Output::default(),
             input: Vec::new(),
             timer: 0,
-            write_deadline: 0,
-            write_mark: 0,
+            write_look: 0,
+            progress: Progress::default(),
             received: 0,
             receipt: None,
             close_deadline: 0,
@@ -350,130 +353,10 @@ impl Core {
     /// The earliest deadline, 0 if there is none.
     pub(super) fn deadline(&self) -> Tick {
         let look = self.receipt.as_ref().map_or(0, |receipt| receipt.look);
-        let deadlines = [self.timer, self.write_deadline, self.close_deadline, look];
+        let deadlines = [self.timer, self.write_look, self.close_deadline, look];
         let set = deadlines.into_iter().filter(|tick| *tick > 0);
         set.min().unwrap_or(0)
     }
-}
-
-/// What the peer has acknowledged. The kernel takes much at once; a peer that reads slowly has it
-/// long after. Nothing reports what it acknowledges, so it is looked up when it matters, and now
-/// and then while somebody waits.
-impl Core {
-    /// Sets, moves or lifts the write deadline.
-    fn watch_progress(&mut self, env: &Env) {
-        if !self.has_unsent() {
-            self.write_deadline = 0;
-        } else if let Some(timeout) = env.write_timeout() {
-            if self.write_deadline == 0 {
-                self.write_deadline = env.tick + timeout;
-                self.write_mark = self.acknowledged();
-            } else {
-                self.has_accepted(env);
-            }
-        }
-    }
-
-    /// Bytes of the output that the peer has acknowledged; a system call. What a layer makes of
-    /// the bytes counts.
-    pub(super) fn acknowledged(&self) -> u64 {
-        self.bytes_out.saturating_sub(self.stream.unacknowledged())
-    }
-
-    /// Whether the peer has accepted enough since the write deadline was set, which begins anew
-    /// then.
-    pub(super) fn has_accepted(&mut self, env: &Env) -> bool {
-        let acknowledged = self.acknowledged();
-        let progress = acknowledged.saturating_sub(self.write_mark);
-        let enough = progress >= env.write_progress();
-        if enough {
-            self.write_deadline = env.write_timeout().map_or(0, |time| env.tick + time);
-            self.write_mark = acknowledged;
-        }
-        enough
-    }
-
-    /// Our stream has ended: waits for the peer's, or for the peer to get on with ours.
-    pub(super) fn linger(&mut self, env: &Env) {
-        self.close_deadline = env.after(env.config.linger);
-        self.write_mark = self.acknowledged();
-    }
-
-    /// Whether the connection waits for the peer once more, because that goes on reading, and not
-    /// more slowly than it may while output waits.
-    pub(super) fn lingers_on(&mut self, env: &Env) -> bool {
-        let linger = ticks_in(env.config.linger);
-        let at_most = env.write_timeout().unwrap_or(0).max(linger);
-        let least = env.write_progress().saturating_mul(linger) / at_most.max(1);
-        let progress = self.acknowledged().saturating_sub(self.write_mark);
-        let on = self.phase == Phase::Lingering && progress >= least.max(1);
-        if on {
-            self.linger(env);
-        }
-        on
-    }
-
-    /// Begins to wait until the peer has what the kernel has taken so far, unless it has.
-    pub(super) fn watch_receipt(&mut self, env: &Env) -> bool {
-        let target = self.bytes_out;
-        if target - self.received <= env.write_progress() {
-            return false;
-        }
-        self.received = self.received.max(self.acknowledged());
-        if self.received >= target {
-            self.receipt = None;
-            return false;
-        }
-        let receipt = self.receipt.get_or_insert_with(|| {
-            Box::new(Receipt {
-                target,
-                progress: env.tick,
-                look: env.tick + FIRST_LOOK,
-                pause: FIRST_LOOK,
-            })
-        });
-        receipt.target = target;
-        true
-    }
-
-    /// Looks how far the peer is. Whether there is something to tell: it has acknowledged more, or
-    /// is not waited for any longer.
-    pub(super) fn look_for_receipt(&mut self, env: &Env) -> bool {
-        let acknowledged = self.acknowledged();
-        let Some(receipt) = &mut self.receipt else {
-            return false;
-        };
-        let progress = acknowledged > self.received;
-        if progress {
-            self.received = acknowledged;
-            receipt.progress = env.tick;
-        }
-        let patience = env.write_timeout();
-        let silent = patience.is_some_and(|patience| env.tick - receipt.progress >= patience);
-        if self.received >= receipt.target || silent {
-            self.receipt = None;
-            return true;
-        }
-        receipt.pause = (receipt.pause * 2).min(LONGEST_PAUSE);
-        receipt.look = env.tick + receipt.pause;
-        progress
-    }
-
-    /// For how long the peer has acknowledged nothing of what is waited for, if that is anything.
-    pub(super) fn awaits_receipt(&self, env: &Env) -> Option<Duration> {
-        let receipt = self.receipt.as_ref()?;
-        Some(Duration::from_millis(env.tick - receipt.progress))
-    }
-}
-
-/// Somebody wants to know when the peer has everything up to a certain byte.
-pub(super) struct Receipt {
-    target: u64,
-    /// When the peer last acknowledged anything, as far as was looked.
-    progress: Tick,
-    /// When to look next, and how long that is after the last look.
-    pub(super) look: Tick,
-    pause: Tick,
 }
 
 fn is_not_ready(error: &io::Error) -> bool {
@@ -482,8 +365,3 @@ fn is_not_ready(error: &io::Error) -> bool {
         io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted
     )
 }
-
-/// Most peers have acknowledged everything by then.
-const FIRST_LOOK: Tick = 50;
-/// So late at the most it is noticed that a slow one has.
-const LONGEST_PAUSE: Tick = 1000;

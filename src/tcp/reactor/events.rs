@@ -92,7 +92,7 @@ impl<S: Service> Thread<S> {
         let due = |deadline: u64| deadline > 0 && deadline <= tick;
         let mut outcome = Ok(());
         // The kernel may have taken nothing, for it waits until much of its buffer is free.
-        if due(core.write_deadline) && !core.has_accepted(&self.env) {
+        if due(core.write_look) && !core.gets_on(&self.env) {
             outcome = Err(CloseReason::WriteTimeout);
         } else if due(core.close_deadline) && !core.lingers_on(&self.env) {
             outcome = Err(match core.phase {

@@ -228,6 +228,13 @@ impl Io<'_> {
         self.core.awaits_receipt(self.env)
     }
 
+    /// From now on the peer has to acknowledge also what the kernel has taken, within
+    /// `write_timeout` like what it has not: for connections on which nobody would notice otherwise
+    /// that the peer has vanished.
+    pub fn watch_peer(&mut self) {
+        self.core.flags.watched = true;
+    }
+
     /// Puts a layer under the connection from here on, for example TLS after STARTTLS. What was
     /// written before goes without it, and the layer can write when that has gone. `early` is input
     /// that belongs to the layer; the running `input` call must count it as consumed.

@@ -13,7 +13,8 @@
 //! | `thread` | an I/O thread: its turns |
 //! | `open` | from accepting or connecting, through the steps before, to `Service::open` |
 //! | `events` | what happens to an open connection, until `Service::closed` |
-//! | `connection` | its state: phases, deadlines, what is unsent, what the peer has acknowledged |
+//! | `connection` | its state: phases, deadlines, what is unsent |
+//! | `progress` | what the peer has acknowledged, and how long it is waited for |
 //! | `stream` | its socket, with a [`Layer`] such as TLS; the queue of unsent bytes |
 //! | `mailbox` | what other threads leave for an I/O thread; [`Waker`] |
 //! | `slab`, `timer`, `poll` | slots and keys, deadlines, the poller |
@@ -74,6 +75,7 @@ mod io;
 mod mailbox;
 mod open;
 mod poll;
+mod progress;
 mod service;
 mod slab;
 mod stream;

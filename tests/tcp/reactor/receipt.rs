@@ -83,15 +83,19 @@ fn who_reads_slowly_is_not_cut_although_the_kernel_takes_nothing() {
         before > 0 && before == reactor.stats().bytes_out
     });
     let before = world.reactor.stats().bytes_out;
-    for _ in 0..6 {
+    // One that reads more slowly still shows it in larger steps.
+    for tenths in [8, 8, 8, 8, 25, 90] {
         read(&mut client, 8_000);
-        time.pass(TIMEOUT * 8 / 10);
+        time.pass(TIMEOUT * tenths / 10);
     }
     let told = time.told;
     world.wait_for("only the neighbour to be sent more", |reactor| {
         reactor.stats().bytes_out == before + told
     });
     assert!(world.seen.try_recv().is_err(), "not cut");
+    time.pass(TIMEOUT * 9);
+    time.turn();
+    assert!(world.seen.try_recv().is_err(), "it may be its next step");
     time.pass(TIMEOUT * 2);
     assert_eq!(world.next(), Seen::Closed(CloseReason::WriteTimeout));
 }
@@ -134,7 +138,32 @@ fn a_connection_stays_while_the_peer_reads_the_last_of_it() {
         time.pass(TIMEOUT * 11 / 10);
     }
     assert!(world.seen.try_recv().is_err(), "it still reads");
-    time.pass(TIMEOUT * 2);
+    time.pass(TIMEOUT * 20);
     assert_eq!(world.next(), Seen::Closed(CloseReason::Closed));
     read(&mut client, 100_004 - 48_000);
+}
+
+#[test]
+fn a_peer_that_is_watched_has_to_acknowledge_what_the_kernel_has() {
+    let (world, mut time) = world();
+    for watched in [true, false] {
+        let mut client = world.connect_narrow();
+        client
+            .write_all(if watched { b"guard\n" } else { b"echo x\n" })
+            .unwrap();
+        world.opened();
+        client.write_all(b"send 60000\n").unwrap();
+        for _ in 0..3 {
+            read(&mut client, 8_000);
+            time.pass(TIMEOUT * 8 / 10);
+        }
+        assert!(world.seen.try_recv().is_err(), "it reads");
+        time.pass(TIMEOUT * 20);
+        time.turn();
+        if watched {
+            assert_eq!(world.next(), Seen::Closed(CloseReason::WriteTimeout));
+        } else {
+            assert!(world.seen.try_recv().is_err(), "nobody asked");
+        }
+    }
 }

@@ -60,6 +60,7 @@ impl Probe {
                 io.set_timer(Some(io.now() + after));
             }
             "finish" => io.shutdown_write(),
+            "guard" => io.watch_peer(),
             "later" => self.dirty.push(io.key()),
             "wake" => self.waker.wake(&[io.key(), io.key()]),
             "fill" => {

@@ -18,8 +18,8 @@ pub mod message {
 /// Sites: what a connector that speaks HTTP serves.
 pub mod site {
     pub use crate::http::{
-        AccessLog, Caller, CookieKey, Events, Finished, Format, Handled, Headers, LogEntry, Mount,
-        PendingResponse, Refused, Request, RequestHead, Route, Site, Target, Upgrade,
+        AccessLog, Caller, CookieKey, Events, Finished, Format, Handled, Headers, LogEntry, Lookup,
+        Mount, PendingResponse, Refused, Request, RequestHead, Route, Site, Target, Upgrade,
     };
     pub use crate::refusals::Refusals;
 }

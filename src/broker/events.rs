@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 
 use parking_lot::RwLock;
 
-use super::pool::{Inbox, Pool, guarded};
+use super::pool::{Inbox, Pool, Threads, guarded};
 use super::session::Gone;
 use crate::counters::Counter;
 use crate::protocol::{ClientId, LocalId, Pattern, Publication, Shown};
@@ -148,7 +148,8 @@ type Callback = Box<dyn Fn(&Event) + Send + Sync>;
 struct Observer {
     /// The bits of the kinds that it is told of.
     kinds: u8,
-    inbox: Arc<Inbox<Event>>,
+    callback: Callback,
+    inbox: Arc<Inbox>,
 }
 
 /// Events that wait for one observer at the most; further ones are counted and dropped.
@@ -168,9 +169,8 @@ impl Observers {
         let kinds = kinds.into_iter().fold(0, |bits, kind| bits | kind.bit());
         let observer = Arc::new(Observer {
             kinds,
-            inbox: Inbox::new(INBOX, move |event| {
-                guarded("an observer", || callback(&event));
-            }),
+            callback,
+            inbox: Inbox::new("an observer", Threads::One, INBOX),
         });
         let mut list = self.list.write();
         *list = list.iter().cloned().chain([observer]).collect();
@@ -181,18 +181,18 @@ impl Observers {
     pub(crate) fn have_room(&self, events: usize) -> bool {
         let list = Arc::clone(&self.list.read());
         let mut inboxes = list.iter().map(|observer| &observer.inbox);
-        inboxes.all(|inbox| inbox.len_and_running().0 + events <= INBOX)
+        inboxes.all(|inbox| inbox.waiting_and_running().0 + events <= INBOX)
     }
 
     /// Whether all have been told everything.
     pub(crate) fn are_idle(&self) -> bool {
         let list = Arc::clone(&self.list.read());
         let mut inboxes = list.iter().map(|observer| &observer.inbox);
-        inboxes.all(|inbox| inbox.is_idle())
+        inboxes.all(|inbox| inbox.waiting_and_running() == (0, 0))
     }
 
     /// Tells those who asked for this kind of events, if anybody did. Never blocks.
-    pub(crate) fn tell(&self, pool: &Arc<Pool>, kind: EventKind, event: impl FnOnce() -> Event) {
+    pub(crate) fn tell(&self, pool: &Pool, kind: EventKind, event: impl FnOnce() -> Event) {
         if self.wanted.load(Ordering::Acquire) & kind.bit() == 0 {
             return;
         }
@@ -200,11 +200,11 @@ impl Observers {
         let event = event();
         debug_assert_eq!(event.kind(), kind);
         for observer in list.iter().filter(|each| each.kinds & kind.bit() != 0) {
-            if observer
-                .inbox
-                .send(pool, event.clone(), |event| event)
-                .is_err()
-            {
+            let told = (Arc::clone(observer), event.clone());
+            let told = pool.submit(&observer.inbox, None, told, |(observer, event)| {
+                guarded("an observer", || (observer.callback)(&event));
+            });
+            if told.is_err() {
                 self.dropped.one();
             }
         }

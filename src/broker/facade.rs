@@ -19,6 +19,7 @@ use super::hooks::Hooks;
 use super::local::{LocalClient, LocalError, broadcast, check_fit, to_json};
 use super::mailbox::Locals;
 use super::policy::{AuthRequest, Policy, Verdict};
+use super::pool::Inbox;
 use super::public_id::PublicIds;
 use super::queue::Overflow;
 use super::receiver::{Attachment, NoStream};
@@ -37,6 +38,7 @@ use crate::protocol::{
 };
 use crate::refusals::Refusals;
 use crate::transport::{ConnectionHandle, Peer};
+use crate::util::Owner;
 
 /// A handle to the broker; clones share it. It lives until the last handle is gone.
 #[derive(Clone)]
@@ -70,7 +72,7 @@ impl Broker {
         policy: Option<Box<dyn Policy>>,
     ) -> std::io::Result<Self> {
         let config = config.bounded();
-        let hooks = Hooks::start(config.workers, policy)?;
+        let hooks = Hooks::start(config.workers, config.max_share_per_ip, policy, &clock)?;
         let mut local_queue = config.queue;
         if local_queue.overflow == Overflow::Disconnect {
             local_queue.overflow = Overflow::DropOldest;
@@ -245,9 +247,15 @@ impl Broker {
     }
 
     /// Runs user code on a worker thread; also when the broker is being dropped, unless it is kept
-    /// from that by other user code.
-    pub(crate) fn run(&self, job: impl FnOnce() + Send + 'static) {
-        self.core.hooks.callback_pool.run(job);
+    /// from that by other user code. `false`: too much waits for it already, and nothing is done.
+    pub(crate) fn run(
+        &self,
+        inbox: &Arc<Inbox>,
+        owner: Owner,
+        job: impl FnOnce() + Send + 'static,
+    ) -> bool {
+        let pool = &self.core.hooks.callback_pool;
+        pool.submit(inbox, Some(owner), job, |job| job()).is_ok()
     }
 
     /// Opens a client in this process.
@@ -325,6 +333,7 @@ impl Broker {
             subscriptions: core.table.len() as u64,
             subscription_bytes: core.table.bytes() as u64,
             receiver_cache_bytes: core.table.cache_bytes() as u64,
+            waiting_jobs: core.hooks.waiting_jobs() as u64,
             queued_messages,
             queued_bytes: core.budget.bytes() as u64,
             received: counters.sum(|busy| &busy.received),

@@ -239,12 +239,22 @@ impl LocalInbox {
         let (Some(core), Some(me)) = (self.core.upgrade(), self.me.upgrade()) else {
             return;
         };
-        core.hooks.callback_pool.run(move || me.serve());
+        let hooks = &core.hooks;
+        hooks
+            .callback_pool
+            .run(&hooks.local_clients, None, move || me.serve());
     }
 
     /// Calls the callbacks of what has arrived; at most a turn, then others may use the thread.
     fn serve(&self) {
-        for _ in 0..TURN {
+        let Some(turn) = self
+            .core
+            .upgrade()
+            .map(|core| core.hooks.callback_pool.turn())
+        else {
+            return;
+        };
+        while !turn.is_over() {
             if self.dispatch() {
                 continue;
             }
@@ -336,6 +346,3 @@ fn specificity(pattern: &Pattern) -> (u8, usize) {
     };
     (rank, pattern.prefix_segments().count())
 }
-
-/// Callbacks called before others may use the thread.
-const TURN: usize = 64;

@@ -39,6 +39,7 @@
 //! - a session's `subscriptions` before the table, the session's state or the observers'
 //!   list and inboxes;
 //! - in the table, a shard of the cache before the patterns;
+//! - a pool's before that of one of its inboxes;
 //! - a callback's own lock while it runs, which may do anything that its owner may;
 //! - a session's state before the leaves: held counts and the ticker's calendar.
 //!
@@ -98,7 +99,7 @@ pub use in_flight::{InFlight, Unread};
 pub use info::SessionInfo;
 pub use local::{LocalClient, LocalError, LocalSubscription};
 pub use policy::{Action, AuthRequest, Decision, Extra, Policy, Principal, Verdict};
-pub(crate) use pool::guarded;
+pub(crate) use pool::{Inbox, Threads, guarded};
 pub use queue::{Overflow, QueueLimits};
 pub use receiver::{Attachment, Collected, Ended, NoStream};
 pub use request::Call;

@@ -13,7 +13,7 @@ use super::core::Core;
 use super::deliver::Source;
 use super::failures::Lines;
 use super::in_flight::InFlight;
-use super::pool::Job;
+use super::pool::Turn;
 use super::registry::Reservation;
 use super::service::ServiceEntry;
 use super::session::Session;
@@ -22,7 +22,7 @@ use crate::extensions::{Heard, Moment};
 use crate::protocol::{Batch, ErrorText, Message, Parsed, Shown, ShownId, Target, add_ext, error};
 use crate::refusals::Reason;
 use crate::transport::{ConnectionHandle, Peer, Transport};
-use crate::util::{Completion, OneOrMany, Promise};
+use crate::util::{Completion, OneOrMany, Owner, Promise};
 
 /// A request or frame to be executed.
 pub struct Call {
@@ -40,6 +40,8 @@ pub(super) enum Wait {
     Policy,
     /// Its service.
     Service(Arc<ServiceEntry>),
+    /// Others, who have waited for the policy.
+    Turn,
 }
 
 /// What became of one message.
@@ -99,7 +101,7 @@ pub(crate) fn execute(core: &Arc<Core>, call: Call) -> Executed {
     if let Some(refusal) = request.admit() {
         return Executed::Now(refusal);
     }
-    match request.advance(false) {
+    match request.advance(None) {
         None => request.run.finish(),
         Some(wait) => {
             let (result, promise) = Completion::new(request.run.connection.clone(), Executed::lost);
@@ -178,9 +180,12 @@ impl Request {
     }
 
     /// Executes messages until the end, or until one has to wait for what must not run here. The
-    /// policy may be asked on threads of its pool only.
-    fn advance(&mut self, may_ask_policy: bool) -> Option<Wait> {
+    /// policy may be asked on threads of its pool only, where a request has its turn.
+    fn advance(&mut self, turn: Option<&Turn>) -> Option<Wait> {
         while let Some(parsed) = self.batch.get(self.at) {
+            if turn.is_some_and(Turn::is_over) {
+                return Some(Wait::Turn);
+            }
             let run = &mut self.run;
             run.first = self.at == 0;
             match parsed {
@@ -189,7 +194,7 @@ impl Request {
                         run.begin(message);
                     }
                     let target = message.target();
-                    if !may_ask_policy && run.core.hooks.come_before(target) {
+                    if turn.is_none() && run.core.hooks.come_before(target) {
                         run.look_up(message);
                         return Some(Wait::Policy);
                     }
@@ -219,26 +224,38 @@ impl Request {
             // User code may take long; nobody but the caller is to wait for it.
             request.run.wakes.send();
             let core = Arc::clone(&request.run.core);
+            let hooks = &core.hooks;
+            let owner = Some(Owner::from(request.run.peer.ip));
             request = match wait {
-                Wait::Policy => match core.hooks.policy_pool.submit(request, Self::resume) {
-                    Ok(()) => return,
-                    Err(mut refused) => {
-                        refused.fail_rest();
-                        return refused.complete();
+                Wait::Policy => {
+                    let policy = &hooks.policy_inbox;
+                    match hooks
+                        .policy_pool
+                        .submit(policy, owner, request, Self::resume)
+                    {
+                        Ok(()) => return,
+                        Err(mut refused) => {
+                            refused.fail_rest();
+                            return refused.complete();
+                        }
                     }
-                },
+                }
+                Wait::Turn => {
+                    // It has been admitted already.
+                    let resume = move || request.resume();
+                    return hooks.policy_pool.run(&hooks.policy_inbox, owner, resume);
+                }
                 Wait::Service(entry) => {
                     let inbox = Arc::clone(&entry.inbox);
-                    let call =
-                        |request: Self| Box::new(move || request.call_service(&entry)) as Job;
-                    match inbox.send(&core.hooks.callback_pool, request, call) {
+                    let call = move |request: Self| request.call_service(&entry);
+                    match hooks.callback_pool.submit(&inbox, owner, request, call) {
                         Ok(()) => return,
                         Err(refused) => refused,
                     }
                 }
             };
             request.fail_current();
-            match request.advance(false) {
+            match request.advance(None) {
                 Some(next) => wait = next,
                 None => return request.complete(),
             }
@@ -247,7 +264,8 @@ impl Request {
 
     /// Goes on where the policy may be asked.
     fn resume(mut self) {
-        match self.advance(true) {
+        let turn = self.run.core.hooks.policy_pool.turn();
+        match self.advance(Some(&turn)) {
             Some(wait) => self.dispatch(wait),
             None => self.complete(),
         }
@@ -259,7 +277,7 @@ impl Request {
             self.run.call_service(message, entry);
         }
         self.next();
-        match self.advance(false) {
+        match self.advance(None) {
             Some(wait) => self.dispatch(wait),
             None => self.complete(),
         }

@@ -8,7 +8,7 @@ use parking_lot::RwLock;
 use serde::Serialize;
 
 use super::flags::Flags;
-use super::pool::{Inbox, Job};
+use super::pool::{Inbox, Threads};
 use crate::protocol::{ChannelKind, ChannelName, ClientId, json};
 use crate::transport::Peer;
 
@@ -173,15 +173,15 @@ pub(crate) struct ServiceEntry {
     pub(crate) handler: Box<dyn Service>,
     pub(crate) access: Access,
     /// Calls are executed one after the other.
-    pub(crate) inbox: Arc<Inbox<Job>>,
+    pub(crate) inbox: Arc<Inbox>,
 }
 
 impl ServiceEntry {
-    fn new(handler: Box<dyn Service>, access: Access) -> Arc<Self> {
+    fn new(name: impl fmt::Display, handler: Box<dyn Service>, access: Access) -> Arc<Self> {
         Arc::new(Self {
             handler,
             access,
-            inbox: Inbox::new(INBOX, |call: Job| call()),
+            inbox: Inbox::new(format!("service {name}"), Threads::One, INBOX),
         })
     }
 }
@@ -211,7 +211,7 @@ impl Slot {
 impl Services {
     /// Adds or replaces a service.
     pub(crate) fn set(&self, channel: ChannelName, handler: Box<dyn Service>, access: Access) {
-        let entry = ServiceEntry::new(handler, access);
+        let entry = ServiceEntry::new(&channel, handler, access);
         let former = {
             let mut entries = self.entries.write();
             entries.entry(channel).or_default().own.replace(entry)
@@ -221,7 +221,7 @@ impl Services {
 
     /// Sets the service of all channels that have none.
     pub(crate) fn set_fallback(&self, handler: Box<dyn Service>, access: Access) {
-        let entry = ServiceEntry::new(handler, access);
+        let entry = ServiceEntry::new("fallback", handler, access);
         let former = self.fallback.write().replace(entry);
         drop(former);
     }
@@ -246,7 +246,7 @@ impl Services {
         handler: Box<dyn Service>,
         access: Access,
     ) -> ServiceOverride {
-        let entry = ServiceEntry::new(handler, access);
+        let entry = ServiceEntry::new(&channel, handler, access);
         let mut entries = self.entries.write();
         let slot = entries.entry(channel.clone()).or_default();
         slot.covers.push(Arc::clone(&entry));

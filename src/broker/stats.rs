@@ -54,6 +54,8 @@ stats! {
         };
         /// Messages that failed, by the code of their error, such as 402; always all, rising.
         Counter "bayeux_messages_failed_total" ["code"] failed: [(u16, u64); ERROR_CODES.len()];
+        /// Requests and events that wait for a thread of user code at present.
+        Gauge "bayeux_waiting_jobs" = waiting_jobs;
         /// Messages that wait for sessions at present, one for each receiver, or are being written.
         Gauge "bayeux_queued_messages" = queued_messages;
         /// Bytes of the messages that wait for sessions at present, or are being written.

@@ -148,6 +148,7 @@ pub(crate) fn tick(core: &Arc<Core>) {
         core.ticker.schedule(&session, &mut state);
     }
     wakes.send();
+    core.hooks.tell_stuck(now);
     for session in expired {
         // Between the locks the client may have come back.
         core.end_if(&session, Gone::Expired, |state| state.is_expired(now));

@@ -102,12 +102,14 @@ settings! {
     }
 
     "Threads" {
-        /// Threads that run services, content handlers, policy and listeners.
+        /// Threads that run policy and listeners, and as many for services and content handlers.
         ///
-        /// One half runs policy, listeners and delivery filter, the other services, content
-        /// handlers, response hook, observers and local clients, so that neither half waits for the
-        /// other. Such code may block; while all its threads are blocked, what needs it waits. With
-        /// the connector `tiny-http` as many more answer requests, for each address.
+        /// The former run the delivery filter too, the latter also response hook, observers and
+        /// local clients, and read files. Such code may block. Addresses take turns; each has half
+        /// of either threads at the most, and so has each handler, all files together, and all
+        /// local clients together; a service has one. Of a single thread there is no half: then
+        /// whoever blocks it holds up all. With the connector `tiny-http` as many more answer
+        /// requests, for each address.
         workers: usize = Count, within "1 to 1024",
             default "two for each core" from machine::workers;
     }

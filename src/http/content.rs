@@ -7,7 +7,7 @@ use super::headers;
 use super::pending::failed;
 use super::request::{Request, Target};
 use super::response::Response;
-use crate::broker::guarded;
+use crate::broker::{Inbox, Threads, guarded};
 use crate::transport::Peer;
 
 /// A request to a handler. It owns what it holds, since it is handled on another thread.
@@ -67,7 +67,11 @@ pub struct Mount {
     path: String,
     pub(super) max_body: usize,
     pub(super) handler: Arc<dyn ContentHandler>,
+    pub(super) inbox: Arc<Inbox>,
 }
+
+/// Requests that wait for one handler at the most.
+const INBOX: usize = 10_000;
 
 impl Mount {
     /// `path` is one path, or with a slash at its end that and everything below it; of several the
@@ -78,6 +82,7 @@ impl Mount {
             path: path.to_owned(),
             max_body,
             handler: Arc::new(handler),
+            inbox: Inbox::new(format!("the handler of {path}"), Threads::Half, INBOX),
         }
     }
 

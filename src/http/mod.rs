@@ -4,8 +4,7 @@
 //!
 //! In scope: routing, methods, who may ask (hosts, origins, cookies), bodies and what becomes of
 //! answers, files, content handlers, the access log. Out of scope: sockets, framing and time limits
-//! (the connectors), and what the messages mean (the broker). Nothing here waits for anything but a
-//! file to be opened.
+//! (the connectors), and what the messages mean (the broker). Nothing here waits for anything.
 //!
 //! A connector parses a head, finds out [who sent it](Site::caller) and where it
 //! [goes](Site::route), asks [`Site::wants_body`] if the body is still on its way, and gives the
@@ -25,7 +24,7 @@
 //! | `response`, `format`, `date` | what is sent, and the forms of the broker's answers |
 //! | `streaming` | what takes a connection over: WebSockets and streams of events |
 //! | `content`, `pending` | handlers and the response hook of the embedder, on other threads |
-//! | `files` | static files |
+//! | `files`, `lookup` | static files, and looking for them on other threads |
 //! | `refusal` | what is turned down, told and counted |
 //! | `access_log` | a line for each request |
 //! | `blocking` | bodies and responses for connectors that may block |
@@ -44,6 +43,7 @@ mod form;
 mod format;
 mod headers;
 mod host;
+mod lookup;
 mod origin;
 mod pending;
 mod proxies;
@@ -70,6 +70,9 @@ pub use format::Format;
 pub use headers::Headers;
 pub(crate) use headers::is_token;
 pub use host::AllowedHost;
+pub use lookup::Lookup;
+#[cfg(feature = "native")]
+pub(crate) use lookup::Piece;
 pub use origin::AllowedOrigin;
 pub use pending::{Finished, HookedRequest, PendingResponse};
 pub use proxies::{Caller, TrustedProxies};

@@ -1,17 +1,20 @@
 //! Responses that are not there yet: the broker waits for something, or user code makes or changes
 //! them on worker threads.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::content::{ContentHandler, ContentRequest};
+use super::files::Found;
 use super::format::Format;
 use super::headers::{self, is_token};
+use super::lookup::Lookup;
 use super::response::{Body, Response};
 use super::site::Site;
-use crate::broker::{Answer, Broker, Exchange, InFlight, guarded};
+use crate::broker::{Answer, Exchange, InFlight, Inbox, guarded};
 use crate::protocol::ClientId;
 use crate::transport::{ConnectionHandle, Peer};
-use crate::util::Completion;
+use crate::util::{Completion, Owner};
 
 /// What a response hook is told about the request.
 #[derive(Clone, Debug)]
@@ -55,6 +58,8 @@ pub struct PendingResponse {
 }
 
 enum Stage {
+    /// A worker looks for the file.
+    File(Completion<Found, ConnectionHandle>, Box<Lookup>),
     /// The broker will say, and then the hook is asked, if there is one.
     Broker(Box<AtBroker>),
     /// A worker has it.
@@ -93,43 +98,43 @@ impl From<Response> for Finished {
 
 impl PendingResponse {
     /// Has a handler answer.
+    ///
+    /// # Errors
+    /// The refusal, where too much waits already; so in the next two.
     pub(super) fn content(
-        broker: &Broker,
+        site: &Site,
         connection: &ConnectionHandle,
-        handler: Arc<dyn ContentHandler>,
+        (handler, inbox): (Arc<dyn ContentHandler>, &Arc<Inbox>),
         request: ContentRequest,
         hooked: Option<Hooked>,
-    ) -> Self {
+    ) -> Result<Self, Response> {
         let head_only = request.method == "HEAD";
+        let ip = request.peer.ip;
         let make = move || {
             let made = guarded("a content handler", || handler.handle(&request));
             let response = made.unwrap_or_else(failed);
             hooked_response(response, hooked)
         };
-        Self {
-            stage: Stage::Worker(start(broker, connection, make), None, false),
-            connection: connection.clone(),
+        Ok(Self {
             head_only,
-            counted: 0,
-        }
+            ..Self::start(site, connection, inbox, ip, make)?
+        })
     }
 
     /// Has the hook look at a response that is there.
     pub(super) fn hook(
-        broker: &Broker,
+        site: &Site,
         connection: &ConnectionHandle,
         response: Response,
         hooked: Hooked,
-    ) -> Self {
-        let counted = response.status;
+    ) -> Result<Self, Response> {
+        let (counted, ip) = (response.status, hooked.request.peer.ip);
         let make = move || hooked_response(response, Some(hooked));
-        Self {
-            stage: Stage::Worker(start(broker, connection, make), None, false),
-            connection: connection.clone(),
+        Ok(Self {
             // Bodies that are not wanted have been left out before.
-            head_only: false,
             counted,
-        }
+            ..Self::start(site, connection, &site.hook_inbox, ip, make)?
+        })
     }
 
     /// Has the hook look at what the broker has said.
@@ -138,17 +143,49 @@ impl PendingResponse {
         connection: &ConnectionHandle,
         made: (Answer, Format),
         hooked: Hooked,
-    ) -> Self {
+    ) -> Result<Self, Response> {
         let (mut answer, format) = made;
         let response = format.respond(&answer, site);
-        let mut pending = Self::hook(site.broker(), connection, response, hooked);
-        pending.stage = match pending.stage {
-            Stage::Worker(response, ..) => {
-                Stage::Worker(response, answer.in_flight.take(), answer.close)
-            }
-            other => other,
-        };
-        pending
+        let mut pending = Self::hook(site, connection, response, hooked)?;
+        if let Stage::Worker(_, in_flight, close) = &mut pending.stage {
+            (*in_flight, *close) = (answer.in_flight.take(), answer.close);
+        }
+        Ok(pending)
+    }
+
+    /// Has a worker make the response, when it is the turn of whoever asked.
+    fn start(
+        site: &Site,
+        connection: &ConnectionHandle,
+        inbox: &Arc<Inbox>,
+        ip: IpAddr,
+        make: impl FnOnce() -> Response + Send + 'static,
+    ) -> Result<Self, Response> {
+        let (completion, promise) = Completion::new(connection.clone(), failed);
+        let make = move || promise.complete(clean(make()));
+        if !site.broker().run(inbox, Owner::from(ip), make) {
+            return Err(site.busy(ip));
+        }
+        Ok(Self {
+            stage: Stage::Worker(completion, None, false),
+            connection: connection.clone(),
+            head_only: false,
+            counted: 0,
+        })
+    }
+
+    /// The file that somebody looks for.
+    pub(super) fn file(
+        connection: &ConnectionHandle,
+        found: Completion<Found, ConnectionHandle>,
+        lookup: Box<Lookup>,
+    ) -> Self {
+        Self {
+            stage: Stage::File(found, lookup),
+            connection: connection.clone(),
+            head_only: false,
+            counted: 0,
+        }
     }
 
     /// Has the hook, if there is one, look at what the broker is going to say.
@@ -174,7 +211,7 @@ impl PendingResponse {
     pub fn client_id(&self) -> Option<ClientId> {
         match &self.stage {
             Stage::Broker(pending) => pending.exchange.client_id(),
-            Stage::Worker(..) => None,
+            Stage::File(..) | Stage::Worker(..) => None,
         }
     }
 
@@ -191,7 +228,20 @@ impl PendingResponse {
                 return Some(pending.format.finish(answer, site));
             };
             let made = (answer, pending.format.clone());
-            *self = Self::answer(site, &self.connection, made, hooked);
+            match Self::answer(site, &self.connection, made, hooked) {
+                Ok(pending) => *self = pending,
+                Err(busy) => return Some(busy.into()),
+            }
+        }
+        if let Stage::File(found, lookup) = &mut self.stage {
+            let response = lookup.respond(site, found.take()?);
+            let Some(hooked) = lookup.hooked.take() else {
+                return Some(response.into());
+            };
+            match Self::hook(site, &self.connection, response, hooked) {
+                Ok(pending) => *self = pending,
+                Err(busy) => return Some(busy.into()),
+            }
         }
         let Stage::Worker(response, in_flight, close) = &mut self.stage else {
             return None;
@@ -209,16 +259,6 @@ impl PendingResponse {
             close: *close,
         })
     }
-}
-
-fn start(
-    broker: &Broker,
-    connection: &ConnectionHandle,
-    make: impl FnOnce() -> Response + Send + 'static,
-) -> Completion<Response, ConnectionHandle> {
-    let (completion, promise) = Completion::new(connection.clone(), failed);
-    broker.run(move || promise.complete(clean(make())));
-    completion
 }
 
 /// A panic of the hook leaves nothing of the response: half changed it could say anything.

@@ -13,11 +13,12 @@ use super::refusal::Refusal;
 use super::request::RequestHead;
 use super::response::Response;
 use super::site::Site;
+use crate::broker::Inbox;
 
 /// What a public site has besides handlers.
 pub(super) struct Public {
     pub(super) endpoint: Endpoint,
-    pub(super) files: StaticFiles,
+    pub(super) files: Arc<StaticFiles>,
     pub(super) cookies: Cookies,
 }
 
@@ -42,7 +43,7 @@ pub(super) enum To {
     /// The connection is to become the stream of events of this session.
     Events(Box<str>),
     /// To a handler.
-    Content(Arc<dyn ContentHandler>),
+    Content(Arc<dyn ContentHandler>, Arc<Inbox>),
     File,
     /// OPTIONS of the server as a whole.
     Server,
@@ -126,7 +127,10 @@ impl Site {
         let content = self.mounts.find(target.path);
         let to_content = content.map(|mount| Route {
             max_body: mount.max_body,
-            ..Route::new(To::Content(Arc::clone(&mount.handler)))
+            ..Route::new(To::Content(
+                Arc::clone(&mount.handler),
+                Arc::clone(&mount.inbox),
+            ))
         });
         let Some(public) = self.public() else {
             return to_content.unwrap_or(refused(Refusal::NotFound));
@@ -152,6 +156,11 @@ impl Site {
             ("OPTIONS", "*") => Route::new(To::Server),
             (_, "*") => refused(Refusal::Target),
             ("GET" | "HEAD", _) => Route::new(To::File),
+            // What it is for is known when the file was looked for.
+            _ if files.may_block() => Route {
+                max_body: endpoint.max_body,
+                ..Route::new(To::File)
+            },
             (_, path) if files.has(path) => refused(Refusal::Method),
             _ => refused(Refusal::Path),
         }

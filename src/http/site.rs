@@ -18,6 +18,7 @@ use super::files::StaticFiles;
 use super::form;
 use super::format::Format;
 use super::host::Hosts;
+use super::lookup::Lookup;
 use super::pending::{Finished, Hook, Hooked, HookedRequest, PendingResponse};
 use super::proxies::{Caller, TrustedProxies};
 use super::refusal::{Refusal, RefusalCounts, Refused, reason_of};
@@ -25,7 +26,7 @@ use super::request::{Request, RequestHead};
 use super::response::Response;
 use super::route::{Public, Route, To};
 use super::streaming::{Events, Offers, Upgrade};
-use crate::broker::{Broker, Call, Executed};
+use crate::broker::{Broker, Call, Executed, Inbox, Threads};
 use crate::clock::Clock;
 use crate::protocol::{self, BatchError, BatchLimits};
 use crate::refusals::Reason;
@@ -35,7 +36,7 @@ use crate::transport::{ConnectionHandle, Peer, Transport};
 /// Everything that is served on some listeners; shared by all threads, and never changed.
 pub struct Site {
     broker: Broker,
-    clock: Arc<dyn Clock>,
+    pub(super) clock: Arc<dyn Clock>,
     statuses: RefusalCounts,
     /// What only the public site has; without it the site is an internal one.
     public: Option<Public>,
@@ -44,6 +45,9 @@ pub struct Site {
     proxies: Option<TrustedProxies>,
     pub(super) hosts: Hosts,
     hook: Option<Hook>,
+    pub(super) hook_inbox: Arc<Inbox>,
+    /// Files to be opened or read: the file system may take its time.
+    pub(super) file_inbox: Arc<Inbox>,
     access: Option<Arc<AccessLog>>,
 }
 
@@ -55,6 +59,8 @@ pub enum Handled {
     Bayeux(Format, Executed),
     /// User code makes the response, or changes it; it comes later.
     Pending(PendingResponse),
+    /// The response is a file, which has to be looked for where that may take long.
+    File(Box<Lookup>),
     /// The connection may become a WebSocket, if the rest of its handshake is right. Each message
     /// on it is then given to [`Site::frame`], with its peer.
     Socket(Box<Upgrade>),
@@ -63,8 +69,8 @@ pub enum Handled {
 }
 
 impl Handled {
-    /// For connectors that carry neither sockets nor streams of events: a response that is there,
-    /// or one that is being made, to be asked for whenever the connection is woken.
+    /// For connectors that may block, and carry neither sockets nor streams of events: a response
+    /// that is there, or one that is being made, to be asked for whenever the connection is woken.
     pub fn plain(
         self,
         site: &Site,
@@ -78,6 +84,7 @@ impl Handled {
                 connection, exchange, format, None,
             )),
             Self::Pending(pending) => Err(pending),
+            Self::File(lookup) => Ok(lookup.here(site).into()),
             Self::Socket(_) | Self::Events(_) => {
                 let refused = Refused {
                     reason: Reason::Transport,
@@ -110,7 +117,7 @@ impl Site {
             let conflict = Conflict::new("require_browser_cookie", message);
             return Err(SiteError::Setting(conflict));
         }
-        let files = StaticFiles::new(&config)?;
+        let files = Arc::new(StaticFiles::new(&config)?);
         let hosts = Hosts::new(&config);
         let key = match config.cookie_key {
             Some(key) => key,
@@ -164,6 +171,8 @@ impl Site {
             proxies: None,
             hosts: Hosts::default(),
             hook: None,
+            hook_inbox: Inbox::new("the response hook", Threads::Half, INBOX),
+            file_inbox: Inbox::new("the file system", Threads::Half, INBOX),
             access: None,
         }
     }
@@ -244,8 +253,7 @@ impl Site {
         self.public.as_ref()
     }
 
-    /// Does what a request asks for, by its [route](Self::route). Never blocks, but for opening a
-    /// file.
+    /// Does what a request asks for, by its [route](Self::route). Never blocks.
     pub fn handle(
         &self,
         route: Route,
@@ -271,18 +279,22 @@ impl Site {
     ) -> Handled {
         let hooked = || self.about(hook, request);
         match handled {
-            Handled::Done(response) => Handled::Pending(PendingResponse::hook(
-                &self.broker,
+            Handled::Done(response) => {
+                later(PendingResponse::hook(self, connection, response, hooked()))
+            }
+            Handled::Bayeux(format, Executed::Now(answer)) => later(PendingResponse::answer(
+                self,
                 connection,
-                response,
+                (answer, format),
                 hooked(),
             )),
-            Handled::Bayeux(format, Executed::Now(answer)) => Handled::Pending(
-                PendingResponse::answer(self, connection, (answer, format), hooked()),
-            ),
             Handled::Bayeux(format, Executed::Later(exchange)) => Handled::Pending(
                 PendingResponse::exchange(connection, exchange, format, Some(hooked())),
             ),
+            Handled::File(mut lookup) => {
+                lookup.hooked = Some(hooked());
+                later(lookup.later(self, connection))
+            }
             other @ (Handled::Pending(_) | Handled::Socket(_) | Handled::Events(_)) => other,
         }
     }
@@ -348,24 +360,22 @@ impl Site {
                 let peer = self.peer(request, Transport::EventSource);
                 self.events(&client, &peer, echo.as_deref(), connection)
             }
-            (To::Content(handler), _) => {
+            (To::Content(handler, inbox), _) => {
                 let peer = self.peer(request, Transport::LongPolling);
                 let asked = ContentRequest::new(request, target, peer);
                 if self.public.is_none() {
                     return Handled::Done(answer_here(&*handler, &asked));
                 }
                 let hooked = self.hook.as_ref().map(|hook| self.about(hook, request));
-                let broker = &self.broker;
-                Handled::Pending(PendingResponse::content(
-                    broker, connection, handler, asked, hooked,
+                let handler = (handler, &inbox);
+                later(PendingResponse::content(
+                    self, connection, handler, asked, hooked,
                 ))
             }
             (To::Options, Some(Public { endpoint, .. })) => {
                 Handled::Done(endpoint.options(head, OriginKind::echoing(echo.as_deref())))
             }
-            (To::File, Some(public)) => {
-                Handled::Done(self.file(request, public, target.path, target.query))
-            }
+            (To::File, Some(public)) => self.file(request, &public.files, target.path),
             (To::Server, _) => Handled::Done(Response::new(204).header("Allow", SERVER_ALLOW)),
             (To::Options | To::File | To::Refused(_), _) => denied(Refusal::NotFound),
         }
@@ -408,33 +418,16 @@ impl Site {
         self.statuses.count(status);
     }
 
-    fn file(
-        &self,
-        request: &Request<'_>,
-        public: &Public,
-        path: &str,
-        query: Option<&str>,
-    ) -> Response {
-        let head = &request.head;
-        let Public {
-            endpoint, files, ..
-        } = public;
-        let refuse = |refusal: Refusal| {
-            // Browsers look for the map by themselves; it is nobody's mistake.
-            if refusal == Refusal::NotFound && endpoint.is_file(head.method, path) {
-                return Response::text(404, refusal.refused().line);
-            }
-            let lost = refusal == Refusal::NotFound && endpoint.is_meant(head, query);
-            let refusal = if lost { Refusal::Path } else { refusal };
-            self.refuse(refusal.refused(), Some(head), request.caller)
-        };
-        let now = self.clock.wall();
-        let response = files.respond(head, path, query, now, &refuse);
-        if head.is_head() {
-            response.without_body()
-        } else {
-            response
-        }
+    /// Refuses a request because too much waits for user code already.
+    pub(super) fn busy(&self, ip: IpAddr) -> Response {
+        self.count_busy(ip);
+        self.count(503);
+        Response::text(503, "too many requests wait already").with_retry()
+    }
+
+    pub(super) fn count_busy(&self, ip: IpAddr) {
+        let seen = format_args!("a request from {ip}: too much waits already");
+        self.broker.refusals().count(Reason::Busy, seen);
     }
 
     fn execute(
@@ -490,6 +483,15 @@ impl Site {
         }
     }
 }
+
+/// A response that is being made, or the refusal to have one made.
+fn later(pending: Result<PendingResponse, Response>) -> Handled {
+    pending.map_or_else(Handled::Done, Handled::Pending)
+}
+
+/// Responses that wait for the hook, or for the file system, at the most; there is one per
+/// connection.
+const INBOX: usize = 16_384;
 
 /// The methods of the server as a whole.
 const SERVER_ALLOW: &str = "GET, HEAD, POST, OPTIONS";

@@ -107,7 +107,7 @@ pub(super) fn connection() -> ConnectionHandle {
     }
 }
 
-/// Gives a request to the site.
+/// Gives a request to the site; a file is looked for at once.
 pub(super) fn handle(
     site: &Site,
     method: &str,
@@ -123,7 +123,10 @@ pub(super) fn handle(
             body,
             caller: &caller,
         };
-        site.handle(site.route(&head, &caller), &request, &connection)
+        match site.handle(site.route(&head, &caller), &request, &connection) {
+            Handled::File(lookup) => Handled::Done(lookup.here(site)),
+            other => other,
+        }
     })
 }
 
@@ -133,7 +136,7 @@ pub(super) fn answered(handled: Handled) -> (Format, Answer) {
         Handled::Bayeux(format, Executed::Now(answer)) => (format, answer),
         Handled::Bayeux(_, Executed::Later(_)) => panic!("the answer is not there yet"),
         Handled::Done(response) => panic!("{response:?}"),
-        Handled::Pending(_) => panic!("user code has it"),
+        Handled::Pending(_) | Handled::File(_) => panic!("a worker has it"),
         Handled::Socket(_) | Handled::Events(_) => panic!("it takes the connection over"),
     }
 }

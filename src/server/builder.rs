@@ -327,7 +327,7 @@ fn broker_config(config: &Config) -> BrokerConfig {
     // A page of the demo shows the server's time.
     broker.extensions.timesync |= config.serves_demo();
     broker.connection_types = connection_types(config);
-    broker.workers = config.workers.div_ceil(2);
+    broker.workers = config.workers;
     broker
 }
 

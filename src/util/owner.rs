@@ -1,5 +1,6 @@
 //! Whose something is that is kept for a stranger.
 
+use std::fmt;
 use std::net::IpAddr;
 
 use super::Network;
@@ -14,6 +15,12 @@ impl From<IpAddr> for Owner {
         let ip = ip.to_canonical();
         let prefix = if ip.is_ipv4() { 32 } else { 64 };
         Self(Network::new(ip, prefix).unwrap_or_else(|| ip.into()))
+    }
+}
+
+impl fmt::Display for Owner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
     }
 }
 

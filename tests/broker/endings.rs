@@ -133,7 +133,12 @@ fn a_connect_that_is_with_the_policy_hears_that_its_session_ends() {
         }
         Decision::Allow
     };
-    let mut world = World::with_policy(BrokerConfig::default(), Some(Box::new(policy)));
+    // All have one address here, which may have all threads.
+    let config = BrokerConfig {
+        max_share_per_ip: 100,
+        ..BrokerConfig::default()
+    };
+    let mut world = World::with_policy(config, Some(Box::new(policy)));
     for server in [false, true] {
         let a = world.open();
         let mut slow = connect(&a);

@@ -26,6 +26,10 @@ mod program;
 mod resets;
 mod scale;
 mod services;
+#[cfg(target_os = "linux")]
+mod stalled;
 mod stopped;
 mod tables;
 mod termination;
+#[cfg(target_os = "linux")]
+mod turns;

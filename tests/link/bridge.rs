@@ -378,7 +378,7 @@ fn processes_that_stop_reading_hold_up_no_services() {
     let gate = Arc::new(Mutex::new(()));
     let closed = gate.lock().unwrap();
     // One for each thread that services have.
-    let threads = Config::default().workers.div_ceil(2);
+    let threads = Config::default().workers;
     let before = server.broker().stats().subscriptions;
     let stuck: Vec<_> = (0..threads)
         .map(|n| {

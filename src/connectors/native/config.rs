@@ -60,7 +60,10 @@ settings! {
         /// into one that is just being closed.
         idle_timeout: Duration = Time, within "100ms to 1d", default "75s", native_only;
 
-        /// How long the peer may take none of what is being written; then the connection is closed.
+        /// How long the peer may acknowledge nothing; then the connection is closed.
+        ///
+        /// One that reads slowly shows it in large steps: it has longer for the next one when the
+        /// last one took long, up to ten times as long.
         write_timeout: Duration = Time, within "100ms to 1h", default "30s";
 
         /// How long a WebSocket's peer may say nothing before it is sent a ping.

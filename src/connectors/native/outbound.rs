@@ -13,9 +13,11 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use crate::broker::{InFlight, Unread};
-use crate::http::Body;
+use crate::http::{Body, Piece};
 use crate::protocol::Publication;
 use crate::tcp::reactor::Io;
+use crate::transport::ConnectionHandle;
+use crate::util::Completion;
 
 /// From this many bytes on, what is ready is sent before more is added. The buffer is given back
 /// when it has grown larger.
@@ -78,6 +80,14 @@ impl Ready {
     }
 }
 
+/// What is still to be sent of a file.
+pub(super) enum Rest {
+    /// It is to be read.
+    Unread(Body),
+    /// A worker reads the next piece.
+    Reading(Completion<Piece, ConnectionHandle>),
+}
+
 /// What a connection has written and its peer has not received. Nothing is on the heap while the
 /// peer keeps up.
 #[derive(Default)]
@@ -93,7 +103,7 @@ struct Backlog {
     /// the output up to which that goes.
     unread: VecDeque<(u64, Unread)>,
     /// The file whose rest is still to be read and written.
-    file: Option<Body>,
+    file: Option<Rest>,
 }
 
 impl Outbound {
@@ -186,19 +196,14 @@ impl Outbound {
         backlog.is_some_and(|backlog| backlog.unsent || backlog.file.is_some())
     }
 
-    /// The file whose rest is to be sent.
-    pub(super) fn file(&self) -> Option<&Body> {
-        self.0.as_ref()?.file.as_ref()
-    }
-
-    pub(super) fn take_file(&mut self) -> Option<Body> {
+    pub(super) fn take_file(&mut self) -> Option<Rest> {
         let file = self.0.as_mut()?.file.take();
         self.shrink();
         file
     }
 
     /// Leaves the rest of a file for later.
-    pub(super) fn keep_file(&mut self, file: Body) {
+    pub(super) fn keep_file(&mut self, file: Rest) {
         self.backlog().file = Some(file);
     }
 

@@ -1,7 +1,7 @@
 //! Files below a directory of the file system.
 
 use std::fs::{self, File};
-use std::io::{self, ErrorKind};
+use std::io::{self, ErrorKind, Read};
 use std::path::{Component, Path, PathBuf};
 use std::time::SystemTime;
 
@@ -121,6 +121,27 @@ impl DocumentRoot {
     }
 }
 
+impl Asset {
+    /// Reads a file that is short.
+    pub(super) fn read_ahead(mut self) -> Found {
+        if let Content::File(file) = &mut self.content {
+            let len = usize::try_from(self.len).unwrap_or(usize::MAX);
+            if len <= SHORT {
+                let mut bytes = vec![0; len];
+                if let Err(error) = file.read_exact(&mut bytes) {
+                    log::warn!("a file cannot be read: {error}");
+                    return Found::Trouble;
+                }
+                self.content = Content::Read(bytes);
+            }
+        }
+        Found::Asset(self)
+    }
+}
+
+/// Files of so many bytes are read when they are opened.
+const SHORT: usize = 64 << 10;
+
 struct Opened {
     file: File,
     len: u64,
@@ -159,7 +180,6 @@ fn not_found(place: &Path, error: &io::Error) -> Found {
 mod tests {
     use super::*;
     use crate::http::testing::TempDir;
-    use std::io::Read;
     use std::time::Duration;
 
     /// Whoever runs the tests may often read everything.

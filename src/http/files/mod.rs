@@ -1,8 +1,8 @@
 //! Static files: from a directory, and from what is built into the program.
 //!
 //! In scope: which file a path means, its type, tag and dates, conditional and partial requests,
-//! expiry. Out of scope: sending it (a file is handed on open, not read), and every other path of
-//! the site.
+//! expiry. Out of scope: the thread on which the directory is asked, sending a file that is long
+//! (it is handed on open, not read), and every other path of the site.
 //!
 //! | file | what |
 //! |---|---|
@@ -24,5 +24,6 @@ mod serve;
 
 pub use media::Expiry;
 pub(super) use media::is_media_type;
-pub(super) use path::is_servable;
-pub(super) use serve::StaticFiles;
+pub(super) use negotiation::{accepts_gzip, wants};
+pub(super) use path::{SitePath, is_servable};
+pub(super) use serve::{Found, StaticFiles};

@@ -4,6 +4,7 @@ use std::time::SystemTime;
 
 use crate::http::date;
 use crate::http::headers::Headers;
+use crate::http::request::RequestHead;
 
 /// What the conditions of a request come to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -121,8 +122,21 @@ fn number(digits: &str) -> Option<Option<u64>> {
     Some((!digits.is_empty()).then(|| digits.parse().unwrap_or(u64::MAX)))
 }
 
+/// Whether the whole file is asked for, whatever it is like.
+pub(in crate::http) fn wants(head: &RequestHead<'_>) -> bool {
+    const UNLESS: [&str; 5] = [
+        "range",
+        "if-match",
+        "if-none-match",
+        "if-modified-since",
+        "if-unmodified-since",
+    ];
+    let depends = |name: &&str| head.headers.get(name).is_some();
+    head.method == "GET" && !UNLESS.iter().any(depends)
+}
+
 /// Whether the client takes gzip: by its name, or by `*` when it is not named.
-pub(super) fn accepts_gzip(headers: &Headers<'_>) -> bool {
+pub(in crate::http) fn accepts_gzip(headers: &Headers<'_>) -> bool {
     let mut star = false;
     for element in headers.list("accept-encoding") {
         let mut parts = element.split(|byte| *byte == b';').map(<[u8]>::trim_ascii);

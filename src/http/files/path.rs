@@ -9,7 +9,7 @@ use percent_encoding::{
 
 /// A path that is safe to look up below a root.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct SitePath {
+pub(in crate::http) struct SitePath {
     names: Vec<String>,
     /// It ended with a slash.
     is_directory: bool,
@@ -17,7 +17,7 @@ pub(super) struct SitePath {
 
 impl SitePath {
     /// Decodes the path of a URL; `None` if any of its names is not one that may be served.
-    pub(super) fn parse(path: &str) -> Option<Self> {
+    pub(in crate::http) fn parse(path: &str) -> Option<Self> {
         if path.len() > LONGEST_PATH {
             return None;
         }

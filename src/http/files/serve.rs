@@ -8,7 +8,7 @@ use std::time::SystemTime;
 use super::directory::DocumentRoot;
 use super::embedded::Embedded;
 use super::media::{Expiry, MediaTypes, content_type, expiry_headers};
-use super::negotiation::{Conditions, Part, accepts_gzip, evaluate, range, range_applies};
+use super::negotiation::{Conditions, Part, evaluate, range, range_applies};
 use super::path::SitePath;
 use crate::http::config::{SiteConfig, SiteError};
 use crate::http::date;
@@ -18,7 +18,7 @@ use crate::http::response::{Body, Response, push_header};
 
 /// The outcome of a search.
 #[derive(Debug)]
-pub(super) enum Found {
+pub(in crate::http) enum Found {
     /// A file, open.
     Asset(Asset),
     /// A directory, asked for without the slash at its end.
@@ -35,7 +35,7 @@ pub(super) enum Found {
 
 /// A file that can be sent.
 #[derive(Debug)]
-pub(super) struct Asset {
+pub(in crate::http) struct Asset {
     pub(super) content: Content,
     /// In bytes.
     pub(super) len: u64,
@@ -55,6 +55,8 @@ pub(super) struct Asset {
 #[derive(Debug)]
 pub(super) enum Content {
     Static(&'static [u8]),
+    /// Read already.
+    Read(Vec<u8>),
     /// Positioned at its beginning.
     File(File),
 }
@@ -98,20 +100,29 @@ impl StaticFiles {
         })
     }
 
-    /// Answers GET or HEAD of a path; `refuse` makes a refusal. The body for HEAD is still to be
-    /// left out.
+    /// Whether files are looked for in a directory, which may take as long as it likes.
+    pub(in crate::http) fn may_block(&self) -> bool {
+        self.root.is_some()
+    }
+
+    /// Whether there is something built in at a path.
+    pub(in crate::http) fn has(&self, path: &str) -> bool {
+        let path = SitePath::parse(path);
+        path.is_some_and(|path| !matches!(self.look(&path, false), Found::Missing))
+    }
+
+    /// Answers GET or HEAD of a path where that was found; `refuse` makes a refusal. The body for
+    /// HEAD is still to be left out.
     pub(in crate::http) fn respond(
         &self,
         head: &RequestHead<'_>,
-        path: &str,
-        query: Option<&str>,
+        path: &SitePath,
+        found: Found,
         now: SystemTime,
         refuse: &dyn Fn(Refusal) -> Response,
     ) -> Response {
-        let Some(path) = SitePath::parse(path) else {
-            return refuse(Refusal::NotFound);
-        };
-        match self.find(&path, accepts_gzip(&head.headers)) {
+        let query = head.target().and_then(|target| target.query);
+        match found {
             Found::Asset(asset) => self.send(asset, head, now, refuse),
             Found::Directory => Response::new(301).header("Location", &path.with_slash(query)),
             Found::NoIndex => refuse(Refusal::Listing),
@@ -121,14 +132,16 @@ impl StaticFiles {
         }
     }
 
-    /// Whether GET of a path would find something, be it not to be had.
-    pub(in crate::http) fn has(&self, path: &str) -> bool {
-        let path = SitePath::parse(path);
-        path.is_some_and(|path| !matches!(self.find(&path, false), Found::Missing))
+    /// Asks the directory, and where it has nothing to send, what is built in. Of a file that is
+    /// `wanted` the content is there too, if it is short.
+    pub(in crate::http) fn find(&self, path: &SitePath, gzip: bool, wanted: bool) -> Found {
+        match self.look(path, gzip) {
+            Found::Asset(asset) if wanted => asset.read_ahead(),
+            found => found,
+        }
     }
 
-    /// Asks the directory, and where it has nothing to send, what is built in.
-    fn find(&self, path: &SitePath, gzip: bool) -> Found {
+    fn look(&self, path: &SitePath, gzip: bool) -> Found {
         let root = self.root.as_ref();
         let first = root.map_or(Found::Missing, |root| root.find(path, &self.index, gzip));
         if !matches!(first, Found::Missing | Found::NoIndex) {
@@ -235,6 +248,11 @@ fn body(content: Content, first: u64, len: u64) -> Option<Body> {
             let len = usize::try_from(len).ok()?;
             bytes.get(first..first.checked_add(len)?).map(Body::Static)
         }
+        Content::Read(mut bytes) => {
+            bytes.truncate(usize::try_from(first + len).ok()?);
+            bytes.drain(..usize::try_from(first).ok()?);
+            Some(Body::Bytes(bytes))
+        }
         Content::File(mut file) => {
             if first > 0 {
                 file.seek(SeekFrom::Start(first)).ok()?;
@@ -251,8 +269,8 @@ fn body(content: Content, first: u64, len: u64) -> Option<Body> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::http::files::{accepts_gzip, wants};
     use crate::http::refusal::Refused;
-    use crate::http::request::Target;
     use crate::http::testing::{TempDir, with_head};
     use std::time::Duration;
 
@@ -301,8 +319,13 @@ mod tests {
                 Response::text(status, line)
             };
             let mut response = with_head(method, target, lines, |head| {
-                let Target { path, query, .. } = head.target().unwrap();
-                self.files.respond(&head, path, query, now, &refuse)
+                let Some(path) = SitePath::parse(head.target().unwrap().path) else {
+                    return refuse(Refusal::NotFound);
+                };
+                let found = self
+                    .files
+                    .find(&path, accepts_gzip(&head.headers), wants(&head));
+                self.files.respond(&head, &path, found, now, &refuse)
             });
             let text = content(&mut response.body);
             (response, text)
@@ -363,7 +386,8 @@ mod tests {
             let (response, text) = world.get(target, &[]);
             assert_eq!((response.status, &text[..]), (status, line), "{target}");
             let path = target.split('?').next().unwrap();
-            assert_eq!(world.files.has(path), status == 403, "{target}");
+            let has = world.files.has(path);
+            assert_eq!(has, status == 403, "{target}");
         }
         for path in ["/", "/sub", "/sub/x.txt", "/demo/"] {
             assert!(world.files.has(path), "{path}");

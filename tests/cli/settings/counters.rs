@@ -510,6 +510,7 @@ fn what_a_program_around_it_does() {
     let call = json!([{"channel": "/service/slow", "data": 1}]);
     let calls: Vec<Executed> = (0..10_010).map(|_| execute(&call)).collect();
     moves(r#"bayeux_refusals_total{reason="busy"}"#);
+    moves("bayeux_waiting_jobs");
     drop(closed);
     drop(calls);
 }

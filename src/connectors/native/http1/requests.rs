@@ -246,6 +246,10 @@ impl HttpConnection {
                 return self.responses.expect(exchange, format, http10, entry);
             }
             Handled::Pending(later) => return self.responses.expect_made(later, http10, entry),
+            Handled::File(lookup) => match lookup.later(site, &thread.handle(io)) {
+                Ok(later) => return self.responses.expect_made(later, http10, entry),
+                Err(busy) => Content::Finished(busy.into()),
+            },
             Handled::Socket(upgrade) => match self.upgrade(thread, &upgrade, &request) {
                 Ok(()) => return took_over(entry, 101),
                 Err(refusal) => Content::Finished(refusal.into()),

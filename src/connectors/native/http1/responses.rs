@@ -10,7 +10,7 @@
 
 use super::HttpConnection;
 use crate::broker::{Answer, Exchange};
-use crate::connectors::native::outbound::PIECE;
+use crate::connectors::native::outbound::Rest;
 use crate::connectors::native::thread::Thread;
 use crate::http::{Body, Finished, Format, LogEntry, PendingResponse, Site};
 use crate::tcp::reactor::Io;
@@ -22,8 +22,7 @@ const MAX_PENDING: usize = 8;
 /// Most bytes of responses that wait behind another, before nothing more is executed.
 const MAX_PENDING_BYTES: usize = 64 << 10;
 
-/// Files longer than [`PIECE`] are read in pieces of so many bytes, one for each connection in a
-/// turn: hundreds of connections may have one in the same turn, and others wait for its end.
+/// Long files are read in pieces of so many bytes: thousands of connections may each have one.
 const FILE_PIECE: usize = 16 << 10;
 
 /// A response that is due.
@@ -271,13 +270,17 @@ impl HttpConnection {
             self.responses.clear();
             self.stop_reading();
         }
+        let mut rest = 0;
         match body.in_memory() {
             Some(bytes) => ready.bytes.extend_from_slice(bytes),
-            None => self.add_piece(thread, io, body),
+            None => {
+                rest = body.len();
+                self.outbound.keep_file(Rest::Unread(body));
+            }
         }
         if let Some(entry) = response.entry {
             let written = thread.ready.bytes.len().saturating_sub(before) as u64;
-            entry.answered(status, written + self.outbound.file().map_or(0, Body::len));
+            entry.answered(status, written + rest);
         }
     }
 
@@ -287,40 +290,37 @@ impl HttpConnection {
             .send(io, &mut thread.ready, std::iter::empty());
     }
 
-    /// Goes on with a file, by one piece: thousands may be fetching files, and others wait.
+    /// Goes on with a file. A worker reads it, piece by piece as they are sent: the file system may
+    /// take its time.
     pub(super) fn continue_file(&mut self, thread: &mut Thread, io: &mut Io<'_>) {
         if io.pending_write() > 0 {
             return;
         }
-        let Some(file) = self.outbound.take_file() else {
-            return;
+        let unread = match self.outbound.take_file() {
+            None => return,
+            Some(Rest::Unread(file)) => file,
+            Some(Rest::Reading(piece)) => match piece.take() {
+                None => return self.outbound.keep_file(Rest::Reading(piece)),
+                Some(Ok((bytes, file))) => {
+                    thread.ready.bytes.extend_from_slice(&bytes);
+                    file
+                }
+                Some(Err(error)) => {
+                    // The head has promised a length that cannot be kept.
+                    log::warn!("a file cannot be read to its end: {error}");
+                    return io.abort();
+                }
+            },
         };
-        self.add_piece(thread, io, file);
         self.send(thread, io);
-        if io.pending_write() == 0 && self.outbound.file().is_some() {
-            thread.come_back(io);
+        if unread.is_empty() {
+            return;
         }
-    }
-
-    /// Adds the next piece of a file, and leaves the rest for later.
-    fn add_piece(&mut self, thread: &mut Thread, io: &mut Io<'_>, mut file: Body) {
-        let out = &mut thread.ready.bytes;
-        let before = out.len();
-        let piece = match file.len() {
-            rest if rest <= PIECE as u64 => rest as usize,
-            _ => FILE_PIECE,
-        };
-        out.resize(before + piece, 0);
-        let read = file.read(&mut out[before..]);
-        out.truncate(before + read.as_ref().copied().unwrap_or(0));
-        match read {
-            Ok(_) if file.is_empty() => {}
-            Ok(_) => self.outbound.keep_file(file),
-            Err(error) => {
-                // The head has promised a length that cannot be kept.
-                log::warn!("a file cannot be read to its end: {error}");
-                io.abort();
-            }
+        if io.pending_write() == 0 {
+            let (site, handle) = (&thread.shared.site, thread.handle(io));
+            let piece = site.read_piece(unread, FILE_PIECE, self.peer_ip, &handle);
+            return self.outbound.keep_file(Rest::Reading(piece));
         }
+        self.outbound.keep_file(Rest::Unread(unread));
     }
 }

@@ -226,10 +226,10 @@ impl Shared {
             state.turns.push_back(Arc::clone(inbox));
         }
         line.push(owner, job);
-        self.waiting.fetch_add(1, Ordering::Relaxed);
-        let may_run = line.running < inbox.threads.of(self.threads);
         drop(line);
-        if may_run && state.idle > 0 {
+        self.waiting.fetch_add(1, Ordering::Relaxed);
+        // A thread that may not take it would be woken for nothing.
+        if state.idle > 0 && self.next(&state).is_some() {
             self.work.notify_one();
         }
     }

@@ -100,8 +100,10 @@ reasons! {
     Cookie = "cookie", by "require_browser_cookie";
     /// The policy denies a message.
     Policy = "policy";
-    /// More sessions than there may be.
+    /// More sessions than there may be: refused, or those with the most make room.
     MaxSessions = "max_sessions", by "max_sessions";
+    /// Messages that wait take too much memory: who has the most of it loses them.
+    MaxQueuedTotal = "max_queued_total", by "max_queued_total";
     /// More subscriptions than a session may have.
     MaxSubscriptions = "max_subscriptions", by "max_subscriptions";
     /// Subscriptions of an address, or of all together, that take more bytes than they may.

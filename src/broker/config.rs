@@ -78,9 +78,11 @@ settings! {
         meta_connect_deliver_only: bool = Switch, default "false";
     }
     "Sessions and queues" {
-        /// Most sessions at a time; a handshake beyond them is answered with status 503.
+        /// Most sessions at a time.
         ///
-        /// Bounds memory: an idle session costs hundreds of bytes.
+        /// Bounds memory: an idle session costs hundreds of bytes. Once there are so many, those of
+        /// the address with the most make room for others, first those that have never connected;
+        /// where nobody has many more, a handshake is answered with status 503.
         max_sessions: usize = Count, within "1 or more", default "100000";
 
         /// Most channels and patterns a session may be subscribed to.
@@ -94,11 +96,11 @@ settings! {
         /// Clients in the server's own process are not counted.
         max_subscription_bytes: usize = Size, within "1KiB or more", default "128MiB";
 
-        /// Most bytes of messages that wait for all sessions together.
+        /// Most memory that messages take which wait for anybody.
         ///
-        /// Beyond it the sessions with the most waiting lose first. A message that waits for
-        /// many sessions exists once, but counts for each.
-        max_queued_total: usize = Size, within "1KiB or more", default "1GiB";
+        /// Beyond it the address with the most waiting for it loses first, by what `overflow` says.
+        /// A message that waits for many counts once, and 16 bytes for each of them.
+        max_queued_total: usize = Size, within "1KiB or more", default "256MiB";
 
         /// Most held connects of one IP address; one beyond them is answered with status 503.
         ///

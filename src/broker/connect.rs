@@ -113,7 +113,7 @@ impl Connect {
                 (Some(error::connect_superseded()), Some(advice))
             }
             Told::Gone(Gone::Disconnected | Gone::Dismissed) => (None, Some(Advice::none())),
-            Told::Gone(Gone::Expired | Gone::Overflowed | Gone::Stopped) => {
+            Told::Gone(Gone::Expired | Gone::Overflowed | Gone::Evicted | Gone::Stopped) => {
                 (Some(error::session_unknown()), Some(Advice::handshake(0)))
             }
         };

@@ -54,7 +54,7 @@ pub(crate) struct Counters {
     pub(crate) busy_ones: Stripes<BusyCounters>,
     pub(crate) handshakes: Counter,
     pub(crate) dropped_session: Counter,
-    pub(crate) ended: [Counter; 5],
+    pub(crate) ended: [Counter; 6],
     /// Messages that failed, by code.
     pub(crate) failed: Failures,
 }

@@ -54,6 +54,9 @@ impl Core {
         let mut sums = Sums::default();
         let filter = self.hooks.filters.get();
         let filter = filter.as_deref();
+        if filter.is_none() && !receivers.is_empty() {
+            sums.booked += self.budget.book(item);
+        }
         for session in receivers
             .iter()
             .filter(|session| Arc::as_ptr(session) != silent)
@@ -124,6 +127,9 @@ impl Core {
         let nobody = std::ptr::null();
         let filter = self.hooks.filters.get();
         let filter = filter.as_deref();
+        if filter.is_none() {
+            sums.booked += self.budget.book(&publication);
+        }
         self.filtered(
             filter,
             &publication,
@@ -155,7 +161,8 @@ impl Core {
         Ok(())
     }
 
-    /// Delivers what the filter lets through. With no lock held: the filter is user code.
+    /// Delivers what the filter lets through, and books it; without a filter it is booked already.
+    /// With no lock held: the filter is user code.
     fn filtered(
         &self,
         filter: Option<&Filter>,
@@ -169,6 +176,7 @@ impl Core {
             return self.deliver(item, session, carried, wakes, sums);
         };
         if let Some(item) = filter::apply(filter, session, item) {
+            sums.booked += self.budget.book(&item);
             self.deliver(&item, session, carried, wakes, sums);
         }
     }
@@ -195,12 +203,8 @@ impl Core {
         }
         drop(state);
         sums.dropped += pushed.dropped;
-        sums.dropped_bytes += pushed.dropped_bytes;
         match pushed.outcome {
-            Outcome::Queued => {
-                sums.queued += 1;
-                sums.queued_bytes += item.json().len();
-            }
+            Outcome::Queued => sums.queued += 1,
             Outcome::Refused => sums.refused += 1,
             Outcome::Gone => {}
             Outcome::Overflowed => sums.overflowed.push(Arc::clone(session)),
@@ -213,7 +217,8 @@ impl Core {
         counters.queued.add(sums.queued as u64);
         counters.dropped_oldest.add(sums.dropped as u64);
         counters.dropped_newest.add(sums.refused as u64);
-        let too_much = self.budget.change(sums.queued_bytes, sums.dropped_bytes);
+        let budget = &self.budget;
+        let too_much = budget.queued(sums.queued, sums.dropped, sums.booked);
         for session in sums.overflowed {
             self.end(&session, Gone::Overflowed);
         }
@@ -226,9 +231,9 @@ impl Core {
 #[derive(Default)]
 struct Sums {
     queued: usize,
-    queued_bytes: usize,
+    /// Bytes of messages that were booked.
+    booked: usize,
     refused: usize,
     dropped: usize,
-    dropped_bytes: usize,
     overflowed: Vec<Arc<Session>>,
 }

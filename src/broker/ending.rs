@@ -7,9 +7,12 @@ use std::time::Duration;
 use super::connect::RESPONSE_BYTES;
 use super::core::{Core, client_of};
 use super::events::{Event, EventKind};
+use super::registry::Reservation;
 use super::session::{Gone, Remains, Session, State};
 use super::wakes::Wakes;
 use crate::protocol::{ChannelName, Publication};
+use crate::refusals::Reason;
+use crate::util::Owner;
 
 impl Core {
     /// Ends a session at the word of its client or of the server's program, once. What waits for
@@ -29,9 +32,9 @@ impl Core {
         }
         let by_itself = gone == Gone::Disconnected;
         if by_itself && !state.is_held() && !state.is_streaming() {
-            let bytes = state.take_rest(RESPONSE_BYTES, &mut last);
+            let messages = state.take_rest(RESPONSE_BYTES, &mut last);
             drop(state);
-            self.budget.left(bytes);
+            self.budget.left(messages);
             return self.end(session, gone).then_some(last);
         }
         let notice = (!by_itself).then_some(&self.farewell);
@@ -40,10 +43,9 @@ impl Core {
         self.ticker.schedule(session, &mut state);
         let waiting = state.next_wake().cloned();
         drop(state);
-        self.budget
-            .change(notice.map_or(0, |notice| notice.json().len()), 0);
-        if let Some(id) = session.remote_id().filter(|_| by_itself) {
-            self.registry.remove(id);
+        self.budget.queued(usize::from(notice.is_some()), 0, 0);
+        if by_itself {
+            self.registry.remove(session);
         }
         self.forget(session, gone, 0);
         for connection in [older, waiting].into_iter().flatten() {
@@ -81,27 +83,40 @@ impl Core {
         let Some(Remains {
             connections,
             lost,
+            left,
             news,
         }) = ended
         else {
             return false;
         };
-        let (messages, bytes) = lost;
-        if let Some(id) = session.remote_id() {
-            self.registry.remove(id);
-            self.counters.dropped_session.add(messages as u64);
+        if session.remote_id().is_some() {
+            self.registry.remove(session);
+            self.counters.dropped_session.add(lost as u64);
         }
-        self.budget.left(bytes);
+        self.budget.left(left);
         if news {
-            self.forget(session, gone, messages);
-        } else if messages > 0 {
+            self.forget(session, gone, lost);
+        } else if lost > 0 {
             let client = client_of(session);
-            log::debug!("session {client}: {messages} messages lost after its end");
+            log::debug!("session {client}: {lost} messages lost after its end");
         }
         for connection in connections.into_iter().flatten() {
             connection.sink.wake(&[connection.key]);
         }
         news
+    }
+
+    /// Reserves places for new sessions of that owner. Where all are taken, sessions of whoever has
+    /// many more may end for it.
+    pub(crate) fn reserve(self: &Arc<Self>, owner: Owner, places: usize) -> Option<Reservation> {
+        self.registry.reserve(owner, places, |evicted| {
+            let (count, of) = (evicted.sessions.len(), evicted.owner);
+            let seen = format_args!("{count} sessions of {of}, which has the most, make room");
+            self.refusals.count(Reason::MaxSessions, seen);
+            for session in evicted.sessions {
+                self.end(&session, Gone::Evicted);
+            }
+        })
     }
 
     /// Takes a session that has ended out of the table, and tells observers.

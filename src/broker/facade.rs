@@ -23,7 +23,7 @@ use super::pool::Inbox;
 use super::public_id::PublicIds;
 use super::queue::Overflow;
 use super::receiver::{Attachment, NoStream};
-use super::registry::Registry;
+use super::registry::{Registry, SESSION_BYTES};
 use super::request::{Call, execute};
 use super::service::{Access, Service, ServiceOverride};
 use super::session::Gone;
@@ -321,11 +321,14 @@ impl Broker {
     /// What there is and what has happened so far. Looks at every session.
     pub fn stats(&self) -> BrokerStats {
         let core = &self.core;
-        let mut queued_messages = 0;
-        core.registry
-            .for_each(|session| queued_messages += session.lock().queued().0 as u64);
-        core.locals
-            .for_each(|local| queued_messages += local.queued().0 as u64);
+        let (mut queued_messages, mut queued_bytes) = (0, 0);
+        let mut add = |(messages, bytes): (usize, usize)| {
+            queued_messages += messages as u64;
+            queued_bytes += bytes as u64;
+        };
+        let registry = &core.registry;
+        registry.for_each(|session| add(session.lock().queued()));
+        core.locals.for_each(|local| add(local.queued()));
         let counters = &core.counters;
         BrokerStats {
             sessions: core.registry.len() as u64,
@@ -335,7 +338,9 @@ impl Broker {
             receiver_cache_bytes: core.table.cache_bytes() as u64,
             waiting_jobs: core.hooks.waiting_jobs() as u64,
             queued_messages,
-            queued_bytes: core.budget.bytes() as u64,
+            queued_bytes,
+            session_bytes: (core.registry.len() * SESSION_BYTES) as u64,
+            message_bytes: core.budget.bytes() as u64,
             received: counters.sum(|busy| &busy.received),
             published: counters.sum(|busy| &busy.published),
             queued: counters.sum(|busy| &busy.queued),
@@ -347,6 +352,7 @@ impl Broker {
             ended_dismissed: counters.ended[Gone::Dismissed as usize].get(),
             ended_expired: counters.ended[Gone::Expired as usize].get(),
             ended_overflowed: counters.ended[Gone::Overflowed as usize].get(),
+            ended_evicted: counters.ended[Gone::Evicted as usize].get(),
             ended_stopped: counters.ended[Gone::Stopped as usize].get(),
             failed: counters.failed.snapshot(),
             dropped_events: core.hooks.observers.dropped.get(),

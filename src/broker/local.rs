@@ -149,7 +149,7 @@ impl LocalClient {
     /// and not at all when the client has [`ended`](Self::ended).
     pub fn recv_timeout(&self, timeout: Duration) -> Option<Arc<Publication>> {
         let message = self.inbox.wait(timeout)?;
-        self.core.budget.left(message.json().len());
+        self.core.budget.left(1);
         Some(message)
     }
 
@@ -219,8 +219,7 @@ impl Drop for LocalClient {
         self.inbox.on_end(None);
         self.core.end(&self.session, Gone::Disconnected);
         self.core.locals.remove(self.session.number());
-        let (_, bytes) = self.inbox.clear();
-        self.core.budget.left(bytes);
+        self.core.budget.left(self.inbox.clear());
     }
 }
 

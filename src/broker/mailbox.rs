@@ -130,7 +130,7 @@ impl WakeSink for LocalInbox {
         }
         while let Some(message) = self.take() {
             match mailbox.way(message.channel()) {
-                Destination::Nowhere => core.budget.left(message.json().len()),
+                Destination::Nowhere => core.budget.left(1),
                 Destination::Queue | Destination::Callback(_) => {
                     self.keep(&core, &mut mailbox.inbox, &message);
                 }
@@ -227,12 +227,20 @@ impl LocalInbox {
         (messages + queued.0, bytes + queued.1)
     }
 
-    /// Drops all that waits; returns how many messages and bytes.
-    pub(crate) fn clear(&self) -> (usize, usize) {
-        let (messages, bytes) = self.mailbox.lock().inbox.clear();
+    /// Its part of the memory that messages take. None are being written.
+    pub(crate) fn shares(&self) -> (usize, usize) {
+        let (kept, _) = self.mailbox.lock().inbox.shares();
         let session = self.session.upgrade();
-        let cleared = session.map_or((0, 0), |session| session.lock().clear_waiting());
-        (messages + cleared.0, bytes + cleared.1)
+        let queued = session.map_or((0, 0), |session| session.lock().shares());
+        (kept + queued.0, queued.1)
+    }
+
+    /// Drops all that waits; returns how many messages.
+    pub(crate) fn clear(&self) -> usize {
+        let (messages, _) = self.mailbox.lock().inbox.clear();
+        let session = self.session.upgrade();
+        let cleared = session.map_or(0, |session| session.lock().clear_waiting());
+        messages + cleared
     }
 
     fn schedule(&self) {
@@ -305,12 +313,12 @@ impl LocalInbox {
                 return true;
             }
             Destination::Nowhere => {
-                core.budget.left(message.json().len());
+                core.budget.left(1);
                 return true;
             }
         };
         drop(mailbox);
-        core.budget.left(message.json().len());
+        core.budget.left(1);
         drop(core);
         // By value: its subscription may have ended, and dropping it runs user code as well.
         guarded("a local client", move || {
@@ -327,12 +335,12 @@ impl LocalInbox {
             .mine()
             .dropped_oldest
             .add(pushed.dropped as u64);
-        core.budget.left(pushed.dropped_bytes);
+        core.budget.left(pushed.dropped);
         if pushed.outcome == Outcome::Queued {
             self.arrived.notify_one();
         } else {
             core.counters.mine().dropped_newest.one();
-            core.budget.left(message.json().len());
+            core.budget.left(1);
         }
     }
 }

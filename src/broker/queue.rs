@@ -73,7 +73,6 @@ pub(crate) struct Pushed {
     pub(crate) outcome: Outcome,
     /// Older messages that made room.
     pub(crate) dropped: usize,
-    pub(crate) dropped_bytes: usize,
 }
 
 impl Pushed {
@@ -82,7 +81,6 @@ impl Pushed {
         Self {
             outcome,
             dropped: 0,
-            dropped_bytes: 0,
         }
     }
 }
@@ -137,7 +135,6 @@ impl Queue {
                     .expect("without what waits there is room");
                 self.forget(old.json().len());
                 pushed.dropped += 1;
-                pushed.dropped_bytes += old.json().len();
             }
         }
         self.bytes += u32::try_from(size).expect("the limit is lower");
@@ -179,6 +176,21 @@ impl Queue {
         (self.len() - messages, self.bytes() - bytes)
     }
 
+    /// Its part of the memory that messages take, which is divided among all who hold one: of those
+    /// that wait, and of those that are being written.
+    pub(crate) fn shares(&self) -> (usize, usize) {
+        let share = |handles: usize, item: &Arc<Publication>| {
+            let all = Arc::strong_count(item).max(handles);
+            PLACE_BYTES + item.memory() * handles / all
+        };
+        let in_flight = self.in_flight as usize;
+        let waiting = self.items.iter().skip(in_flight);
+        let waiting = waiting.map(|item| share(1, item)).sum();
+        // The connection has one too.
+        let written = self.items.iter().take(in_flight);
+        (waiting, written.map(|item| share(2, item)).sum())
+    }
+
     /// The newest message, if it is not being written.
     pub(crate) fn last_waiting(&self) -> Option<&Arc<Publication>> {
         let all_in_flight = self.in_flight as usize == self.items.len();
@@ -201,14 +213,14 @@ impl Queue {
         }
     }
 
-    /// What was in flight has arrived, and leaves. Returns how many bytes they had.
+    /// What was in flight has arrived, and leaves. Returns how many messages that were.
     pub(crate) fn commit(&mut self) -> usize {
         let (messages, bytes) = self.in_flight();
         self.items.skip(messages);
         self.in_flight = 0;
         self.forget(bytes);
         self.check();
-        bytes
+        messages
     }
 
     /// What was in flight was lost, and waits again.
@@ -225,11 +237,12 @@ impl Queue {
     }
 
     /// Takes out what is not being written, from the head as much as fits into so many bytes, but
-    /// at least one message; returns their bytes.
+    /// at least one message; returns how many.
     pub(crate) fn take_waiting(&mut self, budget: usize, out: &mut Vec<Arc<Publication>>) -> usize {
         let at = self.in_flight as usize;
-        let mut bytes = 0;
+        let (mut messages, mut bytes) = (0, 0);
         while let Some(item) = self.items.remove(at) {
+            messages += 1;
             bytes += item.json().len();
             out.push(item);
             let next = self.items.iter().nth(at);
@@ -240,21 +253,21 @@ impl Queue {
         }
         self.forget(bytes);
         self.check();
-        bytes
+        messages
     }
 
-    /// Drops what is not being written; returns how many messages and bytes were lost.
-    pub(crate) fn clear_waiting(&mut self) -> (usize, usize) {
-        let lost = self.waiting();
+    /// Drops what is not being written; returns how many messages were lost.
+    pub(crate) fn clear_waiting(&mut self) -> usize {
+        let (messages, bytes) = self.waiting();
         self.items.truncate(self.in_flight as usize);
-        self.forget(lost.1);
+        self.forget(bytes);
         self.check();
-        lost
+        messages
     }
 
-    /// Empties the queue; returns how many messages waited in it, and the bytes of all of it.
+    /// Empties the queue; returns how many messages waited in it, and how many there were.
     pub(crate) fn clear(&mut self) -> (usize, usize) {
-        let lost = (self.waiting().0, self.bytes());
+        let lost = (self.waiting().0, self.len());
         *self = Self::default();
         lost
     }
@@ -277,6 +290,9 @@ fn fits(messages: usize, bytes: usize, size: usize, limits: &QueueLimits) -> boo
     messages < limits.messages.min(MOST) && bytes + size <= limits.bytes.min(MOST)
 }
 
+/// What a message takes in a queue besides itself: a handle, in a list that has grown to twice what
+/// it needs at the most.
+pub(crate) const PLACE_BYTES: usize = 2 * size_of::<Arc<Publication>>();
 /// Sizes are kept in 32 bits; what is in flight and as much again find room in them.
 const MOST: usize = u32::MAX as usize / 2;
 /// Messages that a queue which has been drained keeps room for.
@@ -329,11 +345,11 @@ mod tests {
         out.clear();
         queue.begin(111, &mut out);
         assert_eq!(out.len(), 1, "the comma counts");
-        assert_eq!(queue.commit(), 50);
+        assert_eq!((queue.commit(), queue.bytes()), (1, 130));
         out.clear();
         queue.begin(10, &mut out);
         assert_eq!(out.len(), 1, "one always fits");
-        assert_eq!((queue.commit(), queue.commit()), (60, 0));
+        assert_eq!((queue.commit(), queue.commit()), (1, 0));
         assert_eq!((sizes(&queue), queue.bytes()), (vec![70], 70));
     }
 
@@ -377,11 +393,8 @@ mod tests {
             let case = format!("{in_flight} {overflow:?} {size}");
             assert_eq!((pushed.outcome, sizes(&queue)), (outcome, left), "{case}");
             assert_eq!(queue.bytes(), sizes(&queue).iter().sum::<usize>(), "{case}");
-            assert_eq!(
-                pushed.dropped_bytes,
-                180 + if outcome == Outcome::Queued { size } else { 0 } - queue.bytes(),
-                "{case}"
-            );
+            let queued = usize::from(outcome == Outcome::Queued);
+            assert_eq!(pushed.dropped, 3 + queued - queue.len(), "{case}");
         }
     }
 
@@ -402,9 +415,30 @@ mod tests {
             }
             let pushed = queue.push(&message(50), &limits, || false);
             assert_ne!(pushed, Pushed::alone(Outcome::Queued), "{overflow:?}");
-            assert_eq!(queue.commit(), 180, "{overflow:?}");
+            assert_eq!(queue.commit(), 3, "{overflow:?}");
             assert!(queue.len() <= 3, "{overflow:?}: the limits hold without it");
         }
+    }
+
+    #[test]
+    fn a_message_is_divided_among_those_who_hold_it() {
+        let limits = limits(100, 10_000, Overflow::Disconnect);
+        let mut queues = [Queue::default(), Queue::default()];
+        let (shared, own) = (message(1000), message(500));
+        let (of_shared, of_own) = (shared.memory(), own.memory());
+        for queue in &mut queues {
+            queue.push(&shared, &limits, || true);
+        }
+        queues[0].push(&own, &limits, || true);
+        drop((shared, own));
+        let place = PLACE_BYTES;
+        let shares = (2 * place + of_own + of_shared / 2, 0);
+        assert_eq!(queues[0].shares(), shares);
+        let mut written = Vec::new();
+        queues[0].begin(1, &mut written);
+        assert_eq!(queues[1].shares(), (place + of_shared / 3, 0));
+        let shares = (place + of_own, place + of_shared * 2 / 3);
+        assert_eq!(queues[0].shares(), shares);
     }
 
     #[test]
@@ -413,10 +447,10 @@ mod tests {
         let limits = limits(10, 1000, Overflow::Disconnect);
         fill(&mut queue, &limits);
         queue.begin(1, &mut Vec::new());
-        assert_eq!(queue.clear_waiting(), (2, 130));
+        assert_eq!(queue.clear_waiting(), 2);
         assert_eq!((queue.len(), queue.bytes()), (1, 50));
         queue.push(&message(60), &limits, || true);
-        assert_eq!(queue.clear(), (1, 110));
+        assert_eq!(queue.clear(), (1, 2));
         assert_eq!((queue.len(), queue.bytes()), (0, 0));
     }
 }

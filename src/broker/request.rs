@@ -156,7 +156,8 @@ impl Request {
         }
         let handshakes = self.batch.iter().filter(is_handshake).count();
         if handshakes > 0 {
-            self.run.reservation = core.registry.reserve(handshakes);
+            let owner = self.run.peer.ip.into();
+            self.run.reservation = core.reserve(owner, handshakes);
             if self.run.reservation.is_none() {
                 return Some(self.refuse(Reason::MaxSessions, &error::session_limit()));
             }

@@ -107,7 +107,8 @@ impl Session {
 
     /// Whose it counts as; of no stranger, if it is of a client in this process.
     pub(crate) fn owner(&self) -> Option<Owner> {
-        self.address().map(Owner::from)
+        let is_strange = self.remote_id().is_some() || !self.address.is_unspecified();
+        is_strange.then(|| IpAddr::V6(self.address).into())
     }
 
     pub(crate) fn identity(&self) -> Identity {
@@ -138,8 +139,21 @@ pub enum Gone {
     Expired,
     /// Its queue was full and the overflow policy is to disconnect.
     Overflowed,
+    /// There were too many sessions, and its owner had the most.
+    Evicted,
     /// The server stops.
     Stopped,
+}
+
+/// How much a client would miss its session, from least to most.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Presence {
+    /// It has never made a connect.
+    Unused,
+    /// It has been away since then.
+    Away(Option<Instant>),
+    /// It is there: a connect is held, or messages leave as they come.
+    There,
 }
 
 #[derive(Default)]
@@ -223,6 +237,12 @@ impl State {
 
     pub(crate) fn queued(&self) -> (usize, usize) {
         (self.queue.len(), self.queue.bytes())
+    }
+
+    /// Its part of the memory that messages take: of those that wait, and of those that are being
+    /// written.
+    pub(crate) fn shares(&self) -> (usize, usize) {
+        self.queue.shares()
     }
 
     /// Queues a message.
@@ -362,6 +382,15 @@ impl State {
         self.connected
     }
 
+    /// Whether its client is there, or since when it is not.
+    pub(crate) fn presence(&self) -> Presence {
+        match self.expires {
+            _ if !self.connected => Presence::Unused,
+            Some(expires) => Presence::Away(expires.checked_sub(self.lifetime.into())),
+            None => Presence::There,
+        }
+    }
+
     /// Whether waiting messages may leave with a response.
     pub(crate) fn may_carry(&self) -> bool {
         self.ready() && !self.is_streaming()
@@ -371,11 +400,6 @@ impl State {
     pub(crate) fn pop(&mut self) -> Option<Arc<Publication>> {
         self.woken = false;
         self.queue.pop()
-    }
-
-    /// Bytes that would be lost with what waits.
-    pub(crate) fn waiting_bytes(&self) -> usize {
-        self.queue.waiting().1
     }
 
     /// Ends the hold in good order, at the latest now.
@@ -455,8 +479,7 @@ mod tests {
             assert_eq!(state.push(item, &limits).outcome, Outcome::Queued);
         }
         assert!(state.part(Gone::Dismissed, Some(&notice)).is_none());
-        assert_eq!(state.clear_waiting(), (2, 2 * first.json().len()));
-        assert_eq!(state.clear_waiting(), (0, 0));
+        assert_eq!((state.clear_waiting(), state.clear_waiting()), (2, 0));
         assert!(Arc::ptr_eq(&state.pop().unwrap(), &notice) && state.pop().is_none());
     }
 

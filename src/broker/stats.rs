@@ -26,6 +26,8 @@ stats! {
             ended_expired = "expired",
             /// Sessions whose queue was full.
             ended_overflowed = "overflowed",
+            /// Sessions that made room for others.
+            ended_evicted = "evicted",
         };
         /// Connects that wait for something to say, at present.
         Gauge "bayeux_held_connects" = held;
@@ -58,7 +60,14 @@ stats! {
         Gauge "bayeux_waiting_jobs" = waiting_jobs;
         /// Messages that wait for sessions at present, one for each receiver, or are being written.
         Gauge "bayeux_queued_messages" = queued_messages;
-        /// Bytes of the messages that wait for sessions at present, or are being written.
+        /// Bytes of these messages as they go to each receiver; in memory they are shared.
         Gauge "bayeux_queued_bytes" = queued_bytes;
+        /// Memory at present by what it is for, as far as it grows with clients.
+        Gauge "bayeux_memory_bytes" by "kind" {
+            /// Memory of sessions, without what else is listed.
+            session_bytes = "sessions",
+            /// Memory of messages that have been queued and are still there, and of their places.
+            message_bytes = "messages",
+        };
     }
 }

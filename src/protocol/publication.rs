@@ -7,15 +7,21 @@ mod fit;
 mod rewrite;
 
 use std::ops::Range;
+use std::sync::OnceLock;
 
 use super::channel::ChannelName;
 use super::client_id::{ClientId, LocalId};
 use super::json;
 use super::message::Message;
+use crate::util::Booked;
 pub(crate) use fit::Fit;
 
 /// The opcode of a WebSocket's text frame.
 const TEXT: u8 = 0x1;
+
+/// What an allocator adds to three pieces of memory: the message, with the count of its handles,
+/// its bytes, and its channel with a count.
+const OVERHEAD: usize = 5 * 16;
 
 /// Who published.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -59,6 +65,8 @@ pub struct Publication {
     data: Option<Range<usize>>,
     ext: Option<Range<usize>>,
     fit: Fit,
+    /// Its memory, in the books of the broker that has queued it first.
+    booked: OnceLock<Booked>,
 }
 
 impl<'a> Draft<'a> {
@@ -134,6 +142,7 @@ impl<'a> Draft<'a> {
             data,
             ext,
             fit: Fit::Everybody,
+            booked: OnceLock::new(),
         }
     }
 
@@ -248,6 +257,23 @@ impl Publication {
             fit: Fit::of(fields.iter().copied()),
             ..draft.build()
         }
+    }
+
+    /// What it takes of the memory, however many share it.
+    pub(crate) fn memory(&self) -> usize {
+        let apart = self.bytes.len() + self.channel.as_str().len();
+        size_of::<Self>() + apart + OVERHEAD
+    }
+
+    /// Books its memory for as long as anybody has it; once. Returns how much that is, if it was
+    /// not booked before.
+    pub(crate) fn book(&self, book: impl FnOnce(usize) -> Booked) -> usize {
+        let mut new = 0;
+        self.booked.get_or_init(|| {
+            new = self.memory();
+            book(new)
+        });
+        new
     }
 
     /// Whom it may be sent to.

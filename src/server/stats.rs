@@ -94,7 +94,12 @@ impl ServerStats {
     #[cfg(feature = "ops")]
     pub(super) fn published(&self, uptime: Duration) -> Vec<Family> {
         let mut families = self.broker.families();
-        families.extend(self.families());
+        for family in self.families() {
+            match families.iter_mut().find(|other| other.name == family.name) {
+                Some(other) => other.samples.extend(family.samples),
+                None => families.push(family),
+            }
+        }
         let help = "Time since the start of the server.";
         let uptime =
             Family::new(Kind::Gauge, "bayeux_uptime_seconds", help).number(uptime.as_secs_f64());
@@ -123,6 +128,7 @@ mod tests {
             ended_dismissed: 26,
             ended_expired: 27,
             ended_overflowed: 28,
+            ended_evicted: 36,
             held: 3,
             subscriptions: 4,
             received: 5,
@@ -134,6 +140,8 @@ mod tests {
             dropped_events: 31,
             queued_messages: 9,
             queued_bytes: 10,
+            session_bytes: 37,
+            message_bytes: 38,
             failed,
             ..BrokerStats::default()
         };
@@ -163,7 +171,7 @@ mod tests {
             .map(|sample| sample.1);
         let mut numbers: Vec<f64> = numbers.filter(|number| *number != 0.0).collect();
         numbers.sort_by(f64::total_cmp);
-        let mut expected: Vec<f64> = (1..=14).chain(21..=35).map(f64::from).collect();
+        let mut expected: Vec<f64> = (1..=14).chain(21..=38).map(f64::from).collect();
         expected.insert(14, 15.5);
         assert_eq!(numbers, expected);
         for family in &families {

@@ -2,10 +2,11 @@
 //!
 //! In scope: how long to wait after failures, results that come from another thread, short lists,
 //! what the machine offers, ranges of IP addresses, whose something is and how much one may have,
-//! maps that give memory back.
+//! bytes that are counted, maps that give memory back.
 //! Out of scope: whatever knows a word of the field.
 
 mod backoff;
+mod booked;
 mod completion;
 pub(crate) mod machine;
 mod network;
@@ -17,6 +18,7 @@ mod shrink;
 pub use backoff::Backoff;
 #[cfg(feature = "client")]
 pub(crate) use backoff::Retries;
+pub(crate) use booked::{Booked, Sum, as_i64};
 pub(crate) use completion::{Completion, Notify, Promise};
 pub use machine::raise_file_limit;
 pub(crate) use network::from_here;

@@ -7,7 +7,7 @@ use super::Network;
 
 /// An address, of IPv6 the network of 64 bits that one household or machine has to itself. Limits
 /// for one client count by it, since everything else is invented faster than refused.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Owner(Network);
 
 impl From<IpAddr> for Owner {

@@ -165,14 +165,14 @@ fn order_is_kept_between_threads() {
     assert_eq!(world.broker.stats().queued_bytes, 0);
 }
 
-/// A world where all queues together hold 1,600 bytes.
-fn cramped(overflow: Overflow) -> World {
+/// A world where all that waits may take so many bytes of the memory.
+fn cramped(overflow: Overflow, bytes: usize) -> World {
     World::new(BrokerConfig {
         queue: QueueLimits {
             overflow,
             ..QueueLimits::default()
         },
-        max_queued_total: 1600,
+        max_queued_total: bytes,
         ..BrokerConfig::default()
     })
 }
@@ -183,7 +183,7 @@ fn text(length: usize) -> Value {
 
 #[test]
 fn beyond_the_bound_on_all_queues_the_largest_loses_first() {
-    let mut world = cramped(Overflow::Disconnect);
+    let mut world = cramped(Overflow::Disconnect, 2300);
     let (large, small, talker) = (world.open(), world.open(), world.open());
     world.subscribe(&large, &json!("/large"));
     world.subscribe(&small, &json!("/small"));
@@ -201,7 +201,7 @@ fn beyond_the_bound_on_all_queues_the_largest_loses_first() {
 
 #[test]
 fn what_is_being_written_is_not_dropped_and_local_queues_count() {
-    let mut world = cramped(Overflow::DropOldest);
+    let mut world = cramped(Overflow::DropOldest, 2900);
     let bot = world.broker.local_client();
     let _large = bot.subscribe_queue("/local").unwrap();
     let (a, talker) = (world.open(), world.open());
@@ -209,7 +209,7 @@ fn what_is_being_written_is_not_dropped_and_local_queues_count() {
     world.publish(&talker, "/a", &text(700));
     let held = world.response(&json!([connect(&a)]));
     world.publish(&talker, "/a", &text(100));
-    world.publish(&talker, "/local", &text(500));
+    world.publish(&talker, "/local", &text(900));
     world.publish(&talker, "/a", &text(300));
     assert_eq!(received(&bot), [""; 0], "the largest that could be dropped");
     assert_eq!(held.written().len(), 2);

@@ -11,6 +11,7 @@ mod extensions;
 mod hooks;
 mod interleavings;
 mod local_clients;
+mod owners;
 mod reentry;
 mod sessions;
 mod simulation;

@@ -329,7 +329,7 @@ fn nothing_is_lost_or_doubled_between_threads() {
     eventually("nothing is left", || {
         let stats = broker.stats();
         let left = [stats.sessions, stats.held, stats.subscriptions];
-        left == [0; 3] && (stats.queued_messages, stats.queued_bytes) == (0, 0)
+        left == [0; 3] && (stats.queued_messages, stats.message_bytes) == (0, 0)
     });
 }
 

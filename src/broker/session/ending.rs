@@ -12,8 +12,10 @@ use crate::transport::ConnectionHandle;
 pub(crate) struct Remains {
     /// Connections to wake.
     pub(crate) connections: [Option<ConnectionHandle>; 2],
-    /// Messages and bytes that were in the queue.
-    pub(crate) lost: (usize, usize),
+    /// Messages that waited.
+    pub(crate) lost: usize,
+    /// Messages that were in the queue.
+    pub(crate) left: usize,
     /// Whether nobody has heard of its end yet.
     pub(crate) news: bool,
 }
@@ -32,13 +34,14 @@ impl State {
         let held = self.hold.take().map(|hold| hold.connection);
         let receiver = self.receiver.take().map(|receiver| receiver.connection);
         self.wake_target = None;
-        let lost = match self.local {
+        let (lost, left) = match self.local {
             true => (0, 0),
             false => self.queue.clear(),
         };
         Some(Remains {
             connections: [held, receiver],
-            lost: (lost.0.saturating_sub(notice), lost.1),
+            lost: lost.saturating_sub(notice),
+            left,
             news,
         })
     }
@@ -66,19 +69,19 @@ impl State {
     }
 
     /// Drops all messages that nobody is writing, for the bound on all queues together; returns how
-    /// many and how many bytes. The notice of its end stays.
-    pub(crate) fn clear_waiting(&mut self) -> (usize, usize) {
+    /// many. The notice of its end stays.
+    pub(crate) fn clear_waiting(&mut self) -> usize {
         let ends = self.parting && self.gone == Some(Gone::Dismissed);
         let notice = self.queue.last_waiting().filter(|_| ends).cloned();
-        let (messages, bytes) = self.queue.clear_waiting();
+        let messages = self.queue.clear_waiting();
         let Some(notice) = notice else {
-            return (messages, bytes);
+            return messages;
         };
         self.queue.push(&notice, &NO_LIMITS, || false);
-        (messages - 1, bytes - notice.json().len())
+        messages - 1
     }
 
-    /// Takes out what waits for the last response to its client; returns the bytes.
+    /// Takes out what waits for the last response to its client; returns how many that are.
     pub(crate) fn take_rest(&mut self, budget: usize, out: &mut Vec<Arc<Publication>>) -> usize {
         self.queue.take_waiting(budget, out)
     }

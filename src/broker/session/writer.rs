@@ -38,7 +38,7 @@ impl State {
         self.numbers
     }
 
-    /// The kernel has the messages of that number. Returns the bytes that left the queue.
+    /// The kernel has the messages of that number. Returns how many left the queue.
     pub(crate) fn commit_write(&mut self, number: u64) -> usize {
         if self.ends(number) {
             self.queue.commit()

@@ -204,7 +204,7 @@ fn the_documented_defaults() {
     assert_eq!(config.broker.timeout, Duration::from_secs(30));
     assert_eq!(config.broker.max_interval, Duration::from_secs(120));
     assert_eq!(config.site.max_body, 1 << 20);
-    assert_eq!(config.broker.max_queued_total, 1 << 30);
+    assert_eq!(config.broker.max_queued_total, 256 << 20);
     assert_eq!(config.broker.queue.overflow, Overflow::Disconnect);
     assert_eq!(config.broker.max_sessions_per_browser, Some(1));
     assert_eq!(config.site.directory_index, ["index.html"]);

@@ -1,6 +1,7 @@
 //! The same message with other data, for a receiver who is to see something else.
 
 use std::ops::Range;
+use std::sync::OnceLock;
 
 use super::{Fit, Publication, TEXT, frame_header};
 
@@ -47,6 +48,7 @@ impl Publication {
             data: Some(data_at..data_end),
             ext: self.ext.as_ref().map(moved),
             fit: self.fit.min(Fit::of([("data", data_json)])),
+            booked: OnceLock::new(),
         }
     }
 }

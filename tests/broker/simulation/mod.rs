@@ -241,6 +241,7 @@ impl Simulation {
             .pick(&[None, None, Some(BrowserId(1)), Some(BrowserId(2))]);
         self.world.transport = transport;
         self.world.browser = browser;
+        self.world.ip = [127, 0, 0, *self.rng.pick(&[1, 2, 3, 3, 3])].into();
         self.world.fall_behind(self.rng.percent(30));
         let key = self.world.next_key;
         let sent = self.world.send(&Value::from(messages));
@@ -254,6 +255,7 @@ impl Simulation {
             messages,
             transport,
             browser,
+            owner: self.world.ip,
         };
         let expected = self.model.request(&request, &ids);
         self.model.collect();
@@ -491,10 +493,6 @@ impl Simulation {
             .into_iter()
             .collect();
         let sessions = model.sessions.values();
-        let queues = || {
-            let remote = model.sessions.values().map(|session| &session.queue);
-            remote.chain(model.locals.values().map(|local| &local.inbox))
-        };
         let known_queues = || {
             let remote = model.sessions.values().filter(|s| s.is_registered());
             let remote = remote.map(|session| &session.queue);
@@ -531,7 +529,7 @@ impl Simulation {
             (
                 "bytes",
                 stats.queued_bytes,
-                queues().map(|q| q.bytes() as u64).sum(),
+                known_queues().map(|q| q.bytes() as u64).sum(),
             ),
             ("received", stats.received, model.sums.received),
             ("published", stats.published, model.sums.published),
@@ -553,6 +551,7 @@ impl Simulation {
             ("dismissed", stats.ended_dismissed, ended("dismissed")),
             ("expired", stats.ended_expired, ended("expired")),
             ("overflowed", stats.ended_overflowed, ended("overflowed")),
+            ("evicted", stats.ended_evicted, ended("evicted")),
         ];
         for (name, actual, expected) in table {
             assert_eq!(actual, expected, "{name}");
@@ -585,6 +584,7 @@ impl Simulation {
         let stats = self.world.broker.stats();
         assert_eq!((stats.sessions, stats.held, stats.subscriptions), (0, 0, 0));
         assert_eq!((stats.queued_messages, stats.queued_bytes), (0, 0));
+        assert_eq!((stats.session_bytes, stats.message_bytes), (0, 0));
     }
 }
 

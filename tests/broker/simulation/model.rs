@@ -1,6 +1,9 @@
 //! What a broker should do, in the plainest way: lists, linear searches, no wakes, no threads.
 
+mod owners;
+
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::net::IpAddr;
 use std::rc::Rc;
 
 use bayeux::{BrokerConfig, Gone, Overflow, QueueLimits};
@@ -76,6 +79,8 @@ pub(crate) struct Hold {
 }
 
 pub(crate) struct Session {
+    owner: IpAddr,
+    number: u64,
     connected: bool,
     expires: Option<u64>,
     /// How long it lives after its last answer.
@@ -176,8 +181,7 @@ impl Model {
         self.sums.received += request.messages.len() as u64;
         let is_handshake = |message: &&Value| message["channel"] == "/meta/handshake";
         let places = request.messages.iter().filter(is_handshake).count();
-        let registered = self.sessions.values().filter(|s| s.is_registered()).count();
-        if places > 0 && registered + places > self.config.max_sessions {
+        if !self.reserve(request.owner, places) {
             self.sums.refused += 1;
             let refuse = |message: &Value| failure(message, "503::session_limit");
             let items = request.messages.iter().map(refuse).collect();
@@ -202,7 +206,7 @@ impl Model {
             let reply = match message["channel"].as_str().expect("a channel") {
                 "/meta/handshake" => {
                     let id = ids.next().expect("an id for each handshake").clone();
-                    self.handshake(id);
+                    self.handshake(id, request.owner);
                     let mut reply = success(message);
                     reply["advice"] = self.advice(None);
                     reply
@@ -279,8 +283,10 @@ impl Model {
         true
     }
 
-    fn handshake(&mut self, id: String) {
+    fn handshake(&mut self, id: String, owner: IpAddr) {
         let session = Session {
+            owner,
+            number: self.sums.handshakes,
             connected: false,
             expires: Some(self.now + self.first_lifetime()),
             lifetime: self.first_lifetime(),

@@ -1,6 +1,7 @@
 //! What goes into the model, what comes out, and what the replies are made of.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::rc::Rc;
 
 use bayeux::Gone;
@@ -62,6 +63,7 @@ pub(crate) struct Request<'a> {
     pub(crate) messages: &'a [Value],
     pub(crate) transport: Transport,
     pub(crate) browser: Option<BrowserId>,
+    pub(crate) owner: IpAddr,
 }
 
 /// What is answered; a client id that is not known yet is left out.
@@ -79,6 +81,7 @@ pub(super) fn name_of(gone: Gone) -> &'static str {
         Gone::Dismissed => "dismissed",
         Gone::Expired => "expired",
         Gone::Overflowed => "overflowed",
+        Gone::Evicted => "evicted",
         Gone::Stopped => "stopped",
     }
 }

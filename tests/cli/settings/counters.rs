@@ -45,6 +45,7 @@ counters! {
         "bayeux_subscription_bytes", "bayeux_receiver_cache_bytes",
         "bayeux_messages_in_total", "bayeux_messages_published_total", "bayeux_messages_out_total",
         "bayeux_queued_messages", "bayeux_queued_bytes", "bayeux_connections",
+        r#"bayeux_memory_bytes{kind="sessions"}"#, r#"bayeux_memory_bytes{kind="messages"}"#,
         "bayeux_connections_total", "bayeux_bytes_in_total", "bayeux_bytes_out_total",
         "bayeux_uptime_seconds", "bayeux_build_info", "process_cpu_seconds_total",
         "process_resident_memory_bytes", "process_open_fds", "process_max_fds", "process_threads",
@@ -83,6 +84,16 @@ counters! {
         r#"bayeux_messages_failed_total{code="503"}"#,
         r#"bayeux_refusals_total{reason="max_sessions"}"#,
     ];
+    sessions_that_make_room: ["--max-sessions=2", "--trusted-proxy=127.0.0.1"], |server| {
+        for address in ["10.0.0.1", "10.0.0.1", "10.0.0.2"] {
+            server.session_with(&format!("X-Forwarded-For: {address}\r\n"));
+        }
+        Vec::new()
+    }, [r#"bayeux_sessions_ended_total{reason="evicted"}"#];
+    too_much_that_waits: ["--max-queued-total=3KiB", "--max-queue-bytes=3KiB"], |server| {
+        super::observe::two_absent(server);
+        Vec::new()
+    }, [r#"bayeux_refusals_total{reason="max_queued_total"}"#];
     too_many_subscriptions: ["--max-subscriptions=1"], |server| {
         super::observe::second_subscription(server);
         Vec::new()

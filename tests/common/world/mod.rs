@@ -104,6 +104,7 @@ pub(crate) struct World {
     pub(crate) woken: BTreeSet<u64>,
     pub(crate) browser: Option<BrowserId>,
     pub(crate) transport: Transport,
+    pub(crate) ip: IpAddr,
 }
 
 impl World {
@@ -124,6 +125,7 @@ impl World {
             woken: BTreeSet::new(),
             browser: None,
             transport: Transport::LongPolling,
+            ip: IpAddr::V4(Ipv4Addr::LOCALHOST),
         }
     }
 
@@ -143,7 +145,7 @@ impl World {
         self.next_key += 1;
         let batch = parse(body.as_bytes(), &BatchLimits::default()).expect("a batch");
         let peer = Peer {
-            ip: IpAddr::V4(Ipv4Addr::LOCALHOST),
+            ip: self.ip,
             transport: self.transport,
             browser: self.browser,
             secure: false,

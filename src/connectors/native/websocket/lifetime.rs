@@ -251,6 +251,7 @@ mod tests {
             (gone(Gone::Overflowed), Some(1008)),
             (gone(Gone::Stopped), Some(1001)),
             (gone(Gone::Disconnected), None),
+            (gone(Gone::Evicted), None),
             (gone(Gone::Dismissed), None),
         ] {
             let mut socket = socket(clock.now());

@@ -20,6 +20,8 @@ mod internal;
 mod logs;
 mod loris;
 #[cfg(target_os = "linux")]
+mod owners;
+#[cfg(target_os = "linux")]
 mod polls;
 mod priority;
 mod program;

@@ -190,8 +190,10 @@ impl Shared {
     /// A thread's life.
     fn work(&self, me: usize) {
         let mut state = self.state.lock();
+        let mut looks = 0;
         loop {
             if let Some(job) = self.take(&mut state, me) {
+                looks = 0;
                 // What has ended or begun may have made room for more than one.
                 if state.idle > 0 && self.next(&state).is_some() {
                     self.work.notify_one();
@@ -204,10 +206,15 @@ impl Shared {
                 }
             } else if state.closing {
                 break;
+            } else if looks < LOOKS {
+                // Where much is to do, more comes before this thread would be asleep.
+                looks += 1;
+                MutexGuard::unlocked(&mut state, std::thread::yield_now);
             } else {
                 state.idle += 1;
                 self.work.wait(&mut state);
                 state.idle -= 1;
+                looks = 0;
             }
         }
         state.alive -= 1;
@@ -415,6 +422,9 @@ pub(crate) fn guarded<T>(what: impl fmt::Display, call: impl FnOnce() -> T) -> O
 
 /// So long a job may go on while others wait, if it has parts.
 const TURN: Duration = Duration::from_millis(1);
+
+/// So often a thread looks for work before it sleeps.
+const LOOKS: u32 = 8;
 
 /// A job that has not come back for so long is told of.
 const STUCK: Duration = Duration::from_secs(10);

@@ -113,7 +113,7 @@ pub use broker::{
     Access, Action, AuthRequest, Broker, BrokerConfig, BrokerStats, Client, Decision, Delivery,
     DeliveryDecision, Event, EventKind, Extra, Flags, Gone, LocalClient, LocalError,
     LocalSubscription, Overflow, Policy, Principal, QueueLimits, Service, ServiceCall,
-    ServiceError, ServiceReply, SessionInfo, Verdict, WeakBroker,
+    ServiceError, ServiceReply, SessionInfo, TrafficLimits, Verdict, WeakBroker,
 };
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use extensions::timesync::ClockEstimate;

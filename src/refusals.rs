@@ -77,8 +77,10 @@ reasons! {
     MaxMessage = "max_message", by "max_message";
     /// A head that is too large.
     MaxHeader = "max_header", by "max_header";
-    /// All connections together hold too much unfinished input.
-    MaxInputTotal = "max_input_total", by "max_input_total";
+    /// The address, or all together, hold too much input that is unfinished or waits.
+    MaxInputTotal = "max_input_total", by "max_input_total, max_share_per_ip";
+    /// The address, or all together, have too much output waiting that nobody reads.
+    MaxOutputTotal = "max_output_total", by "max_output_total, max_share_per_ip";
     /// A head that took too long.
     HeaderTimeout = "header_timeout", by "header_timeout";
     /// A body, or a message on a WebSocket, that took too long.
@@ -114,6 +116,8 @@ reasons! {
     StaleSession = "stale_session";
     /// So many calls wait for a service, or for the policy, that no further one may.
     Busy = "busy";
+    /// The replies to one request are too many bytes.
+    MaxReplyBytes = "max_reply_bytes", by "max_reply_bytes";
     /// The server is about to stop.
     Draining = "draining";
     /// No such file.

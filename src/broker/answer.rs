@@ -1,6 +1,7 @@
 //! What a request brings back: an [`Answer`] now, or an [`Exchange`] to ask again when woken.
 
 use std::mem;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -8,11 +9,14 @@ use super::connect::HeldConnect;
 use super::core::Core;
 use super::in_flight::InFlight;
 use super::receiver::Attachment;
+use super::request::Request;
+use super::session::Session;
 use super::ticker::Alarm;
+use super::traffic::Traffic;
 use crate::protocol::ClientId;
 use crate::protocol::Publication;
 use crate::transport::{BrowserId, ConnectionHandle};
-use crate::util::Completion;
+use crate::util::{Booking, Completion, Owner};
 
 /// The outcome of a request or a frame.
 pub enum Executed {
@@ -77,6 +81,8 @@ pub struct Answer {
     pub attached: Vec<Attachment>,
     /// The request came from a session that exists, or made one.
     pub known: bool,
+    /// What it takes of the output of all, once that is much.
+    booking: Option<Booking<Owner>>,
 }
 
 impl Answer {
@@ -93,6 +99,16 @@ impl Answer {
             in_flight: None,
             attached: Vec::new(),
             known: false,
+            booking: None,
+        }
+    }
+
+    /// Books what it takes, if that is much.
+    pub(super) fn book(&mut self, traffic: &Traffic, ip: IpAddr) {
+        let bytes = self.handshake.capacity() + self.replies.capacity();
+        if bytes >= MUCH {
+            let new = || Booking::new(&traffic.output, ip);
+            self.booking.get_or_insert_with(new).set_anyway(bytes);
         }
     }
 
@@ -127,6 +143,9 @@ impl Answer {
     }
 }
 
+/// From so many bytes on an answer counts: most never do.
+const MUCH: usize = 16 << 10;
+
 /// A request whose answer is not there yet: a held connect, or work of user code.
 ///
 /// Dropping it says that the peer has gone: the poll is dropped and the session goes into its
@@ -134,6 +153,8 @@ impl Answer {
 pub struct Exchange(Pending);
 
 enum Pending {
+    /// It goes on in this turn.
+    Paused(Paused),
     Working(Completion<Executed, ConnectionHandle>),
     Held(HeldConnect),
     Waiting(Box<WaitingAnswer>),
@@ -147,7 +168,25 @@ struct WaitingAnswer {
     until: Instant,
 }
 
+/// A request that goes on in its connection's next turn.
+struct Paused(Option<Box<Request>>);
+
+impl Drop for Paused {
+    fn drop(&mut self) {
+        if let Some(request) = self.0.take() {
+            request.finish_unheard();
+        }
+    }
+}
+
 impl Exchange {
+    /// Wakes its connection, by which it goes on.
+    pub(super) fn paused(request: Request) -> Self {
+        let mut request = Box::new(request);
+        request.make_way();
+        Self(Pending::Paused(Paused(Some(request))))
+    }
+
     pub(crate) fn working(result: Completion<Executed, ConnectionHandle>) -> Self {
         Self(Pending::Working(result))
     }
@@ -174,8 +213,25 @@ impl Exchange {
     /// The answer, once it is there. Cheap; to be called after each wake of the connection, and not
     /// again after it has answered.
     pub fn poll(&mut self) -> Option<Answer> {
+        self.poll_for(true)
+    }
+
+    /// The same; unless it `carries` messages, those that wait for a held connect go on waiting.
+    pub fn poll_for(&mut self, carries: bool) -> Option<Answer> {
         loop {
             match &mut self.0 {
+                Pending::Paused(paused) => match paused.0.take()?.go_on() {
+                    Executed::Now(answer) => {
+                        self.0 = Pending::Done;
+                        return Some(answer);
+                    }
+                    Executed::Later(next) => {
+                        *self = next;
+                        if matches!(self.0, Pending::Paused(_)) {
+                            return None;
+                        }
+                    }
+                },
                 Pending::Working(result) => match result.take()? {
                     Executed::Now(answer) => {
                         self.0 = Pending::Done;
@@ -184,7 +240,7 @@ impl Exchange {
                     Executed::Later(next) => *self = next,
                 },
                 Pending::Held(connect) => {
-                    let answer = connect.look()?;
+                    let answer = connect.look(carries)?;
                     self.0 = Pending::Done;
                     return Some(answer);
                 }
@@ -212,7 +268,7 @@ impl Exchange {
         match &mut self.0 {
             Pending::Held(connect) => connect.attached.take().map(|tie| *tie),
             Pending::Waiting(waiting) => waiting.answer.attached.pop(),
-            Pending::Working(_) | Pending::Done => None,
+            Pending::Paused(_) | Pending::Working(_) | Pending::Done => None,
         }
     }
 
@@ -220,8 +276,21 @@ impl Exchange {
     pub fn client_id(&self) -> Option<ClientId> {
         match &self.0 {
             Pending::Held(connect) => connect.client_id(),
-            Pending::Working(_) | Pending::Waiting(_) | Pending::Done => None,
+            _ => None,
         }
+    }
+
+    /// By which handle the session of a held connect wakes its connection.
+    pub fn held_by(&self) -> Option<&ConnectionHandle> {
+        match &self.0 {
+            Pending::Held(connect) => Some(connect.connection()),
+            _ => None,
+        }
+    }
+
+    /// Whether it is a held connect of that session.
+    pub(super) fn is_held_for(&self, session: &Arc<Session>) -> bool {
+        matches!(&self.0, Pending::Held(connect) if connect.is_of(session))
     }
 
     /// Whether nothing is done for it meanwhile: a connect that is held, or an answer that waits.

@@ -7,6 +7,7 @@ use super::queue::QueueLimits;
 use super::registry::SESSION_BYTES;
 #[cfg(feature = "cli")]
 use super::table::MOST_CACHED;
+use super::traffic::TrafficLimits;
 use crate::clock::FOREVER;
 use crate::extensions::Extensions;
 #[cfg(feature = "cli")]
@@ -22,6 +23,8 @@ settings! {
     pub struct BrokerConfig {
         /// The bounds of each session's queue.
         pub queue: QueueLimits = QueueLimits::default();
+        /// The bounds of what is kept of requests and of what is sent.
+        pub traffic: TrafficLimits = TrafficLimits::default();
         /// The protocol extensions that are on.
         pub extensions: Extensions = Extensions::default();
         /// The connection types in handshake replies, best first. What is not among them is

@@ -215,13 +215,22 @@ fn append(answer: &mut Answer, replies: &[u8], cuts: &[usize], start: usize) {
 }
 
 impl HeldConnect {
+    /// By which handle its connection is woken.
+    pub(crate) fn connection(&self) -> &ConnectionHandle {
+        &self.connect.connection
+    }
+
+    pub(crate) fn is_of(&self, session: &Arc<Session>) -> bool {
+        Arc::ptr_eq(&self.connect.session, session)
+    }
+
     /// The client whose connect it is.
     pub(crate) fn client_id(&self) -> Option<ClientId> {
         self.connect.session.remote_id().copied()
     }
 
-    /// The answer, if it is time for it.
-    pub(crate) fn look(&mut self) -> Option<Answer> {
+    /// The answer, if it is time for it, with what waits if it `carries` messages.
+    pub(crate) fn look(&mut self, carries: bool) -> Option<Answer> {
         let Connect { core, session, .. } = &self.connect;
         let mut state = session.lock();
         let outcome = match state.look(self.number) {
@@ -237,7 +246,7 @@ impl HeldConnect {
         let served = matches!(outcome, Told::Served);
         answer.close = matches!(outcome, Told::Gone(Gone::Stopped));
         self.connect
-            .compose(&mut state, outcome, true, &mut answer, &mut failures);
+            .compose(&mut state, outcome, carries, &mut answer, &mut failures);
         let over = state.is_over();
         drop(state);
         failures.write_failed();
@@ -358,7 +367,8 @@ impl Run {
             match self.place(&state) {
                 Ok(place) => {
                     let until = core.clock.now() + timeout;
-                    let number = state.hold(&self.connection, until, place);
+                    connect.connection = state.handle_of(&self.connection);
+                    let number = state.hold(&connect.connection, until, place);
                     core.ticker.schedule(&session, &mut state);
                     if let Some(connection) = state.next_wake() {
                         self.wakes.add(connection);

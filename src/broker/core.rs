@@ -19,6 +19,7 @@ use super::stale::StaleConnects;
 use super::stripes::Stripes;
 use super::table::Table;
 use super::ticker::Ticker;
+use super::traffic::Traffic;
 use crate::clock::Clock;
 use crate::counters::Counter;
 use crate::protocol::{ClientId, Publication, ShownId};
@@ -36,6 +37,7 @@ pub(crate) struct Core {
     pub(crate) local_queue: QueueLimits,
     pub(crate) ticker: Ticker,
     pub(crate) budget: QueueBudget,
+    pub(crate) traffic: Arc<Traffic>,
     pub(crate) counters: Counters,
     pub(crate) refusals: Refusals,
     pub(crate) stale: StaleConnects,

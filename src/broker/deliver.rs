@@ -33,14 +33,22 @@ impl Source {
     }
 }
 
+/// How far a publication went.
+pub(crate) struct Reach {
+    /// Sessions that are subscribed: what it cost to look after them.
+    pub(crate) subscribed: usize,
+    /// Those that it was queued for.
+    pub(crate) queued: usize,
+}
+
 impl Core {
-    /// Queues the message for everyone who is subscribed; returns how many that are.
+    /// Queues the message for everyone who is subscribed.
     pub(crate) fn fan_out(
         self: &Arc<Self>,
         item: &Arc<Publication>,
         source: Source,
         wakes: &mut Wakes,
-    ) -> usize {
+    ) -> Reach {
         self.counters.mine().published.one();
         self.hooks.tell(EventKind::Published, || Event::Published {
             publication: Arc::clone(item),
@@ -63,14 +71,18 @@ impl Core {
         {
             self.filtered(filter, item, session, source.carried, wakes, &mut sums);
         }
-        let reached = sums.queued;
+        let reach = Reach {
+            subscribed: receivers.len(),
+            queued: sums.queued,
+        };
         self.book(sums);
         let (name, bytes) = (item.channel().as_str(), item.json().len());
         log::trace!(
-            "published on {}: {bytes} bytes, {reached} receivers",
-            Shown(name)
+            "published on {}: {bytes} bytes, {} receivers",
+            Shown(name),
+            reach.queued
         );
-        reached
+        reach
     }
 
     /// Publishes in the name of that session; returns how many clients it was queued for.
@@ -82,9 +94,9 @@ impl Core {
     ) -> usize {
         let publication = self.publication_of(session, channel, data);
         let mut wakes = Wakes::default();
-        let reached = self.fan_out(&publication, Source::new(Some(session), None), &mut wakes);
+        let reach = self.fan_out(&publication, Source::new(Some(session), None), &mut wakes);
         wakes.send();
-        reached
+        reach.queued
     }
 
     /// A message published by that session.

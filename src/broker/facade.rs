@@ -31,6 +31,7 @@ use super::stale::StaleConnects;
 use super::stats::BrokerStats;
 use super::table::Table;
 use super::ticker::{Ticker, TickerThread, tick};
+use super::traffic::Traffic;
 use super::wakes::Wakes;
 use crate::clock::Clock;
 use crate::protocol::{
@@ -93,6 +94,7 @@ impl Broker {
             )),
             ticker: Ticker::new(clock.now()),
             budget: QueueBudget::new(config.max_queued_total),
+            traffic: Traffic::new(&config.traffic, |bound| config.share_of(bound)),
             locals: Locals::default(),
             local_queue,
             counters: Counters::default(),
@@ -127,6 +129,11 @@ impl Broker {
     /// The configuration in force.
     pub fn config(&self) -> &BrokerConfig {
         &self.core.config
+    }
+
+    /// Bytes of requests and of output that connections keep.
+    pub(crate) fn traffic(&self) -> &Arc<Traffic> {
+        &self.core.traffic
     }
 
     /// Executes a request or frame: its messages in their order, each with its reply. Never
@@ -287,9 +294,9 @@ impl Broker {
         check_fit(publication, Fit::Everybody)?;
         self.core.check_running()?;
         let mut wakes = Wakes::default();
-        let reached = self.core.fan_out(publication, Source::nobody(), &mut wakes);
+        let reach = self.core.fan_out(publication, Source::nobody(), &mut wakes);
         wakes.send();
-        Ok(reached)
+        Ok(reach.queued)
     }
 
     /// Refuses new requests from now on and answers every held connect, spread over the time given.
@@ -341,6 +348,8 @@ impl Broker {
             queued_bytes,
             session_bytes: (core.registry.len() * SESSION_BYTES) as u64,
             message_bytes: core.budget.bytes() as u64,
+            input_bytes: core.traffic.input.taken() as u64,
+            output_bytes: core.traffic.output.taken() as u64,
             received: counters.sum(|busy| &busy.received),
             published: counters.sum(|busy| &busy.published),
             queued: counters.sum(|busy| &busy.queued),

@@ -25,7 +25,7 @@
 //! | `deliver` `table` `subscribers` | who gets a publication |
 //! | `session` `queue` `registry` `public_id` | one client; all of them |
 //! | `receiver` `answer` `in_flight` `wakes` | receivers and answers, from the connections' side |
-//! | `held_limits` `budget` `stale` `failures` `stats` | bounds, and what is refused and counted |
+//! | `held_limits` `budget` `traffic` `stale` `failures` `stats` | bounds; what is refused |
 //! | `ticker` `ending` | time, and how sessions end |
 //!
 //! # Threads
@@ -87,6 +87,7 @@ mod subscribers;
 mod subscriptions;
 mod table;
 mod ticker;
+mod traffic;
 mod wakes;
 
 pub use answer::{Answer, AnswerStatus, Exchange, Executed};
@@ -107,3 +108,5 @@ pub(crate) use service::ServiceOverride;
 pub use service::{Access, Service, ServiceCall, ServiceError, ServiceReply};
 pub use session::Gone;
 pub use stats::BrokerStats;
+pub(crate) use traffic::Traffic;
+pub use traffic::TrafficLimits;

@@ -32,8 +32,9 @@ impl Run {
         let shown = shown.as_deref();
         let publication = Publication::from_message(message, channel, publisher, shown);
         let source = self.source(session.as_ref());
-        self.core
-            .fan_out(&Arc::new(publication), source, &mut self.wakes);
+        let item = Arc::new(publication);
+        let reach = self.core.fan_out(&item, source, &mut self.wakes);
+        self.work += reach.subscribed;
         message
             .reply_to()
             .success(&mut self.answer.replies)

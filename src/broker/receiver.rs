@@ -8,6 +8,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::answer::Exchange;
 use super::core::Core;
 use super::in_flight::InFlight;
 use super::session::{Gone, Session};
@@ -96,6 +97,17 @@ impl Attachment {
             self.in_flight.begin(number);
         }
         Ok(Collected { messages, answers })
+    }
+
+    /// The session is to wake the connection by this handle of it.
+    pub fn wake_by(&self, handle: &ConnectionHandle) {
+        let mut state = self.in_flight.session.lock();
+        state.wake_by(self.number, handle);
+    }
+
+    /// Whether a connect of the session is held there.
+    pub fn has_held(&self, exchange: &Exchange) -> bool {
+        exchange.is_held_for(&self.in_flight.session)
     }
 
     /// What was collected and is neither committed nor aborted.

@@ -22,7 +22,7 @@ use crate::extensions::{Heard, Moment};
 use crate::protocol::{Batch, ErrorText, Message, Parsed, Shown, ShownId, Target, add_ext, error};
 use crate::refusals::Reason;
 use crate::transport::{ConnectionHandle, Peer, Transport};
-use crate::util::{Completion, OneOrMany, Owner, Promise};
+use crate::util::{Booking, Completion, OneOrMany, Owner, Promise};
 
 /// A request or frame to be executed.
 pub struct Call {
@@ -36,6 +36,8 @@ pub struct Call {
 
 /// What a message waits for.
 pub(super) enum Wait {
+    /// Its connection's next turn: others of the thread come first.
+    Connection,
     /// The policy and the listeners.
     Policy,
     /// Its service.
@@ -60,6 +62,8 @@ pub(crate) struct Request {
     begun: bool,
     run: Run,
     promise: Option<Promise<Executed, ConnectionHandle>>,
+    /// What it takes of the input of all, once it had to wait.
+    booking: Option<Booking<Owner>>,
 }
 
 /// What the messages of a request share: who sent them, and what becomes of them.
@@ -93,6 +97,8 @@ pub(crate) struct Run {
     pub(super) failures: Lines,
     /// How long the answer has to wait.
     pub(super) wait: Duration,
+    /// What was done in this turn: messages, and sessions that they were for.
+    pub(super) work: usize,
 }
 
 /// Executes a request, as far as this thread may.
@@ -101,15 +107,7 @@ pub(crate) fn execute(core: &Arc<Core>, call: Call) -> Executed {
     if let Some(refusal) = request.admit() {
         return Executed::Now(refusal);
     }
-    match request.advance(None) {
-        None => request.run.finish(),
-        Some(wait) => {
-            let (result, promise) = Completion::new(request.run.connection.clone(), Executed::lost);
-            request.promise = Some(promise);
-            request.dispatch(wait);
-            Executed::Later(Exchange::working(result))
-        }
-    }
+    request.go_on()
 }
 
 impl Request {
@@ -138,6 +136,7 @@ impl Request {
             wakes: Wakes::default(),
             failures: Lines::default(),
             wait: Duration::ZERO,
+            work: 0,
         };
         Self {
             batch,
@@ -145,6 +144,7 @@ impl Request {
             begun: false,
             run,
             promise: None,
+            booking: None,
         }
     }
 
@@ -171,7 +171,7 @@ impl Request {
         let seen = format_args!("a request from {}", run.peer.ip);
         run.core.refusals.count(reason, seen);
         for parsed in self.batch.iter() {
-            run.fail_to(&parsed.reply_to(), error, None);
+            run.fail_to(&parsed.reply_to().brief(), error, None);
         }
         run.failures.write_failed();
         let mut answer = std::mem::replace(&mut run.answer, Answer::new(Vec::new()));
@@ -180,12 +180,53 @@ impl Request {
         answer
     }
 
-    /// Executes messages until the end, or until one has to wait for what must not run here. The
-    /// policy may be asked on threads of its pool only, where a request has its turn.
+    /// Executes messages on the connection's thread, for a turn.
+    pub(super) fn go_on(mut self) -> Executed {
+        match self.advance(None) {
+            None => self.run.finish(),
+            Some(Wait::Connection) => Executed::Later(Exchange::paused(self)),
+            Some(wait) => {
+                let connection = self.run.connection.clone();
+                let (result, promise) = Completion::new(connection, Executed::lost);
+                self.promise = Some(promise);
+                self.dispatch(wait);
+                Executed::Later(Exchange::working(result))
+            }
+        }
+    }
+
+    /// Executes messages until the end, or until one has to wait: for what must not run here, or
+    /// because much was done. The policy may be asked on threads of its pool only, where a request
+    /// has its turn.
     fn advance(&mut self, turn: Option<&Turn>) -> Option<Wait> {
+        let wait = self.execute(turn)?;
+        if self.booking.is_none() {
+            let run = &self.run;
+            let mut booking = Booking::new(&run.core.traffic.input, run.peer.ip);
+            if booking.set(self.batch.memory()).is_err() {
+                self.fail_rest(Reason::MaxInputTotal);
+                return None;
+            }
+            self.booking = Some(booking);
+        }
+        Some(wait)
+    }
+
+    fn execute(&mut self, turn: Option<&Turn>) -> Option<Wait> {
+        self.run.work = 0;
         while let Some(parsed) = self.batch.get(self.at) {
             if turn.is_some_and(Turn::is_over) {
                 return Some(Wait::Turn);
+            }
+            if !self.begun {
+                if let Some(reason) = self.run.is_over() {
+                    self.fail_rest(reason);
+                    return None;
+                }
+                if self.run.work >= WORK_PER_TURN {
+                    return Some(turn.map_or(Wait::Connection, |_| Wait::Turn));
+                }
+                self.run.work += 1;
             }
             let run = &mut self.run;
             run.first = self.at == 0;
@@ -228,6 +269,7 @@ impl Request {
             let hooks = &core.hooks;
             let owner = Some(Owner::from(request.run.peer.ip));
             request = match wait {
+                Wait::Connection => return request.pause(),
                 Wait::Policy => {
                     let policy = &hooks.policy_inbox;
                     match hooks
@@ -236,7 +278,7 @@ impl Request {
                     {
                         Ok(()) => return,
                         Err(mut refused) => {
-                            refused.fail_rest();
+                            refused.fail_rest(Reason::Busy);
                             return refused.complete();
                         }
                     }
@@ -284,34 +326,70 @@ impl Request {
         }
     }
 
+    /// Lets others have their turn: those who got something, and then its own connection.
+    pub(super) fn make_way(&mut self) {
+        let run = &mut self.run;
+        run.wakes.send();
+        run.connection.sink.wake(&[run.connection.key]);
+    }
+
+    /// Goes back to its connection, whose thread goes on with it in another turn. If that has gone
+    /// a worker does.
+    fn pause(mut self) {
+        match self.promise.take() {
+            Some(promise) => promise.complete(Executed::Later(Exchange::paused(self))),
+            None => self.finish_unheard(),
+        }
+    }
+
+    /// Its connection has gone, and what was accepted is still done.
+    pub(super) fn finish_unheard(mut self) {
+        self.run.wakes.send();
+        let core = Arc::clone(&self.run.core);
+        let (hooks, owner) = (&core.hooks, Some(Owner::from(self.run.peer.ip)));
+        let resume = move || self.resume();
+        hooks.policy_pool.run(&hooks.policy_inbox, owner, resume);
+    }
+
     fn complete(self) {
-        let promise = self.promise.expect("a request on a worker has one");
-        promise.complete(self.run.finish());
+        let executed = self.run.finish();
+        if let Some(promise) = self.promise {
+            promise.complete(executed);
+        }
     }
 
     /// Too much work waits already: the current message fails.
     fn fail_current(&mut self) {
-        if let Some(Parsed::Message(message)) = self.batch.get(self.at) {
-            let error = error::busy(message.target().as_str());
-            let to = message.reply_to();
-            self.run.failures.refuse(Reason::Busy, &to, &error);
-            self.run.fail_to(&to, &error, None);
-        }
+        self.fail(Some(Reason::Busy));
         // They were looked up for this message, and are not of the next one.
         (self.run.caller, self.run.heard) = (None, None);
         self.next();
     }
 
-    fn fail_rest(&mut self) {
-        while let Some(parsed) = self.batch.get(self.at) {
-            if let Parsed::Rejected(rejected) = parsed {
-                let to = rejected.reply_to();
-                self.run.fail_to(&to, rejected.error(), None);
-                self.next();
-            } else {
-                self.fail_current();
-            }
+    /// The messages from here on fail: there is no room for them, or for what they bring.
+    fn fail_rest(&mut self, reason: Reason) {
+        let mut counted = Some(reason);
+        while self.at < self.batch.len() {
+            self.fail(counted.take());
+            self.next();
         }
+        (self.run.caller, self.run.heard) = (None, None);
+    }
+
+    /// The current message fails for want of room; why, if that is to be counted.
+    fn fail(&mut self, reason: Option<Reason>) {
+        let Some(parsed) = self.batch.get(self.at) else {
+            return;
+        };
+        let to = parsed.reply_to().brief();
+        let error = match parsed {
+            Parsed::Message(message) => error::busy(message.target().as_str()),
+            Parsed::Rejected(rejected) => rejected.error().clone(),
+        };
+        if let Some(reason) = reason {
+            self.run.failures.refuse(reason, &to, &error);
+        }
+        self.run.fail_to(&to, &error, None);
     }
 }
 
@@ -372,6 +450,7 @@ impl Run {
         let connected = self.answer_due(carries);
         self.failures.write_all(&self.core.refusals, self.peer.ip);
         let answer = &mut self.answer;
+        answer.book(&self.core.traffic, self.peer.ip);
         answer.close |= self.core.is_draining();
         if let Some(session) = &self.carried {
             answer.filtered = session.filtered;
@@ -401,6 +480,10 @@ impl Run {
         Source::new(publisher, self.carried.as_ref())
     }
 }
+
+/// What is done for one request in a turn of its connection's thread, or a little more: messages,
+/// and sessions that they were for. Some milliseconds.
+const WORK_PER_TURN: usize = 16_384;
 
 fn is_handshake(parsed: &Parsed<'_>) -> bool {
     matches!(parsed, Parsed::Message(message) if *message.target() == Target::Handshake)

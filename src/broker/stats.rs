@@ -69,5 +69,9 @@ stats! {
             /// Memory of messages that have been queued and are still there, and of their places.
             message_bytes = "messages",
         };
+        /// Bytes of requests that are being received or wait for user code, at present.
+        Gauge "bayeux_input_bytes" = input_bytes;
+        /// Bytes of output that waits for connections at present.
+        Gauge "bayeux_output_bytes" = output_bytes;
     }
 }

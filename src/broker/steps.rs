@@ -12,6 +12,20 @@ use crate::protocol::{Advice, ErrorText, Message, ReplyTo, SentId, Target, error
 use crate::refusals::Reason;
 
 impl Run {
+    /// Why nothing more of the request may be executed, if that is so: what it has brought is
+    /// enough, or more waits for its client than may.
+    pub(super) fn is_over(&mut self) -> Option<Reason> {
+        let (core, ip) = (&self.core, self.peer.ip);
+        self.answer.book(&core.traffic, ip);
+        if self.answer.replies.len() > core.config.traffic.max_reply_bytes {
+            Some(Reason::MaxReplyBytes)
+        } else if !core.traffic.output.has_room(ip) {
+            Some(Reason::MaxOutputTotal)
+        } else {
+            None
+        }
+    }
+
     /// Executes one message.
     pub(super) fn step(&mut self, message: Message<'_>) -> Step {
         match message.target() {

@@ -9,8 +9,7 @@ impl Config {
     pub(crate) fn bounds(&self) -> Bounds {
         let parts = [
             self.broker.bounds(),
-            #[cfg(feature = "native")]
-            self.native.bounds(),
+            self.broker.traffic.bounds(),
             self.log_bounds(),
         ];
         Bounds(parts.into_iter().flatten().collect())

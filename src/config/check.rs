@@ -37,12 +37,7 @@ impl Config {
         };
         let mut conflicts: Vec<_> = SETTINGS.iter().filter_map(within).collect();
         self.check_across(&mut conflicts);
-        let parts = [
-            self.broker.conflicts(),
-            #[cfg(feature = "native")]
-            self.native.conflicts(),
-            self.site.conflicts(),
-        ];
+        let parts = [self.broker.conflicts(), self.site.conflicts()];
         conflicts.extend(parts.into_iter().flatten());
         if conflicts.is_empty() {
             Ok(())
@@ -179,10 +174,15 @@ impl Config {
                 format!("{outside} is no loopback address; did you mean `127.0.0.1:{port}`?");
             demand(false, "ops_listen", &message);
         }
+        demand(
+            self.site.max_body <= self.broker.traffic.max_input_total,
+            "max_body",
+            "must not be more than max_input_total",
+        );
         #[cfg(feature = "native")]
         demand(
-            self.site.max_body <= self.native.max_input_total,
-            "max_body",
+            self.native.max_message.unwrap_or(0) <= self.broker.traffic.max_input_total,
+            "max_message",
             "must not be more than max_input_total",
         );
         #[cfg(feature = "native")]

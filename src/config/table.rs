@@ -22,6 +22,7 @@ pub static SETTINGS: LazyLock<Vec<Setting<Config>>> = LazyLock::new(|| {
         |c| &mut c.broker.extensions,
     );
     add(&mut all, |c| &c.broker.queue, |c| &mut c.broker.queue);
+    add(&mut all, |c| &c.broker.traffic, |c| &mut c.broker.traffic);
     add(&mut all, |c| &c.site.cookie, |c| &mut c.site.cookie);
     add(&mut all, |c| &c.site, |c| &mut c.site);
     #[cfg(feature = "native")]

@@ -19,14 +19,16 @@ use crate::protocol::{ClientId, Publication, Publisher};
 
 /// The chat room of the demo.
 pub(super) const ROOM: &str = "/chat/demo";
-/// Most names in the member list; a demo needs no more.
-const MEMBERS: usize = 10_000;
+/// Most names in the member list; a demo needs no more. All of them are one answer.
+const MEMBERS: usize = 1000;
 /// Longest name, in characters.
 const NAME: usize = 64;
 /// Most lines that are remembered.
 const LINES: usize = 50;
 /// Longest line that is remembered whole, in characters.
 const LINE: usize = 2000;
+/// Most bytes of lines that are remembered, as the JSON that they are answered as.
+const SAID: usize = 64 << 10;
 
 /// What is said in the room.
 #[derive(Deserialize)]
@@ -50,7 +52,9 @@ struct Said {
 struct Room {
     /// Names by session. A client that joins twice has the newer name.
     names: BTreeMap<ClientId, String>,
-    said: VecDeque<Said>,
+    /// Lines as JSON, and the bytes of all of them.
+    said: VecDeque<String>,
+    bytes: usize,
 }
 
 /// Adds the services, and a client that listens; the room is remembered for as long as it lives.
@@ -69,10 +73,7 @@ pub(super) fn install(broker: &Broker) -> Result<LocalClient, LocalError> {
     serve(
         broker,
         "/service/chat/history",
-        move |_: &ServiceCall<'_>| {
-            let lines = json!({"lines": asked.lock().said});
-            Ok(vec![ServiceReply::data(&lines)?])
-        },
+        move |_: &ServiceCall<'_>| Ok(vec![ServiceReply::raw_data(&asked.lock().history())]),
     )?;
     let listener = broker.local_client();
     let (listening, weak) = (Arc::clone(&room), broker.downgrade());
@@ -93,6 +94,22 @@ impl Room {
         members.sort_unstable();
         members.dedup();
         members
+    }
+
+    fn history(&self) -> String {
+        let lines: Vec<&str> = self.said.iter().map(String::as_str).collect();
+        format!(r#"{{"lines":[{}]}}"#, lines.join(","))
+    }
+
+    /// Remembers a line, and forgets the oldest that are too many.
+    fn say(&mut self, line: &Said) {
+        let line = serde_json::to_string(line).expect("because texts are JSON");
+        self.bytes += line.len();
+        self.said.push_back(line);
+        while self.said.len() > LINES || self.bytes > SAID {
+            let oldest = self.said.pop_front();
+            self.bytes -= oldest.map_or(0, |line| line.len());
+        }
     }
 
     /// Whoever is gone by now may have been said to be gone before, and nobody would take the name
@@ -123,11 +140,8 @@ impl Room {
                 self.names.remove(client);
             }
             (Some(user), Some(chat)) => {
-                if self.said.len() == LINES {
-                    self.said.pop_front();
-                }
                 let chat = chat.chars().take(LINE).collect();
-                self.said.push_back(Said { user, chat });
+                self.say(&Said { user, chat });
             }
             _ => {}
         }
@@ -159,6 +173,8 @@ fn say_goodbye_for_the_lost(broker: &Broker, room: Arc<Mutex<Room>>) {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::Value;
+
     use super::*;
     use crate::protocol::ChannelName;
 
@@ -175,6 +191,26 @@ mod tests {
         assert_eq!(room.members(), ["Ann"]);
         room.receive(&joins(ClientId::random()), |id| *id == client);
         assert_eq!(room.names.len(), 1);
+    }
+
+    #[test]
+    fn the_history_has_an_end_in_lines_and_in_bytes() {
+        let mut room = Room::default();
+        let said = |chat: String| Said {
+            user: "Ann".to_owned(),
+            chat,
+        };
+        (0..60).for_each(|n| room.say(&said(n.to_string())));
+        let lines = |room: &Room| -> Vec<Value> {
+            let history: Value = serde_json::from_str(&room.history()).unwrap();
+            history["lines"].as_array().unwrap().clone()
+        };
+        assert_eq!(lines(&room).len(), LINES);
+        assert_eq!(lines(&room)[0], json!({"user": "Ann", "chat": "10"}));
+        // A character may become six.
+        (0..60).for_each(|_| room.say(&said("\u{1}".repeat(LINE))));
+        assert!(room.history().len() <= SAID + 100 && lines(&room).len() == 5);
+        assert_eq!(room.bytes, room.said.iter().map(String::len).sum::<usize>());
     }
 
     #[test]

@@ -30,7 +30,7 @@ pub struct Caller {
     /// The other end of the connection.
     pub(super) peer: IpAddr,
     /// The client: the first hop, counted from here, that is no trusted proxy.
-    pub(super) ip: IpAddr,
+    pub ip: IpAddr,
     /// Whether the client's side is encrypted.
     pub(super) secure: bool,
     /// Host and port that the client asked for, if a trusted proxy said so.

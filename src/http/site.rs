@@ -26,7 +26,7 @@ use super::request::{Request, RequestHead};
 use super::response::Response;
 use super::route::{Public, Route, To};
 use super::streaming::{Events, Offers, Upgrade};
-use crate::broker::{Broker, Call, Executed, Inbox, Threads};
+use crate::broker::{Broker, Call, Executed, Inbox, Threads, Traffic};
 use crate::clock::Clock;
 use crate::protocol::{self, BatchError, BatchLimits};
 use crate::refusals::Reason;
@@ -49,6 +49,7 @@ pub struct Site {
     /// Files to be opened or read: the file system may take its time.
     pub(super) file_inbox: Arc<Inbox>,
     access: Option<Arc<AccessLog>>,
+    pub(crate) traffic: Arc<Traffic>,
 }
 
 /// What became of a request.
@@ -156,12 +157,14 @@ impl Site {
         Ok(Self {
             mounts: Mounts::new(handlers, |_| false)?,
             hosts: Hosts::new(config).closed(),
+            traffic: Traffic::internal(),
             ..Self::empty(broker, clock)
         })
     }
 
     fn empty(broker: Broker, clock: Arc<dyn Clock>) -> Self {
         Self {
+            traffic: Arc::clone(broker.traffic()),
             broker,
             clock,
             statuses: RefusalCounts::default(),

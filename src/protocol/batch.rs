@@ -52,6 +52,12 @@ impl Batch {
         self.entries.is_empty()
     }
 
+    /// About how many bytes of memory it takes: a message is more than its text.
+    pub fn memory(&self) -> usize {
+        let entries = self.entries.iter().map(Entry::memory);
+        self.text.capacity() + entries.sum::<usize>()
+    }
+
     /// The message at that place.
     pub fn get(&self, at: usize) -> Option<Parsed<'_>> {
         let entry = self.entries.get(at)?;

@@ -39,6 +39,17 @@ pub(super) enum Entry {
     Rejected(Echoed),
 }
 
+impl Entry {
+    /// The bytes that it takes besides the text.
+    pub(super) fn memory(&self) -> usize {
+        let fields = match self {
+            Self::Message(fields) => fields.extra.capacity(),
+            Self::Rejected(_) => 0,
+        };
+        size_of::<Self>() + fields * size_of::<(Span, Span)>()
+    }
+}
+
 /// The fields of a well-formed message.
 #[derive(Clone, Debug)]
 pub(super) struct Fields {

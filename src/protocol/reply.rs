@@ -41,6 +41,17 @@ impl ReplyTo<'_> {
         }
     }
 
+    /// The same without what is long: for where there is no room. The id is always short.
+    pub fn brief(self) -> Self {
+        let is_short = |text: &&str| text.len() <= BRIEF;
+        Self {
+            channel_raw: Some(self.channel_raw).filter(is_short).unwrap_or_default(),
+            id: self.id,
+            client_id: self.client_id.filter(is_short),
+            subscription: self.subscription.filter(is_short),
+        }
+    }
+
     fn begin<'o>(&self, out: &'o mut Vec<u8>) -> Reply<'o> {
         if out.last() == Some(&b'}') {
             out.push(b',');
@@ -62,6 +73,9 @@ impl ReplyTo<'_> {
         reply
     }
 }
+
+/// Most bytes of what a brief reply echoes: any channel that is spelt without escapes.
+const BRIEF: usize = 257;
 
 /// Gives the last reply in `out`, which has none yet, an `ext` of these members: raw JSON without
 /// the braces. For what is known only after the reply was written.

@@ -328,6 +328,11 @@ fn broker_config(config: &Config) -> BrokerConfig {
     broker.extensions.timesync |= config.serves_demo();
     broker.connection_types = connection_types(config);
     broker.workers = config.workers;
+    broker.traffic.max_request = config.site.max_body;
+    #[cfg(feature = "native")]
+    if let Some(most) = config.native.max_message {
+        broker.traffic.max_request = most.max(config.site.max_body);
+    }
     broker
 }
 

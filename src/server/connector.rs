@@ -76,7 +76,6 @@ impl Settings {
             name: "bayeux-internal",
             io_threads: 1,
             max_connections: 256,
-            max_input_total: 16 << 20,
             ..NativeConfig::default()
         });
         #[cfg(not(feature = "native"))]

@@ -142,6 +142,8 @@ mod tests {
             queued_bytes: 10,
             session_bytes: 37,
             message_bytes: 38,
+            input_bytes: 39,
+            output_bytes: 40,
             failed,
             ..BrokerStats::default()
         };
@@ -171,7 +173,7 @@ mod tests {
             .map(|sample| sample.1);
         let mut numbers: Vec<f64> = numbers.filter(|number| *number != 0.0).collect();
         numbers.sort_by(f64::total_cmp);
-        let mut expected: Vec<f64> = (1..=14).chain(21..=38).map(f64::from).collect();
+        let mut expected: Vec<f64> = (1..=14).chain(21..=40).map(f64::from).collect();
         expected.insert(14, 15.5);
         assert_eq!(numbers, expected);
         for family in &families {

@@ -29,6 +29,12 @@ pub trait WakeSink: Send + Sync + 'static {
     fn is_behind(&self) -> bool {
         false
     }
+
+    /// The one connection that all keys of this sink stand for, where it has a key for each of its
+    /// sessions.
+    fn connection(&self) -> Option<&ConnectionHandle> {
+        None
+    }
 }
 
 /// One connection, as the broker sees it: the sink it belongs to and its key there.
@@ -45,7 +51,12 @@ pub struct ConnectionHandle {
 impl ConnectionHandle {
     /// Whether both name the same connection.
     pub fn same(&self, other: &Self) -> bool {
-        self.key == other.key && Arc::ptr_eq(&self.sink, &other.sink)
+        let (one, other) = (self.whole(), other.whole());
+        one.key == other.key && Arc::ptr_eq(&one.sink, &other.sink)
+    }
+
+    fn whole(&self) -> &Self {
+        self.sink.connection().unwrap_or(self)
     }
 }
 

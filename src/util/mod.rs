@@ -25,5 +25,5 @@ pub(crate) use network::from_here;
 pub use network::{InvalidNetwork, Network};
 pub(crate) use one_or_many::OneOrMany;
 pub(crate) use owner::Owner;
-pub(crate) use shares::{Exhausted, Shares};
+pub(crate) use shares::{Booking, Exhausted, Shares};
 pub(crate) use shrink::shrink;

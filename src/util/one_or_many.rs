@@ -101,19 +101,6 @@ impl<T, const KEPT: usize> OneOrMany<T, KEPT> {
         drop(self.more.take_if(is_large));
     }
 
-    /// Puts the first so many items at the end.
-    pub(crate) fn rotate(&mut self, count: usize) {
-        let Some(more) = &mut self.more else {
-            return;
-        };
-        if let Some(first) = self.first.take() {
-            more.push_front(first);
-        }
-        let count = count % more.len();
-        more.rotate_left(count);
-        self.first = more.pop_front();
-    }
-
     pub(crate) fn iter(&self) -> impl Iterator<Item = &T> {
         self.first
             .iter()
@@ -143,7 +130,6 @@ mod tests {
         let mut few = OneOrMany::<i32>::default();
         assert!(few.is_empty() && few.remove(0).is_none() && few.last().is_none());
         few.push(0);
-        few.rotate(1);
         assert_eq!(
             (few.remove(1), few.first(), few.last()),
             (None, Some(&0), Some(&0))
@@ -152,20 +138,15 @@ mod tests {
         (1..5).for_each(|n| few.push(n));
         assert_eq!((few.len(), few.remove(7), few.last()), (5, None, Some(&4)));
         assert_eq!(few.get_mut(0), Some(&mut 0));
-        few.rotate(2);
-        assert_eq!(all(&few), [2, 3, 4, 0, 1]);
-        few.rotate(9);
-        few.rotate(0);
-        assert_eq!(all(&few), [1, 2, 3, 4, 0]);
-        few.rotate(1);
+        assert_eq!(all(&few), [0, 1, 2, 3, 4]);
         assert_eq!(
             (few.remove(0), few.remove(1), few.remove(2)),
-            (Some(2), Some(4), Some(1))
+            (Some(0), Some(2), Some(4))
         );
         few.iter_mut().for_each(|n| *n += 1);
-        assert_eq!(all(&few), [4, 1]);
+        assert_eq!(all(&few), [2, 4]);
         assert_eq!(few.get_mut(2), None);
-        assert_eq!((few.remove(0), few.more.is_none()), (Some(4), true));
+        assert_eq!((few.remove(0), few.more.is_none()), (Some(2), true));
         few.clear();
         assert_eq!(few.len(), 0);
     }

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, Hash, RandomState};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use parking_lot::Mutex;
@@ -60,9 +61,21 @@ impl<K: Copy + Eq + Hash> Shares<K> {
     /// Takes so many, however little there is: of what is there already.
     pub(crate) fn take_anyway(&self, owner: K, n: usize) {
         if n > 0 {
-            *self.shard(owner).lock().entry(owner).or_insert(0) += n;
+            let mut owners = self.shard(owner).lock();
+            *owners.entry(owner).or_default() += n;
             self.taken.fetch_add(n, Ordering::Relaxed);
         }
+    }
+
+    /// Whether there is more for that owner. Cheap while little is taken.
+    pub(crate) fn has_room(&self, owner: impl Into<K>) -> bool {
+        let taken = self.taken();
+        if taken < self.share.min(self.bound) {
+            return true;
+        }
+        let owner = owner.into();
+        let has = self.shard(owner).lock().get(&owner).copied();
+        taken < self.bound && has.unwrap_or(0) < self.share
     }
 
     /// What all have taken together.
@@ -88,6 +101,55 @@ impl<K: Copy + Eq + Hash> Shares<K> {
 
     fn shard(&self, owner: K) -> &Mutex<HashMap<K, usize>> {
         &self.shards[self.hasher.hash_one(owner) as usize % SHARDS]
+    }
+}
+
+/// What an owner has taken, given back when this is dropped.
+pub(crate) struct Booking<K: Copy + Eq + Hash> {
+    shares: Arc<Shares<K>>,
+    owner: K,
+    n: usize,
+}
+
+impl<K: Copy + Eq + Hash> Booking<K> {
+    /// Of nothing yet.
+    pub(crate) fn new(shares: &Arc<Shares<K>>, owner: impl Into<K>) -> Self {
+        Self {
+            shares: Arc::clone(shares),
+            owner: owner.into(),
+            n: 0,
+        }
+    }
+
+    pub(crate) fn owner(&self) -> K {
+        self.owner
+    }
+
+    /// Has so many from now on. On failure it has as many as before.
+    pub(crate) fn set(&mut self, n: usize) -> Result<(), Exhausted> {
+        if n > self.n {
+            self.shares.take(self.owner, n - self.n)?;
+        } else {
+            self.shares.give_back(self.owner, self.n - n);
+        }
+        self.n = n;
+        Ok(())
+    }
+
+    /// Has so many, however little there is.
+    pub(crate) fn set_anyway(&mut self, n: usize) {
+        if n > self.n {
+            self.shares.take_anyway(self.owner, n - self.n);
+        } else {
+            self.shares.give_back(self.owner, self.n - n);
+        }
+        self.n = n;
+    }
+}
+
+impl<K: Copy + Eq + Hash> Drop for Booking<K> {
+    fn drop(&mut self) {
+        self.shares.give_back(self.owner, self.n);
     }
 }
 
@@ -120,5 +182,23 @@ mod tests {
         }
         assert_eq!(shares.taken(), 0);
         assert!(shares.shards.iter().all(|shard| shard.lock().is_empty()));
+    }
+
+    #[test]
+    fn a_booking_follows_what_is_there_and_ends_with_it() {
+        let shares = Arc::new(Shares::<u8>::new(10, 4));
+        let mut mine = Booking::new(&shares, 1);
+        assert_eq!((mine.set(3), mine.set(5)), (Ok(()), Err(Exhausted::Share)));
+        assert!(shares.taken() == 3 && shares.has_room(1) && mine.owner() == 1);
+        mine.set_anyway(9);
+        assert!(!shares.has_room(1) && shares.has_room(2));
+        let mut other = Booking::new(&shares, 2);
+        other.set_anyway(1);
+        assert!(!shares.has_room(2) && !shares.has_room(3), "all is taken");
+        assert_eq!(mine.set(1), Ok(()));
+        assert!(shares.has_room(1) && shares.taken() == 2);
+        mine.set_anyway(0);
+        drop((mine, other));
+        assert_eq!(shares.taken(), 0);
     }
 }

@@ -13,6 +13,7 @@ mod interleavings;
 mod local_clients;
 mod owners;
 mod reentry;
+mod requests;
 mod sessions;
 mod simulation;
 mod streams;

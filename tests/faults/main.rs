@@ -25,6 +25,8 @@ mod owners;
 mod polls;
 mod priority;
 mod program;
+#[cfg(target_os = "linux")]
+mod requests;
 mod resets;
 mod scale;
 mod services;

@@ -31,6 +31,27 @@ impl State {
         (self.numbers, older)
     }
 
+    /// The receiver of that number is woken by this handle of its connection from now on.
+    pub(crate) fn wake_by(&mut self, number: u64, handle: &ConnectionHandle) {
+        let mine = self.receiver.as_mut();
+        let Some(receiver) = mine.filter(|receiver| receiver.number == number) else {
+            return;
+        };
+        receiver.connection = handle.clone();
+        let held = self.hold.as_mut().map(|hold| &mut hold.connection);
+        if let Some(held) = held.filter(|held| held.same(handle)) {
+            *held = handle.clone();
+        }
+        self.update_wake_target();
+    }
+
+    /// The handle by which the session wakes that connection.
+    pub(crate) fn handle_of(&self, connection: &ConnectionHandle) -> ConnectionHandle {
+        let receiver = self.receiver.as_ref().map(|receiver| &receiver.connection);
+        let known = receiver.filter(|handle| handle.same(connection));
+        known.unwrap_or(connection).clone()
+    }
+
     /// From now on messages leave with connects. Returns the receiver until now, to be woken.
     pub(crate) fn take_back(&mut self) -> Option<ConnectionHandle> {
         self.woken = false;

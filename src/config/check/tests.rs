@@ -43,11 +43,11 @@ fn rules() {
     assert_eq!(refused(|c| c.broker.timeout = Duration::ZERO).0, "interval");
     assert_eq!(refused(|c| c.proxy_protocol = true).0, "proxy_protocol");
     assert_eq!(
-        refused(|c| c.site.max_body = c.native.max_input_total + 1).0,
+        refused(|c| c.site.max_body = c.broker.traffic.max_input_total + 1).0,
         "max_body"
     );
     assert_eq!(
-        refused(|c| c.native.max_message = Some(c.native.max_input_total + 1)).0,
+        refused(|c| c.native.max_message = Some(c.broker.traffic.max_input_total + 1)).0,
         "max_message"
     );
     assert_eq!(

@@ -4,9 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::broker::BrokerConfig;
-#[cfg(feature = "cli")]
-use crate::settings::Bound;
-use crate::settings::{Auto, Conflict, Count, Off, Size, Time, settings};
+use crate::settings::{Auto, Count, Off, Size, Time, settings};
 use crate::tcp::reactor::PreConnect;
 #[cfg(feature = "tls")]
 use crate::tcp::tls::TlsAcceptor;
@@ -42,11 +40,6 @@ settings! {
         ///
         /// Callback-polling carries its messages in the target.
         max_header: usize = Size, within "1KiB to 1MiB", default "16KiB", native_only;
-
-        /// Most bytes of requests that are being received, all connections together.
-        ///
-        /// Bounds memory against many large bodies that come slowly.
-        max_input_total: usize = Size, within "64KiB or more", default "256MiB", native_only;
 
         /// How long the head of a request may take; then status 408.
         header_timeout: Duration = Time, within "100ms to 1h", default "10s", native_only;
@@ -99,20 +92,6 @@ settings! {
 }
 
 impl NativeConfig {
-    /// What settings demand of each other: the offending key and the reason.
-    pub(crate) fn conflicts(&self) -> Vec<Conflict> {
-        let fits = self.max_message.unwrap_or(0) <= self.max_input_total;
-        let conflict = Conflict::new("max_message", "must not be more than max_input_total");
-        Vec::from_iter((!fits).then_some(conflict))
-    }
-
-    /// What connections may take of the memory.
-    #[cfg(feature = "cli")]
-    pub(crate) fn bounds(&self) -> Vec<Bound> {
-        let input = self.max_input_total;
-        vec![Bound::bytes("unfinished input", input, "max_input_total")]
-    }
-
     /// Most bytes of a message on a WebSocket.
     pub(super) fn message_limit(&self) -> usize {
         self.max_message.unwrap_or(1 << 20)

@@ -6,7 +6,7 @@ use super::http1::{Becomes, HttpConnection};
 use super::outbound::Outbound;
 use super::thread::Thread;
 use super::websocket::Socket;
-use crate::tcp::reactor::{CloseReason, Io, Refuse, Service};
+use crate::tcp::reactor::{CloseReason, Io, Refuse, Service, Turn};
 
 /// A connection of any kind.
 #[allow(clippy::large_enum_variant)] // the usual two cost no second allocation
@@ -61,12 +61,11 @@ impl Service for Thread {
         let Some(becomes) = http.becomes.take() else {
             return taken;
         };
-        self.shared.input.change(http.booked, 0);
-        let outbound = std::mem::take(&mut http.outbound);
+        let (outbound, ip) = (std::mem::take(&mut http.outbound), http.served_ip);
         *conn = match *becomes {
             Becomes::Socket(peer) => Conn::Socket(Socket::begin(self, io, peer, outbound)),
             Becomes::Events(session) => {
-                Conn::Events(EventStream::begin(self, io, session, outbound))
+                Conn::Events(EventStream::begin(self, io, ip, session, outbound))
             }
         };
         let rest = &input[taken..];
@@ -100,6 +99,12 @@ impl Service for Thread {
         conn.outbound().received(io);
         if let Conn::Http(http) = conn {
             http.received(self, io);
+        }
+    }
+
+    fn turn_ended(&mut self, turn: &mut Turn<'_, Conn>) {
+        if let Some(at) = self.look_at_postponed(turn.now()) {
+            turn.wake_at(at);
         }
     }
 

@@ -1,6 +1,7 @@
 //! Connections that are streams of events: messages go out as they come, and a comment now and
 //! then. Nothing that the peer sends means anything.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use super::outbound::{Outbound, PIECE};
@@ -15,6 +16,7 @@ const COMMENT_INTERVAL: Duration = Duration::from_secs(15);
 /// One stream.
 pub(super) struct EventStream {
     session: Attachment,
+    ip: IpAddr,
     pub(super) outbound: Outbound,
     /// The server stops: it ends as soon as nothing waits for it.
     stopping: bool,
@@ -25,6 +27,7 @@ impl EventStream {
     pub(super) fn begin(
         thread: &mut Thread,
         io: &mut Io<'_>,
+        ip: IpAddr,
         session: Attachment,
         outbound: Outbound,
     ) -> Box<Self> {
@@ -32,6 +35,7 @@ impl EventStream {
         io.watch_peer();
         let mut stream = Box::new(Self {
             session,
+            ip,
             outbound,
             stopping: false,
         });
@@ -53,6 +57,9 @@ impl EventStream {
         io.set_timer(Some(io.now() + COMMENT_INTERVAL));
         if io.pending_write() > 0 {
             return;
+        }
+        if !thread.has_room(self.ip) {
+            return thread.postpone(io);
         }
         let ready = &mut thread.ready;
         match self.session.collect(PIECE, &mut ready.messages) {
@@ -107,7 +114,7 @@ impl EventStream {
     fn send(&mut self, thread: &mut Thread, io: &mut Io<'_>) {
         let pushed = self.session.in_flight();
         self.outbound
-            .send(io, &mut thread.ready, pushed.into_iter());
+            .send(io, &mut thread.ready, self.ip, pushed.into_iter());
     }
 }
 

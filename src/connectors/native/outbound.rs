@@ -10,6 +10,7 @@
 //! pushed by the session's `Attachment` when it is given up.
 
 use std::collections::VecDeque;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use crate::broker::{InFlight, Unread};
@@ -17,7 +18,7 @@ use crate::http::{Body, Piece};
 use crate::protocol::Publication;
 use crate::tcp::reactor::Io;
 use crate::transport::ConnectionHandle;
-use crate::util::Completion;
+use crate::util::{Booking, Completion, Owner, Shares};
 
 /// From this many bytes on, what is ready is sent before more is added. The buffer is given back
 /// when it has grown larger.
@@ -33,11 +34,14 @@ pub(super) struct Ready {
     in_flight: Vec<InFlight>,
     /// Some of them carry messages.
     carries_messages: bool,
+    /// What waits for all connections.
+    output: Arc<Shares<Owner>>,
 }
 
 impl Ready {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(output: Arc<Shares<Owner>>) -> Self {
         Self {
+            output,
             bytes: Vec::with_capacity(PIECE),
             messages: Vec::new(),
             in_flight: Vec::new(),
@@ -104,15 +108,18 @@ struct Backlog {
     unread: VecDeque<(u64, Unread)>,
     /// The file whose rest is still to be read and written.
     file: Option<Rest>,
+    /// What waits, among the output of all.
+    booking: Option<Booking<Owner>>,
 }
 
 impl Outbound {
-    /// Sends what is ready. `pushed` are the sessions' own messages in it, in flight beside the
-    /// answers.
+    /// Sends what is ready, on behalf of that address. `pushed` are the sessions' own messages in
+    /// it, in flight beside the answers.
     pub(super) fn send<'a>(
         &mut self,
         io: &mut Io<'_>,
         ready: &mut Ready,
+        ip: IpAddr,
         pushed: impl Iterator<Item = &'a mut InFlight>,
     ) {
         let sent = match (&ready.bytes[..], &ready.messages[..]) {
@@ -131,6 +138,9 @@ impl Outbound {
             pushed.for_each(InFlight::stalled);
             let backlog = self.backlog();
             backlog.unsent = true;
+            let mut booking = Booking::new(&ready.output, ip);
+            booking.set_anyway(io.pending_write());
+            backlog.booking = Some(booking);
             backlog.in_flight.append(&mut ready.in_flight);
             return;
         }
@@ -155,6 +165,7 @@ impl Outbound {
     ) {
         let Some(backlog) = &mut self.0 else { return };
         backlog.unsent = false;
+        backlog.booking = None;
         let mut answers = std::mem::take(&mut backlog.in_flight);
         let unread = place_of_unread(io);
         self.commit(unread, answers.iter_mut());
@@ -238,6 +249,7 @@ impl Outbound {
                 in_flight,
                 unread,
                 file,
+                booking: _,
             } = &**backlog;
             !unsent && in_flight.is_empty() && unread.is_empty() && file.is_none()
         };

@@ -125,7 +125,7 @@ impl Running {
             requests: self.requests.iter().map(|counter| counter.get()).sum(),
             sockets: self.shared.sockets.get(),
             streams: self.shared.streams.get(),
-            input_bytes: self.shared.input.bytes(),
+            input_bytes: self.shared.site.traffic.input.taken(),
             connections: self.reactor.stats(),
         }
     }

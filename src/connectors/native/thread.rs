@@ -1,8 +1,9 @@
 //! What connections have in common: those of one I/O thread, and those of all.
 
+use std::collections::HashSet;
+use std::net::IpAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use crossbeam_utils::CachePadded;
 
@@ -13,6 +14,7 @@ use crate::counters::{Counter, Gauge};
 use crate::http::{DateCache, Site};
 use crate::tcp::reactor::Io;
 use crate::transport::{ConnectionHandle, WakeSink};
+use crate::util::{Booking, Owner};
 
 /// What the connections of one thread have in common.
 pub(super) struct Thread {
@@ -25,7 +27,14 @@ pub(super) struct Thread {
     /// Where the WebSocket message at hand is.
     pub(super) scratch: Vec<u8>,
     pub(super) limits: SocketLimits,
+    /// Connections that have something to do once less output waits for their owners, and when
+    /// to look at them again.
+    postponed: HashSet<u64>,
+    look: Option<Instant>,
 }
+
+/// What a connection has taken of the input of all; no memory while that is nothing.
+pub(super) type InputBooking = Option<Box<Booking<Owner>>>;
 
 impl Thread {
     pub(super) fn new(
@@ -36,11 +45,13 @@ impl Thread {
         Self {
             sink,
             requests,
-            ready: Ready::new(),
+            ready: Ready::new(Arc::clone(&shared.site.traffic.output)),
             date: TurnDate::new(Arc::clone(&shared.clock)),
             scratch: Vec::new(),
             limits: SocketLimits::new(&shared.config, shared.site.broker().config()),
             shared: Arc::clone(shared),
+            postponed: HashSet::new(),
+            look: None,
         }
     }
 
@@ -52,11 +63,58 @@ impl Thread {
         }
     }
 
+    /// Books what a connection of that address holds of unfinished requests. `false` if that is
+    /// more than it may: the connection has to give it back.
+    pub(super) fn book_input(&self, booking: &mut InputBooking, ip: IpAddr, holds: usize) -> bool {
+        if holds == 0 {
+            // Most connections never hold anything.
+            *booking = None;
+            return true;
+        }
+        let owner = Owner::from(ip);
+        drop(booking.take_if(|booking| booking.owner() != owner));
+        let input = &self.shared.site.traffic.input;
+        let booking = booking.get_or_insert_with(|| Box::new(Booking::new(input, owner)));
+        booking.set(holds).is_ok()
+    }
+
+    /// Whether more may be made for that address, which has to read what waits for it first.
+    pub(super) fn has_room(&self, ip: IpAddr) -> bool {
+        self.shared.site.traffic.output.has_room(ip)
+    }
+
+    /// Comes back to the connection later: there is no room for what it has to do.
+    pub(super) fn postpone(&mut self, io: &Io<'_>) {
+        self.postponed.insert(io.key());
+    }
+
+    /// Has some of those looked at that were postponed. When to come back, if any are left.
+    pub(super) fn look_at_postponed(&mut self, now: Instant) -> Option<Instant> {
+        if self.postponed.is_empty() {
+            self.look = None;
+            self.postponed.shrink_to_fit();
+            return None;
+        }
+        if self.look.is_some_and(|at| at <= now) {
+            let some: Vec<u64> = self.postponed.iter().copied().take(LOOKED_AT).collect();
+            for key in &some {
+                self.postponed.remove(key);
+            }
+            self.sink.wake(&some);
+            self.look = None;
+        }
+        Some(*self.look.get_or_insert(now + LOOK))
+    }
+
     /// Comes back to the connection when the others had their turn.
     pub(super) fn come_back(&self, io: &Io<'_>) {
         self.sink.wake(&[io.key()]);
     }
 }
+
+/// How often those are looked at that were postponed, and how many of them.
+const LOOK: Duration = Duration::from_millis(50);
+const LOOKED_AT: usize = 256;
 
 /// The date in responses, the same for all of a turn.
 pub(super) struct TurnDate {
@@ -91,7 +149,6 @@ pub(super) struct Shared {
     pub(super) site: Arc<Site>,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) config: NativeConfig,
-    pub(super) input: InputTotal,
     /// WebSockets at present.
     pub(super) sockets: Gauge,
     /// Streams of events at present.
@@ -100,15 +157,10 @@ pub(super) struct Shared {
 
 impl Shared {
     pub(super) fn new(config: NativeConfig, site: Arc<Site>, clock: Arc<dyn Clock>) -> Self {
-        let input = InputTotal {
-            bytes: AtomicUsize::new(0),
-            limit: config.max_input_total,
-        };
         Self {
             site,
             clock,
             config,
-            input,
             sockets: Gauge::default(),
             streams: Gauge::default(),
         }
@@ -117,47 +169,3 @@ impl Shared {
 
 /// What one thread counts at every request, in a cache line that no other thread writes to.
 pub(super) type ThreadCounter = CachePadded<Counter>;
-
-/// Bytes of unfinished requests over all connections, and their bound.
-pub(super) struct InputTotal {
-    bytes: AtomicUsize,
-    limit: usize,
-}
-
-impl InputTotal {
-    /// Books that a connection holds `now` bytes where it held `before`. `false` if that is more
-    /// and brought the sum over the bound: the connection has to give its share back.
-    pub(super) fn change(&self, before: usize, now: usize) -> bool {
-        if now <= before {
-            // Most connections never hold anything; they do not touch the shared number.
-            if now < before {
-                self.bytes.fetch_sub(before - now, Ordering::Relaxed);
-            }
-            return true;
-        }
-        self.bytes.fetch_add(now - before, Ordering::Relaxed) + (now - before) <= self.limit
-    }
-
-    pub(super) fn bytes(&self) -> usize {
-        self.bytes.load(Ordering::Relaxed)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_who_adds_is_refused() {
-        let total = InputTotal {
-            bytes: AtomicUsize::new(0),
-            limit: 10,
-        };
-        assert!(total.change(0, 6));
-        assert!(total.change(0, 4));
-        assert!(!total.change(6, 7), "the eleventh byte");
-        assert!(total.change(4, 4), "who adds nothing may stay");
-        assert!(total.change(7, 0));
-        assert_eq!(total.bytes(), 4);
-    }
-}

@@ -122,9 +122,9 @@ impl Mailbox {
         mail.command.take()
     }
 
-    /// The next key to be woken: of `wakes`, or else of what has come since, which is swapped with
-    /// it, so that nothing is allocated.
-    pub(super) fn next_wake(&self, wakes: &mut Wakes) -> Option<u64> {
+    /// Takes the keys that have come, if none are left of those before. The lists are swapped, so
+    /// that nothing is allocated.
+    pub(super) fn take_wakes(&self, wakes: &mut Wakes) {
         if wakes.is_empty() {
             wakes.clear();
             let mut mail = self.mail.lock();
@@ -132,9 +132,6 @@ impl Mailbox {
                 mem::swap(&mut mail.wakes, wakes);
             }
         }
-        let key = wakes.keys.get(wakes.taken).copied()?;
-        wakes.taken += 1;
-        Some(key)
     }
 
     /// Tells how many slots there are now.
@@ -183,6 +180,13 @@ impl Wakes {
             *mark = generation;
             self.keys.push(key);
         }
+    }
+
+    /// The next key to be woken.
+    pub(super) fn next(&mut self) -> Option<u64> {
+        let key = self.keys.get(self.taken).copied()?;
+        self.taken += 1;
+        Some(key)
     }
 
     /// Whether all have been taken.
@@ -257,9 +261,13 @@ mod tests {
         waker.wake(&[a, b, a]);
         waker.wake(&[b_next, a, key_of(4, 1), u64::MAX, b, b_next]);
         let mut wakes = Wakes::default();
-        let mut taken = || std::iter::from_fn(|| mailbox.next_wake(&mut wakes)).collect::<Vec<_>>();
+        let mut taken = || {
+            mailbox.take_wakes(&mut wakes);
+            // What comes meanwhile is for the next turn.
+            waker.wake(&[a]);
+            std::iter::from_fn(|| wakes.next()).collect::<Vec<_>>()
+        };
         assert_eq!(taken(), [a, b, b_next]);
-        waker.wake(&[a]);
         assert_eq!(taken(), [a]);
     }
 

@@ -117,8 +117,10 @@ impl<S: Service> Thread<S> {
         }
         // In between others are read, and what they send to those who still wait to be woken goes
         // out with the rest.
+        // Who is woken meanwhile, perhaps by itself, has its turn after them.
+        self.mailbox.take_wakes(&mut self.wakes);
         for _ in 0..WAKES_AT_A_TIME {
-            let Some(key) = self.mailbox.next_wake(&mut self.wakes) else {
+            let Some(key) = self.wakes.next() else {
                 break;
             };
             self.on_open_connection(key, |service, conn, io| service.woken(conn, io));

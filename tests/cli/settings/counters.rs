@@ -202,7 +202,15 @@ counters! {
             half
         });
         halves.collect()
-    }, [r#"bayeux_refusals_total{reason="max_input_total"}"#];
+    }, [r#"bayeux_refusals_total{reason="max_input_total"}"#, "bayeux_input_bytes"];
+    output_that_nobody_reads: ["--max-output-total=64KiB", "--document-root={dir}/pages"],
+        one_who_asks_beside_readers_that_stopped, [
+            r#"bayeux_refusals_total{reason="max_output_total"}"#, "bayeux_output_bytes"
+        ];
+    replies_that_are_too_long: ["--max-reply-bytes=1KiB"], |server| {
+        super::observe::second_of_two_long_replies(server);
+        Vec::new()
+    }, [r#"bayeux_refusals_total{reason="max_reply_bytes"}"#];
 }
 
 /// What only a program around the library can bring about, or the file system of some machines.
@@ -246,6 +254,12 @@ fn has_moved(text: &str, name: &str) -> bool {
         let rest = rest.filter(|rest| rest.starts_with([' ', '{']));
         rest.is_some_and(|rest| !rest.ends_with(" 0"))
     })
+}
+
+fn one_who_asks_beside_readers_that_stopped(server: &Server) -> Vec<Connection> {
+    let readers = super::observe::readers_that_stopped(server);
+    server.get("/style.css");
+    readers
 }
 
 fn held(server: &Server) -> Connection {

@@ -112,6 +112,10 @@ settings! {
     max_depth = "4", observe::ten_arrays_deep, "200" => "400";
     max_input_total = "64KiB", ["--max-body=64KiB"],
         observe::second_unfinished_body_of_40_kib, "nothing" => "503";
+    max_output_total = "64KiB", ["--document-root={dir}/pages"],
+        observe::request_beside_readers_that_stopped, "200" => "503";
+    max_reply_bytes = "1KiB", observe::second_of_two_long_replies,
+        "successful" => "503:/service/echo:busy";
     header_timeout = "100ms", observe::half_a_head, "nothing" => "408";
     body_timeout = "100ms", observe::half_a_body, "nothing" => "408";
     idle_timeout = "100ms", observe::idle_connection, "nothing" => "closed";

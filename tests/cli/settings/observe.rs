@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::server::{NOTHING, Server, Session, post, post_text};
+use super::server::{Connection, NOTHING, Server, Session, post, post_text};
 use crate::common::program::{bayeux, text};
 use crate::common::websocket::{Frame, Socket};
 
@@ -360,6 +360,33 @@ pub(crate) fn reader_that_stopped(server: &Server) -> String {
     assert!(connection.begins());
     let closed = server.comes(|| server.number("bayeux_connections") == 0.0);
     if closed { "closed" } else { NOTHING }.to_owned()
+}
+
+pub(crate) fn request_beside_readers_that_stopped(server: &Server) -> String {
+    let readers = readers_that_stopped(server);
+    let status = server.get("/style.css").status();
+    drop(readers);
+    status
+}
+
+/// So many that more waits for them than one address may have of 64 KiB.
+pub(crate) fn readers_that_stopped(server: &Server) -> Vec<Connection> {
+    let mut readers = Vec::new();
+    while server.number("bayeux_output_bytes") < 16_375.0 {
+        let mut reader = server.connection();
+        reader.send("GET /large HTTP/1.1\r\nHost: x\r\n\r\n");
+        assert!(reader.begins());
+        readers.push(reader);
+    }
+    readers
+}
+
+pub(crate) fn second_of_two_long_replies(server: &Server) -> String {
+    let session = server.session();
+    let data = "x".repeat(2000);
+    let call = json!({"channel": "/service/echo", "clientId": session.id, "data": data});
+    let reply = server.post(&json!([call, call])).json();
+    error(reply.as_array().and_then(|replies| replies.last()).unwrap())
 }
 
 pub(crate) fn silent_websocket(server: &Server) -> String {

@@ -19,6 +19,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use kinds::{Abuse, KINDS, Kind, Scale};
+pub(crate) use wire::Rude;
 use wire::Tally;
 
 use crate::good::{Good, Latencies};

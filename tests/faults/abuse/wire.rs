@@ -108,6 +108,26 @@ impl Rude {
         })
     }
 
+    /// From another address of this machine, so that it is somebody else; with a buffer of that
+    /// size for what it does not read.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn open_elsewhere(address: SocketAddr, buffer: Option<usize>) -> Option<Self> {
+        use socket2::{Domain, Socket, Type};
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).ok()?;
+        let elsewhere = SocketAddr::from(([127, 0, 0, 2], 0));
+        socket.bind(&elsewhere.into()).ok()?;
+        if let Some(bytes) = buffer {
+            socket.set_recv_buffer_size(bytes).ok()?;
+        }
+        socket
+            .connect_timeout(&address.into(), Duration::from_secs(5))
+            .ok()?;
+        let stream = TcpStream::from(socket);
+        stream.set_nodelay(true).ok()?;
+        let since = Instant::now();
+        Some(Self { stream, since })
+    }
+
     /// Makes the buffer small in which the kernel takes what is not read.
     pub(crate) fn reads_little(&self) {
         drop(socket2::SockRef::from(&self.stream).set_recv_buffer_size(4096));

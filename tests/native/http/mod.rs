@@ -305,7 +305,7 @@ fn a_held_connect_is_not_subject_to_timeouts_of_the_connection() {
 
 #[test]
 fn unfinished_requests_are_bounded_together() {
-    let server = Server::start(|settings| settings.native.max_input_total = 100_000);
+    let server = Server::start(|settings| settings.broker.traffic.max_input_total = 100_000);
     let head = "POST /cometd HTTP/1.1\r\nHost: h\r\nContent-Length: 60000\r\n\r\n";
     let body = "x".repeat(59_000);
     let (mut first, mut second) = (server.connect(), server.connect());

@@ -189,7 +189,7 @@ fn a_control_frame_inside_a_message_does_not_hide_when_it_began() {
 
 #[test]
 fn too_much_unfinished_input() {
-    let world = World::with(|config| config.native.max_input_total = 1 << 20);
+    let world = World::with(|config| config.broker.traffic.max_input_total = 1 << 20);
     let message = frame(0x81, &vec![b' '; 600_000]);
     let mut first = world.socket();
     first.send_raw(&message[..599_000]);

@@ -197,3 +197,38 @@ fn what_a_peer_sends_on_a_stream_means_nothing() {
     let mut again = open(&world, &client);
     assert!(again.up_to("\n\n").contains("\"data\":2"));
 }
+
+#[test]
+fn what_waits_for_some_holds_up_the_others_of_their_address_until_it_is_read() {
+    let world = World::with(|config| {
+        config.broker.traffic.max_output_total = 1 << 16;
+        config.broker.timeout = Duration::from_secs(20);
+    });
+    let mut slow = [(); 3].map(|()| world.client("/slow"));
+    let mut other = world.client("/other");
+    let mut client = world.unconnected();
+    client.subscribe("/events");
+    let mut stream = open(&world, &client);
+    let large = json!("x".repeat(400_000));
+    let mut sent = 0;
+    while world.server.stats().broker.output_bytes < 1 << 14 {
+        world.publish("/slow", &large);
+        sent += 1;
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    world.publish("/other", &json!(1));
+    world.publish("/events", &json!(2));
+    other.socket.tell(&other.connect(0));
+    other.socket.quiet();
+    stream.quiet();
+    let mut http = world.tcp();
+    http.send_raw(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n");
+    assert!(http.head().starts_with("HTTP/1.1 503 "));
+    for socket in slow.iter_mut().map(|client| &mut client.socket) {
+        (0..sent).for_each(|_| assert_eq!(socket.item()["data"], large));
+    }
+    assert_eq!(other.socket.item()["data"], 1);
+    assert_eq!(other.socket.item()["successful"], true);
+    assert!(stream.up_to("\n\n").contains("\"data\":2"));
+    world.until("all is given back", |stats| stats.broker.output_bytes == 0);
+}

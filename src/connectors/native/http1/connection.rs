@@ -14,7 +14,7 @@ use super::responses::Responses;
 use crate::broker::Attachment;
 use crate::connectors::native::config::NativeConfig;
 use crate::connectors::native::outbound::Outbound;
-use crate::connectors::native::thread::Thread;
+use crate::connectors::native::thread::{InputBooking, Thread};
 use crate::tcp::reactor::Io;
 use crate::transport::Peer;
 
@@ -22,14 +22,16 @@ use crate::transport::Peer;
 /// connect itself needs.
 pub(crate) struct HttpConnection {
     pub(super) peer_ip: IpAddr,
+    /// Whom the last request came from: the same, or who is behind a proxy.
+    pub(crate) served_ip: IpAddr,
     pub(super) reading: Reading,
     /// Responses to requests that were executed, in order.
     pub(super) responses: Responses,
     pub(crate) outbound: Outbound,
     /// What the connection waits for, and so which time limit runs.
     waits_for: WaitsFor,
-    /// Bytes that are booked in the total of unfinished input.
-    pub(crate) booked: usize,
+    /// What it has booked of unfinished input.
+    pub(super) booked: InputBooking,
     /// To be closed when all responses are written.
     pub(super) closes: bool,
     /// The request that is being received will be the last.
@@ -94,13 +96,15 @@ impl HttpConnection {
         io.set_timer(Some(io.now() + thread.shared.config.header_timeout));
         // A Unix socket is as near as the loopback interface.
         let peer_ip = io.peer_addr().ip();
+        let peer_ip = peer_ip.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
         Self {
-            peer_ip: peer_ip.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST)),
+            peer_ip,
+            served_ip: peer_ip,
             reading: Reading::START,
             responses: Responses::default(),
             outbound: Outbound::default(),
             waits_for: WaitsFor::FirstByte,
-            booked: 0,
+            booked: None,
             closes: false,
             draining: false,
             blocked: None,
@@ -170,9 +174,8 @@ impl HttpConnection {
         self.settle(thread, io, io.unconsumed(), false);
     }
 
-    pub(crate) fn closed(mut self, thread: &Thread) {
+    pub(crate) fn closed(mut self, _: &Thread) {
         self.responses.clear();
-        thread.shared.input.change(self.booked, 0);
     }
 }
 
@@ -184,7 +187,8 @@ impl HttpConnection {
             self.continue_file(thread, io);
             let mut added = false;
             while !self.outbound.is_busy() && !thread.ready.is_pressing() {
-                let Some(response) = self.responses.next(&thread.shared.site) else {
+                let carries = thread.has_room(self.served_ip);
+                let Some(response) = self.responses.next(&thread.shared.site, carries) else {
                     break;
                 };
                 self.write(thread, io, response);
@@ -209,9 +213,11 @@ impl HttpConnection {
 
     /// Books what the connection holds of unfinished requests. `false` if that is too much.
     fn book(&mut self, thread: &Thread, rest: usize) -> bool {
-        let holds = self.reading.len() + rest;
-        let before = std::mem::replace(&mut self.booked, holds);
-        thread.shared.input.change(before, holds)
+        let (ip, bytes) = match &self.reading {
+            Reading::Body(receiving) => (receiving.caller.ip, receiving.len()),
+            Reading::Head { .. } | Reading::Stopped => (self.peer_ip, 0),
+        };
+        thread.book_input(&mut self.booked, ip, bytes + rest)
     }
 
     /// Takes no further request; when all responses are written the connection closes.

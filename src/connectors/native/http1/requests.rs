@@ -33,19 +33,18 @@ pub(super) struct Receiving {
     /// The head, which has left the input.
     head: Box<[u8]>,
     body: Body,
-    caller: Caller,
+    pub(super) caller: Caller,
     route: Route,
 }
 
 impl Reading {
     pub(super) const START: Self = Self::Head { seen: 0 };
+}
 
+impl Receiving {
     /// Bytes that are kept here.
     pub(super) fn len(&self) -> usize {
-        match self {
-            Self::Body(receiving) => receiving.head.len() + receiving.body.bytes().len(),
-            Self::Head { .. } | Self::Stopped => 0,
-        }
+        self.head.len() + self.body.bytes().len()
     }
 }
 
@@ -139,6 +138,8 @@ impl HttpConnection {
                         caller,
                         route,
                     } = *receiving;
+                    // If it has to wait now, the broker books it.
+                    self.booked = None;
                     with_head(&head, |head| {
                         self.execute(thread, io, route, &caller, head, body.bytes());
                     });
@@ -237,8 +238,24 @@ impl HttpConnection {
             body,
             caller,
         };
+        self.served_ip = caller.ip;
         let site = &thread.shared.site;
         let entry = site.log_entry(Some(&request.head), caller);
+        if !thread.has_room(caller.ip) {
+            let refused = Refused {
+                reason: Reason::MaxOutputTotal,
+                status: 503,
+                line: "too much output waits to be read",
+            };
+            let response = site.refuse(refused, Some(&request.head), caller);
+            let content = Content::Finished(response.into());
+            let response = Response {
+                content,
+                http10,
+                entry,
+            };
+            return self.respond(thread, io, response);
+        }
         let content = match site.handle(route, &request, &thread.handle(io)) {
             Handled::Done(response) => Content::Finished(response.into()),
             Handled::Bayeux(format, Executed::Now(answer)) => Content::Answer(answer, format),

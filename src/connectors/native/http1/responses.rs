@@ -180,12 +180,12 @@ impl Responses {
         self.entries.push(Entry { state, extra });
     }
 
-    /// Takes the response that is due, if it is there.
-    pub(super) fn next(&mut self, site: &Site) -> Option<Response> {
+    /// Takes the response that is due, if it is there. `carries`: messages may go with it.
+    pub(super) fn next(&mut self, site: &Site, carries: bool) -> Option<Response> {
         let mut answered = None;
         let mut finished = None;
         match &mut self.entries.get_mut(0)?.state {
-            State::Exchange(exchange, _) => answered = Some(exchange.poll()?),
+            State::Exchange(exchange, _) => answered = Some(exchange.poll_for(carries)?),
             State::Pending(response) => finished = Some(response.poll(site)?),
             State::Ready(_) => {}
         }
@@ -287,7 +287,7 @@ impl HttpConnection {
     /// Sends what is ready.
     pub(super) fn send(&mut self, thread: &mut Thread, io: &mut Io<'_>) {
         self.outbound
-            .send(io, &mut thread.ready, std::iter::empty());
+            .send(io, &mut thread.ready, self.served_ip, std::iter::empty());
     }
 
     /// Goes on with a file. A worker reads it, piece by piece as they are sent: the file system may

@@ -8,19 +8,22 @@
 use std::mem;
 
 use super::lifetime::{Closing, Due, GOING_AWAY, NORMAL, NOT_JSON, POLICY, TRY_LATER, Times};
+use super::sessions::Sessions;
 use super::{Decoder, Event, write_answer, write_close, write_ping, write_pong};
-use crate::broker::{Answer, Attachment, Exchange, Executed};
+use crate::broker::{Answer, Exchange, Executed};
 use crate::connectors::native::events::end_with_the_peer;
 use crate::connectors::native::outbound::{Outbound, PIECE};
-use crate::connectors::native::thread::Thread;
+use crate::connectors::native::thread::{InputBooking, Thread};
 use crate::protocol::BatchError;
 use crate::refusals::Reason;
 use crate::tcp::reactor::Io;
 use crate::transport::Peer;
-use crate::util::OneOrMany;
 
 /// Most frames of one connection that are looked at in a turn.
 const FRAMES_PER_TURN: usize = 64;
+
+/// Most sessions of one connection that are looked at in a turn.
+const SESSIONS_PER_TURN: usize = 1024;
 
 /// Writes of messages to one connection in a turn, although the peer would take more.
 const WRITES_PER_TURN: usize = 4;
@@ -29,24 +32,19 @@ const WRITES_PER_TURN: usize = 4;
 pub(crate) struct Socket {
     peer: Box<Peer>,
     pub(super) decoder: Decoder,
-    /// Sessions whose messages go here.
-    pub(super) sessions: OneOrMany<Attachment>,
-    /// Frames that are not answered yet: connects that are held, and at most one that user code is
-    /// at work on.
+    /// Sessions whose messages go here, with their connects that are held.
+    pub(super) sessions: Sessions,
+    /// Other frames that are not answered yet: at most one that is not executed to its end, and
+    /// connects whose sessions' messages go elsewhere by now. Every wake may be for them.
     pub(super) pending: Vec<Exchange>,
-    /// One of them may have an answer.
-    may_be_answered: bool,
-    /// User code is at work on one of them: what comes behind it has to wait.
+    /// One of them is not executed to its end: what comes behind it has to wait.
     working: bool,
-    /// A held connect's session may not be among `sessions` any more: every wake may be for that
-    /// connect.
-    lost_session: bool,
     pub(crate) outbound: Outbound,
     /// The last that is to be written.
     pub(super) closing: Option<Box<Closing>>,
     pub(super) times: Times,
-    /// Bytes that are booked in the total of unfinished input.
-    booked: usize,
+    /// What it has booked of unfinished input.
+    booked: InputBooking,
 }
 
 /// Callbacks of the reactor.
@@ -63,15 +61,13 @@ impl Socket {
         Self {
             peer: Box::new(peer),
             decoder: Decoder::default(),
-            sessions: OneOrMany::default(),
+            sessions: Sessions::default(),
             pending: Vec::new(),
-            may_be_answered: false,
             working: false,
-            lost_session: false,
             outbound,
             closing: None,
             times,
-            booked: 0,
+            booked: None,
         }
     }
 
@@ -96,8 +92,8 @@ impl Socket {
     }
 
     pub(crate) fn drained(&mut self, thread: &mut Thread, io: &mut Io<'_>) {
-        let pushed = self.sessions.iter_mut().filter_map(Attachment::in_flight);
-        self.outbound.drained(io, pushed);
+        self.outbound.drained(io, self.sessions.in_flight());
+        self.sessions.end_flight();
         self.advance(thread, io);
     }
 
@@ -139,7 +135,6 @@ impl Socket {
 
     pub(crate) fn closed(mut self, thread: &Thread) {
         self.detach();
-        thread.shared.input.change(self.booked, 0);
         thread.shared.sockets.sub(1);
     }
 }
@@ -154,7 +149,8 @@ impl Socket {
             if thread.ready.is_pressing() {
                 self.send(thread, io);
             }
-            if io.pending_write() > 0 || self.working || io.is_closing() {
+            let waits = io.pending_write() > 0 || self.working || io.is_closing();
+            if waits || self.has_no_room(thread, io) {
                 // What it waits for may have come before `advance` looks: no event follows then,
                 // and only to resume a pause makes the rest be offered again.
                 io.pause_input();
@@ -206,19 +202,20 @@ impl Socket {
 
     fn execute(&mut self, thread: &mut Thread, io: &mut Io<'_>, text: &str) {
         thread.requests.one();
+        // If it has to wait now, the broker books it.
+        self.booked = None;
         let site = &thread.shared.site;
         match site.frame(*self.peer, text, thread.handle(io)) {
             Ok(Executed::Now(answer)) => {
                 // Messages go before the replies, and so do the answers to connects that this
                 // frame has ended: a client may close when it sees the reply to its disconnect.
                 self.collect(thread, io);
-                self.may_be_answered = true;
                 self.collect_answers(thread, io);
                 self.answer(thread, io, answer);
             }
             Ok(Executed::Later(mut exchange)) => {
                 while let Some(session) = exchange.attached() {
-                    self.sessions.push(session);
+                    self.sessions.push(session, &thread.handle(io));
                 }
                 self.expect(exchange);
             }
@@ -232,22 +229,17 @@ impl Socket {
         }
     }
 
-    /// Expects an answer later. Most sockets have one connect: no room for more is made before
-    /// there are more.
+    /// Expects an answer later.
     fn expect(&mut self, exchange: Exchange) {
         self.working |= !exchange.is_held();
-        if self.pending.capacity() == 0 {
-            self.pending.reserve_exact(1);
-        }
-        self.pending.push(exchange);
+        self.pending.extend(self.sessions.hold(exchange));
     }
 
     /// Books what the connection holds of unfinished messages; one that brings the sum of all above
     /// its bound has to go.
     fn book(&mut self, thread: &Thread, rest: usize) {
         let holds = self.decoder.len() + rest;
-        let before = mem::replace(&mut self.booked, holds);
-        if !thread.shared.input.change(before, holds) {
+        if !thread.book_input(&mut self.booked, self.peer.ip, holds) {
             let told = "too much unfinished input";
             self.refuse(thread, Reason::MaxInputTotal, TRY_LATER, told);
         }
@@ -264,13 +256,13 @@ impl Socket {
             if !more || io.pending_write() > 0 {
                 break;
             }
-            more = self.collect(thread, io);
+            more = !self.has_no_room(thread, io) && self.collect(thread, io);
             more |= self.collect_answers(thread, io);
             self.send(thread, io);
         }
         if io.pending_write() == 0 {
             // When the server stops, what waits goes out first.
-            more |= self.is_leaving() && self.sessions.iter().any(Attachment::has_more);
+            more |= self.is_leaving() && self.sessions.has_more();
             let waits = more && self.is_leaving();
             if let Some(closing) = self.closing.take_if(|_| !waits) {
                 let out = thread.ready.behind_messages();
@@ -284,7 +276,7 @@ impl Socket {
                 thread.come_back(io);
             }
         }
-        if io.pending_write() > 0 || self.working {
+        if io.pending_write() > 0 || self.working || self.has_no_room(thread, io) {
             io.pause_input();
         } else {
             io.resume_input();
@@ -294,80 +286,106 @@ impl Socket {
         }
     }
 
+    /// Whether its client, or all together, have more to read than may wait: nothing is read or
+    /// collected then, until that is less.
+    fn has_no_room(&self, thread: &mut Thread, io: &Io<'_>) -> bool {
+        let has_room = thread.has_room(self.peer.ip);
+        if !has_room {
+            thread.postpone(io);
+        }
+        !has_room
+    }
+
     /// Collects what waits for the sessions. Returns whether there may be more than fits.
     fn collect(&mut self, thread: &mut Thread, io: &mut Io<'_>) -> bool {
         let messages = &mut thread.ready.messages;
         let mut room = PIECE;
-        let mut at = 0;
-        while let Some(session) = self.sessions.get_mut(at) {
+        let changed = self.sessions.changed();
+        for _ in 0..changed.min(SESSIONS_PER_TURN) {
+            let Some(at) = self.sessions.next_changed() else {
+                return false;
+            };
+            let Some(session) = self.sessions.get_mut(at) else {
+                continue;
+            };
             if session.is_in_flight() {
-                self.may_be_answered = true;
-                at += 1;
+                self.sessions.may_answer(at);
                 continue;
             }
             if room == 0 {
-                // The others come first next time.
-                self.sessions.rotate(at);
+                self.sessions.put_off(at);
                 return true;
             }
             let before = messages.len();
             match session.collect(room, messages) {
                 Ok(collected) => {
-                    self.may_be_answered |= collected.answers;
+                    if collected.messages {
+                        self.sessions.begin_flight(at);
+                    }
+                    if collected.answers {
+                        self.sessions.may_answer(at);
+                    }
                     let new = messages[before..].iter();
                     let bytes: usize = new.map(|message| message.frame().len()).sum();
                     room = room.saturating_sub(bytes);
-                    at += 1;
                 }
                 Err(ended) => {
-                    self.sessions
-                        .remove(at)
-                        .into_iter()
-                        .for_each(Attachment::detach);
-                    self.may_be_answered = true;
-                    self.lost_session = true;
+                    if let Some((session, held)) = self.sessions.remove(at) {
+                        session.detach();
+                        self.pending.extend(held.map(|held| *held));
+                    }
                     self.times.meet_session(io.now());
                     self.lose(ended);
                 }
             }
         }
-        false
+        changed > SESSIONS_PER_TURN
     }
 
     /// Looks whether frames that were not answered can be now. Returns whether there may be more:
     /// than fits, or for sessions that have come with the answers.
     fn collect_answers(&mut self, thread: &mut Thread, io: &mut Io<'_>) -> bool {
-        let unknown = self.lost_session || self.pending.len() > self.sessions.len();
-        if !(self.may_be_answered || self.working || unknown) {
-            return false;
-        }
-        let (mut at, sessions) = (0, self.sessions.len());
+        let sessions = self.sessions.len();
+        let carries = thread.has_room(self.peer.ip);
+        let mut at = 0;
         while at < self.pending.len() {
             if thread.ready.is_pressing() {
-                self.may_be_answered = true;
                 return true;
             }
-            if let Some(answer) = self.pending[at].poll() {
+            if let Some(answer) = self.pending[at].poll_for(carries) {
                 drop(self.pending.remove(at));
                 self.answer(thread, io, answer);
                 continue;
             }
             while let Some(session) = self.pending[at].attached() {
-                self.sessions.push(session);
+                self.sessions.push(session, &thread.handle(io));
             }
             at += 1;
         }
-        self.may_be_answered = false;
-        self.working = self.pending.iter().any(|exchange| !exchange.is_held());
-        self.lost_session &= !self.pending.is_empty();
-        self.sessions.len() > sessions
+        self.keep_held();
+        while !thread.ready.is_pressing() {
+            let Some(answer) = self.sessions.poll(|held| held.poll_for(carries)) else {
+                return self.sessions.len() > sessions;
+            };
+            self.answer(thread, io, answer);
+        }
+        true
+    }
+
+    /// What was executed to its end may have become a connect that is held.
+    fn keep_held(&mut self) {
+        if mem::take(&mut self.working) {
+            for exchange in mem::take(&mut self.pending) {
+                self.expect(exchange);
+            }
+        }
     }
 
     fn answer(&mut self, thread: &mut Thread, io: &mut Io<'_>, mut answer: Answer) {
         write_answer(thread.ready.behind_messages(), &answer);
         thread.ready.add_in_flight(answer.in_flight.take());
         for session in answer.attached.drain(..) {
-            self.sessions.push(session);
+            self.sessions.push(session, &thread.handle(io));
         }
         if answer.known {
             self.times.meet_session(io.now());
@@ -379,13 +397,16 @@ impl Socket {
 
     fn send(&mut self, thread: &mut Thread, io: &mut Io<'_>) {
         debug_assert_eq!(io.pending_write(), 0, "one write at a time");
-        let pushed = self.sessions.iter_mut().filter_map(Attachment::in_flight);
-        self.outbound.send(io, &mut thread.ready, pushed);
+        let (ip, pushed) = (self.peer.ip, self.sessions.in_flight());
+        self.outbound.send(io, &mut thread.ready, ip, pushed);
+        if io.pending_write() == 0 {
+            self.sessions.end_flight();
+        }
     }
 
     /// Whether messages that the kernel has not taken are wanted elsewhere.
     pub(crate) fn is_cut(&self) -> bool {
-        self.outbound.is_cut() || self.sessions.iter().any(Attachment::is_cut)
+        self.outbound.is_cut() || self.sessions.is_cut()
     }
 }
 
@@ -403,9 +424,8 @@ impl Socket {
     /// Gives its sessions up, and the connects that are held.
     fn detach(&mut self) {
         self.pending.clear();
-        while let Some(session) = self.sessions.remove(0) {
-            session.detach();
-        }
+        // Each is detached as it is dropped.
+        drop(mem::take(&mut self.sessions));
     }
 }
 

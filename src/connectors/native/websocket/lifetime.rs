@@ -117,9 +117,9 @@ impl Socket {
     /// How long nothing may come before there is a ping. While a connect is held it is a
     /// little longer, since the two times are often the same, and the next connect spares the ping.
     fn patience(&self, limits: &SocketLimits) -> Duration {
-        match self.pending.is_empty() {
-            true => limits.ping_interval,
-            false => limits.ping_interval + limits.ping_interval / 8,
+        match self.sessions.holds() {
+            false => limits.ping_interval,
+            true => limits.ping_interval + limits.ping_interval / 8,
         }
     }
 

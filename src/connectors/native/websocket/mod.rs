@@ -12,7 +12,7 @@
 //! - `encoder`: what the server sends besides messages that are encoded already.
 //! - `failure`: everything that can be wrong, with its code and reason.
 //! - `connection`: what happens to a connection when; `lifetime`: pings, time limits, the
-//!   end.
+//!   end; `sessions`: whose messages go there.
 //!
 //! # Out of scope
 //! - What a message means: `http` and below.
@@ -28,6 +28,7 @@ mod mask;
 mod mutations;
 #[cfg(test)]
 mod rules;
+mod sessions;
 #[cfg(test)]
 mod testing;
 mod upgrade;

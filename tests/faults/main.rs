@@ -31,6 +31,8 @@ mod resets;
 mod scale;
 mod services;
 #[cfg(target_os = "linux")]
+mod siege;
+#[cfg(target_os = "linux")]
 mod stalled;
 mod stopped;
 mod tables;

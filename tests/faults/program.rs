@@ -42,8 +42,18 @@ impl Program {
 
     /// One that may open no more than so many files.
     pub(crate) fn with_files(most: u32, flags: &[&str]) -> Self {
+        Self::limited(&format!("-n {most}"), flags)
+    }
+
+    /// One that may have no more than so many bytes of memory.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn with_memory(most: u64, flags: &[&str]) -> Self {
+        Self::limited(&format!("-v {}", most >> 10), flags)
+    }
+
+    fn limited(limit: &str, flags: &[&str]) -> Self {
         let mut command = Command::new("sh");
-        let script = format!("ulimit -n {most}; exec \"$0\" \"$@\"");
+        let script = format!("ulimit {limit}; exec \"$0\" \"$@\"");
         command.args(["-c", &script]).arg(binary());
         Self::run(command, flags)
     }
@@ -168,9 +178,19 @@ impl Program {
 
     /// Bytes of memory that the process occupies.
     pub(crate) fn resident(&self) -> f64 {
+        self.status("VmRSS:")
+    }
+
+    /// The most that it has ever occupied.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn peak(&self) -> f64 {
+        self.status("VmHWM:")
+    }
+
+    fn status(&self, name: &str) -> f64 {
         let path = format!("/proc/{}/status", self.child.id());
         let text = std::fs::read_to_string(path).unwrap_or_default();
-        let line = text.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let line = text.lines().find_map(|line| line.strip_prefix(name));
         let kib = line.and_then(|line| line.trim().strip_suffix("kB")?.trim().parse().ok());
         kib.unwrap_or(0.0) * 1024.0
     }

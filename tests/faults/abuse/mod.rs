@@ -13,7 +13,7 @@
 
 mod kinds;
 mod refusals;
-mod wire;
+pub(crate) mod wire;
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};

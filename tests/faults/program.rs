@@ -55,6 +55,8 @@ impl Program {
         let mut command = Command::new("sh");
         let script = format!("ulimit {limit}; exec \"$0\" \"$@\"");
         command.args(["-c", &script]).arg(binary());
+        // Of address space the allocator would take 64 MiB for each thread.
+        command.env("MALLOC_ARENA_MAX", "2");
         Self::run(command, flags)
     }
 

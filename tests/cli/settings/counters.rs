@@ -220,6 +220,7 @@ const ELSEWHERE: &[&str] = &[
     r#"bayeux_messages_dropped_total{reason="slow_observer"}"#,
     r#"bayeux_messages_failed_total{code="500"}"#,
     r#"bayeux_refusals_total{reason="busy"}"#,
+    "bayeux_waiting_jobs",
     r#"bayeux_requests_refused_total{status="500"}"#,
     // `unreadable_files`
     r#"bayeux_refusals_total{reason="unreadable"}"#,

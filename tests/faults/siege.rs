@@ -25,6 +25,7 @@ const FLAGS: &[&str] = &[
     "--max-input-total=48MiB",
     "--max-body=1MiB",
     "--max-interval=20s",
+    "--timeout=2s",
 ];
 
 /// The well-behaved.

@@ -318,7 +318,7 @@ impl HttpConnection {
         }
         if io.pending_write() == 0 {
             let (site, handle) = (&thread.shared.site, thread.handle(io));
-            let piece = site.read_piece(unread, FILE_PIECE, self.peer_ip, &handle);
+            let piece = site.read_piece(unread, FILE_PIECE, self.served_ip, &handle);
             return self.outbound.keep_file(Rest::Reading(piece));
         }
         self.outbound.keep_file(Rest::Unread(unread));
